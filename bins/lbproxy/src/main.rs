@@ -1,0 +1,2 @@
+//! A load balancer for HTTP services.
+fn main() {}

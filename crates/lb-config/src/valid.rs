@@ -1,0 +1,590 @@
+//! The valid model: what a configuration means once every default is filled in and every reference is resolved.
+//!
+//! A value of these types is usable as it stands. References are indices into the same [`Config`], so nothing
+//! downstream looks a name up again or re-reads options.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A whole configuration, valid and complete.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Worker threads; `None` means one per core.
+    pub workers: Option<NonZeroUsize>,
+    /// How long a shutdown waits for what still runs.
+    pub grace: Duration,
+    /// The admin listener, if one is wanted.
+    pub admin: Option<Admin>,
+    /// Application and access log.
+    pub log: Log,
+    /// Limits that hold for every listener.
+    pub limits: Limits,
+    /// Listeners, in the order of the file.
+    pub listeners: Vec<Listener>,
+    /// Routes, in the order of the file.
+    pub routes: Vec<Route>,
+    /// Clusters by name; [`Action::Cluster`] holds the position in this list.
+    pub clusters: Vec<Cluster>,
+}
+
+/// The admin listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// Where it listens.
+    pub address: ListenAddress,
+    /// Client networks that may use it; empty means loopback only (a Unix socket's mode decides there).
+    pub allow: Vec<Network>,
+}
+
+/// An address to bind.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ListenAddress {
+    /// A TCP address; port 0 lets the kernel choose.
+    Tcp(SocketAddr),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+/// An IP network, `10.0.0.0/8` or `::1`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Network {
+    /// Any address of the network.
+    pub address: std::net::IpAddr,
+    /// Leading bits that must agree: 0..=32 or 0..=128.
+    pub prefix: u8,
+}
+
+/// Application and access log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Log {
+    /// Least severe level written.
+    pub level: Level,
+    /// Format of the application log on stderr.
+    pub format: LogFormat,
+    /// The access log; `None` is off.
+    pub access: Option<AccessLog>,
+}
+
+/// Severity of the application log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs)]
+pub enum Level {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// Format of the application log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One readable line an event.
+    Text,
+    /// One JSON object an event.
+    Json,
+}
+
+/// The access log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessLog {
+    /// The line's format.
+    pub format: AccessFormat,
+    /// Where lines go.
+    pub to: AccessTarget,
+}
+
+/// Format of an access log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessFormat {
+    /// The combined format of nginx and Apache.
+    Combined,
+    /// One JSON object a request.
+    Json,
+}
+
+/// Where access log lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessTarget {
+    /// Standard output.
+    Stdout,
+    /// A file, appended to; reopened on SIGUSR1 and on reload.
+    File(PathBuf),
+}
+
+/// Limits that hold for every listener.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// Bytes of a request head, request line included. Beyond: 431.
+    pub request_head_bytes: usize,
+    /// Header lines of a request. Beyond: 431.
+    pub headers: usize,
+    /// Bytes of the request target. Beyond: 414.
+    pub uri_bytes: usize,
+    /// Bytes of a request body. Beyond: 413. `None` is no limit.
+    pub request_body_bytes: Option<u64>,
+    /// Client connections in all. Beyond: closed at once.
+    pub connections: NonZeroUsize,
+    /// Client connections of one address. Beyond: closed at once.
+    pub connections_per_client: Option<NonZeroUsize>,
+    /// Time for a request head to arrive whole. Beyond: 408.
+    pub head_timeout: Duration,
+    /// How long a client connection may wait for its next request.
+    pub idle_timeout: Duration,
+}
+
+/// A bound address that accepts connections.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listener {
+    /// Name in logs and metrics; default: the address.
+    pub name: Arc<str>,
+    /// Where it listens.
+    pub address: ListenAddress,
+    /// Answer every request with a 301 to https.
+    pub redirect_https: bool,
+    /// Networks whose `X-Forwarded-*` and `Forwarded` are believed.
+    pub trusted_proxies: Vec<Network>,
+    /// Length of the kernel's accept queue; `None` is the system's largest.
+    pub backlog: Option<NonZeroU32>,
+}
+
+/// A rule that maps a request to an action.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Route {
+    /// Name in logs and metrics; default: written from its match, such as `example.com/api/`.
+    pub name: Arc<str>,
+    /// Which requests it takes.
+    pub matcher: Match,
+    /// What becomes of them.
+    pub action: Action,
+    /// Everything else about them.
+    pub options: RouteOptions,
+}
+
+/// Which requests a route takes. Empty lists match everything.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Match {
+    /// Host patterns.
+    pub hosts: Vec<HostPattern>,
+    /// The path.
+    pub path: PathPattern,
+    /// Methods, upper case.
+    pub methods: Vec<Arc<str>>,
+    /// Headers that must be there with this value.
+    pub headers: Vec<(Arc<str>, ValuePattern)>,
+    /// Positions in [`Config::listeners`]; empty is all.
+    pub listeners: Vec<usize>,
+}
+
+/// A host pattern, lower case, without port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostPattern {
+    /// This very host.
+    Exact(Arc<str>),
+    /// `*.example.org`: any host below it, at any depth; holds `.example.org`.
+    Wildcard(Arc<str>),
+}
+
+/// A path pattern. Matched against the percent-decoded, dot-normalised path.
+#[derive(Clone, Debug)]
+pub enum PathPattern {
+    /// Whole segments: `/api` matches `/api`, `/api/` and `/api/x`, not `/apix`. Without trailing slash; the root is empty.
+    Prefix(Arc<str>),
+    /// This very path.
+    Exact(Arc<str>),
+    /// A regular expression, found anywhere unless anchored.
+    Regex(regex::Regex),
+}
+
+/// How a header's value must look.
+#[derive(Clone, Debug)]
+pub enum ValuePattern {
+    /// This very value.
+    Exact(Arc<str>),
+    /// A regular expression, found anywhere unless anchored.
+    Regex(regex::Regex),
+}
+
+/// What becomes of a matched request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Forward to the cluster at this position of [`Config::clusters`].
+    Cluster(usize),
+    /// Redirect.
+    Redirect(Redirect),
+    /// A fixed answer.
+    Respond(Respond),
+}
+
+/// A redirect.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Redirect {
+    /// Where to.
+    pub to: RedirectTo,
+    /// 301, 302, 303, 307 or 308.
+    pub status: u16,
+}
+
+/// The target of a redirect.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RedirectTo {
+    /// The same host, path and query under https.
+    Https,
+    /// Replace the matched prefix by this path, keep the rest and the query.
+    Path(Arc<str>),
+    /// As written, variables filled in.
+    Template(Template),
+}
+
+/// A fixed answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Respond {
+    /// The status.
+    pub status: u16,
+    /// The body.
+    pub body: Template,
+    /// Its type.
+    pub content_type: Arc<str>,
+    /// Further headers.
+    pub headers: Vec<(Arc<str>, Template)>,
+}
+
+/// Text with `{variables}`.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Template {
+    /// The pieces in order; a plain text is one piece.
+    pub parts: Vec<Part>,
+}
+
+/// A piece of a [`Template`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Text as it stands.
+    Text(Arc<str>),
+    /// A variable of the request.
+    Variable(Variable),
+}
+
+/// A variable of the request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Variable {
+    ClientIp,
+    Host,
+    Path,
+    Query,
+    Uri,
+    Scheme,
+    Method,
+    ListenerPort,
+    RequestId,
+    Route,
+    Cluster,
+    Endpoint,
+    /// A request header, lower case.
+    Header(Arc<str>),
+    /// A request cookie.
+    Cookie(Arc<str>),
+}
+
+/// Everything about a route but its match and its action.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RouteOptions {
+    /// Overrides the cluster's policy.
+    pub policy: Option<Policy>,
+    /// Timeouts.
+    pub timeout: Timeouts,
+    /// Retries; `None` when `attempts = 1`.
+    pub retry: Option<Retry>,
+    /// Affinity by cookie.
+    pub sticky: Option<Sticky>,
+    /// Rate limit.
+    pub rate_limit: Option<RateLimit>,
+    /// Edits of the request's headers on the way to the endpoint.
+    pub request_headers: HeaderEdits,
+    /// Edits of the response's headers on the way to the client, on our own answers too.
+    pub response_headers: HeaderEdits,
+    /// Which forwarding headers are written.
+    pub forwarded: Forwarded,
+    /// Bytes of a request body; `None` is no limit. Defaults to [`Limits::request_body_bytes`].
+    pub body_limit: Option<u64>,
+    /// Whether requests of this route are in the access log.
+    pub access_log: bool,
+}
+
+/// Timeouts of a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Connecting to an endpoint.
+    pub connect: Duration,
+    /// From the request's sending to the response head.
+    pub response: Duration,
+    /// Between bytes, in either direction.
+    pub idle: Duration,
+    /// The whole request, to the end of the response (to the head for upgrades and event streams).
+    pub total: Option<Duration>,
+    /// Idle time of an upgraded connection.
+    pub tunnel: Duration,
+}
+
+/// Retries of a route.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Retry {
+    /// Failures and statuses that are tried again.
+    pub on: Vec<Condition>,
+    /// Attempts in all, the first included; at least 2.
+    pub attempts: NonZeroU32,
+    /// Start no attempt later than this after the first.
+    pub within: Option<Duration>,
+    /// Pause before a further attempt, jittered.
+    pub interval: Duration,
+    /// Retries as a share of the requests of the last ten seconds, 0..=1 (0.2 is 20 %).
+    pub budget_ratio: f64,
+    /// Try methods again that are not idempotent.
+    pub unsafe_methods: bool,
+    /// Largest body kept for another attempt, bytes.
+    pub body_limit: u64,
+}
+
+/// A kind of failure, or a range of statuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// No connection was made; nothing was sent.
+    ConnectError,
+    /// The connection broke before the response head.
+    Reset,
+    /// The response head came too late.
+    Timeout,
+    /// What came was not HTTP.
+    InvalidResponse,
+    /// A status within these bounds, both included.
+    Status {
+        /// Lowest.
+        from: u16,
+        /// Highest.
+        to: u16,
+    },
+}
+
+/// Affinity by a signed cookie.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Sticky {
+    /// The cookie's name.
+    pub cookie: Arc<str>,
+    /// `Secure`.
+    pub secure: bool,
+    /// `HttpOnly`.
+    pub http_only: bool,
+    /// `SameSite`.
+    pub same_site: Option<SameSite>,
+    /// `Path`.
+    pub path: Arc<str>,
+    /// `Domain`.
+    pub domain: Option<Arc<str>>,
+    /// `Max-Age`; `None` is a session cookie.
+    pub max_age: Option<Duration>,
+    /// Signing secrets, newest first; empty means one made at start. Never printed.
+    pub secrets: Vec<Arc<str>>,
+}
+
+/// The cookie's `SameSite`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum SameSite {
+    Strict,
+    Lax,
+    None,
+}
+
+/// A rate limit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RateLimit {
+    /// Cells are shared between routes of the same name; default: the route's name.
+    pub name: Arc<str>,
+    /// What is counted.
+    pub key: LimitKey,
+    /// Requests a `period`.
+    pub requests: NonZeroU64,
+    /// The period of `requests`.
+    pub period: Duration,
+    /// Requests beyond the rate that pass at once.
+    pub burst: u64,
+    /// The status of a refusal.
+    pub status: u16,
+    /// Memory for cells, bytes.
+    pub memory_bytes: u64,
+}
+
+/// What a rate limit counts by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LimitKey {
+    /// The client's address; IPv6 by /64.
+    ClientIp,
+    /// Any text of the request.
+    Template(Template),
+}
+
+/// Edits of headers, applied in the order remove, set, add.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct HeaderEdits {
+    /// Names to take out, lower case.
+    pub remove: Vec<Arc<str>>,
+    /// Names with the one value they shall have.
+    pub set: Vec<(Arc<str>, Template)>,
+    /// Names with a further value.
+    pub add: Vec<(Arc<str>, Template)>,
+}
+
+/// Which forwarding headers are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forwarded {
+    /// `X-Forwarded-For`, `-Proto`, `-Host`, `-Port` and `X-Real-IP`.
+    pub x_forwarded: bool,
+    /// `Forwarded` (RFC 7239).
+    pub rfc7239: bool,
+    /// Send the client's `Host` on (true) or the endpoint's address.
+    pub preserve_host: bool,
+}
+
+/// A named set of interchangeable endpoints.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cluster {
+    /// Its name.
+    pub name: Arc<str>,
+    /// How an endpoint is chosen.
+    pub policy: Policy,
+    /// The endpoints as configured; a name may resolve to several.
+    pub endpoints: Vec<Endpoint>,
+    /// How often names are resolved again.
+    pub dns_interval: Duration,
+    /// Upstream connections kept.
+    pub keep_alive: KeepAlive,
+    /// Share of eligible endpoints (0..=1) strictly below which health is ignored.
+    pub panic_threshold: f64,
+    /// Active checks.
+    pub active: Option<ActiveCheck>,
+    /// Outlier detection by real traffic.
+    pub passive: Option<PassiveHealth>,
+}
+
+/// One configured endpoint.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Endpoint {
+    /// As written, for logs, hash keys and sticky ids.
+    pub name: Arc<str>,
+    /// Where it is.
+    pub address: EndpointAddress,
+    /// Share of traffic; 0 takes no new requests.
+    pub weight: u16,
+    /// Most requests at once.
+    pub max_in_flight: Option<NonZeroU32>,
+}
+
+/// Where an endpoint is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum EndpointAddress {
+    /// An address.
+    Ip(SocketAddr),
+    /// A name to resolve, and a port.
+    Name(Arc<str>, u16),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+/// Upstream connections kept, per worker and endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeepAlive {
+    /// Idle connections kept; 0 closes each after its response.
+    pub idle: usize,
+    /// How long an idle one is kept.
+    pub timeout: Duration,
+    /// Requests a connection carries.
+    pub requests: NonZeroU64,
+    /// How old a connection gets.
+    pub age: Duration,
+}
+
+/// A selection policy by name, with its options.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    /// Which algorithm.
+    pub kind: PolicyKind,
+    /// What a hashing policy hashes; `None` where the kind needs none (`ip_hash` has the client address).
+    pub key: Option<Template>,
+    /// Options of the kind, checked by name at load.
+    pub options: BTreeMap<Arc<str>, f64>,
+}
+
+/// The algorithms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum PolicyKind {
+    RoundRobin,
+    Random,
+    WeightedRandom,
+    LeastRequest,
+    P2c,
+    PeakEwma,
+    LeastTime,
+    Prequal,
+    IpHash,
+    Hash,
+    RingHash,
+    Maglev,
+    Rendezvous,
+    First,
+}
+
+/// Active checks of a cluster's endpoints.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ActiveCheck {
+    /// What is asked.
+    pub probe: Probe,
+    /// Ask this port instead of the endpoint's.
+    pub port: Option<u16>,
+    /// From the start of one check to the next.
+    pub interval: Duration,
+    /// A check that takes longer has failed.
+    pub timeout: Duration,
+    /// Passing checks that bring an endpoint up.
+    pub rise: NonZeroU32,
+    /// Failing checks that take it down.
+    pub fall: NonZeroU32,
+    /// Whether an endpoint counts as up before its first check.
+    pub initial_up: bool,
+}
+
+/// What an active check asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// A TCP connection is enough.
+    Tcp,
+    /// An HTTP request.
+    Http {
+        /// Request target.
+        path: Arc<str>,
+        /// Method.
+        method: Arc<str>,
+        /// `Host`; default: the endpoint as configured.
+        host: Option<Arc<str>>,
+        /// Statuses that pass, as inclusive ranges.
+        expect: Vec<(u16, u16)>,
+    },
+}
+
+/// Outlier detection by real traffic.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PassiveHealth {
+    /// Failures within the window that eject.
+    pub failures: NonZeroU32,
+    /// The window.
+    pub window: Duration,
+    /// How long an ejection lasts.
+    pub eject_for: Duration,
+    /// What counts as a failure.
+    pub on: Vec<Condition>,
+}

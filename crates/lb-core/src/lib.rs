@@ -1,0 +1,1 @@
+//! The vocabulary of load balancing: time, endpoints, weights, outcomes and eligibility.

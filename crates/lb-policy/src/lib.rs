@@ -1,0 +1,1 @@
+//! Load-balancing selection policies: exact, lock-free, free of clocks and runtimes.

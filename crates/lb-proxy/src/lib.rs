@@ -1,0 +1,1 @@
+//! The HTTP engine of lbproxy: listeners, routes, upstream connections, forwarding.

@@ -1,0 +1,1 @@
+//! Rate limits, concurrency limits and retry budgets in bounded memory, without IO.

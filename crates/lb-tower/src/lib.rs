@@ -1,0 +1,1 @@
+//! tower layers for load balancing: balance, rate limit, retry.
