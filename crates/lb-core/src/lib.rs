@@ -1,1 +1,17 @@
-//! The vocabulary of load balancing: time, endpoints, weights, outcomes and eligibility.
+//! The vocabulary of load balancing, shared by every other crate of the workspace.
+//!
+//! The problem: selection, health and limits must agree on what an endpoint is, what time it is and what became of a
+//! request, yet must not know one another. This crate holds only the words they share: [`Mono`] time and the
+//! [`Clock`] that tells it, [`Weight`], [`EndpointState`] with its one eligibility word, and the [`Class`] and
+//! [`End`] of a request. It has no dependencies, starts no task and reads no clock unless asked to.
+#![forbid(unsafe_code)]
+
+mod endpoint;
+mod outcome;
+mod time;
+mod weight;
+
+pub use endpoint::{Acquire, Axis, EndpointState, InFlightLimit};
+pub use outcome::{Class, End};
+pub use time::{Clock, ManualClock, Mono, SystemClock};
+pub use weight::Weight;

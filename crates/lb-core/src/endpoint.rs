@@ -1,0 +1,331 @@
+//! The hot state of one endpoint: one cache line, one eligibility word.
+//!
+//! What people order (drain, maintenance) and what we observe (checks, ejections, the breaker) are separate bits of
+//! one word, next to the in-flight count: a passing check can clear only its own bit and never undoes an operator's
+//! drain, and a request learns with a single `fetch_add` whether it may go and how many others are there.
+//!
+//! ```text
+//!  63 ............ 41 40 ................. 32 31 ........................ 0
+//! |     unused       |  one bit an Axis      |  requests in flight         |
+//! ```
+//!
+//! | bits set                | new requests | sticky requests | word for it |
+//! |-------------------------|--------------|-----------------|-------------|
+//! | none                    | yes          | yes             | up          |
+//! | only drain, weight zero | no           | yes             | drain       |
+//! | any other               | no           | no              | down        |
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// A reason not to send requests to an endpoint. Each is set and cleared by its own owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Axis {
+    /// Ordered: finish old work, take no new; sticky requests still go there.
+    Drain = 32,
+    /// Configured: weight zero; sticky requests still go there.
+    WeightZero = 33,
+    /// Ordered: take nothing at all.
+    Maintenance = 34,
+    /// Observed: its name does not resolve.
+    Unresolved = 35,
+    /// Observed: active checks fail.
+    Check = 36,
+    /// Observed: outlier detection has ejected it.
+    Ejected = 37,
+    /// Observed: its breaker is open.
+    Breaker = 38,
+    /// It is no longer a member of its cluster.
+    Removed = 39,
+    /// Reserved for a caller's own use.
+    Other = 40,
+}
+
+impl Axis {
+    /// Every axis, the ordered ones first.
+    pub const ALL: [Self; 9] = [
+        Self::Drain,
+        Self::WeightZero,
+        Self::Maintenance,
+        Self::Unresolved,
+        Self::Check,
+        Self::Ejected,
+        Self::Breaker,
+        Self::Removed,
+        Self::Other,
+    ];
+
+    /// The word for it in logs and the status page.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Drain => "drain",
+            Self::WeightZero => "weight_zero",
+            Self::Maintenance => "maintenance",
+            Self::Unresolved => "unresolved",
+            Self::Check => "check",
+            Self::Ejected => "ejected",
+            Self::Breaker => "breaker",
+            Self::Removed => "removed",
+            Self::Other => "other",
+        }
+    }
+
+    const fn bit(self) -> u64 {
+        1 << self as u8
+    }
+}
+
+const COUNT: u64 = 0xffff_ffff;
+const FLAGS: u64 = !COUNT;
+const STICKY_OK: u64 = Axis::Drain.bit() | Axis::WeightZero.bit();
+/// What panic mode overrides: observations, never orders or facts.
+const HEALTH: u64 = Axis::Check.bit() | Axis::Ejected.bit() | Axis::Breaker.bit();
+
+/// Most requests in flight at once: 1 to 4 294 967 295; the default is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InFlightLimit(u32);
+
+impl InFlightLimit {
+    /// No limit.
+    pub const NONE: Self = Self(u32::MAX);
+
+    /// At most this many; zero is taken as one, since an endpoint that may do nothing is said by weight zero.
+    #[must_use]
+    pub const fn new(most: u32) -> Self {
+        if most == 0 { Self(1) } else { Self(most) }
+    }
+
+    /// The limit as a number, `u32::MAX` for none.
+    #[must_use]
+    pub const fn value(self) -> u32 {
+        self.0
+    }
+}
+
+/// The answer to [`EndpointState::acquire`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acquire {
+    /// A slot is taken; the number in flight now includes it. Give it back with [`EndpointState::release`].
+    Taken {
+        /// Requests in flight, this one included.
+        in_flight: u32,
+    },
+    /// It is eligible but has its `max_in_flight` already; nothing was taken.
+    Full,
+    /// It is not eligible; nothing was taken.
+    Ineligible,
+}
+
+/// The hot state of one endpoint: 64 bytes, aligned to a cache line, shared by every table that lists it.
+///
+/// It belongs to the endpoint's identity and outlives every rebuild and reload.
+#[derive(Debug)]
+#[repr(align(64))]
+pub struct EndpointState {
+    word: AtomicU64,
+    /// For latency-aware policies: what it holds is theirs to define; zero is "nothing learned".
+    latency: AtomicU64,
+    requests: AtomicU64,
+    failures: AtomicU64,
+    /// When slow start began, nanoseconds of the caller's clock; zero is "not warming".
+    warming_since: AtomicU64,
+    max_in_flight: AtomicU32,
+}
+
+impl EndpointState {
+    /// An eligible endpoint with nothing in flight and nothing learned.
+    #[must_use]
+    pub const fn new(limit: InFlightLimit) -> Self {
+        Self {
+            word: AtomicU64::new(0),
+            latency: AtomicU64::new(0),
+            requests: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+            warming_since: AtomicU64::new(0),
+            max_in_flight: AtomicU32::new(limit.0),
+        }
+    }
+
+    /// Sets or clears one reason; tells whether that changed anything.
+    pub fn set(&self, axis: Axis, on: bool) -> bool {
+        let old = if on {
+            self.word.fetch_or(axis.bit(), Ordering::AcqRel)
+        } else {
+            self.word.fetch_and(!axis.bit(), Ordering::AcqRel)
+        };
+        (old & axis.bit() != 0) != on
+    }
+
+    /// Whether this reason is set.
+    #[must_use]
+    pub fn is_set(&self, axis: Axis) -> bool {
+        self.word.load(Ordering::Relaxed) & axis.bit() != 0
+    }
+
+    /// The reasons set, in the order of [`Axis::ALL`].
+    pub fn reasons(&self) -> impl Iterator<Item = Axis> {
+        let word = self.word.load(Ordering::Relaxed);
+        Axis::ALL.into_iter().filter(move |axis| word & axis.bit() != 0)
+    }
+
+    /// Whether new requests may go there, `max_in_flight` apart.
+    #[must_use]
+    pub fn is_eligible(&self) -> bool {
+        self.word.load(Ordering::Relaxed) & FLAGS == 0
+    }
+
+    /// Whether new requests may go there when health is ignored (panic mode): only checks, ejections and the breaker
+    /// are overridden, never an order, a weight of zero, or an address that does not exist.
+    #[must_use]
+    pub fn is_eligible_in_panic(&self) -> bool {
+        self.word.load(Ordering::Relaxed) & FLAGS & !HEALTH == 0
+    }
+
+    /// Whether requests that stick to it may go there.
+    #[must_use]
+    pub fn is_eligible_for_sticky(&self) -> bool {
+        self.word.load(Ordering::Relaxed) & FLAGS & !STICKY_OK == 0
+    }
+
+    /// Takes a slot if the endpoint is eligible and not full. One `fetch_add`; an overshoot is undone.
+    #[must_use = "a taken slot must be released"]
+    pub fn acquire(&self) -> Acquire {
+        self.acquire_masked(FLAGS)
+    }
+
+    /// As [`acquire`](Self::acquire), for a request that sticks to this endpoint.
+    #[must_use = "a taken slot must be released"]
+    pub fn acquire_sticky(&self) -> Acquire {
+        self.acquire_masked(FLAGS & !STICKY_OK)
+    }
+
+    /// As [`acquire`](Self::acquire), in panic mode.
+    #[must_use = "a taken slot must be released"]
+    pub fn acquire_in_panic(&self) -> Acquire {
+        self.acquire_masked(FLAGS & !HEALTH)
+    }
+
+    fn acquire_masked(&self, refusing: u64) -> Acquire {
+        let old = self.word.fetch_add(1, Ordering::AcqRel);
+        let in_flight = (old & COUNT) as u32;
+        if old & refusing == 0 && in_flight < self.max_in_flight.load(Ordering::Relaxed) {
+            return Acquire::Taken { in_flight: in_flight + 1 };
+        }
+        self.word.fetch_sub(1, Ordering::AcqRel);
+        if old & refusing == 0 { Acquire::Full } else { Acquire::Ineligible }
+    }
+
+    /// Gives a slot back. Call it once for each slot taken.
+    pub fn release(&self) {
+        let old = self.word.fetch_sub(1, Ordering::AcqRel);
+        debug_assert!(old & COUNT != 0, "released a slot that was not taken");
+    }
+
+    /// Requests in flight.
+    #[must_use]
+    pub fn in_flight(&self) -> u32 {
+        (self.word.load(Ordering::Relaxed) & COUNT) as u32
+    }
+
+    /// The limit on requests in flight.
+    #[must_use]
+    pub fn max_in_flight(&self) -> InFlightLimit {
+        InFlightLimit(self.max_in_flight.load(Ordering::Relaxed))
+    }
+
+    /// Changes the limit; what is in flight beyond it finishes.
+    pub fn set_max_in_flight(&self, limit: InFlightLimit) {
+        self.max_in_flight.store(limit.0, Ordering::Relaxed);
+    }
+
+    /// Whether it has as many requests in flight as it may.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.in_flight() >= self.max_in_flight.load(Ordering::Relaxed)
+    }
+
+    /// The cell in which latency-aware policies keep what they learned.
+    #[must_use]
+    pub fn latency_cell(&self) -> &AtomicU64 {
+        &self.latency
+    }
+
+    /// The cell that says since when the endpoint is warming up (slow start).
+    #[must_use]
+    pub fn warming_cell(&self) -> &AtomicU64 {
+        &self.warming_since
+    }
+
+    /// Counts an attempt's outcome.
+    pub fn count(&self, failed: bool) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        if failed {
+            self.failures.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Attempts counted so far.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Attempts that failed.
+    #[must_use]
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_fills_one_cache_line_and_no_more() {
+        assert_eq!(std::mem::size_of::<EndpointState>(), 64);
+        assert_eq!(std::mem::align_of::<EndpointState>(), 64);
+    }
+
+    #[test]
+    fn a_passing_check_does_not_undo_a_drain() {
+        let state = EndpointState::new(InFlightLimit::NONE);
+        assert!(state.set(Axis::Drain, true));
+        assert!(state.set(Axis::Check, true));
+        assert!(!state.set(Axis::Check, true), "no change, no transition");
+        assert!(state.set(Axis::Check, false));
+        assert!(!state.is_eligible());
+        assert!(state.is_eligible_for_sticky());
+        assert_eq!(state.reasons().collect::<Vec<_>>(), [Axis::Drain]);
+        assert_eq!(state.acquire(), Acquire::Ineligible);
+        assert_eq!(state.acquire_sticky(), Acquire::Taken { in_flight: 1 });
+    }
+
+    #[test]
+    fn panic_overrides_observations_but_not_orders() {
+        for axis in Axis::ALL {
+            let state = EndpointState::new(InFlightLimit::NONE);
+            state.set(axis, true);
+            let health = matches!(axis, Axis::Check | Axis::Ejected | Axis::Breaker);
+            assert_eq!(state.is_eligible_in_panic(), health, "{}", axis.name());
+            assert!(!state.is_eligible());
+        }
+    }
+
+    #[test]
+    fn an_overshoot_is_undone() {
+        let state = EndpointState::new(InFlightLimit::new(2));
+        assert_eq!(state.acquire(), Acquire::Taken { in_flight: 1 });
+        assert_eq!(state.acquire(), Acquire::Taken { in_flight: 2 });
+        assert_eq!(state.acquire(), Acquire::Full);
+        assert_eq!(state.in_flight(), 2);
+        state.release();
+        assert!(!state.is_full());
+        state.set(Axis::Removed, true);
+        assert_eq!(state.acquire(), Acquire::Ineligible);
+        assert_eq!(state.in_flight(), 1);
+        state.release();
+        assert_eq!(state.in_flight(), 0);
+    }
+}

@@ -1,0 +1,64 @@
+//! What became of a request.
+//!
+//! One attempt is reported twice: its [`Class`] when the response head arrives (or fails to), and its [`End`] when
+//! both bodies are through. An hour of server-sent events is thus one success after 20 ms and an hour of in-flight,
+//! not an hour of latency.
+
+/// How an attempt fared, up to its response head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// A response head with this status.
+    Status(u16),
+    /// No connection was made; nothing was sent.
+    ConnectError,
+    /// The connection broke before the response head.
+    Reset,
+    /// The response head came too late.
+    Timeout,
+    /// What came was not a response of the protocol.
+    InvalidResponse,
+    /// Nobody waited any longer; says nothing about the endpoint.
+    Cancelled,
+}
+
+impl Class {
+    /// Whether the endpoint failed: no response head, or a status of 500 and above. A cancelled attempt did not fail.
+    #[must_use]
+    pub const fn is_failure(self) -> bool {
+        match self {
+            Self::Status(code) => code >= 500,
+            Self::ConnectError | Self::Reset | Self::Timeout | Self::InvalidResponse => true,
+            Self::Cancelled => false,
+        }
+    }
+
+    /// The word for it in logs and metrics: `5xx`, `connect_error`, …
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Status(100..=199) => "1xx",
+            Self::Status(200..=299) => "2xx",
+            Self::Status(300..=399) => "3xx",
+            Self::Status(400..=499) => "4xx",
+            Self::Status(_) => "5xx",
+            Self::ConnectError => "connect_error",
+            Self::Reset => "reset",
+            Self::Timeout => "timeout",
+            Self::InvalidResponse => "invalid_response",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// How an attempt ended, once both of its bodies were through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum End {
+    /// Both bodies ended as they should.
+    Completed,
+    /// The endpoint broke off after its response head.
+    UpstreamAborted,
+    /// The client went away.
+    ClientGone,
+    /// Dropped by us before it ended.
+    Cancelled,
+}
