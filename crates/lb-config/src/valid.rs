@@ -4,6 +4,7 @@
 //! downstream looks a name up again or re-reads options.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
@@ -209,6 +210,35 @@ pub enum ValuePattern {
     Regex(regex::Regex),
 }
 
+impl Default for PathPattern {
+    /// The root prefix: every path.
+    fn default() -> Self {
+        Self::Prefix(Arc::from(""))
+    }
+}
+
+/// Regular expressions are equal when they are written alike.
+impl PartialEq for PathPattern {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Prefix(a), Self::Prefix(b)) | (Self::Exact(a), Self::Exact(b)) => a == b,
+            (Self::Regex(a), Self::Regex(b)) => a.as_str() == b.as_str(),
+            _ => false,
+        }
+    }
+}
+
+/// Regular expressions are equal when they are written alike.
+impl PartialEq for ValuePattern {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Exact(a), Self::Exact(b)) => a == b,
+            (Self::Regex(a), Self::Regex(b)) => a.as_str() == b.as_str(),
+            _ => false,
+        }
+    }
+}
+
 /// What becomes of a matched request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
@@ -389,6 +419,22 @@ pub struct Sticky {
     pub max_age: Option<Duration>,
     /// Signing secrets, newest first; empty means one made at start. Never printed.
     pub secrets: Vec<Arc<str>>,
+}
+
+/// Shows how many secrets there are, never what they are.
+impl fmt::Debug for Sticky {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sticky")
+            .field("cookie", &self.cookie)
+            .field("secure", &self.secure)
+            .field("http_only", &self.http_only)
+            .field("same_site", &self.same_site)
+            .field("path", &self.path)
+            .field("domain", &self.domain)
+            .field("max_age", &self.max_age)
+            .field("secrets", &format_args!("{} redacted", self.secrets.len()))
+            .finish()
+    }
 }
 
 /// The cookie's `SameSite`.
