@@ -1,1 +1,20 @@
 //! Rate limits, concurrency limits and retry budgets in bounded memory, without IO.
+//!
+//! The problem: a limit sits on the path of every request, is shared by all workers, and must neither let more pass
+//! than it says nor grow with the number of clients an attacker can invent. A map of counters behind a lock fails at
+//! all three. Here each limit is a pure state machine: the caller brings the time, nothing is read from a clock,
+//! no task sweeps in the background, and the shared ones are single atomics whose swap is check and debit at once.
+//!
+//! | for | use |
+//! |---|---|
+//! | requests a second, one bucket | [`Limiter`] |
+//! | the same for each client, in a fixed amount of memory | [`Keyed`], with [`ClientKey`] |
+//! | nginx's `limit_req` with its delays | [`LeakyBucket`] |
+#![forbid(unsafe_code)]
+
+mod gcra;
+mod leaky_bucket;
+mod sync;
+
+pub use gcra::{Gcra, Limiter, Quota, Tat, Verdict};
+pub use leaky_bucket::{LeakyBucket, Level, Shaped};

@@ -1,0 +1,4 @@
+//! The limits against naive versions of themselves that count in exact fractions or keep every event in a list.
+
+#[path = "properties/gcra.rs"]
+mod gcra;
