@@ -12,9 +12,15 @@
 //! | nginx's `limit_req` with its delays | [`LeakyBucket`] |
 #![forbid(unsafe_code)]
 
+mod client_key;
 mod gcra;
+mod keyed;
 mod leaky_bucket;
+#[cfg(all(test, loom))]
+mod model;
 mod sync;
 
+pub use client_key::ClientKey;
 pub use gcra::{Gcra, Limiter, Quota, Tat, Verdict};
+pub use keyed::Keyed;
 pub use leaky_bucket::{LeakyBucket, Level, Shaped};

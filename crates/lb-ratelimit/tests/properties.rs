@@ -2,3 +2,5 @@
 
 #[path = "properties/gcra.rs"]
 mod gcra;
+#[path = "properties/keyed.rs"]
+mod keyed;

@@ -1,0 +1,80 @@
+//! Models of the atomics: every interleaving of two or three threads, by loom.
+//!
+//! `RUSTFLAGS="--cfg loom" cargo test -p lb-ratelimit --lib --release model`
+
+use loom::sync::Arc;
+use loom::thread;
+
+use lb_core::Mono;
+
+use crate::{Keyed, Limiter, Quota};
+
+const NOW: Mono = Mono::from_millis(1_000);
+
+#[test]
+fn a_bucket_never_admits_more_than_its_quota() {
+    loom::model(|| {
+        let limiter = Arc::new(Limiter::new(&Quota::per_second(1).with_burst(1)));
+        let threads: Vec<_> = (0..2)
+            .map(|_| {
+                let limiter = Arc::clone(&limiter);
+                thread::spawn(move || (0..2).filter(|_| limiter.check(NOW).is_pass()).count())
+            })
+            .collect();
+        let passed: usize = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
+        assert_eq!(passed, 2);
+    });
+}
+
+fn table() -> Keyed {
+    Keyed::new(Quota::per_second(1), 0, [3, 4])
+}
+
+fn bounded(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.check(model);
+}
+
+#[test]
+fn a_key_that_enters_twice_at_once_gains_at_most_one() {
+    bounded(3, || {
+        let table = Arc::new(table());
+        let other = Arc::clone(&table);
+        let thread = thread::spawn(move || other.check(b"key", NOW).is_pass());
+        let here = table.check(b"key", NOW).is_pass();
+        let there = thread.join().unwrap();
+        assert!(here || there, "one of them is within the quota");
+        assert!(!table.check(b"key", NOW).is_pass());
+    });
+}
+
+#[test]
+fn a_key_that_is_in_the_table_gets_exactly_its_quota() {
+    bounded(3, || {
+        let table = Arc::new(table());
+        assert!(table.check(b"key", Mono::ZERO).is_pass());
+        let other = Arc::clone(&table);
+        let thread = thread::spawn(move || other.check(b"key", NOW).is_pass());
+        let here = table.check(b"key", NOW).is_pass();
+        assert!(here ^ thread.join().unwrap());
+    });
+}
+
+#[test]
+fn an_eviction_beside_a_debit_loses_at_most_that_debit() {
+    bounded(2, || {
+        let table = Arc::new(table());
+        // Eight keys in eight entries, all full again at NOW.
+        let keys: Vec<[u8; 1]> = (0..8).map(|key| [key]).collect();
+        for key in &keys {
+            let _ = table.check(key, Mono::ZERO);
+        }
+        let other = Arc::clone(&table);
+        let thread = thread::spawn(move || other.check(b"newcomer", NOW).is_pass());
+        let old: usize = (0..2).filter(|_| table.check(&keys[0], NOW).is_pass()).count();
+        let new = thread.join().unwrap();
+        assert!((1..=2).contains(&old), "its quota, and one if its entry was taken under its hands");
+        assert!(new || old == 2, "the newcomer is refused only if it was charged for the other");
+    });
+}
