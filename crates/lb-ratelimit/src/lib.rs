@@ -9,9 +9,11 @@
 //! |---|---|
 //! | requests a second, one bucket | [`Limiter`] |
 //! | the same for each client, in a fixed amount of memory | [`Keyed`], with [`ClientKey`] |
+//! | retries as a share of requests | [`RetryBudget`] |
 //! | nginx's `limit_req` with its delays | [`LeakyBucket`] |
 #![forbid(unsafe_code)]
 
+mod budget;
 mod client_key;
 mod gcra;
 mod keyed;
@@ -20,6 +22,7 @@ mod leaky_bucket;
 mod model;
 mod sync;
 
+pub use budget::{Ratio, RetryBudget};
 pub use client_key::ClientKey;
 pub use gcra::{Gcra, Limiter, Quota, Tat, Verdict};
 pub use keyed::Keyed;

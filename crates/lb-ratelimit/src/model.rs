@@ -7,7 +7,7 @@ use loom::thread;
 
 use lb_core::Mono;
 
-use crate::{Keyed, Limiter, Quota};
+use crate::{Keyed, Limiter, Quota, Ratio, RetryBudget};
 
 const NOW: Mono = Mono::from_millis(1_000);
 
@@ -76,5 +76,18 @@ fn an_eviction_beside_a_debit_loses_at_most_that_debit() {
         let new = thread.join().unwrap();
         assert!((1..=2).contains(&old), "its quota, and one if its entry was taken under its hands");
         assert!(new || old == 2, "the newcomer is refused only if it was charged for the other");
+    });
+}
+
+#[test]
+fn two_slots_never_grant_the_same_retry() {
+    bounded(3, || {
+        let budget = Arc::new(RetryBudget::new(Ratio::percent(50), 0));
+        budget.on_request(NOW);
+        budget.on_request(NOW);
+        let other = Arc::clone(&budget);
+        let thread = thread::spawn(move || other.try_retry(NOW));
+        let here = budget.try_retry(Mono::from_millis(2_000));
+        assert!(!(here && thread.join().unwrap()));
     });
 }
