@@ -126,6 +126,8 @@ pub struct EndpointState {
     word: AtomicU64,
     /// For latency-aware policies: what it holds is theirs to define; zero is "nothing learned".
     latency: AtomicU64,
+    /// For policies that want a plain average beside it, with the same meaning of zero.
+    average: AtomicU64,
     requests: AtomicU64,
     failures: AtomicU64,
     /// When slow start began, nanoseconds of the caller's clock; zero is "not warming".
@@ -140,6 +142,7 @@ impl EndpointState {
         Self {
             word: AtomicU64::new(0),
             latency: AtomicU64::new(0),
+            average: AtomicU64::new(0),
             requests: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             warming_since: AtomicU64::new(0),
@@ -188,6 +191,16 @@ impl EndpointState {
         self.word.load(Ordering::Relaxed) & FLAGS & !STICKY_OK == 0
     }
 
+    /// Whether a new request would be let in now: eligible and not full, in one load. `in_panic` ignores health.
+    ///
+    /// A hint, since another request may take the last slot; [`acquire`](Self::acquire) decides.
+    #[must_use]
+    pub fn has_room(&self, in_panic: bool) -> bool {
+        let word = self.word.load(Ordering::Relaxed);
+        let refusing = if in_panic { FLAGS & !HEALTH } else { FLAGS };
+        word & refusing == 0 && ((word & COUNT) as u32) < self.max_in_flight.load(Ordering::Relaxed)
+    }
+
     /// Takes a slot if the endpoint is eligible and not full. One `fetch_add`; an overshoot is undone.
     #[must_use = "a taken slot must be released"]
     pub fn acquire(&self) -> Acquire {
@@ -204,6 +217,12 @@ impl EndpointState {
     #[must_use = "a taken slot must be released"]
     pub fn acquire_in_panic(&self) -> Acquire {
         self.acquire_masked(FLAGS & !HEALTH)
+    }
+
+    /// As [`acquire_sticky`](Self::acquire_sticky), in panic mode.
+    #[must_use = "a taken slot must be released"]
+    pub fn acquire_sticky_in_panic(&self) -> Acquire {
+        self.acquire_masked(FLAGS & !STICKY_OK & !HEALTH)
     }
 
     fn acquire_masked(&self, refusing: u64) -> Acquire {
@@ -249,6 +268,12 @@ impl EndpointState {
     #[must_use]
     pub fn latency_cell(&self) -> &AtomicU64 {
         &self.latency
+    }
+
+    /// The cell for a second, slower estimate; zero is "nothing learned".
+    #[must_use]
+    pub fn average_cell(&self) -> &AtomicU64 {
+        &self.average
     }
 
     /// The cell that says since when the endpoint is warming up (slow start).
@@ -311,6 +336,22 @@ mod tests {
             assert_eq!(state.is_eligible_in_panic(), health, "{}", axis.name());
             assert!(!state.is_eligible());
         }
+    }
+
+    #[test]
+    fn room_is_what_acquire_would_find() {
+        let state = EndpointState::new(InFlightLimit::new(1));
+        assert!(state.has_room(false));
+        state.set(Axis::Check, true);
+        assert!(!state.has_room(false));
+        assert!(state.has_room(true));
+        assert_eq!(state.acquire_in_panic(), Acquire::Taken { in_flight: 1 });
+        assert!(!state.has_room(true));
+        state.release();
+        state.set(Axis::Drain, true);
+        assert!(!state.has_room(true));
+        assert_eq!(state.acquire_sticky(), Acquire::Ineligible);
+        assert_eq!(state.acquire_sticky_in_panic(), Acquire::Taken { in_flight: 1 });
     }
 
     #[test]

@@ -1,1 +1,75 @@
 //! Load-balancing selection policies: exact, lock-free, free of clocks and runtimes.
+//!
+//! The problem: to say, for every request, which endpoint should serve it. The simple answer, a list and a counter, fails as soon
+//! as endpoints differ, fall ill, fill up, come and go while requests run, or must keep their clients; and an answer that
+//! takes a lock becomes the bottleneck it was meant to relieve.
+//!
+//! Here a [`Cluster`] keeps the members and what was learned about them, a [`Policy`] builds a [`Table`] over them (cold: may
+//! allocate), and a [`Selector`] picks from it (hot: no lock, no allocation, no clock). A pick yields a [`Ticket`]: the slot in flight
+//! at the endpoint, given back when it is dropped.
+//!
+//! ```
+//! use lb_core::{Class, End, Mono};
+//! use lb_policy::{Cluster, Entropy, Identity, Member, PickCx, RoundRobin, Update};
+//!
+//! let cluster = Cluster::new("app");
+//! let members = ["10.0.0.1:80", "10.0.0.2:80"].map(|address| Member::new(Identity::literal(address), ()));
+//! cluster.apply(Update::Reset(members.into()), Mono::ZERO);
+//!
+//! let selector = cluster.selector(RoundRobin);
+//! let mut entropy = Entropy::seeded(1);
+//! let mut ticket = selector.pick(&mut PickCx::new(Mono::ZERO, &mut entropy))?;
+//! assert_eq!(&*ticket.endpoint().identity().address, "10.0.0.1:80");
+//!
+//! ticket.on_head(Class::Status(200), Mono::from_millis(12));
+//! ticket.on_end(End::Completed, Mono::from_millis(15));
+//! # Ok::<(), lb_policy::PickError>(())
+//! ```
+//!
+//! What this crate does not do: judge health (it is told, through [`Cluster::set`]), limit, wait, retry, or open connections.
+#![forbid(unsafe_code)]
+
+mod alias;
+mod built_in;
+mod cluster;
+mod cx;
+mod endpoint;
+mod entropy;
+mod error;
+mod first;
+mod hashing;
+mod ip_hash;
+mod latency;
+mod least_request;
+mod ledger;
+mod p2c;
+mod policy;
+mod random;
+mod round_robin;
+mod selector;
+mod slow_start;
+#[cfg(test)]
+mod testing;
+mod ticket;
+mod turns;
+mod view;
+mod weighted_random;
+
+pub use built_in::{BadPolicy, BuiltIn, BuiltInTable};
+pub use cluster::{Cluster, Generation, Update};
+pub use cx::{PickCx, Tried};
+pub use endpoint::{Endpoint, Identity, Member, Uid, Zone, affinity_of};
+pub use entropy::Entropy;
+pub use error::{Census, PickError};
+pub use first::{First, FirstTable};
+pub use ip_hash::{IpHash, IpHashTable};
+pub use least_request::{LeastRequest, LeastRequestTable};
+pub use p2c::{P2c, P2cTable};
+pub use policy::{Candidate, Index, Learning, Policy, Signals, Table};
+pub use random::{Random, RandomTable};
+pub use round_robin::{RoundRobin, RoundRobinTable};
+pub use selector::{Reader, Selector};
+pub use slow_start::SlowStart;
+pub use ticket::Ticket;
+pub use view::View;
+pub use weighted_random::{WeightedRandom, WeightedRandomTable};

@@ -1,0 +1,249 @@
+//! Every policy of this crate behind one type, chosen by name.
+//!
+//! A proxy reads the policy's name from a file and wants one selector type, not a type parameter that spreads through
+//! everything. An enum costs one predictable branch a pick, where a box would cost an indirect call.
+
+use crate::cx::PickCx;
+use crate::first::{First, FirstTable};
+use crate::ip_hash::{IpHash, IpHashTable};
+use crate::least_request::{LeastRequest, LeastRequestTable};
+use crate::p2c::{P2c, P2cTable};
+use crate::policy::{Candidate, Index, Learning, Policy, Signals, Table};
+use crate::random::{Random, RandomTable};
+use crate::round_robin::{RoundRobin, RoundRobinTable};
+use crate::view::View;
+use crate::weighted_random::{WeightedRandom, WeightedRandomTable};
+
+/// One variant a policy, its table beside it.
+macro_rules! built_in {
+    ($($(#[$doc:meta])* $variant:ident($policy:ty, $table:ty) = $name:literal,)+) => {
+        /// Any policy of this crate.
+        #[derive(Clone, Debug)]
+        #[non_exhaustive]
+        pub enum BuiltIn {
+            $($(#[$doc])* $variant($policy),)+
+        }
+
+        impl BuiltIn {
+            /// The names that [`BuiltIn::from_name`] knows.
+            pub const NAMES: &'static [&'static str] = &[$($name),+];
+
+            /// The name it goes by.
+            #[must_use]
+            pub const fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$variant(_) => $name,)+
+                }
+            }
+        }
+
+        impl Policy for BuiltIn {
+            type Table = BuiltInTable;
+
+            fn signals(&self) -> Signals {
+                match self {
+                    $(Self::$variant(policy) => policy.signals(),)+
+                }
+            }
+
+            fn build(&self, candidates: &[Candidate<'_>], previous: Option<&Self::Table>) -> Self::Table {
+                match self {
+                    $(Self::$variant(policy) => {
+                        let previous = previous.and_then(|old| match &old.0 {
+                            Any::$variant(table) => Some(table),
+                            #[allow(unreachable_patterns)] // Of a single variant there would be no other.
+                            _ => None,
+                        });
+                        BuiltInTable(Any::$variant(policy.build(candidates, previous)))
+                    })+
+                }
+            }
+
+            fn learning(&self) -> Learning {
+                match self {
+                    $(Self::$variant(policy) => policy.learning(),)+
+                }
+            }
+        }
+
+        $(impl From<$policy> for BuiltIn {
+            fn from(policy: $policy) -> Self {
+                Self::$variant(policy)
+            }
+        })+
+
+        #[derive(Debug)]
+        enum Any {
+            $($variant($table),)+
+        }
+
+        impl Table for BuiltInTable {
+            #[inline]
+            fn pick(&self, view: &View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
+                match &self.0 {
+                    $(Any::$variant(table) => table.pick(view, cx),)+
+                }
+            }
+        }
+    };
+}
+
+built_in! {
+    /// Turns by weight, in nginx's order; the default.
+    RoundRobin(RoundRobin, RoundRobinTable) = "round_robin",
+    /// All alike, at random.
+    Random(Random, RandomTable) = "random",
+    /// At random, by weight.
+    WeightedRandom(WeightedRandom, WeightedRandomTable) = "weighted_random",
+    /// Fewest in flight per weight. Option `choices`: 1 to 8 drawn at random, default all.
+    LeastRequest(LeastRequest, LeastRequestTable) = "least_request",
+    /// The less busy of two drawn at random.
+    P2c(P2c, P2cTable) = "p2c",
+    /// nginx's `ip_hash`.
+    IpHash(IpHash, IpHashTable) = "ip_hash",
+    /// The first usable in the order of the list.
+    First(First, FirstTable) = "first",
+}
+
+/// The table of a [`BuiltIn`].
+#[derive(Debug)]
+pub struct BuiltInTable(Any);
+
+impl Default for BuiltIn {
+    fn default() -> Self {
+        Self::RoundRobin(RoundRobin)
+    }
+}
+
+impl BuiltIn {
+    /// The policy of this name with these options; see the variants for what each takes.
+    ///
+    /// ```
+    /// use lb_policy::BuiltIn;
+    /// assert_eq!(BuiltIn::from_name("least_request", [("choices", 3.0)]).unwrap().name(), "least_request");
+    /// assert!(BuiltIn::from_name("least_conn", []).is_err());
+    /// ```
+    ///
+    /// # Errors
+    /// An unknown name, an option the policy does not have, or a value out of its range.
+    pub fn from_name<'o>(name: &str, options: impl IntoIterator<Item = (&'o str, f64)>) -> Result<Self, BadPolicy> {
+        let mut options = Options { policy: name, given: options.into_iter().collect() };
+        let policy = match name {
+            "round_robin" => RoundRobin.into(),
+            "random" => Random.into(),
+            "weighted_random" => WeightedRandom.into(),
+            "least_request" => match options.whole("choices", 1, 8)? {
+                Some(choices) => LeastRequest::choices(choices as u8).into(),
+                None => LeastRequest::exact().into(),
+            },
+            "p2c" => P2c.into(),
+            "ip_hash" => IpHash.into(),
+            "first" => First.into(),
+            _ => return Err(BadPolicy::UnknownName { name: name.to_owned() }),
+        };
+        options.finish()?;
+        Ok(policy)
+    }
+}
+
+/// What is wrong with a policy as it was asked for.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadPolicy {
+    /// There is no policy of this name.
+    #[error("unknown policy `{name}`; known are {}", BuiltIn::NAMES.join(", "))]
+    UnknownName {
+        /// What was asked for.
+        name: String,
+    },
+    /// The policy has no such option.
+    #[error("policy `{policy}` has no option `{option}`")]
+    UnknownOption {
+        /// The policy.
+        policy: String,
+        /// The option it does not have.
+        option: String,
+    },
+    /// The option's value is impossible.
+    #[error("option `{option}` of policy `{policy}` must be {expected}, not {value}")]
+    BadValue {
+        /// The policy.
+        policy: String,
+        /// The option.
+        option: String,
+        /// What was given.
+        value: f64,
+        /// What it could be.
+        expected: String,
+    },
+}
+
+/// The options not yet asked for.
+struct Options<'o> {
+    policy: &'o str,
+    given: Vec<(&'o str, f64)>,
+}
+
+impl Options<'_> {
+    /// Takes an option; the last counts if it was given twice.
+    fn take(&mut self, option: &str) -> Option<f64> {
+        let value = self.given.iter().rev().find_map(|&(name, value)| (name == option).then_some(value));
+        self.given.retain(|&(name, _)| name != option);
+        value
+    }
+
+    /// Takes a whole number in this range.
+    fn whole(&mut self, option: &str, least: u32, most: u32) -> Result<Option<u32>, BadPolicy> {
+        let Some(value) = self.take(option) else { return Ok(None) };
+        if value.fract() == 0.0 && (f64::from(least)..=f64::from(most)).contains(&value) {
+            return Ok(Some(value as u32));
+        }
+        let expected = format!("a whole number from {least} to {most}");
+        Err(BadPolicy::BadValue { policy: self.policy.to_owned(), option: option.to_owned(), value, expected })
+    }
+
+    /// Refuses what is left over.
+    fn finish(self) -> Result<(), BadPolicy> {
+        match self.given.first() {
+            Some(&(option, _)) => {
+                Err(BadPolicy::UnknownOption { policy: self.policy.to_owned(), option: option.to_owned() })
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Bench, letters};
+
+    #[test]
+    fn every_name_makes_the_policy_of_that_name() {
+        for &name in BuiltIn::NAMES {
+            assert_eq!(BuiltIn::from_name(name, []).unwrap().name(), name);
+        }
+        assert_eq!(BuiltIn::default().name(), "round_robin");
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let message = |name, options: &[(&'static str, f64)]| {
+            BuiltIn::from_name(name, options.iter().copied()).unwrap_err().to_string()
+        };
+        assert!(message("least_conn", &[]).starts_with("unknown policy `least_conn`; known are round_robin, random"));
+        assert_eq!(message("p2c", &[("choices", 3.0)]), "policy `p2c` has no option `choices`");
+        let range = "option `choices` of policy `least_request` must be a whole number from 1 to 8, not 2.5";
+        assert_eq!(message("least_request", &[("choices", 2.5)]), range);
+        assert!(BuiltIn::from_name("least_request", [("choices", f64::NAN)]).is_err());
+        assert!(BuiltIn::from_name("least_request", [("choices", 9.0)]).is_err());
+    }
+
+    #[test]
+    fn the_enum_picks_as_its_policy_does_across_rebuilds() {
+        let mut bench = Bench::new(BuiltIn::default(), &[5, 1, 1]);
+        assert_eq!(letters(&bench.picks(3)), "aab");
+        bench.reset(&[5, 1, 1], lb_core::Mono::ZERO);
+        assert_eq!(letters(&bench.picks(4)), "acaa");
+    }
+}

@@ -1,0 +1,225 @@
+//! An endpoint as a member of its cluster: who it is, and its share.
+//!
+//! What is configured (weight, limit, value) may change with every update; who it is ([`Identity`]) and what was
+//! learned about it ([`EndpointState`]) do not. So an [`Endpoint`] is a small immutable record, remade by an update,
+//! that points at a state which lives as long as the identity does.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lb_core::{EndpointState, InFlightLimit, Mono, Weight};
+
+use crate::latency;
+
+/// Who an endpoint is within its cluster: the address as configured, and the one it resolved to.
+///
+/// Two clusters that list the same address share nothing.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Identity {
+    /// The address as it was written, `app-1:3000`: what hashes and sticky ids are made of, so that a container that
+    /// comes back under another IP keeps its clients.
+    pub name: Arc<str>,
+    /// The address it resolved to, `10.0.0.7:3000`; the name again if that was an address already.
+    pub address: Arc<str>,
+}
+
+impl Identity {
+    /// An identity of these two.
+    #[must_use]
+    pub fn new(name: impl Into<Arc<str>>, address: impl Into<Arc<str>>) -> Self {
+        Self { name: name.into(), address: address.into() }
+    }
+
+    /// An endpoint written as an address already.
+    #[must_use]
+    pub fn literal(address: impl Into<Arc<str>>) -> Self {
+        let name = address.into();
+        Self { address: Arc::clone(&name), name }
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.name == self.address { f.write_str(&self.name) } else { write!(f, "{} ({})", self.name, self.address) }
+    }
+}
+
+/// Stands for an identity for as long as its cluster remembers it; never given to another identity of that cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Uid(u64);
+
+impl Uid {
+    /// No endpoint.
+    pub(crate) const NONE: Self = Self(0);
+
+    pub(crate) const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The number, from one on, in the order in which the cluster first saw its endpoints.
+    #[must_use]
+    pub const fn value(self) -> u64 {
+        self.0
+    }
+}
+
+/// A failure domain; the caller numbers its zones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Zone(pub u32);
+
+/// One endpoint as the caller wants it to be.
+#[derive(Clone, Debug)]
+pub struct Member<T> {
+    /// Who it is. An identity the cluster knows keeps its state.
+    pub identity: Identity,
+    /// Its share of traffic; default one.
+    pub weight: Weight,
+    /// Most requests in flight; default none.
+    pub limit: InFlightLimit,
+    /// A stable hash of the configured name, by which sticky requests find it: [`affinity_of`] unless the caller has
+    /// its own.
+    pub affinity: u64,
+    /// The tier: lower ones are used first, higher ones only when a lower one has nobody left (backups); default 0.
+    pub priority: u8,
+    /// Where it runs; default unknown.
+    pub zone: Option<Zone>,
+    /// What the caller needs to reach it.
+    pub value: T,
+}
+
+impl<T> Member<T> {
+    /// A member of weight one, without limit, priority 0, in no zone, whose affinity is that of its name.
+    #[must_use]
+    pub fn new(identity: Identity, value: T) -> Self {
+        let affinity = affinity_of(&identity.name);
+        Self { identity, weight: Weight::ONE, limit: InFlightLimit::NONE, affinity, priority: 0, zone: None, value }
+    }
+
+    /// Sets the weight.
+    #[must_use]
+    pub fn weight(mut self, weight: impl Into<Weight>) -> Self {
+        self.weight = weight.into();
+        self
+    }
+
+    /// Sets the most requests in flight.
+    #[must_use]
+    pub fn limit(mut self, limit: InFlightLimit) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Sets the affinity.
+    #[must_use]
+    pub fn affinity(mut self, affinity: u64) -> Self {
+        self.affinity = affinity;
+        self
+    }
+
+    /// Sets the tier.
+    #[must_use]
+    pub fn priority(mut self, priority: u8) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// Sets the zone.
+    #[must_use]
+    pub fn zone(mut self, zone: Option<Zone>) -> Self {
+        self.zone = zone;
+        self
+    }
+}
+
+/// The affinity of an endpoint configured under this name: the same in every process and release (rapidhash v3).
+#[must_use]
+pub fn affinity_of(name: &str) -> u64 {
+    rapidhash::v3::rapidhash_v3(name.as_bytes())
+}
+
+/// An endpoint as a cluster lists it.
+#[derive(Debug)]
+pub struct Endpoint<T> {
+    pub(crate) uid: Uid,
+    pub(crate) state: Arc<EndpointState>,
+    pub(crate) member: Member<T>,
+}
+
+impl<T> Endpoint<T> {
+    /// Who it is.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.member.identity
+    }
+
+    /// Its number within the cluster.
+    #[must_use]
+    pub fn uid(&self) -> Uid {
+        self.uid
+    }
+
+    /// Its hot state. Change its axes through [`Cluster::set`](crate::Cluster::set), which keeps the tables right.
+    #[must_use]
+    pub fn state(&self) -> &Arc<EndpointState> {
+        &self.state
+    }
+
+    /// What the caller needs to reach it.
+    #[must_use]
+    pub fn value(&self) -> &T {
+        &self.member.value
+    }
+
+    /// Its configured share.
+    #[must_use]
+    pub fn weight(&self) -> Weight {
+        self.member.weight
+    }
+
+    /// By which sticky requests find it.
+    #[must_use]
+    pub fn affinity(&self) -> u64 {
+        self.member.affinity
+    }
+
+    /// The peak-sensitive estimate of its time to the response head, as it was last updated; none until a policy that
+    /// needs it has had an answer. For the status page: policies let it decay with age.
+    #[must_use]
+    pub fn latency(&self) -> Option<Duration> {
+        let estimate = latency::read(self.state.latency_cell(), Mono::ZERO)?;
+        Some(Duration::from_secs_f64(f64::from(estimate.ms) / 1_000.0))
+    }
+
+    /// Its tier.
+    #[must_use]
+    pub fn priority(&self) -> u8 {
+        self.member.priority
+    }
+
+    /// Where it runs.
+    #[must_use]
+    pub fn zone(&self) -> Option<Zone> {
+        self.member.zone
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_shows_what_was_written_and_what_it_became() {
+        assert_eq!(Identity::literal("10.0.0.1:80").to_string(), "10.0.0.1:80");
+        assert_eq!(Identity::new("app:80", "10.0.0.1:80").to_string(), "app:80 (10.0.0.1:80)");
+    }
+
+    #[test]
+    fn an_affinity_follows_the_name_and_not_the_address() {
+        let before = Member::new(Identity::new("app:80", "10.0.0.1:80"), ());
+        let after = Member::new(Identity::new("app:80", "10.0.0.2:80"), ());
+        assert_eq!(before.affinity, after.affinity);
+        // Compared across processes and releases: a value that changes moves every sticky client.
+        assert_eq!(affinity_of("app:80"), 0xf6d4_1aae_8dc0_2dcb);
+    }
+}

@@ -1,0 +1,203 @@
+//! The endpoint with the fewest requests in flight per weight.
+//!
+//! **Source**: nginx's `least_conn` (exact), Envoy's `LEAST_REQUEST` (`choices`). The exact form compares in flight ∕ weight by
+//! cross-multiplication, and breaks ties by the turns of `round_robin`: while all are idle, picks come in nginx's order. nginx
+//! runs its round among the tied only; here a turn that falls to one not tied is skipped, which gives the tied the same shares.
+//! **Cost**: exact O(n), one load an endpoint; with `choices` = d, d random numbers and loads.
+//!
+//! **Use it** for WebSockets, long polling and requests of very different length. **Do not** use the exact form when many
+//! proxies share the endpoints: all would send to the same least one; use `p2c` or `choices`.
+//!
+//! What it cannot see: an endpoint that fails fast has nothing in flight and attracts everything. Outlier detection must
+//! take it out; `peak_ewma` charges it for failing.
+
+use crate::alias::{Alias, MOST_CHOICES};
+use crate::cx::PickCx;
+use crate::p2c::is_lighter;
+use crate::policy::{Candidate, Index, Policy, Signals, Table};
+use crate::turns::{DRAWS, Turns};
+use crate::view::View;
+
+/// The policy `least_request`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LeastRequest {
+    choices: Option<u8>,
+}
+
+impl LeastRequest {
+    /// Looks at every endpoint.
+    #[must_use]
+    pub const fn exact() -> Self {
+        Self { choices: None }
+    }
+
+    /// Looks at this many, drawn at random in proportion to weight: 1 to 8, clamped. 2 is what `p2c` does.
+    #[must_use]
+    pub fn choices(choices: u8) -> Self {
+        Self { choices: Some(choices.clamp(1, MOST_CHOICES as u8)) }
+    }
+}
+
+impl Policy for LeastRequest {
+    type Table = LeastRequestTable;
+
+    fn signals(&self) -> Signals {
+        if self.choices.is_some() { Signals::ENTROPY.and(Signals::IN_FLIGHT) } else { Signals::IN_FLIGHT }
+    }
+
+    fn build(&self, candidates: &[Candidate<'_>], previous: Option<&Self::Table>) -> Self::Table {
+        let search = match self.choices {
+            Some(choices) => Search::Choices { alias: Alias::new(candidates), choices: choices.into() },
+            None => Search::Exact {
+                seats: candidates.iter().map(|c| (c.index, c.weight.value().into())).collect(),
+                turns: Turns::new(candidates, previous.and_then(LeastRequestTable::turns)),
+            },
+        };
+        LeastRequestTable { search }
+    }
+}
+
+/// The table of [`LeastRequest`].
+#[derive(Debug)]
+pub struct LeastRequestTable {
+    search: Search,
+}
+
+#[derive(Debug)]
+enum Search {
+    Exact { seats: Box<[(Index, u64)]>, turns: Turns },
+    Choices { alias: Alias, choices: usize },
+}
+
+impl LeastRequestTable {
+    fn turns(&self) -> Option<&Turns> {
+        match &self.search {
+            Search::Exact { turns, .. } => Some(turns),
+            Search::Choices { .. } => None,
+        }
+    }
+}
+
+impl Table for LeastRequestTable {
+    #[inline]
+    fn pick(&self, view: &View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
+        match &self.search {
+            Search::Exact { seats, turns } => {
+                let load = |index| u64::from(view.in_flight(index));
+                least(seats, turns, view, cx, load)
+            }
+            Search::Choices { alias, choices } => {
+                alias.lightest_of(*choices, view, cx, |one, other| is_lighter(view, one, other))
+            }
+        }
+    }
+}
+
+/// The usable seat of least load ∕ weight; the next in turn among several.
+pub(crate) fn least(
+    seats: &[(Index, u64)],
+    turns: &Turns,
+    view: &View<'_>,
+    cx: &mut PickCx<'_>,
+    load: impl Fn(Index) -> u64,
+) -> Option<Index> {
+    let mut least: Option<(Index, u64, u64)> = None;
+    let mut tied = 0;
+    for &(index, weight) in seats {
+        if !view.is_usable(index, cx) {
+            continue;
+        }
+        let load = load(index);
+        let order = least.map_or(std::cmp::Ordering::Less, |(_, best_load, best_weight)| {
+            load.saturating_mul(best_weight).cmp(&best_load.saturating_mul(weight))
+        });
+        match order {
+            std::cmp::Ordering::Less => (least, tied) = (Some((index, load, weight)), 1),
+            std::cmp::Ordering::Equal => tied += 1,
+            std::cmp::Ordering::Greater => {}
+        }
+    }
+    let (first, least_load, least_weight) = least?;
+    if tied == 1 {
+        return Some(first);
+    }
+    let is_tied = |index, weight, cx: &PickCx<'_>| {
+        view.is_usable(index, cx) && load(index).saturating_mul(least_weight) == least_load.saturating_mul(weight)
+    };
+    for _ in 0..DRAWS {
+        let index = turns.next()?;
+        if is_tied(index, view.weight(index).value().into(), cx) {
+            return Some(index);
+        }
+    }
+    // Few of many are tied: one of them at random, in proportion to weight.
+    let mut total = 0;
+    let mut drawn = first;
+    for &(index, weight) in seats {
+        if is_tied(index, weight, cx) {
+            total += weight;
+            if cx.entropy.below(total) < weight {
+                drawn = index;
+            }
+        }
+    }
+    Some(drawn)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Bench, letters};
+
+    #[test]
+    fn idle_endpoints_take_turns_in_the_order_of_nginx() {
+        assert_eq!(letters(&Bench::new(LeastRequest::exact(), &[5, 1, 1]).picks(14)), "aabacaaaabacaa");
+    }
+
+    #[test]
+    fn held_requests_are_in_proportion_to_weight_at_every_moment() {
+        let bench = Bench::new(LeastRequest::exact(), &[3, 2, 1]);
+        let mut held = Vec::new();
+        for round in 1..=20 {
+            held.extend((0..6).map(|_| bench.pick().unwrap()));
+            assert_eq!(bench.in_flight(), [3 * round, 2 * round, round]);
+        }
+    }
+
+    #[test]
+    fn the_least_busy_one_gets_it_whoever_s_turn_it_is() {
+        let bench = Bench::new(LeastRequest::exact(), &[1, 1, 1]);
+        let held: Vec<_> = (0..6).map(|_| bench.pick().unwrap()).collect();
+        let (freed, held): (Vec<_>, Vec<_>) = held.into_iter().partition(|ticket| *ticket.endpoint().value() == 1);
+        drop(freed);
+        assert_eq!(bench.in_flight(), [2, 0, 2]);
+        assert_eq!(letters(&[*bench.pick().unwrap().endpoint().value()]), "b");
+        drop(held);
+    }
+
+    #[test]
+    fn a_busy_endpoint_s_turns_fall_to_all_idle_ones_alike() {
+        let mut bench = Bench::new(LeastRequest::exact(), &[1, 1, 1, 1]);
+        let held = bench.pick().unwrap();
+        assert_eq!(*held.endpoint().value(), 0);
+        assert_eq!(bench.counts(300), [0, 100, 100, 100]);
+    }
+
+    #[test]
+    fn a_few_tied_among_many_busy_ones_share_alike() {
+        let mut bench = Bench::new(LeastRequest::exact(), &[1; 200]);
+        let held: Vec<_> = (0..200).map(|_| bench.pick().unwrap()).collect();
+        let held: Vec<_> = held.into_iter().filter(|ticket| *ticket.endpoint().value() >= 3).collect();
+        let counts = bench.counts(3_000);
+        // Mean 1000 each, standard deviation at most √(3000·⅓·⅔) ≈ 26; 130 is five of them.
+        assert!(counts[..3].iter().all(|n| n.abs_diff(1_000) < 130), "{:?}", &counts[..4]);
+        drop(held);
+    }
+
+    #[test]
+    fn choices_settle_near_the_weights() {
+        let bench = Bench::new(LeastRequest::choices(3), &[2, 1, 1]);
+        let _held: Vec<_> = (0..400).map(|_| bench.pick().unwrap()).collect();
+        assert_eq!(bench.in_flight(), [200, 100, 100], "three choices of three see everybody");
+    }
+}

@@ -1,0 +1,303 @@
+//! Picking: a policy's table over a cluster's members, and what is true whatever the policy is.
+//!
+//! Written once here and not in each policy: the sticky endpoint comes first; a slot is taken by one atomic addition
+//! whose old value decides; a pick that lost a race is made again; tiers are tried in order; a warming endpoint is
+//! thinned; and if the table finds nobody in a bounded number of draws, all members are looked at in proportion to
+//! weight, so that nobody is refused while one usable endpoint exists.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+
+use arc_swap::ArcSwap;
+use lb_core::{Acquire, EndpointState};
+
+use crate::cluster::{Follow, Shared, Snapshot, Why};
+use crate::cx::PickCx;
+use crate::error::{Census, PickError};
+use crate::hashing::{mix, score};
+use crate::latency::Teach;
+use crate::policy::{Candidate, Index, Policy, Signals, Table};
+use crate::ticket::Ticket;
+use crate::view::View;
+
+/// A policy at work on a cluster. Clones share the table, and so the turns.
+pub struct Selector<P: Policy, T> {
+    inner: Arc<Inner<P, T>>,
+}
+
+impl<P: Policy, T> fmt::Debug for Selector<P, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Selector").finish_non_exhaustive()
+    }
+}
+
+impl<P: Policy, T> Clone for Selector<P, T> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner) }
+    }
+}
+
+impl<P: Policy, T: Send + Sync + 'static> Selector<P, T> {
+    pub(crate) fn new(policy: P, shared: Arc<Shared<T>>, snapshot: Arc<Snapshot<T>>) -> Self {
+        let built = Built::new(&policy, snapshot, None);
+        Self { inner: Arc::new(Inner { policy, shared, built: ArcSwap::from_pointee(built) }) }
+    }
+
+    pub(crate) fn follower(&self) -> Weak<dyn Follow<T>> {
+        let inner: Weak<Inner<P, T>> = Arc::downgrade(&self.inner);
+        inner
+    }
+
+    /// What a pick needs; callers may leave out the rest.
+    #[must_use]
+    pub fn signals(&self) -> Signals {
+        self.inner.policy.signals()
+    }
+
+    /// The policy.
+    #[must_use]
+    pub fn policy(&self) -> &P {
+        &self.inner.policy
+    }
+
+    /// Picks an endpoint and takes a slot in flight there. Allocates nothing and takes no lock.
+    ///
+    /// # Errors
+    /// Nobody may take the request; the error says why.
+    pub fn pick(&self, cx: &mut PickCx<'_>) -> Result<Ticket<T>, PickError> {
+        let mut built = self.inner.built.load();
+        loop {
+            match built.pick(&self.inner.shared, cx) {
+                Ok(ticket) => return Ok(ticket),
+                Err(error) => {
+                    // The members may have changed under the pick: the old ones removed, the new ones not seen yet.
+                    let newer = self.inner.built.load();
+                    if Arc::ptr_eq(&newer, &built) {
+                        return Err(error);
+                    }
+                    built = newer;
+                }
+            }
+        }
+    }
+
+    /// A reader for one worker: it keeps the table at hand, and looks for a newer one in half a nanosecond instead of four.
+    ///
+    /// It keeps an outdated table in memory until its next pick.
+    #[must_use]
+    pub fn reader(&self) -> Reader<P, T> {
+        Reader { cache: arc_swap::Cache::new(Tap(Arc::clone(&self.inner))), selector: self.clone() }
+    }
+}
+
+/// A worker's own way into a [`Selector`].
+pub struct Reader<P: Policy, T> {
+    selector: Selector<P, T>,
+    cache: Cached<P, T>,
+}
+
+impl<P: Policy, T> fmt::Debug for Reader<P, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader").finish_non_exhaustive()
+    }
+}
+
+impl<P: Policy, T: Send + Sync + 'static> Reader<P, T> {
+    /// As [`Selector::pick`].
+    ///
+    /// # Errors
+    /// Nobody may take the request; the error says why.
+    pub fn pick(&mut self, cx: &mut PickCx<'_>) -> Result<Ticket<T>, PickError> {
+        self.cache.load().pick(&self.selector.inner.shared, cx).or_else(|_| self.selector.pick(cx))
+    }
+}
+
+type Cached<P, T> = arc_swap::Cache<Tap<P, T>, Arc<Built<<P as Policy>::Table, T>>>;
+
+struct Inner<P: Policy, T> {
+    policy: P,
+    shared: Arc<Shared<T>>,
+    built: ArcSwap<Built<P::Table, T>>,
+}
+
+impl<P: Policy, T: Send + Sync + 'static> Follow<T> for Inner<P, T> {
+    fn follow(&self, snapshot: &Arc<Snapshot<T>>, why: Why) {
+        if why == Why::Eligibility && spans_all(&self.policy) {
+            return;
+        }
+        let previous = self.built.load();
+        self.built.store(Arc::new(Built::new(&self.policy, Arc::clone(snapshot), Some(&previous))));
+    }
+}
+
+/// Where a reader's cache finds the table.
+struct Tap<P: Policy, T>(Arc<Inner<P, T>>);
+
+impl<P: Policy, T> Deref for Tap<P, T> {
+    type Target = ArcSwap<Built<P::Table, T>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0.built
+    }
+}
+
+/// Tables and the member list they were built over, published together.
+struct Built<B, T> {
+    snapshot: Arc<Snapshot<T>>,
+    /// One a tier, lowest priority number first.
+    tiers: Box<[(u8, B)]>,
+    keyed: bool,
+}
+
+impl<B: Table, T> Built<B, T> {
+    fn new<P: Policy<Table = B>>(policy: &P, snapshot: Arc<Snapshot<T>>, previous: Option<&Self>) -> Self {
+        let keyed = spans_all(policy);
+        let tiers = snapshot.roster.tiers().iter().map(|&tier| {
+            let candidates: Vec<_> = candidates(&snapshot)
+                .filter(|(of, candidate)| *of == tier && (keyed || snapshot.roster.is_allowed(candidate.index)))
+                .map(|(_, candidate)| candidate)
+                .collect();
+            let previous = previous.and_then(|old| old.tiers.iter().find(|(of, _)| *of == tier));
+            (tier, policy.build(&candidates, previous.map(|(_, table)| table)))
+        });
+        Self { tiers: tiers.collect(), keyed, snapshot }
+    }
+
+    fn pick(&self, shared: &Shared<T>, cx: &mut PickCx<'_>) -> Result<Ticket<T>, PickError> {
+        cx.passed_over = None;
+        let in_panic = self.snapshot.roster.is_panicking();
+        let picked = self.pick_preferred(in_panic, cx).or_else(|| {
+            self.tiers.iter().find_map(|(tier, table)| {
+                let view = View::new(&self.snapshot.roster, *tier, in_panic);
+                self.pick_from(table, view, shared, cx)
+            })
+        });
+        let endpoint = picked.and_then(|index| self.snapshot.endpoints.get(index.get()));
+        let Some(endpoint) = endpoint else { return Err(self.census(in_panic, cx)) };
+        if in_panic {
+            shared.panic_picks.fetch_add(1, Ordering::Relaxed);
+        }
+        let teach = Teach::from_bits(shared.teach.load(Ordering::Relaxed));
+        Ok(Ticket::new(Arc::clone(endpoint), cx.now, teach))
+    }
+
+    /// The sticky endpoint, if it may serve a sticky request now. A slot there is taken.
+    fn pick_preferred(&self, in_panic: bool, cx: &PickCx<'_>) -> Option<Index> {
+        let roster = &self.snapshot.roster;
+        roster.with_affinity(cx.preferred?).find(|&index| {
+            !cx.tried.contains(roster.uid(index))
+                && roster.states().get(index.get()).is_some_and(|state| {
+                    let answer = if in_panic { state.acquire_sticky_in_panic() } else { state.acquire_sticky() };
+                    matches!(answer, Acquire::Taken { .. })
+                })
+        })
+    }
+
+    /// Somebody of one tier, found by its table or else by looking at everybody. A slot there is taken.
+    fn pick_from(&self, table: &B, view: View<'_>, shared: &Shared<T>, cx: &mut PickCx<'_>) -> Option<Index> {
+        for _ in 0..RACES {
+            let Some(index) = table.pick(&view, cx) else { break };
+            if cx.passed_over.is_none() && is_thinned(shared, &view, index, cx) {
+                cx.passed_over = Some(index);
+                continue;
+            }
+            if view.is_usable(index, cx) && take(&view, index) {
+                return Some(index);
+            }
+        }
+        cx.passed_over = None;
+        self.search(view, cx)
+    }
+
+    /// Looks at every member of the tier. Those usable are drawn in proportion to weight: at random, or for a keyed
+    /// policy by the key. Should every draw lose its race, the first who lets the request in serves it.
+    fn search(&self, view: View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
+        for _ in 0..RACES {
+            let drawn = match cx.key {
+                Some(key) if self.keyed => self.draw_by_key(view, key, cx),
+                _ => draw_at_random(view, cx),
+            };
+            match drawn {
+                Some(index) if take(&view, index) => return Some(index),
+                Some(_) => {}
+                None => break,
+            }
+        }
+        (0..).map(Index::new).take(view.len()).find(|&index| view.is_usable(index, cx) && take(&view, index))
+    }
+
+    fn draw_by_key(&self, view: View<'_>, key: &[u8], cx: &PickCx<'_>) -> Option<Index> {
+        let key = rapidhash::v3::rapidhash_v3(key);
+        let usable = view.eligible().filter(|&index| view.is_usable(index, cx));
+        let facts = usable.filter_map(|index| Some((index, self.snapshot.roster.facts().get(index.get())?)));
+        facts
+            .map(|(index, facts)| (index, score(mix(key ^ facts.affinity), facts.weight)))
+            .max_by(|(_, a), (_, b)| a.total_cmp(b))
+            .map(|(index, _)| index)
+    }
+
+    #[cold]
+    fn census(&self, in_panic: bool, cx: &PickCx<'_>) -> PickError {
+        let roster = &self.snapshot.roster;
+        let mut census = Census::default();
+        for (state, facts) in roster.states().iter().zip(roster.facts()) {
+            census.count(state, in_panic, cx.tried.contains(facts.uid));
+        }
+        census.into_error()
+    }
+}
+
+/// How often a pick that lost a race for a slot is made again before everybody is looked at.
+const RACES: usize = 4;
+
+fn spans_all<P: Policy>(policy: &P) -> bool {
+    policy.signals().contains(Signals::KEY)
+}
+
+fn take(view: &View<'_>, index: Index) -> bool {
+    let taken = |state: &EndpointState| if view.is_panicking() { state.acquire_in_panic() } else { state.acquire() };
+    view.state(index).is_some_and(|state| matches!(taken(state), Acquire::Taken { .. }))
+}
+
+/// One pass, every usable member chosen with the probability weight ∕ total (a reservoir of one).
+fn draw_at_random(view: View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
+    let mut total = 0;
+    let mut drawn = None;
+    for index in view.eligible() {
+        if view.is_usable(index, cx) {
+            let weight = u64::from(view.weight(index).value());
+            total += weight;
+            if cx.entropy.below(total) < weight {
+                drawn = Some(index);
+            }
+        }
+    }
+    drawn
+}
+
+fn is_thinned<T>(shared: &Shared<T>, view: &View<'_>, index: Index, cx: &mut PickCx<'_>) -> bool {
+    let Some(state) = view.state(index) else { return false };
+    if state.warming_cell().load(Ordering::Relaxed) == 0 {
+        return false;
+    }
+    let ramp = shared.slow_start.load();
+    let share = ramp.as_ref().and_then(|ramp| ramp.share_of(state, cx.now));
+    share.is_some_and(|share| cx.entropy.unit() >= share)
+}
+
+fn candidates<T>(snapshot: &Snapshot<T>) -> impl Iterator<Item = (u8, Candidate<'_>)> {
+    snapshot.endpoints.iter().zip(0..).filter(|(endpoint, _)| !endpoint.weight().is_zero()).map(|(endpoint, place)| {
+        let candidate = Candidate {
+            index: Index::new(place),
+            identity: endpoint.identity(),
+            uid: endpoint.uid(),
+            weight: endpoint.weight(),
+            affinity: endpoint.affinity(),
+            zone: endpoint.zone(),
+            state: endpoint.state(),
+        };
+        (endpoint.priority(), candidate)
+    })
+}

@@ -1,0 +1,242 @@
+//! What a table may look at while it picks: the members' states, packed and free of the caller's type.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use lb_core::{EndpointState, Weight};
+
+use crate::cx::PickCx;
+use crate::endpoint::Uid;
+use crate::policy::Index;
+
+/// The members of a cluster as a pick sees them. Reading it costs no more than the loads it makes.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    roster: &'a Roster,
+    tier: u8,
+    in_panic: bool,
+}
+
+impl<'a> View<'a> {
+    pub(crate) fn new(roster: &'a Roster, tier: u8, in_panic: bool) -> Self {
+        Self { roster, tier, in_panic }
+    }
+
+    /// How many members there are, eligible or not.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.roster.states.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.roster.states.is_empty()
+    }
+
+    /// Whether health is ignored because too few members are well.
+    #[must_use]
+    pub fn is_panicking(&self) -> bool {
+        self.in_panic
+    }
+
+    /// The hot state of the member in this place.
+    #[inline]
+    #[must_use]
+    pub fn state(&self, index: Index) -> Option<&'a EndpointState> {
+        self.roster.states.get(index.get()).map(|state| &**state)
+    }
+
+    /// The member's requests in flight; zero for a place past the end.
+    #[inline]
+    #[must_use]
+    pub fn in_flight(&self, index: Index) -> u32 {
+        self.state(index).map_or(0, EndpointState::in_flight)
+    }
+
+    /// The member's weight; zero for a place past the end.
+    #[inline]
+    #[must_use]
+    pub fn weight(&self, index: Index) -> Weight {
+        self.roster.facts.get(index.get()).map_or(Weight::ZERO, |facts| facts.weight)
+    }
+
+    /// Whether this pick may go there: eligible (in panic mode, but for its health), not full, not tried before, in
+    /// the tier being picked from.
+    ///
+    /// This is the one predicate for new requests. The answer is a hint, since others pick at the same time: the slot
+    /// is taken by [`EndpointState::acquire`], and a pick that loses the race is repeated.
+    #[inline]
+    #[must_use]
+    pub fn is_usable(&self, index: Index, cx: &PickCx<'_>) -> bool {
+        let Some(state) = self.roster.states.get(index.get()) else { return false };
+        state.has_room(self.in_panic)
+            && (cx.tried.is_empty() || !cx.tried.contains(self.roster.uid(index)))
+            && cx.passed_over != Some(index)
+            && (self.roster.tiers.len() <= 1 || self.roster.tier(index) == self.tier)
+    }
+
+    /// The places that eligible members hold (in panic mode, all that only their health keeps out), in the order of
+    /// the list. Full and tried ones are among them.
+    pub fn eligible(&self) -> impl Iterator<Item = Index> + 'a {
+        self.roster.allowed.ones()
+    }
+}
+
+/// The part of a published member list that does not depend on the caller's type.
+#[derive(Debug)]
+pub(crate) struct Roster {
+    states: Box<[Arc<EndpointState>]>,
+    facts: Box<[Facts]>,
+    /// Sorted by affinity; several members may share one.
+    affinities: Box<[(u64, Index)]>,
+    /// The distinct priorities, ascending.
+    tiers: Box<[u8]>,
+    allowed: Bitset,
+    eligible: AtomicUsize,
+    panicking: AtomicBool,
+}
+
+/// What a pick may need to know about a member besides its state.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Facts {
+    pub(crate) uid: Uid,
+    pub(crate) weight: Weight,
+    pub(crate) affinity: u64,
+    pub(crate) tier: u8,
+}
+
+impl Roster {
+    pub(crate) fn new(states: Box<[Arc<EndpointState>]>, facts: Box<[Facts]>, panic_threshold: f64) -> Self {
+        let mut affinities: Box<[_]> =
+            facts.iter().zip(0..).map(|(facts, place)| (facts.affinity, Index::new(place))).collect();
+        affinities.sort_unstable();
+        let mut tiers: Vec<u8> = facts.iter().map(|facts| facts.tier).collect();
+        tiers.sort_unstable();
+        tiers.dedup();
+        let roster = Self {
+            allowed: Bitset::zeros(states.len()),
+            states,
+            facts,
+            affinities,
+            tiers: tiers.into(),
+            eligible: AtomicUsize::new(0),
+            panicking: AtomicBool::new(false),
+        };
+        roster.refresh(panic_threshold);
+        roster
+    }
+
+    /// Reads every state again. Called under the cluster's lock, so that two refreshes never mix.
+    ///
+    /// Panic is judged over the members that only their health could keep out: `eligible < threshold × those`.
+    /// Tells whether that changed who may be picked.
+    pub(crate) fn refresh(&self, panic_threshold: f64) -> bool {
+        let eligible = self.states.iter().filter(|state| state.is_eligible()).count();
+        let able = self.states.iter().filter(|state| state.is_eligible_in_panic()).count();
+        let panicking = (eligible as f64) < panic_threshold * able as f64;
+        let mut changed = false;
+        for (state, place) in self.states.iter().zip(0..) {
+            let allowed = if panicking { state.is_eligible_in_panic() } else { state.is_eligible() };
+            changed |= self.allowed.put(Index::new(place), allowed);
+        }
+        self.eligible.store(eligible, Ordering::Relaxed);
+        self.panicking.store(panicking, Ordering::Relaxed);
+        changed
+    }
+
+    pub(crate) fn is_panicking(&self) -> bool {
+        self.panicking.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn eligible_count(&self) -> usize {
+        self.eligible.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_allowed(&self, index: Index) -> bool {
+        self.allowed.get(index)
+    }
+
+    pub(crate) fn states(&self) -> &[Arc<EndpointState>] {
+        &self.states
+    }
+
+    pub(crate) fn facts(&self) -> &[Facts] {
+        &self.facts
+    }
+
+    pub(crate) fn tiers(&self) -> &[u8] {
+        &self.tiers
+    }
+
+    pub(crate) fn uid(&self, index: Index) -> Uid {
+        self.facts.get(index.get()).map_or(Uid::NONE, |facts| facts.uid)
+    }
+
+    fn tier(&self, index: Index) -> u8 {
+        self.facts.get(index.get()).map_or(0, |facts| facts.tier)
+    }
+
+    /// The members of this affinity.
+    pub(crate) fn with_affinity(&self, affinity: u64) -> impl Iterator<Item = Index> + '_ {
+        let from = self.affinities.partition_point(|&(other, _)| other < affinity);
+        self.affinities.iter().skip(from).take_while(move |&&(other, _)| other == affinity).map(|&(_, index)| index)
+    }
+}
+
+/// One bit a member, changed while others read.
+#[derive(Debug)]
+struct Bitset {
+    words: Box<[AtomicU64]>,
+}
+
+impl Bitset {
+    fn zeros(len: usize) -> Self {
+        Self { words: (0..len.div_ceil(64)).map(|_| AtomicU64::new(0)).collect() }
+    }
+
+    fn get(&self, index: Index) -> bool {
+        self.words
+            .get(index.get() / 64)
+            .is_some_and(|word| word.load(Ordering::Relaxed) & (1 << (index.get() % 64)) != 0)
+    }
+
+    /// Tells whether that changed anything; nothing changes past the end.
+    fn put(&self, index: Index, on: bool) -> bool {
+        let Some(word) = self.words.get(index.get() / 64) else { return false };
+        let bit = 1 << (index.get() % 64);
+        let old = if on { word.fetch_or(bit, Ordering::Relaxed) } else { word.fetch_and(!bit, Ordering::Relaxed) };
+        (old & bit != 0) != on
+    }
+
+    fn ones(&self) -> impl Iterator<Item = Index> + '_ {
+        self.words.iter().zip((0_u32..).step_by(64)).flat_map(|(word, base)| {
+            let mut rest = word.load(Ordering::Relaxed);
+            std::iter::from_fn(move || {
+                (rest != 0).then(|| {
+                    let bit = rest.trailing_zeros();
+                    rest &= rest - 1;
+                    Index::new(base + bit)
+                })
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bitset_gives_back_what_was_put_across_words() {
+        let bits = Bitset::zeros(130);
+        for place in [0, 63, 64, 129] {
+            bits.put(Index::new(place), true);
+        }
+        bits.put(Index::new(64), false);
+        bits.put(Index::new(500), true);
+        assert_eq!(bits.ones().map(Index::get).collect::<Vec<_>>(), [0, 63, 129]);
+        assert!(bits.get(Index::new(63)) && !bits.get(Index::new(64)) && !bits.get(Index::new(500)));
+        assert_eq!(Bitset::zeros(0).ones().count(), 0);
+    }
+}
