@@ -10,19 +10,18 @@
 //! ```text
 //!  line of 64 bytes    fingerprint 0 | 1 | 2 | 3 | TAT 0 | 1 | 2 | 3
 //!
-//!  entry   empty ──► owned by a key ──► owned by another (its TAT ≤ now: one swap of the fingerprint)
-//!                      │                       ▲
-//!                      └──► busy (TAT > now) ──┘  (the TAT is cleared while nobody can find it)
+//!  entry               empty or owned ──► busy ──► owned by another key
+//!                                          (its TAT is cleared while nobody can find it)
 //! ```
 //!
 //! Memory is what it was given and is never more; it is zeroed by the allocator, so that the system provides pages when
 //! keys first fall on them. Nothing is allocated, locked or swept afterwards. 10 MiB hold 655 000 entries; of live keys
 //! for 50, 60 and 80 % of the entries, 0.02, 0.2 and 2.3 % are evicted (measured).
 //!
-//! **What concurrency can cost.** A key whose entry stays in the table gets exactly its quota, whatever the number of threads.
-//! When an entry is made, each *other* thread that makes one for the same key at the same instant, or that debits the
-//! entry which is just giving way, may let one request through uncounted, or count one for the entry's new owner: with
-//! W threads at most W − 1 requests each time a key enters the table. A live eviction forgets at most one quota (`1 + burst`).
+//! **What concurrency can cost.** A key whose entry stays in the table gets exactly its quota, whatever the number of
+//! threads. When it enters the table, each *other* thread that enters the same key at the same instant may let one
+//! request through uncounted: with W threads at most W − 1. A live eviction, counted, forgets what the key had used, at
+//! most one quota (`1 + burst`); where a debit and an eviction meet, the eviction counts as live.
 //!
 //! Two keys share a bucket if their 64-bit fingerprints are equal: among ten million keys, a chance of 3 in a million
 //! that any two do. The hash is SipHash-1-3 under a secret seed, so that nobody can look for such keys, nor for keys
@@ -223,6 +222,7 @@ impl Keyed {
             }
             match entry.tat.compare_exchange_weak(old, new.0, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => break verdict,
+                Err(_) if entry.fingerprint.load(Ordering::Acquire) != fingerprint => return None,
                 Err(current) => old = current,
             }
         };
@@ -232,30 +232,35 @@ impl Keyed {
     /// Tries to take an entry for a new key. Whether it succeeded shows when the key is looked for again.
     #[cold]
     fn make_room(&self, home: u64, other: u64, fingerprint: u64, now: Mono) {
-        let (home, other) = (self.survey(home, now), self.survey(other, now));
-        // The emptier line, so that both fill up evenly; but the first one, which is looked at first, while half of it is free.
+        let surveys = (self.survey(home, fingerprint, now), self.survey(other, fingerprint, now));
+        let (Some(home), Some(other)) = surveys else { return };
+        // The emptier line, so that both fill up evenly; but the first one, which is looked at first, while half of it
+        // is free.
         let line = if home.free < 2 && other.free > home.free { &other } else { &home };
-        if let Some((entry, owner)) = line.harmless {
-            // A bucket that is full needs no clearing: it is what the new key shall have.
-            let _ = entry.fingerprint.compare_exchange(owner, fingerprint, Ordering::AcqRel, Ordering::Relaxed);
-            return;
-        }
-        let Some((entry, owner, _)) = [home.lightest, other.lightest].into_iter().flatten().min_by_key(|it| it.2)
-        else {
+        let lightest = || [home.lightest, other.lightest].into_iter().flatten().min_by_key(|(_, _, tat)| *tat);
+        let Some((entry, owner)) = line.harmless.or_else(|| lightest().map(|(entry, owner, _)| (entry, owner))) else {
             return;
         };
         if entry.fingerprint.compare_exchange(owner, BUSY, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-            entry.tat.store(Tat::FULL.0, Ordering::Release);
+            // A debit for the former owner that is under way fails by this and is made elsewhere; one that came since
+            // we looked is lost, and counted.
+            let old = Tat(entry.tat.swap(Tat::FULL.0, Ordering::AcqRel));
+            if !self.gcra.is_full(old, now) {
+                self.evicted_live.fetch_add(1, Ordering::Relaxed);
+            }
             entry.fingerprint.store(fingerprint, Ordering::Release);
-            self.evicted_live.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    fn survey(&self, line: u64, now: Mono) -> Survey<'_> {
+    /// What a line offers; nothing if the key has an entry there by now, which must not give way to itself.
+    fn survey(&self, line: u64, fingerprint: u64, now: Mono) -> Option<Survey<'_>> {
         let mut survey = Survey { free: 0, harmless: None, lightest: None };
         for entry in self.entries(line) {
             let owner = entry.fingerprint.load(Ordering::Acquire);
             let tat = Tat(entry.tat.load(Ordering::Acquire));
+            if owner == fingerprint {
+                return None;
+            }
             if owner == BUSY {
                 continue;
             }
@@ -266,7 +271,7 @@ impl Keyed {
                 survey.lightest = Some((entry, owner, tat));
             }
         }
-        survey
+        Some(survey)
     }
 
     fn tat_of(&self, key: &[u8]) -> Tat {

@@ -74,8 +74,8 @@ fn an_eviction_beside_a_debit_loses_at_most_that_debit() {
         let thread = thread::spawn(move || other.check(b"newcomer", NOW).is_pass());
         let old: usize = (0..2).filter(|_| table.check(&keys[0], NOW).is_pass()).count();
         let new = thread.join().unwrap();
-        assert!((1..=2).contains(&old), "its quota, and one if its entry was taken under its hands");
-        assert!(new || old == 2, "the newcomer is refused only if it was charged for the other");
+        assert!(new, "the newcomer is not charged for the other");
+        assert!(old >= 1 && old as u64 <= 1 + table.evicted_live(), "its quota, and what was counted as lost");
     });
 }
 
