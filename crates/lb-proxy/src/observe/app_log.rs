@@ -1,0 +1,309 @@
+//! The application log: what the process says about itself, on stderr.
+//!
+//! Written through `tracing`, in text or JSON. Standard error may be a pipe that nobody reads; a worker that logs a
+//! line must not stand still for it, so lines go through the same kind of writer thread as the access log's and are
+//! dropped, not waited for, beyond a megabyte.
+//!
+//! Operators grep for some lines, so those have one place and one wording, here: [`endpoint_down`], [`endpoint_up`],
+//! [`endpoint_ejected`], [`endpoint_unresolved`] are for transitions, once each, and [`LimitLog`] keeps a flood of
+//! refused requests from becoming a flood of lines.
+//!
+//! How the engine uses it:
+//!
+//! ```text
+//! let log = AppLog::start(&config.log)?;           // before anything that logs
+//! log.apply(&new.log);                             // reload: the level; the format stays until a restart
+//! log.close(Duration::from_secs(2));               // the last thing before exit: what is still in memory is written
+//! ```
+
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, IsTerminal, Write};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use lb_config::{Level, LogFormat};
+use lb_core::Mono;
+use tracing::Subscriber;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::registry::Registry;
+use tracing_subscriber::reload;
+
+use super::sink::{self, Lane, Limits, Output, Sink};
+
+/// The application log of the process.
+pub struct AppLog {
+    sink: Sink<()>,
+    filter: reload::Handle<Targets, Registry>,
+    format: LogFormat,
+}
+
+impl AppLog {
+    /// Sends everything that is logged from now on, anywhere in the process, to stderr.
+    ///
+    /// # Errors
+    /// Standard error is closed, no thread can be started, or a logger is in place already.
+    pub fn start(config: &lb_config::Log) -> io::Result<Self> {
+        let colours = config.format == LogFormat::Text
+            && io::stderr().is_terminal()
+            && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let (log, subscriber) = Self::build(config.level, config.format, sink::stderr()?, colours)?;
+        tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)?;
+        Ok(log)
+    }
+
+    fn build(
+        level: Level,
+        format: LogFormat,
+        output: Output,
+        colours: bool,
+    ) -> io::Result<(Self, impl Subscriber + Send + Sync)> {
+        let limits = Limits { wake_at: 0, most: 1024 * 1024, interval: Duration::from_secs(1) };
+        // Losses of this very log are not reported in it.
+        let sink = Sink::start("application log", output, limits, Arc::default(), false)?;
+        let (filter, handle) = reload::Layer::new(targets(level));
+        let layer = tracing_subscriber::fmt::layer().with_writer(Lines(sink.lane(()))).with_ansi(colours);
+        let layer = match format {
+            LogFormat::Text => layer.with_target(false).boxed(),
+            LogFormat::Json => layer.json().flatten_event(true).with_span_list(false).boxed(),
+        };
+        let subscriber = tracing_subscriber::registry().with(layer.with_filter(filter));
+        Ok((Self { sink, filter: handle, format }, subscriber))
+    }
+
+    /// Takes over a new level. A new format waits for a restart, which is said in the log.
+    pub fn apply(&self, config: &lb_config::Log) {
+        if let Err(error) = self.filter.modify(|filter| *filter = targets(config.level)) {
+            tracing::error!("the log level cannot be changed: {error}");
+        }
+        if config.format != self.format {
+            tracing::warn!("log.format has changed; the new format takes effect at the next start");
+        }
+    }
+
+    /// Writes what is still in memory and ends; false if stderr did not take it within `wait`.
+    pub fn close(&self, wait: Duration) -> bool {
+        self.sink.close(wait)
+    }
+}
+
+/// Our own events from `level` on. Those of libraries only from info on, unless everything is asked for: their debug
+/// events come once a frame and would bury ours.
+fn targets(level: Level) -> Targets {
+    let (own, others) = match level {
+        Level::Error => (LevelFilter::ERROR, LevelFilter::ERROR),
+        Level::Warn => (LevelFilter::WARN, LevelFilter::WARN),
+        Level::Info => (LevelFilter::INFO, LevelFilter::INFO),
+        Level::Debug => (LevelFilter::DEBUG, LevelFilter::INFO),
+        Level::Trace => (LevelFilter::TRACE, LevelFilter::TRACE),
+    };
+    Targets::new().with_default(others).with_target("lb_", own).with_target("lbproxy", own)
+}
+
+/// Hands each event's line to the writer thread.
+struct Lines(Lane<()>);
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = &'a Self;
+
+    fn make_writer(&'a self) -> &'a Self {
+        self
+    }
+}
+
+impl Write for &Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.write(|(), out| out.extend_from_slice(line));
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Which endpoint a line is about.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// Its cluster.
+    pub cluster: &'a str,
+    /// Its address as configured.
+    pub endpoint: &'a str,
+    /// Its address as resolved; `None` while it is not.
+    pub resolved: Option<&'a str>,
+}
+
+/// `endpoint n8n-1:5678 is down: status 500 from /healthz (3 of 3) cluster=n8n resolved=10.0.0.1:5678`
+pub fn endpoint_down(subject: Subject<'_>, why: impl fmt::Display) {
+    let Subject { cluster, endpoint, resolved } = subject;
+    tracing::warn!(%cluster, resolved = resolved.map(tracing::field::display), "endpoint {endpoint} is down: {why}");
+}
+
+/// `endpoint n8n-1:5678 is up: status 200 from /healthz (2 of 2) cluster=n8n resolved=10.0.0.1:5678`
+pub fn endpoint_up(subject: Subject<'_>, why: impl fmt::Display) {
+    let Subject { cluster, endpoint, resolved } = subject;
+    tracing::info!(%cluster, resolved = resolved.map(tracing::field::display), "endpoint {endpoint} is up: {why}");
+}
+
+/// `endpoint n8n-1:5678 ejected for 30s: 3 failures in 30s cluster=n8n resolved=10.0.0.1:5678`
+pub fn endpoint_ejected(subject: Subject<'_>, length: Duration, why: impl fmt::Display) {
+    let Subject { cluster, endpoint, resolved } = subject;
+    let resolved = resolved.map(tracing::field::display);
+    tracing::warn!(%cluster, resolved, "endpoint {endpoint} ejected for {length:?}: {why}");
+}
+
+/// `endpoint n8n-1:5678 does not resolve: … cluster=n8n`: its last good addresses, if any, stay in use.
+pub fn endpoint_unresolved(subject: Subject<'_>, why: impl fmt::Display) {
+    let Subject { cluster, endpoint, resolved } = subject;
+    let resolved = resolved.map(tracing::field::display);
+    tracing::warn!(%cluster, resolved, "endpoint {endpoint} does not resolve: {why}");
+}
+
+/// Logs refused requests, for each client at most once a second.
+///
+/// A client that is refused sends thousands more, and there may be thousands of such clients. So the table of who was
+/// logged has a fixed size (32 KiB) and no client's line costs more than one compare and swap. Two clients that meet in
+/// one slot share its line for that second; where they meet changes every second, so nobody hides behind another for
+/// long. IPv6 clients count by /64, as in rate limits.
+#[derive(Debug)]
+pub struct LimitLog {
+    /// The second, plus one, in which the slot's line was written; zero is never.
+    slots: Box<[AtomicU64]>,
+    hash: RandomState,
+}
+
+impl Default for LimitLog {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl LimitLog {
+    /// A log that has seen nobody.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { slots: (0..4096).map(|_| AtomicU64::new(0)).collect(), hash: RandomState::new() }
+    }
+
+    /// A request of `client` (`None` on a Unix socket) was refused on `route`: writes
+    /// `limiting requests client=203.0.113.9 route=api`, unless it was said within this second of the clock.
+    pub fn on_limited(&self, client: Option<IpAddr>, route: &str, now: Mono) {
+        if !self.is_due(client, now) {
+            return;
+        }
+        match client {
+            Some(client) => tracing::warn!(client = %client.to_canonical(), route = %route, "limiting requests"),
+            None => tracing::warn!(client = %"unix", route = %route, "limiting requests"),
+        }
+    }
+
+    fn is_due(&self, client: Option<IpAddr>, now: Mono) -> bool {
+        let second = now.as_nanos() / 1_000_000_000 + 1;
+        let network = client.map(|client| match client.to_canonical() {
+            IpAddr::V4(address) => u64::from(address.to_bits()),
+            IpAddr::V6(address) => (address.to_bits() >> 64) as u64 | 1 << 63,
+        });
+        let slot = self.hash.hash_one((network, second)) as usize % self.slots.len();
+        // A slot only moves on: of two threads with different seconds the later one wins. The plain look first keeps a
+        // flood from fighting for the cache line.
+        let slot = &self.slots[slot];
+        slot.load(Ordering::Relaxed) < second && slot.fetch_max(second, Ordering::Relaxed) < second
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::sink::tests::Memory;
+
+    const A: Subject<'_> = Subject { cluster: "n8n", endpoint: "n8n-1:5678", resolved: Some("10.0.0.1:5678") };
+
+    /// What is written while `act` runs.
+    fn written(level: Level, format: LogFormat, act: impl FnOnce(&AppLog)) -> String {
+        let memory = Memory::default();
+        let (log, subscriber) = AppLog::build(level, format, Some(Box::new(memory.clone())), false).unwrap();
+        tracing::subscriber::with_default(subscriber, || act(&log));
+        assert!(log.close(Duration::from_secs(30)));
+        memory.text()
+    }
+
+    fn config(level: Level, format: LogFormat) -> lb_config::Log {
+        lb_config::Log { level, format, access: None }
+    }
+
+    #[test]
+    fn transitions_read_as_operators_grep_them() {
+        let text = written(Level::Info, LogFormat::Text, |_| {
+            endpoint_down(
+                Subject { endpoint: "10.0.0.1:80", resolved: None, ..A },
+                "status 500 from /healthz (3 of 3)",
+            );
+            endpoint_up(A, "status 200 from /healthz (2 of 2)");
+            endpoint_ejected(A, Duration::from_secs(30), "3 failures in 30s");
+            LimitLog::new().on_limited(Some("::ffff:203.0.113.9".parse().unwrap()), "api", Mono::ZERO);
+        });
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines.len(), 4, "{text}");
+        assert!(
+            lines[0].ends_with("WARN endpoint 10.0.0.1:80 is down: status 500 from /healthz (3 of 3) cluster=n8n"),
+            "{text}"
+        );
+        assert!(lines[1].contains("INFO endpoint n8n-1:5678 is up: status 200"), "{text}");
+        assert!(lines[1].ends_with("cluster=n8n resolved=10.0.0.1:5678"), "{text}");
+        assert!(lines[2].contains("endpoint n8n-1:5678 ejected for 30s: 3 failures in 30s"), "{text}");
+        assert!(lines[3].ends_with("limiting requests client=203.0.113.9 route=api"), "{text}");
+    }
+
+    #[test]
+    fn json_is_one_object_an_event() {
+        let text = written(Level::Info, LogFormat::Json, |_| endpoint_down(A, "timeout after 5s"));
+        let line: serde_json::Value = serde_json::from_str(text.trim_end()).unwrap();
+        assert_eq!(line["message"], "endpoint n8n-1:5678 is down: timeout after 5s");
+        assert_eq!((&line["cluster"], &line["level"]), (&"n8n".into(), &"WARN".into()));
+    }
+
+    #[test]
+    fn the_level_changes_at_a_reload_and_spares_us_the_libraries() {
+        let text = written(Level::Info, LogFormat::Text, |log| {
+            tracing::debug!("one");
+            log.apply(&config(Level::Debug, LogFormat::Text));
+            tracing::debug!("two");
+            tracing::debug!(target: "hyper::proto", "three");
+            tracing::info!(target: "hyper::proto", "four");
+            log.apply(&config(Level::Error, LogFormat::Text));
+            tracing::warn!("five");
+            log.apply(&config(Level::Info, LogFormat::Json));
+        });
+        let said: Vec<_> = ["one", "two", "three", "four", "five"].into_iter().filter(|w| text.contains(w)).collect();
+        assert_eq!(said, ["two", "four"], "{text}");
+        assert!(text.contains("takes effect at the next start"));
+    }
+
+    #[test]
+    fn a_refused_client_is_named_once_a_second() {
+        let log = LimitLog::new();
+        let [a, b] = ["203.0.113.9", "203.0.113.10"].map(|ip| Some(ip.parse().unwrap()));
+        assert!(log.is_due(a, Mono::from_millis(0)));
+        assert!(!log.is_due(a, Mono::from_millis(999)));
+        assert!(log.is_due(a, Mono::from_millis(1_000)));
+        assert!(!log.is_due(a, Mono::from_millis(999)), "time going back");
+        // Two clients meet in a slot one time in 4 096; over ten seconds b is heard.
+        assert!(
+            (2..12).any(|s| log.is_due(a, Mono::from_millis(s * 1_000)) && log.is_due(b, Mono::from_millis(s * 1_000)))
+        );
+        let (x, y) = (Some("2001:db8:1:1::5".parse().unwrap()), Some("2001:db8:1:1:ffff::6".parse().unwrap()));
+        assert!(log.is_due(x, Mono::from_millis(60_000)));
+        assert!(!log.is_due(y, Mono::from_millis(60_500)), "one /64 is one client");
+    }
+
+    #[test]
+    fn many_clients_cost_no_more_lines_than_slots() {
+        let log = LimitLog::new();
+        let due = (0..100_000u32).filter(|n| log.is_due(Some(IpAddr::V4((*n).into())), Mono::ZERO)).count();
+        assert!((4_000..=4_096).contains(&due), "{due}: with 24 clients a slot nearly all are hit");
+    }
+}

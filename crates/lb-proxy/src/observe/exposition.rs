@@ -1,0 +1,176 @@
+//! `/metrics`: the cells of [`metrics`](super::metrics), read and written as OpenMetrics text.
+//!
+//! Series are gathered by labels that come from the file, in the order of their names, so that two readings can be
+//! compared line by line. `prometheus-client` does the format and the escaping; it is handed the sums.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::cells::{Codes, Histogram, Sharded};
+use super::metrics::{Metrics, Named};
+use super::status::Status;
+
+pub(super) fn encode(metrics: &Arc<Metrics>, status: &Status) -> String {
+    let mut registry = Registry::with_prefix("lbproxy");
+    let page = Page { metrics: Arc::clone(metrics), gauges: Gauges::of(status) };
+    registry.register_collector(Box::new(page));
+    let mut text = String::new();
+    // Writing to a string cannot fail; if a value could not be written, what comes before it is still of use.
+    let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
+    text
+}
+
+/// One reading.
+#[derive(Debug)]
+struct Page {
+    metrics: Arc<Metrics>,
+    gauges: Gauges,
+}
+
+/// By cluster and configured address: requests in flight, and how many of its addresses are eligible.
+#[derive(Debug)]
+struct Gauges(BTreeMap<(Arc<str>, Arc<str>), (u64, u64)>);
+
+impl Gauges {
+    fn of(status: &Status) -> Self {
+        let mut gauges: BTreeMap<_, (u64, u64)> = BTreeMap::new();
+        for cluster in &status.clusters {
+            for endpoint in &cluster.endpoints {
+                let gauge = gauges.entry((Arc::clone(&cluster.name), Arc::clone(&endpoint.address))).or_default();
+                gauge.0 += u64::from(endpoint.in_flight);
+                gauge.1 += u64::from(endpoint.eligible);
+            }
+        }
+        Self(gauges)
+    }
+}
+
+impl Collector for Page {
+    fn encode(&self, mut out: DescriptorEncoder<'_>) -> fmt::Result {
+        let named = self.metrics.named();
+        self.encode_requests(&named, &mut out)?;
+        self.encode_endpoints(&named, &mut out)?;
+        self.encode_process(&mut out)
+    }
+}
+
+impl Page {
+    fn encode_requests(&self, named: &Named, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut family = counter(out, "requests", "Requests answered, by the endpoint that answered and the status")?;
+        for ((listener, route, cluster), answers) in &named.answers {
+            let pairs = answers.pairs.iter().filter_map(|pair| Some((&*pair.endpoint, pair.codes.get()?)));
+            for (endpoint, codes) in [("", &*answers.own)].into_iter().chain(pairs) {
+                for (code, count) in sums(codes) {
+                    let labels =
+                        [("listener", &**listener), ("route", route), ("cluster", cluster), ("endpoint", endpoint)];
+                    let code = code.to_string();
+                    let [a, b, c, d] = labels;
+                    count_one(&mut family, &[a, b, c, d, ("code", &code)], count)?;
+                }
+            }
+        }
+        let mut family = histogram(out, "request_duration", "Time from a request's first byte to its response's last")?;
+        for ((listener, route), cells) in &named.routes {
+            observe(&mut family, &[("listener", &**listener), ("route", route)], &cells.durations.read())?;
+        }
+        let mut family = counter(out, "retries", "Attempts beyond a request's first")?;
+        for ((listener, route), cells) in &named.routes {
+            count_one(&mut family, &[("listener", &**listener), ("route", route)], cells.retries.sum())?;
+        }
+        let mut family = counter(out, "rate_limited", "Requests that a rate limit refused")?;
+        for ((listener, route), cells) in &named.routes {
+            count_one(&mut family, &[("listener", &**listener), ("route", route)], cells.rate_limited.sum())?;
+        }
+        let mut family = gauge(out, "connections", "Client connections open")?;
+        for (name, listener) in &named.listeners {
+            family.encode_family(&[("listener", &**name)])?.encode_gauge(&listener.connections())?;
+        }
+        Ok(())
+    }
+
+    fn encode_endpoints(&self, named: &Named, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut family = histogram(out, "endpoint_duration", "Time from an attempt's start to its response head")?;
+        for ((cluster, name), endpoint) in &named.endpoints {
+            observe(&mut family, &[("cluster", &**cluster), ("endpoint", name)], &endpoint.durations.read())?;
+        }
+        let mut family = counter(out, "checks", "Active checks made")?;
+        for ((cluster, name), endpoint) in &named.endpoints {
+            for (result, count) in [("pass", &endpoint.checks_passed), ("fail", &endpoint.checks_failed)] {
+                let labels = [("cluster", &**cluster), ("endpoint", name), ("result", result)];
+                count_one(&mut family, &labels, count.load(Ordering::Relaxed))?;
+            }
+        }
+        let mut family = counter(out, "ejections", "Ejections by outlier detection")?;
+        for ((cluster, name), endpoint) in &named.endpoints {
+            let labels = [("cluster", &**cluster), ("endpoint", name)];
+            count_one(&mut family, &labels, endpoint.ejections.load(Ordering::Relaxed))?;
+        }
+        let mut family = gauge(out, "in_flight", "Requests sent to the endpoint and not finished")?;
+        for ((cluster, name), gauge) in &self.gauges.0 {
+            family.encode_family(&[("cluster", &**cluster), ("endpoint", name)])?.encode_gauge(&gauge.0)?;
+        }
+        let mut family = gauge(out, "endpoint_eligible", "Addresses of the endpoint that may take new requests")?;
+        for ((cluster, name), gauge) in &self.gauges.0 {
+            family.encode_family(&[("cluster", &**cluster), ("endpoint", name)])?.encode_gauge(&gauge.1)?;
+        }
+        Ok(())
+    }
+
+    fn encode_process(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let value = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let metrics = &*self.metrics;
+        gauge(out, "config_generation", "Number of the configuration in force")?
+            .encode_gauge(&value(&metrics.generation))?;
+        for (name, help, count) in [
+            ("panics", "Bugs that cost a connection", value(&metrics.panics)),
+            ("access_log_dropped", "Access log lines lost", value(&metrics.access_log_dropped)),
+            ("rate_limit_evicted", "Rate limit cells forgotten for want of memory", value(&metrics.evicted_cells)),
+        ] {
+            counter(out, name, help)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+        }
+        Ok(())
+    }
+}
+
+fn sums(codes: &Sharded<Codes>) -> BTreeMap<u16, u64> {
+    let mut sums = BTreeMap::new();
+    for shard in codes.iter() {
+        shard.add_to(&mut sums);
+    }
+    sums
+}
+
+fn counter<'a>(out: &'a mut DescriptorEncoder<'_>, name: &'a str, help: &str) -> Result<MetricEncoder<'a>, fmt::Error> {
+    out.encode_descriptor(name, help, None, MetricType::Counter)
+}
+
+fn gauge<'a>(out: &'a mut DescriptorEncoder<'_>, name: &'a str, help: &str) -> Result<MetricEncoder<'a>, fmt::Error> {
+    out.encode_descriptor(name, help, None, MetricType::Gauge)
+}
+
+fn histogram<'a>(
+    out: &'a mut DescriptorEncoder<'_>,
+    name: &'a str,
+    help: &str,
+) -> Result<MetricEncoder<'a>, fmt::Error> {
+    out.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)
+}
+
+fn count_one<const N: usize>(family: &mut MetricEncoder<'_>, labels: &[(&str, &str); N], count: u64) -> fmt::Result {
+    family.encode_family(labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)
+}
+
+fn observe<const N: usize>(
+    family: &mut MetricEncoder<'_>,
+    labels: &[(&str, &str); N],
+    read: &Histogram,
+) -> fmt::Result {
+    family.encode_family(labels)?.encode_histogram::<NoLabelSet>(read.sum, read.count, &read.buckets, None)
+}

@@ -1,0 +1,508 @@
+//! Metrics: handles that the request path raises without looking anything up.
+//!
+//! The usual way, a map from labels to a counter, hashes five strings for every request. Here a configuration's series
+//! are known when it is loaded, since labels come from the file and never from a request. So the engine resolves a
+//! handle for each listener, route and endpoint once a snapshot, and a request costs a few relaxed additions to cells
+//! that its thread has for itself: one for its code, two each for the route's and the endpoint's durations.
+//!
+//! How the engine uses it:
+//!
+//! ```text
+//! let metrics = Metrics::new(workers);
+//! // for every snapshot, at start and at reload:
+//! let mut series = metrics.series();
+//! let web  = series.listener("web");                                  // Arc<ListenerMetrics>
+//! let a    = series.endpoint("n8n", "n8n-1:5678");                    // Arc<EndpointMetrics>, one a configured address
+//! let api  = series.route("web", "api", Some("n8n"), &[a.clone()]);   // Arc<RouteMetrics>, one a listener and route
+//! let none = series.route("web", "", None, &[]);                      // for requests that no route takes
+//! series.publish(generation);                  // what was not named again disappears from `/metrics`
+//! // for every connection, attempt and request:
+//! web.on_connect(); web.on_disconnect();
+//! a.on_head(elapsed);                          // an attempt's response head has come
+//! api.on_request(Some(&a), 200, elapsed);      // the response is through; `None` for our own answers
+//! ```
+//!
+//! A series that survives a reload keeps its counts, also those of requests that still hold the old snapshot; one that
+//! is dropped and comes back later begins at zero, which Prometheus takes for a restart. There are as many series as
+//! the file says: (listener × route × endpoints of its cluster × codes seen).
+//!
+//! `in_flight` and `endpoint_eligible` are not counted here but read from the [`StatusSource`] when `/metrics` is asked
+//! for, so that they cannot drift from what selection sees.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use super::cells::{Codes, Count, Durations, Sharded};
+use super::exposition;
+use super::status::Status;
+
+/// All metrics of the process.
+#[derive(Debug)]
+pub struct Metrics {
+    threads: usize,
+    current: Mutex<Arc<Named>>,
+    next_endpoint: AtomicU32,
+    pub(super) generation: AtomicU64,
+    pub(super) panics: AtomicU64,
+    pub(super) evicted_cells: AtomicU64,
+    pub(super) access_log_dropped: Arc<AtomicU64>,
+}
+
+/// The series of one generation, by their labels.
+#[derive(Debug, Default)]
+pub(super) struct Named {
+    pub(super) listeners: BTreeMap<Arc<str>, Arc<ListenerMetrics>>,
+    /// By cluster and configured address.
+    pub(super) endpoints: BTreeMap<(Arc<str>, Arc<str>), Arc<EndpointMetrics>>,
+    /// By listener and route.
+    pub(super) routes: BTreeMap<(Arc<str>, Arc<str>), Arc<RouteCells>>,
+    /// By listener, route and cluster (empty for none): a route that changes its cluster starts new answers.
+    pub(super) answers: BTreeMap<AnswerKey, Arc<RouteMetrics>>,
+}
+
+type AnswerKey = (Arc<str>, Arc<str>, Arc<str>);
+
+/// Handles for a new generation, resolved one by one and then published. Nothing changes until then.
+#[derive(Debug)]
+pub struct Series<'a> {
+    metrics: &'a Metrics,
+    old: Arc<Named>,
+    new: Named,
+}
+
+/// Counts of one listener.
+#[derive(Debug)]
+pub struct ListenerMetrics {
+    open: Sharded<Count>,
+}
+
+/// Counts of one configured endpoint, whatever addresses it resolves to.
+#[derive(Debug)]
+pub struct EndpointMetrics {
+    /// Never given twice.
+    id: u32,
+    pub(super) endpoint: Arc<str>,
+    pub(super) durations: Sharded<Durations>,
+    pub(super) checks_passed: AtomicU64,
+    pub(super) checks_failed: AtomicU64,
+    pub(super) ejections: AtomicU64,
+}
+
+/// Counts of one route on one listener with one cluster.
+#[derive(Debug)]
+pub struct RouteMetrics {
+    cells: Arc<RouteCells>,
+    /// Our own answers: no endpoint.
+    pub(super) own: Arc<Sharded<Codes>>,
+    /// Ascending by endpoint id.
+    pub(super) pairs: Box<[Pair]>,
+    threads: usize,
+}
+
+/// What a route counts whatever its cluster.
+#[derive(Debug)]
+pub(super) struct RouteCells {
+    pub(super) durations: Sharded<Durations>,
+    pub(super) retries: Sharded<Count>,
+    pub(super) rate_limited: Sharded<Count>,
+}
+
+/// Answers of one endpoint to one route.
+#[derive(Clone, Debug)]
+pub(super) struct Pair {
+    id: u32,
+    pub(super) endpoint: Arc<str>,
+    /// Made at the first answer: most routes of a large file see few requests. Shared between generations, so that a
+    /// request of an old snapshot still counts.
+    pub(super) codes: Arc<OnceLock<Sharded<Codes>>>,
+}
+
+impl Metrics {
+    /// Metrics for about this many threads that count; more share cells, which costs time but no counts.
+    #[must_use]
+    pub fn new(threads: usize) -> Self {
+        Self {
+            threads,
+            current: Mutex::default(),
+            next_endpoint: AtomicU32::new(0),
+            generation: AtomicU64::new(0),
+            panics: AtomicU64::new(0),
+            evicted_cells: AtomicU64::new(0),
+            access_log_dropped: Arc::default(),
+        }
+    }
+
+    /// Begins the series of a new generation. Take one at a time: of two that overlap the later publication wins.
+    #[must_use]
+    pub fn series(&self) -> Series<'_> {
+        Series { metrics: self, old: self.named(), new: Named::default() }
+    }
+
+    /// A panic cost a connection.
+    pub fn on_panic(&self) {
+        self.panics.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Rate limits forgot this many cells because their memory was full.
+    pub fn on_evicted_cells(&self, cells: u64) {
+        self.evicted_cells.fetch_add(cells, Ordering::Relaxed);
+    }
+
+    /// The count of lines that the access log lost, for [`AccessLog::start`](super::access_log::AccessLog::start).
+    #[must_use]
+    pub fn access_log_dropped(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.access_log_dropped)
+    }
+
+    /// Everything in the OpenMetrics text format, with the gauges that `status` tells. Cost: proportional to the number
+    /// of series, about a microsecond each; call it off the workers.
+    #[must_use]
+    pub fn encode(self: &Arc<Self>, status: &Status) -> String {
+        exposition::encode(self, status)
+    }
+
+    pub(super) fn named(&self) -> Arc<Named> {
+        Arc::clone(&self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Arc<Named>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Series<'_> {
+    /// The listener of this name.
+    pub fn listener(&mut self, name: &str) -> Arc<ListenerMetrics> {
+        let made = self.new.listeners.entry(name.into()).or_insert_with(|| match self.old.listeners.get(name) {
+            Some(survivor) => Arc::clone(survivor),
+            None => Arc::new(ListenerMetrics { open: Sharded::new(self.metrics.threads) }),
+        });
+        Arc::clone(made)
+    }
+
+    /// The endpoint of this cluster with this configured address. The same address named twice is one series.
+    pub fn endpoint(&mut self, cluster: &str, endpoint: &str) -> Arc<EndpointMetrics> {
+        let key: (Arc<str>, Arc<str>) = (cluster.into(), endpoint.into());
+        let made = self.new.endpoints.entry(key.clone()).or_insert_with(|| match self.old.endpoints.get(&key) {
+            Some(survivor) => Arc::clone(survivor),
+            None => Arc::new(EndpointMetrics {
+                id: self.metrics.next_endpoint.fetch_add(1, Ordering::Relaxed),
+                endpoint: endpoint.into(),
+                durations: Sharded::new(self.metrics.threads),
+                checks_passed: AtomicU64::new(0),
+                checks_failed: AtomicU64::new(0),
+                ejections: AtomicU64::new(0),
+            }),
+        });
+        Arc::clone(made)
+    }
+
+    /// The route of this name on this listener, with the endpoints of its cluster. `None` and no endpoints for a route
+    /// that answers by itself; an empty name for requests that no route takes. Asked for twice, the first holds.
+    pub fn route(
+        &mut self,
+        listener: &str,
+        route: &str,
+        cluster: Option<&str>,
+        endpoints: &[Arc<EndpointMetrics>],
+    ) -> Arc<RouteMetrics> {
+        let threads = self.metrics.threads;
+        let (listener, route): (Arc<str>, Arc<str>) = (listener.into(), route.into());
+        let key = (Arc::clone(&listener), Arc::clone(&route), Arc::from(cluster.unwrap_or_default()));
+        if let Some(made) = self.new.answers.get(&key) {
+            return Arc::clone(made);
+        }
+        let names = (listener, route);
+        let cells = self.new.routes.entry(names.clone()).or_insert_with(|| match self.old.routes.get(&names) {
+            Some(survivor) => Arc::clone(survivor),
+            None => Arc::new(RouteCells {
+                durations: Sharded::new(threads),
+                retries: Sharded::new(threads),
+                rate_limited: Sharded::new(threads),
+            }),
+        });
+        let cells = Arc::clone(cells);
+        let old = self.old.answers.get(&key);
+        let made = Arc::new(RouteMetrics {
+            cells,
+            own: old.map_or_else(|| Arc::new(Sharded::new(threads)), |old| Arc::clone(&old.own)),
+            pairs: pairs(endpoints, old.map(|old| &**old)),
+            threads,
+        });
+        self.new.answers.insert(key, Arc::clone(&made));
+        made
+    }
+
+    /// Makes these the series of `/metrics`, and `generation` the one in force.
+    pub fn publish(self, generation: u64) {
+        *self.metrics.lock() = Arc::new(self.new);
+        self.metrics.generation.store(generation, Ordering::Relaxed);
+    }
+}
+
+fn pairs(endpoints: &[Arc<EndpointMetrics>], old: Option<&RouteMetrics>) -> Box<[Pair]> {
+    let mut pairs: Vec<Pair> = endpoints
+        .iter()
+        .map(|endpoint| match old.and_then(|old| old.pair(endpoint.id)) {
+            Some(survivor) => survivor.clone(),
+            None => Pair { id: endpoint.id, endpoint: Arc::clone(&endpoint.endpoint), codes: Arc::default() },
+        })
+        .collect();
+    pairs.sort_by_key(|pair| pair.id);
+    pairs.dedup_by_key(|pair| pair.id);
+    pairs.into()
+}
+
+impl ListenerMetrics {
+    /// A client connected.
+    pub fn on_connect(&self) {
+        self.open.add(1);
+    }
+
+    /// A client's connection ended. Any thread may say so.
+    pub fn on_disconnect(&self) {
+        self.open.add(1u64.wrapping_neg());
+    }
+
+    /// Connections open now.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        // A shard may be read before a connection opened and another after it closed.
+        u64::try_from(self.open.sum().cast_signed()).unwrap_or(0)
+    }
+}
+
+impl EndpointMetrics {
+    /// An attempt's response head came after this time.
+    pub fn on_head(&self, elapsed: Duration) {
+        self.durations.mine().observe(elapsed);
+    }
+
+    /// An active check ended.
+    pub fn on_check(&self, passed: bool) {
+        let count = if passed { &self.checks_passed } else { &self.checks_failed };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Outlier detection ejected it.
+    pub fn on_ejection(&self) {
+        self.ejections.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl RouteMetrics {
+    /// A request ended with this code after this time; `None` if the answer was our own. An endpoint that the route was
+    /// not made with is counted as none.
+    pub fn on_request(&self, endpoint: Option<&EndpointMetrics>, code: u16, elapsed: Duration) {
+        let codes = match endpoint.and_then(|endpoint| self.pair(endpoint.id)) {
+            Some(pair) => pair.codes.get_or_init(|| Sharded::new(self.threads)),
+            None => &*self.own,
+        };
+        codes.mine().count(code);
+        self.cells.durations.mine().observe(elapsed);
+    }
+
+    /// An attempt beyond the first began.
+    pub fn on_retry(&self) {
+        self.cells.retries.add(1);
+    }
+
+    /// A rate limit refused a request.
+    pub fn on_rate_limited(&self) {
+        self.cells.rate_limited.add(1);
+    }
+
+    fn pair(&self, id: u32) -> Option<&Pair> {
+        // Endpoints made together have ids in a row, so the guess is nearly always right.
+        let guess = id.wrapping_sub(self.pairs.first()?.id) as usize;
+        match self.pairs.get(guess) {
+            Some(pair) if pair.id == id => Some(pair),
+            _ => self.pairs.get(self.pairs.binary_search_by_key(&id, |pair| pair.id).ok()?),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::status::{ClusterStatus, EndpointStatus, State};
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// The value of the one sample that begins like this.
+    fn sample(text: &str, begins: &str) -> Option<f64> {
+        let mut hits = text.lines().filter_map(|line| line.strip_prefix(begins)?.strip_prefix(' '));
+        let value = hits.next()?.parse().unwrap();
+        assert_eq!(hits.next(), None, "{begins} twice");
+        Some(value)
+    }
+
+    fn requests(text: &str, route: &str, endpoint: &str, code: u16) -> Option<f64> {
+        let labels = format!(r#"listener="web",route="{route}",cluster="n8n",endpoint="{endpoint}",code="{code}""#);
+        sample(text, &format!("lbproxy_requests_total{{{labels}}}"))
+    }
+
+    #[test]
+    fn a_request_shows_under_all_its_labels() {
+        let metrics = Arc::new(Metrics::new(2));
+        let mut series = metrics.series();
+        let (a, b) = (series.endpoint("n8n", "a:1"), series.endpoint("n8n", "b:1"));
+        let web = series.listener("web");
+        let api = series.route("web", "api", Some("n8n"), &[Arc::clone(&a), Arc::clone(&b)]);
+        let none = series.route("web", "", None, &[]);
+        series.publish(3);
+        web.on_connect();
+        web.on_connect();
+        web.on_disconnect();
+        api.on_request(Some(&a), 200, MS);
+        api.on_request(Some(&a), 200, MS);
+        api.on_request(Some(&b), 503, 2 * MS);
+        api.on_request(None, 429, MS);
+        none.on_request(None, 404, Duration::ZERO);
+        api.on_retry();
+        api.on_rate_limited();
+        a.on_head(MS);
+        a.on_check(true);
+        a.on_check(false);
+        a.on_check(false);
+        b.on_ejection();
+        metrics.on_panic();
+        metrics.on_evicted_cells(5);
+        metrics.access_log_dropped().fetch_add(4, Ordering::Relaxed);
+        let text = metrics.encode(&Status::default());
+        assert_eq!(requests(&text, "api", "a:1", 200), Some(2.0), "{text}");
+        assert_eq!(requests(&text, "api", "b:1", 503), Some(1.0));
+        assert_eq!(requests(&text, "api", "b:1", 200), None);
+        assert_eq!(requests(&text, "api", "", 429), Some(1.0));
+        for (begins, value) in [
+            (r#"lbproxy_requests_total{listener="web",route="",cluster="",endpoint="",code="404"}"#, 1.0),
+            (r#"lbproxy_request_duration_seconds_count{listener="web",route="api"}"#, 4.0),
+            (r#"lbproxy_request_duration_seconds_sum{listener="web",route="api"}"#, 0.005),
+            (r#"lbproxy_request_duration_seconds_bucket{le="0.001",listener="web",route="api"}"#, 3.0),
+            (r#"lbproxy_request_duration_seconds_bucket{le="0.0025",listener="web",route="api"}"#, 4.0),
+            (r#"lbproxy_request_duration_seconds_bucket{le="+Inf",listener="web",route="api"}"#, 4.0),
+            (r#"lbproxy_endpoint_duration_seconds_count{cluster="n8n",endpoint="a:1"}"#, 1.0),
+            (r#"lbproxy_endpoint_duration_seconds_count{cluster="n8n",endpoint="b:1"}"#, 0.0),
+            (r#"lbproxy_connections{listener="web"}"#, 1.0),
+            (r#"lbproxy_retries_total{listener="web",route="api"}"#, 1.0),
+            (r#"lbproxy_rate_limited_total{listener="web",route="api"}"#, 1.0),
+            (r#"lbproxy_checks_total{cluster="n8n",endpoint="a:1",result="pass"}"#, 1.0),
+            (r#"lbproxy_checks_total{cluster="n8n",endpoint="a:1",result="fail"}"#, 2.0),
+            (r#"lbproxy_ejections_total{cluster="n8n",endpoint="b:1"}"#, 1.0),
+            ("lbproxy_config_generation", 3.0),
+            ("lbproxy_panics_total", 1.0),
+            ("lbproxy_rate_limit_evicted_total", 5.0),
+            ("lbproxy_access_log_dropped_total", 4.0),
+        ] {
+            assert_eq!(sample(&text, begins), Some(value), "{begins} in\n{text}");
+        }
+        assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn a_reload_keeps_survivors_counting_and_forgets_the_rest() {
+        let metrics = Arc::new(Metrics::new(1));
+        let mut series = metrics.series();
+        let (a, b) = (series.endpoint("n8n", "a:1"), series.endpoint("n8n", "b:1"));
+        let old = series.route("web", "api", Some("n8n"), &[Arc::clone(&a), Arc::clone(&b)]);
+        let gone = series.route("web", "gone", Some("n8n"), &[Arc::clone(&a)]);
+        series.publish(1);
+        old.on_request(Some(&b), 200, MS);
+        gone.on_request(Some(&a), 200, MS);
+
+        let mut series = metrics.series();
+        let (c, b2) = (series.endpoint("n8n", "c:1"), series.endpoint("n8n", "b:1"));
+        assert!(Arc::ptr_eq(&b, &b2));
+        let new = series.route("web", "api", Some("n8n"), &[Arc::clone(&c), Arc::clone(&b2)]);
+        assert!(metrics.encode(&Status::default()).contains("gone"), "nothing changes before publication");
+        series.publish(2);
+        new.on_request(Some(&b2), 200, MS);
+        // A request that still holds the old snapshot.
+        old.on_request(Some(&b), 200, MS);
+        old.on_request(Some(&a), 200, MS);
+        new.on_request(Some(&c), 201, MS);
+        let text = metrics.encode(&Status::default());
+        assert_eq!(requests(&text, "api", "b:1", 200), Some(3.0));
+        assert_eq!(requests(&text, "api", "c:1", 201), Some(1.0));
+        assert!(!text.contains("a:1") && !text.contains("gone"), "{text}");
+        assert_eq!(sample(&text, r#"lbproxy_request_duration_seconds_count{listener="web",route="api"}"#), Some(5.0));
+    }
+
+    #[test]
+    fn the_first_answer_may_come_through_an_old_handle() {
+        let metrics = Arc::new(Metrics::new(1));
+        let mut series = metrics.series();
+        let a = series.endpoint("n8n", "a:1");
+        let old = series.route("web", "api", Some("n8n"), &[Arc::clone(&a)]);
+        series.publish(1);
+        let mut series = metrics.series();
+        series.endpoint("n8n", "a:1");
+        series.route("web", "api", Some("n8n"), &[Arc::clone(&a)]);
+        series.publish(2);
+        old.on_request(Some(&a), 200, MS);
+        old.on_request(None, 503, MS);
+        let text = metrics.encode(&Status::default());
+        assert_eq!(requests(&text, "api", "a:1", 200), Some(1.0));
+        assert_eq!(requests(&text, "api", "", 503), Some(1.0));
+    }
+
+    #[test]
+    fn an_endpoint_the_route_does_not_know_is_counted_without_it() {
+        let metrics = Arc::new(Metrics::new(1));
+        let mut series = metrics.series();
+        let stranger = series.endpoint("other", "x:1");
+        let a = series.endpoint("n8n", "a:1");
+        let api = series.route("web", "api", Some("n8n"), &[a]);
+        series.publish(1);
+        api.on_request(Some(&stranger), 200, MS);
+        assert_eq!(requests(&metrics.encode(&Status::default()), "api", "", 200), Some(1.0));
+    }
+
+    #[test]
+    fn every_endpoint_is_found_whatever_gaps_reloads_left() {
+        let metrics = Metrics::new(1);
+        let mut series = metrics.series();
+        let all: Vec<_> = (0..40).map(|n| series.endpoint("c", &format!("{n}:1"))).collect();
+        let odd: Vec<_> = all.iter().filter(|e| e.id % 3 != 0).rev().cloned().collect();
+        let route = series.route("web", "r", Some("c"), &odd);
+        for endpoint in &all {
+            let found = route.pair(endpoint.id).map(|pair| pair.id);
+            assert_eq!(found, (endpoint.id % 3 != 0).then_some(endpoint.id));
+        }
+        assert!(series.route("web", "none", None, &[]).pair(0).is_none());
+    }
+
+    #[test]
+    fn labels_from_the_file_cannot_break_the_page() {
+        let metrics = Arc::new(Metrics::new(1));
+        let mut series = metrics.series();
+        series.route("web", "~^/\"a\\b\n", None, &[]).on_request(None, 200, MS);
+        series.publish(1);
+        let text = metrics.encode(&Status::default());
+        assert!(text.contains(r#"route="~^/\"a\\b\n",cluster="""#), "{text}");
+    }
+
+    #[test]
+    fn gauges_come_from_the_status_and_join_addresses_of_one_name() {
+        let endpoint = |resolved: &str, eligible, in_flight| EndpointStatus {
+            address: "a:1".into(),
+            resolved: Some(resolved.to_owned()),
+            eligible,
+            state: State::Up,
+            reason: None,
+            since: std::time::UNIX_EPOCH,
+            in_flight,
+            requests: 0,
+            failures: 0,
+            last_check: None,
+        };
+        let endpoints =
+            vec![endpoint("10.0.0.1:1", true, 3), endpoint("10.0.0.2:1", false, 4), endpoint("10.0.0.3:1", true, 0)];
+        let status = Status { clusters: vec![ClusterStatus { name: "n8n".into(), endpoints }], ..Status::default() };
+        let text = Arc::new(Metrics::new(1)).encode(&status);
+        assert_eq!(sample(&text, r#"lbproxy_in_flight{cluster="n8n",endpoint="a:1"}"#), Some(7.0), "{text}");
+        assert_eq!(sample(&text, r#"lbproxy_endpoint_eligible{cluster="n8n",endpoint="a:1"}"#), Some(2.0));
+    }
+}

@@ -1,0 +1,11 @@
+//! What operators see: access log, application log, metrics, status page, admin listener.
+
+pub mod access_log;
+pub mod app_log;
+mod cells;
+mod escape;
+mod exposition;
+pub mod metrics;
+mod sink;
+pub mod status;
+mod timestamp;

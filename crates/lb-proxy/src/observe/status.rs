@@ -1,0 +1,311 @@
+//! The status page: what each endpoint is doing, and why.
+//!
+//! "Why does this endpoint get no traffic?" has many answers: an order, a check, an ejection, a name that does not
+//! resolve. `/status` gives the reason, since when, and what the last check said, so that nobody has to guess from logs.
+//!
+//! The engine implements [`StatusSource`]; the admin listener calls it for `/status`, and `/metrics` takes its gauges
+//! from the same answer. [`observed`] turns an endpoint's eligibility word into the page's words.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use lb_core::{Axis, EndpointState};
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
+
+use super::timestamp::rfc3339;
+
+/// Tells how things stand. Called for each request of `/status` and `/metrics`, off the workers; may allocate.
+pub trait StatusSource: Send + Sync + 'static {
+    /// How things stand now.
+    fn status(&self) -> Status;
+}
+
+/// The whole page.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Status {
+    /// Number of the configuration in force.
+    pub generation: u64,
+    /// Since the process started.
+    #[serde(rename = "uptime_s", serialize_with = "seconds")]
+    pub uptime: Duration,
+    /// Clusters in the order of the file.
+    #[serde(serialize_with = "by_name")]
+    pub clusters: Vec<ClusterStatus>,
+}
+
+/// One cluster.
+#[derive(Clone, Debug, Serialize)]
+pub struct ClusterStatus {
+    /// Its name, the key on the page.
+    #[serde(skip)]
+    pub name: Arc<str>,
+    /// Its endpoints in the order of the file, resolved addresses in ascending order.
+    pub endpoints: Vec<EndpointStatus>,
+}
+
+/// One endpoint: a configured address and what it resolved to.
+#[derive(Clone, Debug, Serialize)]
+pub struct EndpointStatus {
+    /// As configured.
+    #[serde(serialize_with = "text")]
+    pub address: Arc<str>,
+    /// As resolved; `null` while the name does not resolve.
+    pub resolved: Option<String>,
+    /// Whether new requests may go there, `max_in_flight` apart.
+    pub eligible: bool,
+    /// What it is doing.
+    pub state: State,
+    /// Why it is not simply up; `null` if it is.
+    pub reason: Option<String>,
+    /// Since when it is in this state.
+    #[serde(serialize_with = "instant")]
+    pub since: SystemTime,
+    /// Requests sent and not finished.
+    pub in_flight: u32,
+    /// Attempts in all.
+    pub requests: u64,
+    /// Attempts that failed.
+    pub failures: u64,
+    /// What the last active check said; `null` if none was made.
+    pub last_check: Option<LastCheck>,
+}
+
+/// The outcome of one active check.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LastCheck {
+    /// Whether it passed.
+    pub ok: bool,
+    /// `status 200`, `connect_refused`, `timeout after 5s`, …
+    pub detail: String,
+    /// How long it took.
+    #[serde(rename = "ms", serialize_with = "millis")]
+    pub took: Duration,
+    /// When it ended.
+    #[serde(serialize_with = "instant")]
+    pub at: SystemTime,
+}
+
+/// What an endpoint is doing, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Taking its full share.
+    Up,
+    /// Taking a growing share (slow start).
+    Warming,
+    /// Active checks fail.
+    Down,
+    /// Ordered, or by weight zero: no new requests, sticky ones go on.
+    Drain,
+    /// Ordered: nothing at all.
+    Maintenance,
+    /// Its name does not resolve.
+    Unresolved,
+    /// Outlier detection has ejected it for a while.
+    Ejected,
+    /// Its breaker is open.
+    Breaker,
+    /// No longer a member.
+    Removed,
+    /// Refused for a reason of the embedder's own.
+    Other,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+impl State {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Warming => "warming",
+            Self::Down => "down",
+            Self::Drain => "drain",
+            Self::Maintenance => "maintenance",
+            Self::Unresolved => "unresolved",
+            Self::Ejected => "ejected",
+            Self::Breaker => "breaker",
+            Self::Removed => "removed",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// The word for an endpoint's state, and all its reasons (`drain, check`), none if it is up.
+///
+/// Of several reasons the one that an operator would have to lift first names the state: what people ordered comes
+/// before what is a fact, and that before what we observed.
+///
+/// | set                 | state         |
+/// |---------------------|---------------|
+/// | removed             | `removed`     |
+/// | maintenance         | `maintenance` |
+/// | drain               | `drain`       |
+/// | unresolved          | `unresolved`  |
+/// | check               | `down`        |
+/// | ejected             | `ejected`     |
+/// | breaker             | `breaker`     |
+/// | other               | `other`       |
+/// | weight zero         | `drain`       |
+/// | none, slow start    | `warming`     |
+/// | none                | `up`          |
+#[must_use]
+pub fn observed(state: &EndpointState, is_warming: bool) -> (State, Option<String>) {
+    // Read once, so that word and reasons agree.
+    let reasons: Vec<Axis> = state.reasons().collect();
+    let word = [
+        (Axis::Removed, State::Removed),
+        (Axis::Maintenance, State::Maintenance),
+        (Axis::Drain, State::Drain),
+        (Axis::Unresolved, State::Unresolved),
+        (Axis::Check, State::Down),
+        (Axis::Ejected, State::Ejected),
+        (Axis::Breaker, State::Breaker),
+        (Axis::Other, State::Other),
+        (Axis::WeightZero, State::Drain),
+    ]
+    .into_iter()
+    .find_map(|(axis, word)| reasons.contains(&axis).then_some(word));
+    let names: Vec<&str> = reasons.iter().map(|axis| axis.name()).collect();
+    match word {
+        Some(word) => (word, Some(names.join(", "))),
+        None if is_warming => (State::Warming, Some("slow_start".to_owned())),
+        None => (State::Up, None),
+    }
+}
+
+impl Status {
+    /// The page as JSON, indented for those who read it with `curl`.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        // The types hold neither maps with other keys than strings nor failing serializers.
+        let mut out = serde_json::to_vec_pretty(self).unwrap_or_default();
+        out.push(b'\n');
+        out
+    }
+}
+
+fn by_name<S: Serializer>(clusters: &[ClusterStatus], serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(clusters.len()))?;
+    for cluster in clusters {
+        map.serialize_entry(&*cluster.name, cluster)?;
+    }
+    map.end()
+}
+
+fn text<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text)
+}
+
+fn seconds<S: Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(span.as_secs())
+}
+
+fn millis<S: Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(span.as_micros() as f64 / 1e3)
+}
+
+fn instant<S: Serializer>(at: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&rfc3339(*at))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use lb_core::InFlightLimit;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn the_page_has_the_shape_of_the_contract() {
+        let at = UNIX_EPOCH + Duration::from_secs(1_735_689_600);
+        let last_check = LastCheck {
+            ok: false,
+            detail: "status 500".to_owned(),
+            took: Duration::from_micros(1_500),
+            at: at + Duration::from_millis(1),
+        };
+        let endpoint = EndpointStatus {
+            address: "n8n-1:5678".into(),
+            resolved: Some("10.0.0.1:5678".to_owned()),
+            eligible: false,
+            state: State::Down,
+            reason: Some("check".to_owned()),
+            since: at,
+            in_flight: 2,
+            requests: 10,
+            failures: 3,
+            last_check: Some(last_check),
+        };
+        let fresh = EndpointStatus { resolved: None, reason: None, last_check: None, ..endpoint.clone() };
+        let status = Status {
+            generation: 7,
+            uptime: Duration::from_millis(61_900),
+            clusters: vec![
+                ClusterStatus { name: "zeta".into(), endpoints: vec![endpoint, fresh] },
+                ClusterStatus { name: "alpha".into(), endpoints: vec![] },
+            ],
+        };
+        let text = String::from_utf8(status.to_json()).unwrap();
+        assert!(text.find("zeta") < text.find("alpha"), "the order of the file");
+        let page: Value = serde_json::from_str(&text).unwrap();
+        let endpoint = json!({
+            "address": "n8n-1:5678", "resolved": "10.0.0.1:5678", "eligible": false, "state": "down",
+            "reason": "check", "since": "2025-01-01T00:00:00.000Z", "in_flight": 2, "requests": 10, "failures": 3,
+            "last_check": { "ok": false, "detail": "status 500", "ms": 1.5, "at": "2025-01-01T00:00:00.001Z" },
+        });
+        let mut fresh = endpoint.clone();
+        for key in ["resolved", "reason", "last_check"] {
+            fresh[key] = Value::Null;
+        }
+        assert_eq!(
+            page,
+            json!({
+                "generation": 7, "uptime_s": 61,
+                "clusters": { "zeta": { "endpoints": [endpoint, fresh] }, "alpha": { "endpoints": [] } },
+            })
+        );
+    }
+
+    #[test]
+    fn orders_name_the_state_before_observations() {
+        let state = EndpointState::new(InFlightLimit::NONE);
+        assert_eq!(observed(&state, false), (State::Up, None));
+        assert_eq!(observed(&state, true), (State::Warming, Some("slow_start".to_owned())));
+        for (axis, word, reason) in [
+            (Axis::WeightZero, State::Drain, "weight_zero"),
+            (Axis::Check, State::Down, "weight_zero, check"),
+            (Axis::Unresolved, State::Unresolved, "weight_zero, unresolved, check"),
+            (Axis::Drain, State::Drain, "drain, weight_zero, unresolved, check"),
+            (Axis::Maintenance, State::Maintenance, "drain, weight_zero, maintenance, unresolved, check"),
+        ] {
+            state.set(axis, true);
+            assert_eq!(observed(&state, true), (word, Some(reason.to_owned())));
+        }
+    }
+
+    #[test]
+    fn every_reason_has_a_word() {
+        for axis in Axis::ALL {
+            let state = EndpointState::new(InFlightLimit::NONE);
+            state.set(axis, true);
+            let (word, reason) = observed(&state, false);
+            assert_ne!(word, State::Up, "{}", axis.name());
+            assert_eq!(reason.as_deref(), Some(axis.name()));
+        }
+    }
+
+    #[test]
+    fn states_read_alike_in_logs_and_on_the_page() {
+        for state in [State::Up, State::Warming, State::Down, State::Drain, State::Maintenance, State::Breaker] {
+            assert_eq!(serde_json::to_value(state).unwrap(), state.to_string());
+        }
+    }
+}
