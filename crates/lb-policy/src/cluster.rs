@@ -116,7 +116,27 @@ impl<T: Send + Sync + 'static> Cluster<T> {
         if matches!(axis, Axis::WeightZero | Axis::Removed) {
             return false;
         }
+        self.set_locked(&mut self.shared.lock(), uid, axis, on, now)
+    }
+
+    /// Sets a reason as [`set`](Self::set) does, unless no other member is eligible: a verdict that may be wrong must
+    /// not take away the last one who serves. The look and the deed are one step for all who use this or `set`.
+    ///
+    /// # Errors
+    /// Nobody else is eligible; nothing was changed.
+    pub fn set_unless_last(&self, uid: Uid, axis: Axis, now: Mono) -> Result<bool, LastEligible> {
+        if matches!(axis, Axis::WeightZero | Axis::Removed) {
+            return Ok(false);
+        }
         let mut books = self.shared.lock();
+        let snapshot = self.shared.published.load();
+        if !snapshot.endpoints.iter().any(|endpoint| endpoint.uid != uid && endpoint.state.is_eligible()) {
+            return Err(LastEligible);
+        }
+        Ok(self.set_locked(&mut books, uid, axis, true, now))
+    }
+
+    fn set_locked(&self, books: &mut Books<T>, uid: Uid, axis: Axis, on: bool, now: Mono) -> bool {
         let Some(known) = books.ledger.known(uid) else { return false };
         let was_eligible = known.state.is_eligible();
         if !known.state.set(axis, on) {
@@ -218,6 +238,11 @@ impl<T: Send + Sync + 'static> Cluster<T> {
         selector
     }
 }
+
+/// The answer of [`Cluster::set_unless_last`]: nobody else is eligible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no other endpoint is eligible")]
+pub struct LastEligible;
 
 const DEFAULT_PANIC_THRESHOLD: f64 = 0.5;
 /// Tables follow eligibility at most this often; a storm of flaps must not become a storm of rebuilds.
@@ -398,6 +423,50 @@ mod tests {
         assert_eq!(list(&bench.cluster), [(0, 1), (1, 3), (2, 1), (5, 2)]);
         bench.cluster.apply(Update::Remove(vec![member(0).identity, member(77).identity]), Mono::ZERO);
         assert_eq!(list(&bench.cluster), [(1, 3), (2, 1), (5, 2)]);
+    }
+
+    #[test]
+    fn the_last_eligible_member_is_spared_whoever_asks() {
+        let bench = Bench::new(RoundRobin, &[1, 1, 1]);
+        let uids: Vec<_> = bench.cluster.endpoints().iter().map(|endpoint| endpoint.uid()).collect();
+        bench.set(1, Axis::Check, true, Mono::ZERO);
+        assert_eq!(bench.cluster.set_unless_last(uids[0], Axis::Ejected, Mono::ZERO), Ok(true));
+        assert_eq!(bench.cluster.set_unless_last(uids[0], Axis::Ejected, Mono::ZERO), Ok(false), "set already");
+        assert_eq!(bench.cluster.set_unless_last(uids[2], Axis::Ejected, Mono::ZERO), Err(LastEligible));
+        // Not eligible anyway, but it could be the only one once its check passes.
+        bench.set(2, Axis::Drain, true, Mono::ZERO);
+        assert_eq!(bench.cluster.set_unless_last(uids[1], Axis::Ejected, Mono::ZERO), Err(LastEligible));
+        assert_eq!(bench.cluster.set_unless_last(uids[1], Axis::Removed, Mono::ZERO), Ok(false));
+    }
+
+    #[test]
+    fn threads_that_eject_everybody_at_once_leave_one() {
+        for _ in 0..50 {
+            let bench = Bench::new(RoundRobin, &[1; 4]);
+            let cluster = &bench.cluster;
+            std::thread::scope(|scope| {
+                for endpoint in cluster.endpoints().iter() {
+                    let uid = endpoint.uid();
+                    scope.spawn(move || cluster.set_unless_last(uid, Axis::Ejected, Mono::ZERO));
+                }
+            });
+            assert_eq!(cluster.eligible_count(), 1);
+        }
+    }
+
+    #[test]
+    fn a_slot_is_taken_at_the_endpoint_asked_for_if_it_may() {
+        let bench = Bench::new(RoundRobin, &[1, 1]);
+        let uid = bench.cluster.endpoints()[1].uid();
+        let ticket = bench.selector.pick_at(uid, Mono::from_millis(5)).unwrap();
+        assert_eq!((*ticket.endpoint().value(), ticket.started()), (1, Mono::from_millis(5)));
+        assert_eq!(bench.cluster.endpoints()[1].state().in_flight(), 1);
+        drop(ticket);
+        bench.set(1, Axis::Drain, true, Mono::ZERO);
+        assert!(bench.selector.pick_at(uid, Mono::ZERO).is_none());
+        bench.set(1, Axis::Drain, false, Mono::ZERO);
+        bench.cluster.apply(Update::Remove(vec![member(1).identity]), Mono::ZERO);
+        assert!(bench.selector.pick_at(uid, Mono::ZERO).is_none());
     }
 
     #[test]

@@ -56,7 +56,7 @@ mod view;
 mod weighted_random;
 
 pub use built_in::{BadPolicy, BuiltIn, BuiltInTable};
-pub use cluster::{Cluster, Generation, Update};
+pub use cluster::{Cluster, Generation, LastEligible, Update};
 pub use cx::{PickCx, Tried};
 pub use endpoint::{Endpoint, Identity, Member, Uid, Zone, affinity_of};
 pub use entropy::Entropy;

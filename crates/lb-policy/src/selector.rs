@@ -11,10 +11,11 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
-use lb_core::{Acquire, EndpointState};
+use lb_core::{Acquire, EndpointState, Mono};
 
 use crate::cluster::{Follow, Shared, Snapshot, Why};
 use crate::cx::PickCx;
+use crate::endpoint::{Endpoint, Uid};
 use crate::error::{Census, PickError};
 use crate::hashing::{mix, score};
 use crate::latency::Teach;
@@ -83,6 +84,18 @@ impl<P: Policy, T: Send + Sync + 'static> Selector<P, T> {
         }
     }
 
+    /// Takes a slot at this very endpoint, if it is a member and may take new requests: for who was drawn to it before
+    /// and has waited until it was ready. Looks through the list of members; takes no lock.
+    #[must_use]
+    pub fn pick_at(&self, uid: Uid, now: Mono) -> Option<Ticket<T>> {
+        let built = self.inner.built.load();
+        let Snapshot { endpoints, roster, .. } = &*built.snapshot;
+        let endpoint = endpoints.iter().find(|endpoint| endpoint.uid == uid)?;
+        let in_panic = roster.is_panicking();
+        let answer = if in_panic { endpoint.state.acquire_in_panic() } else { endpoint.state.acquire() };
+        matches!(answer, Acquire::Taken { .. }).then(|| self.inner.shared.ticket(endpoint, in_panic, now))
+    }
+
     /// A reader for one worker: it keeps the table at hand, and looks for a newer one in half a nanosecond instead of four.
     ///
     /// It keeps an outdated table in memory until its next pick.
@@ -132,6 +145,16 @@ impl<P: Policy, T: Send + Sync + 'static> Follow<T> for Inner<P, T> {
     }
 }
 
+impl<T> Shared<T> {
+    /// The ticket for a slot that was taken.
+    fn ticket(&self, endpoint: &Arc<Endpoint<T>>, in_panic: bool, now: Mono) -> Ticket<T> {
+        if in_panic {
+            self.panic_picks.fetch_add(1, Ordering::Relaxed);
+        }
+        Ticket::new(Arc::clone(endpoint), now, Teach::from_bits(self.teach.load(Ordering::Relaxed)))
+    }
+}
+
 /// Where a reader's cache finds the table.
 struct Tap<P: Policy, T>(Arc<Inner<P, T>>);
 
@@ -176,11 +199,7 @@ impl<B: Table, T> Built<B, T> {
         });
         let endpoint = picked.and_then(|index| self.snapshot.endpoints.get(index.get()));
         let Some(endpoint) = endpoint else { return Err(self.census(in_panic, cx)) };
-        if in_panic {
-            shared.panic_picks.fetch_add(1, Ordering::Relaxed);
-        }
-        let teach = Teach::from_bits(shared.teach.load(Ordering::Relaxed));
-        Ok(Ticket::new(Arc::clone(endpoint), cx.now, teach))
+        Ok(shared.ticket(endpoint, in_panic, cx.now))
     }
 
     /// The sticky endpoint, if it may serve a sticky request now. A slot there is taken.
