@@ -1,0 +1,41 @@
+//! Why a balanced request failed.
+
+use std::sync::Arc;
+
+use lb_policy::{PickError, Uid};
+
+/// Why a balanced request got no response head.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error<E> {
+    /// Nobody could take it; nothing was sent.
+    #[error(transparent)]
+    NoEndpoint(#[from] PickError),
+    /// The endpoint's service failed.
+    #[error("{name}: {source}")]
+    Endpoint {
+        /// Which endpoint; for [`Tried`](lb_policy::Tried).
+        uid: Uid,
+        /// The address as it was configured.
+        name: Arc<str>,
+        /// What its service said.
+        source: E,
+    },
+}
+
+impl<E> Error<E> {
+    /// Whether nobody could take the request: nothing was sent.
+    #[must_use]
+    pub const fn is_no_endpoint(&self) -> bool {
+        matches!(self, Self::NoEndpoint(_))
+    }
+
+    /// The endpoint that failed, if one was picked.
+    #[must_use]
+    pub const fn uid(&self) -> Option<Uid> {
+        match self {
+            Self::NoEndpoint(_) => None,
+            Self::Endpoint { uid, .. } => Some(*uid),
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! One attempt, from its pick until both bodies have ended.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lb_core::{Class, Clock, End, Mono, SystemClock};
+use lb_policy::{Endpoint, Ticket, Uid};
+
+use super::observe::Attempt;
+
+/// Told what becomes of every attempt. Metrics and outlier detection hang here.
+///
+/// For each attempt, in this order and each exactly once: `on_pick`, `on_head`, `on_end`; an attempt dropped on its
+/// way is reported as cancelled. It is called on the request path, so it must be quick. Everything defaults to doing
+/// nothing; two of them make a pair, and `None` is nothing too.
+pub trait Events<S>: Clone {
+    /// An attempt starts at this endpoint.
+    fn on_pick(&self, endpoint: &Arc<Endpoint<S>>, now: Mono) {
+        let _ = (endpoint, now);
+    }
+
+    /// Its response head came, or it is certain that none will, `elapsed` after the pick.
+    fn on_head(&self, endpoint: &Arc<Endpoint<S>>, class: Class, elapsed: Duration, now: Mono) {
+        let _ = (endpoint, class, elapsed, now);
+    }
+
+    /// It is over. `class` is what `on_head` was told; an attempt that failed before its head ends as
+    /// [`End::UpstreamAborted`], so whoever counts failures must look at both.
+    fn on_end(&self, endpoint: &Arc<Endpoint<S>>, class: Class, end: End, now: Mono) {
+        let _ = (endpoint, class, end, now);
+    }
+}
+
+impl<S> Events<S> for () {}
+
+impl<S, A: Events<S>, B: Events<S>> Events<S> for (A, B) {
+    fn on_pick(&self, endpoint: &Arc<Endpoint<S>>, now: Mono) {
+        self.0.on_pick(endpoint, now);
+        self.1.on_pick(endpoint, now);
+    }
+
+    fn on_head(&self, endpoint: &Arc<Endpoint<S>>, class: Class, elapsed: Duration, now: Mono) {
+        self.0.on_head(endpoint, class, elapsed, now);
+        self.1.on_head(endpoint, class, elapsed, now);
+    }
+
+    fn on_end(&self, endpoint: &Arc<Endpoint<S>>, class: Class, end: End, now: Mono) {
+        self.0.on_end(endpoint, class, end, now);
+        self.1.on_end(endpoint, class, end, now);
+    }
+}
+
+impl<S, A: Events<S>> Events<S> for Option<A> {
+    fn on_pick(&self, endpoint: &Arc<Endpoint<S>>, now: Mono) {
+        if let Some(inner) = self {
+            inner.on_pick(endpoint, now);
+        }
+    }
+
+    fn on_head(&self, endpoint: &Arc<Endpoint<S>>, class: Class, elapsed: Duration, now: Mono) {
+        if let Some(inner) = self {
+            inner.on_head(endpoint, class, elapsed, now);
+        }
+    }
+
+    fn on_end(&self, endpoint: &Arc<Endpoint<S>>, class: Class, end: End, now: Mono) {
+        if let Some(inner) = self {
+            inner.on_end(endpoint, class, end, now);
+        }
+    }
+}
+
+/// An attempt's slot at its endpoint, with the clock to say when it ended.
+///
+/// [`end`](Self::end) says how; a bare drop reports [`End::Cancelled`], and before the response head also
+/// [`Class::Cancelled`]. Either way the slot is given back once.
+#[must_use = "dropping it ends the attempt as cancelled"]
+pub struct Guard<S, C: Clock = SystemClock, V: Events<S> = ()> {
+    // None only once `finish` has run, after which nobody can reach it: `end` takes the guard, and else it is dropped.
+    ticket: Option<Ticket<S>>,
+    class: Option<Class>,
+    clock: C,
+    events: V,
+}
+
+impl<S, C: Clock, V: Events<S>> Guard<S, C, V> {
+    /// The attempt starts; its time runs since the pick.
+    pub(crate) fn start(ticket: Ticket<S>, clock: C, events: V) -> Self {
+        events.on_pick(ticket.endpoint(), ticket.started());
+        Self { ticket: Some(ticket), class: None, clock, events }
+    }
+
+    /// Where the request went.
+    #[must_use]
+    pub fn endpoint(&self) -> &Arc<Endpoint<S>> {
+        self.ticket.as_ref().expect("only `end` and drop take the ticket").endpoint()
+    }
+
+    /// What the response head was; `None` before it.
+    #[must_use]
+    pub fn class(&self) -> Option<Class> {
+        self.class
+    }
+
+    /// The attempt has ended; the slot is free again.
+    pub fn end(mut self, end: End) {
+        self.close(end);
+    }
+
+    /// The response head came. Reported once.
+    pub(crate) fn on_head(&mut self, class: Class) {
+        let now = self.clock.now();
+        self.report_head(class, now);
+    }
+
+    /// There will be no response head: the attempt is over.
+    pub(crate) fn fail(mut self, class: Class) {
+        let now = self.clock.now();
+        self.report_head(class, now);
+        let Some(ticket) = self.ticket.take() else { return };
+        let end = if class.is_failure() { End::UpstreamAborted } else { End::Cancelled };
+        // The ticket is only dropped: its head has taught everything there was to learn.
+        self.events.on_end(ticket.endpoint(), class, end, now);
+    }
+
+    fn report_head(&mut self, class: Class, now: Mono) {
+        if self.class.is_some() {
+            return;
+        }
+        let Some(ticket) = &mut self.ticket else { return };
+        self.class = Some(class);
+        ticket.on_head(class, now);
+        self.events.on_head(ticket.endpoint(), class, now.saturating_since(ticket.started()), now);
+    }
+
+    fn close(&mut self, end: End) {
+        if self.ticket.is_none() {
+            return;
+        }
+        let now = self.clock.now();
+        self.report_head(Class::Cancelled, now);
+        let (Some(ticket), Some(class)) = (self.ticket.take(), self.class) else { return };
+        self.events.on_end(ticket.endpoint(), class, end, now);
+        ticket.on_end(end, now);
+    }
+}
+
+impl<S, C: Clock, V: Events<S>> Attempt for Guard<S, C, V> {
+    fn uid(&self) -> Uid {
+        self.endpoint().uid()
+    }
+
+    fn name(&self) -> &Arc<str> {
+        &self.endpoint().identity().name
+    }
+
+    fn affinity(&self) -> u64 {
+        self.endpoint().affinity()
+    }
+
+    fn finish(self, end: End) {
+        self.end(end);
+    }
+}
+
+impl<S, C: Clock, V: Events<S>> Drop for Guard<S, C, V> {
+    fn drop(&mut self) {
+        self.close(End::Cancelled);
+    }
+}
+
+impl<S, C: Clock, V: Events<S>> fmt::Debug for Guard<S, C, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let endpoint = self.ticket.as_ref().map(|ticket| ticket.endpoint().identity());
+        f.debug_struct("Guard").field("endpoint", &endpoint).field("class", &self.class).finish_non_exhaustive()
+    }
+}

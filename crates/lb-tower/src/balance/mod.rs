@@ -1,0 +1,187 @@
+//! Choosing an endpoint for each request, and seeing the request through.
+//!
+//! The simple answer, tower's own `Balance`, chooses in `poll_ready`: before it has seen the request, so that neither
+//! a hash of it, nor stickiness, nor "not the one already tried" can have a say; and what was ready then may be gone
+//! when the request comes. Here `poll_ready` says yes and the choice is made with the request at hand. The chosen
+//! service's own `poll_ready` runs inside the response future; one that is not ready counts as full, and another is
+//! drawn. If none of those drawn is ready, the first to become so gets the request.
+//!
+//! ```text
+//!  Pick ── a ready one ──▶ Call ──▶ response head: the guard goes into the response
+//!   │                       └─────▶ error: the attempt is over
+//!   └── nobody, or none ready in time ──▶ NoEndpoint
+//! ```
+//!
+//! What this does not do: it does not queue for endpoints that are full by their own `max_in_flight`, and it
+//! starts no task. Ejections and timers are driven by the caller, see [`Passive`](crate::Passive).
+
+mod error;
+mod future;
+mod guard;
+mod inspect;
+mod observe;
+mod search;
+
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use lb_core::{Clock, SystemClock};
+use lb_policy::{Entropy, Policy, Selector};
+use tower_service::Service;
+
+pub use self::error::Error;
+pub use self::future::BalanceFuture;
+pub use self::guard::{Events, Guard};
+pub use self::inspect::{Inspect, Plain};
+pub use self::observe::{AsReset, Attempt, ClassifyError, Immediate, Observe};
+use crate::clock::system_clock;
+use crate::seeds::Seeds;
+
+/// Sends each request to an endpoint of its cluster; `S` is the service that every endpoint carries as its value.
+///
+/// Always ready. Clones share everything but their random numbers, and cost two counter updates: on a proxy with a
+/// thread per core, build one per thread, so that those counters stay in its cache. The response future is `Send` if
+/// the parts are.
+///
+/// | part | its question | default |
+/// |---|---|---|
+/// | `P` | which policy picks | the selector's |
+/// | `I` | what does a pick need to know of the request | [`Plain`]: nothing |
+/// | `O` | what was the answer, and when is it over | [`Immediate`]: with its head |
+/// | `C` | what time is it | [`system_clock`] |
+/// | `V` | who is told | nobody |
+pub struct Balance<P: Policy, S, I = Plain, O = Immediate, C = SystemClock, V = ()> {
+    shared: Arc<Shared<P, S, I, O, C, V>>,
+    entropy: Entropy,
+}
+
+impl<P: Policy, S: Clone + Send + Sync + 'static> Balance<P, S> {
+    /// Picks with this selector; all parts are the defaults.
+    pub fn new(selector: Selector<P, S>) -> Self {
+        Self::builder(selector).build()
+    }
+
+    /// Picks with this selector; the parts can be chosen.
+    pub fn builder(selector: Selector<P, S>) -> BalanceBuilder<P, S> {
+        BalanceBuilder {
+            selector,
+            inspect: Plain,
+            observe: Immediate::default(),
+            clock: system_clock(),
+            events: (),
+            ready_within: READY_WITHIN,
+            seed: None,
+        }
+    }
+}
+
+impl<P: Policy, S, I, O, C, V> Clone for Balance<P, S, I, O, C, V> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), entropy: self.shared.seeds.entropy() }
+    }
+}
+
+impl<P: Policy, S, I, O, C, V> fmt::Debug for Balance<P, S, I, O, C, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Balance").finish_non_exhaustive()
+    }
+}
+
+impl<P, S, I, O, C, V, Req> Service<Req> for Balance<P, S, I, O, C, V>
+where
+    P: Policy,
+    S: Service<Req> + Clone + Send + Sync + 'static,
+    I: Inspect<Req>,
+    O: Observe<S::Response, S::Error, Guard<S, C, V>>,
+    C: Clock + Clone,
+    V: Events<S>,
+{
+    type Response = O::Output;
+    type Error = Error<S::Error>;
+    type Future = BalanceFuture<P, S, I, O, C, V, Req>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        let entropy = Entropy::seeded(self.entropy.next_u64());
+        BalanceFuture::new(Arc::clone(&self.shared), entropy, request)
+    }
+}
+
+/// The parts of a [`Balance`].
+#[derive(Debug)]
+pub struct BalanceBuilder<P: Policy, S, I = Plain, O = Immediate, C = SystemClock, V = ()> {
+    selector: Selector<P, S>,
+    inspect: I,
+    observe: O,
+    clock: C,
+    events: V,
+    ready_within: Duration,
+    seed: Option<u64>,
+}
+
+impl<P: Policy, S, I, O, C, V> BalanceBuilder<P, S, I, O, C, V> {
+    /// What picks are told about requests.
+    pub fn inspect<J>(self, inspect: J) -> BalanceBuilder<P, S, J, O, C, V> {
+        let Self { selector, observe, clock, events, ready_within, seed, .. } = self;
+        BalanceBuilder { selector, inspect, observe, clock, events, ready_within, seed }
+    }
+
+    /// What answers are, and when they are over.
+    pub fn observe<N>(self, observe: N) -> BalanceBuilder<P, S, I, N, C, V> {
+        let Self { selector, inspect, clock, events, ready_within, seed, .. } = self;
+        BalanceBuilder { selector, inspect, observe, clock, events, ready_within, seed }
+    }
+
+    /// Tells the time; default [`system_clock`]. Whoever else uses the cluster must be told the same time.
+    pub fn clock<D>(self, clock: D) -> BalanceBuilder<P, S, I, O, D, V> {
+        let Self { selector, inspect, observe, events, ready_within, seed, .. } = self;
+        BalanceBuilder { selector, inspect, observe, clock, events, ready_within, seed }
+    }
+
+    /// Is told what becomes of attempts.
+    pub fn events<W>(self, events: W) -> BalanceBuilder<P, S, I, O, C, W> {
+        let Self { selector, inspect, observe, clock, ready_within, seed, .. } = self;
+        BalanceBuilder { selector, inspect, observe, clock, events, ready_within, seed }
+    }
+
+    /// How long a request waits when those it was drawn to are not ready; default 5 s. Zero does not wait, and needs
+    /// no timer in the runtime.
+    pub fn ready_within(mut self, limit: Duration) -> Self {
+        self.ready_within = limit;
+        self
+    }
+
+    /// Starts the random numbers from this seed, for a run that can be repeated; default anywhere.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// The service.
+    pub fn build(self) -> Balance<P, S, I, O, C, V> {
+        let Self { selector, inspect, observe, clock, events, ready_within, seed } = self;
+        let seeds = seed.map_or_else(Seeds::new, Seeds::from_seed);
+        let entropy = seeds.entropy();
+        let shared = Arc::new(Shared { selector, inspect, observe, clock, events, ready_within, seeds });
+        Balance { shared, entropy }
+    }
+}
+
+/// As long as a cluster's own queue would hold a request.
+const READY_WITHIN: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+struct Shared<P: Policy, S, I, O, C, V> {
+    selector: Selector<P, S>,
+    inspect: I,
+    observe: O,
+    clock: C,
+    events: V,
+    ready_within: Duration,
+    seeds: Seeds,
+}

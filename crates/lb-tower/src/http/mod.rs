@@ -1,0 +1,9 @@
+//! Ready-made parts for `http` requests and responses.
+
+mod body;
+mod keys;
+mod retry;
+
+pub use body::{GuardedBody, HttpBody, Served};
+pub use keys::{ByClient, ByCookie, ByHeader, ClientAddr, SkipTried, TriedEndpoints};
+pub use retry::{RetryHttp, is_idempotent};

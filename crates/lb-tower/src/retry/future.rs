@@ -1,0 +1,269 @@
+//! The state machine of one request's attempts.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use lb_core::{Class, Clock, Mono};
+use pin_project_lite::pin_project;
+use tokio::time::Sleep;
+use tower_service::Service;
+
+use super::{GiveUp, RetryEvents, RetryPolicy, Shared, Verdict};
+
+/// Shortest pause when nobody is left to be tried.
+const LEAST_WAIT: Duration = Duration::from_millis(10);
+
+pin_project! {
+    /// The response future of [`Retry`](super::Retry).
+    #[must_use = "futures do nothing unless polled"]
+    pub struct RetryFuture<P, S, Req, C, V>
+    where
+        S: Service<Req>,
+    {
+        #[pin]
+        state: State<S::Future>,
+        // None if there can be no further attempt, whatever the answer.
+        more: Option<More<P, S, Req, S::Response, S::Error, C, V>>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<F> {
+        Call { #[pin] future: F },
+        Pause { #[pin] sleep: Sleep },
+        Ready,
+        Done,
+    }
+}
+
+/// What further attempts need.
+struct More<P, S, Req, Res, Err, C, V> {
+    saved: Req,
+    inner: S,
+    /// The best answer so far; there is one whenever no attempt is under way.
+    previous: Option<Result<Res, Err>>,
+    shared: Arc<Shared<P, C, V>>,
+    /// When the first attempt started.
+    first: Mono,
+    /// Attempts started, those that found nobody apart.
+    attempts: u32,
+    /// Why the present attempt is made, until it has been announced.
+    reason: Option<Class>,
+    /// The budget was debited for an attempt that has not been made yet.
+    debited: bool,
+}
+
+/// What to do with an answer.
+enum Step {
+    /// Return it.
+    Return,
+    /// Return the one before it, if there is one.
+    ReturnPrevious,
+    /// Keep it and go on after this pause.
+    Again(Duration),
+    /// Keep the one before it, if there is one, and go on after this pause.
+    NextRound(Duration),
+}
+
+impl<P, S: Service<Req>, Req, C, V> RetryFuture<P, S, Req, C, V> {
+    pub(super) fn once(future: S::Future) -> Self {
+        Self { state: State::Call { future }, more: None }
+    }
+
+    pub(super) fn new(future: S::Future, saved: Req, inner: S, shared: Arc<Shared<P, C, V>>, first: Mono) -> Self {
+        let more = More { saved, inner, previous: None, shared, first, attempts: 1, reason: None, debited: false };
+        Self { state: State::Call { future }, more: Some(more) }
+    }
+}
+
+impl<P, S, Req, C, V> Future for RetryFuture<P, S, Req, C, V>
+where
+    P: RetryPolicy<Req, S::Response, S::Error>,
+    S: Service<Req>,
+    C: Clock,
+    V: RetryEvents,
+{
+    type Output = Result<S::Response, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            let Some(more) = this.more.as_mut() else {
+                // The only attempt, or polled again after its end.
+                let StateProj::Call { future } = this.state.as_mut().project() else { return Poll::Pending };
+                let result = ready!(future.poll(cx));
+                this.state.set(State::Done);
+                return Poll::Ready(result);
+            };
+            match this.state.as_mut().project() {
+                StateProj::Call { future } => {
+                    let polled = future.poll(cx);
+                    more.announce(&polled);
+                    let result = ready!(polled);
+                    // The attempt is over: what it holds goes back before the next one starts.
+                    this.state.set(State::Done);
+                    let pause = match more.judge(&result) {
+                        Step::Return => return Poll::Ready(result),
+                        Step::ReturnPrevious => return Poll::Ready(more.previous.take().unwrap_or(result)),
+                        Step::Again(pause) => {
+                            more.previous = Some(result);
+                            pause
+                        }
+                        Step::NextRound(pause) => {
+                            more.previous.get_or_insert(result);
+                            pause
+                        }
+                    };
+                    this.state.set(State::after(pause));
+                }
+                StateProj::Pause { sleep } => {
+                    ready!(sleep.poll(cx));
+                    this.state.set(State::Ready);
+                }
+                StateProj::Ready => {
+                    let ready = ready!(more.inner.poll_ready(cx));
+                    if let Some(future) = ready.ok().and_then(|()| more.start()) {
+                        this.state.set(State::Call { future });
+                        continue;
+                    }
+                    this.state.set(State::Done);
+                    // Nothing was sent: what was answered before says more than why not.
+                    let previous = more.previous.take();
+                    return Poll::Ready(previous.expect("an answer was kept when this attempt was decided on"));
+                }
+                StateProj::Done => return Poll::Pending,
+            }
+        }
+    }
+}
+
+impl<F> State<F> {
+    fn after(pause: Duration) -> Self {
+        if pause.is_zero() { Self::Ready } else { Self::Pause { sleep: tokio::time::sleep(pause) } }
+    }
+}
+
+impl<P, S, Req, C, V> More<P, S, Req, S::Response, S::Error, C, V>
+where
+    P: RetryPolicy<Req, S::Response, S::Error>,
+    S: Service<Req>,
+    C: Clock,
+    V: RetryEvents,
+{
+    /// Starts an attempt, unless it is too late or nothing is left to be sent.
+    fn start(&mut self) -> Option<S::Future> {
+        if self.is_late(Duration::ZERO) {
+            self.give_up(GiveUp::Time);
+            return None;
+        }
+        let Some(request) = self.shared.policy.save(&self.saved) else {
+            self.refund();
+            return None;
+        };
+        self.attempts = self.attempts.saturating_add(1);
+        Some(self.inner.call(request))
+    }
+
+    /// Tells of the present attempt, once, when it is sure to be one: it has not found everybody tried at once.
+    fn announce(&mut self, polled: &Poll<Result<S::Response, S::Error>>) {
+        if self.reason.is_none() || matches!(polled, Poll::Ready(Err(error)) if self.shared.policy.is_exhausted(error))
+        {
+            return;
+        }
+        self.debited = false;
+        if let Some(class) = self.reason.take() {
+            self.shared.events.on_retry(class, self.attempts);
+        }
+    }
+
+    fn judge(&mut self, result: &Result<S::Response, S::Error>) -> Step {
+        let Shared { policy, limits, budget, clock, .. } = &*self.shared;
+        if let Err(error) = result
+            && policy.is_exhausted(error)
+        {
+            return self.next_round();
+        }
+        let Verdict::Retry { free, class } = policy.verdict(&mut self.saved, result) else { return Step::Return };
+        let pause = self.pause();
+        if self.attempts >= limits.attempts {
+            self.give_up(GiveUp::Attempts);
+            return Step::Return;
+        }
+        if self.is_late(pause) {
+            self.give_up(GiveUp::Time);
+            return Step::Return;
+        }
+        // Last, so that nothing is debited for an attempt that is not made.
+        if let Some(budget) = budget
+            && !free
+        {
+            self.debited = budget.try_retry(clock.now());
+            if !self.debited {
+                self.give_up(GiveUp::Budget);
+                return Step::Return;
+            }
+        }
+        self.reason = Some(class);
+        Step::Again(pause)
+    }
+
+    /// Everybody was tried: another round if there is a limit of time to end it, else the answer before.
+    fn next_round(&mut self) -> Step {
+        if self.shared.limits.within.is_none() {
+            if self.previous.is_some() {
+                self.give_up(GiveUp::Exhausted);
+            }
+            return Step::ReturnPrevious;
+        }
+        let pause = self.pause().max(LEAST_WAIT);
+        if self.is_late(pause) {
+            self.give_up(GiveUp::Time);
+            return Step::ReturnPrevious;
+        }
+        self.shared.policy.forget_tried(&mut self.saved);
+        // It reached nobody. What it took from the budget serves the next one.
+        self.attempts = self.attempts.saturating_sub(1);
+        Step::NextRound(pause)
+    }
+
+    fn give_up(&mut self, reason: GiveUp) {
+        self.refund();
+        self.shared.events.on_give_up(reason);
+    }
+
+    fn refund(&mut self) {
+        if let Some(budget) = &self.shared.budget
+            && std::mem::take(&mut self.debited)
+        {
+            budget.refund(self.shared.clock.now());
+        }
+    }
+
+    /// The interval, spread.
+    fn pause(&self) -> Duration {
+        let interval = self.shared.limits.interval;
+        // Half the range keeps the sum below in range; 292 years are pause enough.
+        let nanos = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX).min(u64::MAX / 2);
+        if nanos == 0 {
+            return Duration::ZERO;
+        }
+        Duration::from_nanos(nanos / 2 + self.shared.seeds.entropy().below(nanos))
+    }
+
+    /// Whether an attempt after this pause would start after the time allowed.
+    fn is_late(&self, pause: Duration) -> bool {
+        let Shared { limits, clock, .. } = &*self.shared;
+        limits.within.is_some_and(|within| clock.now().saturating_add(pause).saturating_since(self.first) > within)
+    }
+}
+
+impl<P, S: Service<Req>, Req, C, V> fmt::Debug for RetryFuture<P, S, Req, C, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RetryFuture").finish_non_exhaustive()
+    }
+}
