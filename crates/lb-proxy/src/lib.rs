@@ -1,4 +1,6 @@
 //! The HTTP engine of lbproxy: listeners, routes, upstream connections, forwarding.
 #![forbid(unsafe_code)]
 
+pub mod message;
 pub mod observe;
+pub mod wire;

@@ -1,0 +1,66 @@
+//! Which characters may stand where.
+
+/// Whether a byte may be part of a token (RFC 9110 §5.6.2): methods, header names, list elements.
+pub(crate) const fn is_tchar(byte: u8) -> bool {
+    TCHAR[byte as usize]
+}
+
+/// Whether this is a token: not empty, and nothing but token characters.
+pub(crate) fn is_token(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(|&b| is_tchar(b))
+}
+
+/// Whether a header value holds a control character other than a tab. Bytes above 0x7F are none (obs-text).
+pub(crate) fn has_control(value: &[u8]) -> bool {
+    // A fold instead of a search: the compiler then checks sixteen bytes at a time.
+    value.iter().fold(false, |bad, &b| bad | ((b < b' ') & (b != b'\t')) | (b == 0x7f))
+}
+
+/// The text without spaces and tabs at either end, and the number taken off its start.
+pub(crate) fn trim_ows(text: &[u8]) -> (usize, &[u8]) {
+    let is_ows = |b: &u8| matches!(b, b' ' | b'\t');
+    let start = text.iter().position(|b| !is_ows(b)).unwrap_or(text.len());
+    let end = text.iter().rposition(|b| !is_ows(b)).map_or(start, |last| last + 1);
+    (start, text.get(start..end).unwrap_or_default())
+}
+
+static TCHAR: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut i = 0;
+    while i < 256 {
+        table[i] = matches!(i as u8,
+            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+            | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z');
+        i += 1;
+    }
+    table
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_what_the_rfc_lists() {
+        assert!(is_token(b"X-Forwarded-For") && is_token(b"!#$%&'*+-.^_`|~09azAZ"));
+        for text in [&b""[..], b"a b", b"a:", b"\"a\"", b"a/b", b"a(b)", b"a\x7f", b"\xc3\xa9", b"a\0"] {
+            assert!(!is_token(text), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn whitespace_is_trimmed_at_both_ends_only() {
+        assert_eq!(trim_ows(b" \ta b\t "), (2, &b"a b"[..]));
+        assert_eq!(trim_ows(b""), (0, &b""[..]));
+        assert_eq!(trim_ows(b" \t "), (3, &b""[..]));
+        assert_eq!(trim_ows(b"\x0ba"), (0, &b"\x0ba"[..]));
+    }
+
+    #[test]
+    fn only_tabs_are_harmless_controls() {
+        assert!(!has_control(b"a\tb \xff"));
+        for b in (0..0x20u8).filter(|b| *b != b'\t').chain([0x7f]) {
+            assert!(has_control(&[b'a', b, b'b']), "{b:#x}");
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Heads from and to the `http` crate, for HTTP/2 and for embedders.
+//!
+//! A foreign head is written down as HTTP/1.1 and read by our own parser, so that exactly the same rules hold for it.
+//! Lengths and codings in it are not believed: the caller knows how the body is framed.
+
+use bytes::BytesMut;
+use http::{HeaderMap, header};
+
+use super::fields::flag;
+use super::{Edits, Fields, Framing, RequestHead, ResponseHead, Version, name};
+use crate::wire::h1::{Answering, Cause, HeadError, HeadLimits, RequestParser, ResponseParser};
+
+/// The other library had limits of its own.
+const NO_LIMITS: HeadLimits = HeadLimits { bytes: usize::MAX, headers: usize::MAX, uri: usize::MAX };
+
+impl RequestHead {
+    /// A request that another library parsed. An authority in the URI (`:authority` in HTTP/2) becomes `Host`; a
+    /// `Host` that differs from it is refused (RFC 9113 §8.3.1). HTTP/2's split cookies are joined again (§8.2.3).
+    ///
+    /// # Errors
+    /// What our own codec refuses in such a head.
+    pub fn from_parts(parts: &http::request::Parts, framing: Framing) -> Result<Self, HeadError> {
+        let is_http2 = parts.version == http::Version::HTTP_2;
+        let mut text = Vec::with_capacity(512);
+        text.extend_from_slice(parts.method.as_str().as_bytes());
+        text.push(b' ');
+        match parts.uri.path_and_query() {
+            _ if parts.method == http::Method::CONNECT => {
+                text.extend_from_slice(parts.uri.authority().map_or("", |a| a.as_str()).as_bytes());
+            }
+            Some(target) => text.extend_from_slice(target.as_str().as_bytes()),
+            None => text.push(b'/'),
+        }
+        let version: &[u8] = if parts.version == http::Version::HTTP_10 { b" HTTP/1.0" } else { b" HTTP/1.1" };
+        text.extend_from_slice(version);
+        text.extend_from_slice(b"\r\n");
+
+        let authority = parts.uri.authority().map(|a| a.as_str().as_bytes());
+        if let Some(authority) = authority {
+            put(&mut text, b"host", authority);
+            if parts.headers.get_all(header::HOST).iter().any(|h| !h.as_bytes().eq_ignore_ascii_case(authority)) {
+                return Err(Cause::BadHost.into());
+            }
+        }
+        put_headers(&mut text, &parts.headers, framing, |name| {
+            (name == header::HOST && authority.is_some())
+                || (is_http2 && (is_connection(name) || name == header::COOKIE))
+        });
+        if is_http2 {
+            put_cookies(&mut text, &parts.headers);
+        }
+        text.extend_from_slice(b"\r\n");
+
+        let mut buf = BytesMut::from(text.as_slice());
+        let head = RequestParser::new().parse(&mut buf, &NO_LIMITS)?.filter(|_| buf.is_empty());
+        let head = head.ok_or(HeadError::from(Cause::BadRequestLine))?;
+        Ok(head.amended(|index| {
+            index.framing = framing;
+            if is_http2 {
+                index.version = Version::Http2;
+                index.keep_alive = true;
+            }
+            if !framing.is_empty() {
+                index.upgrade = super::Span::NONE;
+            }
+        }))
+    }
+
+    /// This request with `edits` for another library to send: without connection headers, with `Content-Length` if
+    /// `framing` is one. With a scheme (HTTP/2) the URI is absolute and there is no `Host`; without, it is the path and
+    /// query, beside `Host`.
+    ///
+    /// # Errors
+    /// What `http` cannot hold: some targets that we accept, such as one with `{` in its path.
+    pub fn to_parts(
+        &self,
+        edits: &Edits,
+        framing: Framing,
+        scheme: Option<&str>,
+    ) -> Result<http::request::Parts, http::Error> {
+        let host = edits.added_value(&name::HOST).or_else(|| self.host()).unwrap_or_default();
+        let path = || -> Vec<u8> {
+            let query = self.query().into_iter().flat_map(|query| [&b"?"[..], query]);
+            std::iter::once(self.path()).chain(query).flatten().copied().collect()
+        };
+        let target = edits.target().map_or_else(path, |target| target.to_vec());
+        let mut uri = http::Uri::builder();
+        if self.is_connect() {
+            uri = uri.authority(self.target());
+        } else {
+            uri = uri.path_and_query(target);
+            if let Some(scheme) = scheme {
+                uri = uri.scheme(scheme).authority(host);
+            }
+        }
+        let mut request = http::Request::builder().method(self.method().as_bytes()).uri(uri.build()?);
+        let headers = request.headers_mut();
+        if let Some(headers) = headers {
+            fill(headers, self.as_bytes(), &self.index().fields, edits, flag::HOP | flag::LENGTH | flag::HOST)?;
+            headers.remove(header::HOST);
+            if scheme.is_none() {
+                headers.insert(header::HOST, header::HeaderValue::from_bytes(host)?);
+            }
+            if self.accepts_trailers() {
+                headers.insert(header::TE, header::HeaderValue::from_static("trailers"));
+            }
+            if let Framing::Length(length) = framing {
+                headers.insert(header::CONTENT_LENGTH, length.into());
+            }
+        }
+        let version = if scheme.is_some() { http::Version::HTTP_2 } else { http::Version::HTTP_11 };
+        Ok(request.version(version).body(())?.into_parts().0)
+    }
+}
+
+impl ResponseHead {
+    /// A response that another library parsed.
+    ///
+    /// # Errors
+    /// What our own codec refuses in such a head; 101 among it, which is not an answer any more once it was parsed.
+    pub fn from_parts(parts: &http::response::Parts, framing: Framing) -> Result<Self, HeadError> {
+        let mut text = Vec::with_capacity(512);
+        text.extend_from_slice(b"HTTP/1.1 ");
+        text.extend_from_slice(parts.status.as_str().as_bytes());
+        text.push(b' ');
+        text.extend_from_slice(parts.status.canonical_reason().unwrap_or_default().as_bytes());
+        text.extend_from_slice(b"\r\n");
+        // A length without a body is what HEAD and 304 may have.
+        let stated = match framing {
+            Framing::None => parts.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok()),
+            _ => None,
+        };
+        put_headers(&mut text, &parts.headers, stated.map_or(framing, Framing::Length), is_connection);
+        text.extend_from_slice(b"\r\n");
+
+        let mut buf = BytesMut::from(text.as_slice());
+        let head = ResponseParser::new().parse(&mut buf, Answering::Other, &NO_LIMITS)?.filter(|_| buf.is_empty());
+        let head = head.ok_or(HeadError::from(Cause::BadStatusLine))?;
+        Ok(head.amended(|index| {
+            index.framing = framing;
+            index.keep_alive = true;
+            if parts.version == http::Version::HTTP_2 {
+                index.version = Version::Http2;
+            }
+        }))
+    }
+
+    /// This response with `edits` for another library to send: without connection headers, with `Content-Length` if
+    /// `framing` is one, or if there is no body and the head has one.
+    ///
+    /// # Errors
+    /// None that an own head can cause; what `http` reports is passed on.
+    pub fn to_parts(&self, edits: &Edits, framing: Framing) -> Result<http::response::Parts, http::Error> {
+        let mut response = http::Response::builder().status(self.status());
+        if let Some(headers) = response.headers_mut() {
+            fill(headers, self.as_bytes(), &self.index().fields, edits, flag::HOP | flag::LENGTH)?;
+            let length = match framing {
+                Framing::Length(length) => Some(length),
+                Framing::None if !matches!(self.status(), 100..=199 | 204) => self.content_length(),
+                _ => None,
+            };
+            if let Some(length) = length {
+                headers.insert(header::CONTENT_LENGTH, length.into());
+            }
+        }
+        Ok(response.body(())?.into_parts().0)
+    }
+}
+
+fn fill(headers: &mut HeaderMap, bytes: &[u8], fields: &Fields, edits: &Edits, skip: u8) -> Result<(), http::Error> {
+    let kept = fields.as_slice().iter().filter(|f| !f.has(skip) && !edits.drops(f, bytes));
+    for (name, value) in kept.map(|f| (f.name(bytes), f.value(bytes))).chain(edits.added_fields()) {
+        headers.append(header::HeaderName::from_bytes(name)?, header::HeaderValue::from_bytes(value)?);
+    }
+    Ok(())
+}
+
+fn put_headers(text: &mut Vec<u8>, headers: &HeaderMap, framing: Framing, skip: impl Fn(&header::HeaderName) -> bool) {
+    for (name, value) in headers {
+        let frames = name == header::CONTENT_LENGTH || name == header::TRANSFER_ENCODING;
+        if !frames && !skip(name) {
+            put(text, name.as_str().as_bytes(), value.as_bytes());
+        }
+    }
+    if let Framing::Length(length) = framing {
+        put(text, b"content-length", length.to_string().as_bytes());
+    }
+}
+
+fn put_cookies(text: &mut Vec<u8>, headers: &HeaderMap) {
+    let crumbs: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(header::HeaderValue::as_bytes).collect();
+    if !crumbs.is_empty() {
+        put(text, b"cookie", &crumbs.join(&b"; "[..]));
+    }
+}
+
+fn put(text: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    text.extend_from_slice(name);
+    text.extend_from_slice(b": ");
+    text.extend_from_slice(value);
+    text.extend_from_slice(b"\r\n");
+}
+
+/// Headers that HTTP/2 does not have (RFC 9113 §8.2.2).
+fn is_connection(name: &header::HeaderName) -> bool {
+    name == header::CONNECTION
+        || name == header::UPGRADE
+        || name.as_str() == "keep-alive"
+        || name.as_str() == "proxy-connection"
+}

@@ -1,0 +1,149 @@
+//! The index of a head: where each header stands in the received bytes.
+
+use smallvec::SmallVec;
+
+use super::name::Name;
+
+/// Headers kept without a second allocation. A browser sends about fifteen.
+const INLINE: usize = 20;
+
+/// Marks on a header, set once while parsing so that nobody compares names again.
+pub(crate) mod flag {
+    /// Belongs to this connection only; never forwarded.
+    pub(crate) const HOP: u8 = 1;
+    /// Written as `name: value` CRLF with one space and nothing else, so the line may be copied as it stands.
+    pub(crate) const CANONICAL: u8 = 1 << 1;
+    /// `Content-Length`: written by the encoder, from the framing.
+    pub(crate) const LENGTH: u8 = 1 << 2;
+    /// `Host`: replaced when the target carries an authority.
+    pub(crate) const HOST: u8 = 1 << 3;
+    /// `Connection`: read again once all headers are known.
+    pub(crate) const CONNECTION: u8 = 1 << 4;
+}
+
+/// A stretch of a head's bytes. Heads are far below 4 GiB (the codec clamps its limits).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    start: u32,
+    len: u32,
+}
+
+impl Span {
+    /// No stretch at all, as opposed to an empty one.
+    pub(crate) const NONE: Self = Self { start: u32::MAX, len: 0 };
+
+    pub(crate) const fn new(start: usize, len: usize) -> Self {
+        Self { start: start as u32, len: len as u32 }
+    }
+
+    pub(crate) const fn is_none(self) -> bool {
+        self.start == u32::MAX
+    }
+
+    pub(crate) const fn start(self) -> usize {
+        self.start as usize
+    }
+
+    pub(crate) const fn end(self) -> usize {
+        self.start as usize + self.len as usize
+    }
+
+    pub(crate) const fn len(self) -> usize {
+        self.len as usize
+    }
+
+    /// The bytes; empty for [`NONE`](Self::NONE).
+    pub(crate) fn of(self, bytes: &[u8]) -> &[u8] {
+        bytes.get(self.start()..self.end()).unwrap_or_default()
+    }
+
+    pub(crate) fn optional(self, bytes: &[u8]) -> Option<&[u8]> {
+        bytes.get(self.start()..self.end())
+    }
+}
+
+/// One header in the index.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Field {
+    pub(crate) name_start: u32,
+    pub(crate) value: Span,
+    pub(crate) tag: u32,
+    pub(crate) name_len: u16,
+    pub(crate) flags: u8,
+}
+
+impl Field {
+    pub(crate) fn name<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        Span::new(self.name_start as usize, usize::from(self.name_len)).of(bytes)
+    }
+
+    pub(crate) fn value<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        self.value.of(bytes)
+    }
+
+    /// Whether the name is this one, ignoring case.
+    pub(crate) fn is(&self, name: &Name<'_>, bytes: &[u8]) -> bool {
+        self.tag == name.tag() && name.is(self.name(bytes))
+    }
+
+    pub(crate) const fn has(&self, flags: u8) -> bool {
+        self.flags & flags != 0
+    }
+}
+
+/// All headers of a head, in the order received.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Fields(SmallVec<[Field; INLINE]>);
+
+impl Fields {
+    pub(crate) fn push(&mut self, field: Field) {
+        self.0.push(field);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn as_slice(&self) -> &[Field] {
+        &self.0
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Field> {
+        self.0.iter_mut()
+    }
+
+    /// The value of the first header of that name.
+    pub(crate) fn first<'a>(&self, name: &Name<'_>, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        self.0.iter().find(|f| f.is(name, bytes)).map(|f| f.value(bytes))
+    }
+
+    /// The values of every header of that name, in order.
+    pub(crate) fn all<'a>(&'a self, name: Name<'a>, bytes: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        self.0.iter().filter(move |f| f.is(&name, bytes)).map(move |f| f.value(bytes))
+    }
+
+    pub(crate) fn iter<'a>(&'a self, bytes: &'a [u8]) -> Headers<'a> {
+        Headers { fields: self.0.iter(), bytes }
+    }
+}
+
+/// Every header as received, in order: name (in its received case) and value without surrounding whitespace.
+#[derive(Clone, Debug)]
+pub struct Headers<'a> {
+    fields: std::slice::Iter<'a, Field>,
+    bytes: &'a [u8],
+}
+
+impl<'a> Iterator for Headers<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.fields.next().map(|f| (f.name(self.bytes), f.value(self.bytes)))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.fields.size_hint()
+    }
+}
+
+impl ExactSizeIterator for Headers<'_> {}

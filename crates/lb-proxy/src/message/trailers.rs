@@ -1,0 +1,58 @@
+//! Headers that follow a chunked body.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::fields::{Fields, Headers};
+use super::name::Name;
+
+/// Trailers as received, less those that may not be trailers: see [`BodyDecoder`](crate::wire::h1::BodyDecoder).
+/// Cloning is one reference count.
+#[derive(Clone)]
+pub struct Trailers(Arc<Inner>);
+
+struct Inner {
+    bytes: Bytes,
+    fields: Fields,
+}
+
+impl Trailers {
+    pub(crate) fn new(bytes: Bytes, fields: Fields) -> Self {
+        Self(Arc::new(Inner { bytes, fields }))
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.fields.len() == 0
+    }
+
+    /// The value of the first trailer of that name.
+    #[must_use]
+    pub fn header<'n>(&self, name: impl Into<Name<'n>>) -> Option<&[u8]> {
+        self.0.fields.first(&name.into(), &self.0.bytes)
+    }
+
+    /// All trailers, in order.
+    #[must_use]
+    pub fn iter(&self) -> Headers<'_> {
+        self.0.fields.iter(&self.0.bytes)
+    }
+}
+
+impl<'a> IntoIterator for &'a Trailers {
+    type Item = (&'a [u8], &'a [u8]);
+    type IntoIter = Headers<'a>;
+
+    fn into_iter(self) -> Headers<'a> {
+        self.iter()
+    }
+}
+
+/// The names. Values may be secrets and are left out.
+impl std::fmt::Debug for Trailers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.iter().map(|(name, _)| String::from_utf8_lossy(name))).finish()
+    }
+}

@@ -1,0 +1,146 @@
+//! Cutting a head into lines, and a line into name and value.
+//!
+//! One search for LF serves everything: it finds the end of the head, the lines, and the LF that stands without its
+//! CR. The cutter remembers how far it went, so that a client that sends byte by byte costs no second look at what was
+//! already seen. Whatever is refused is refused when its line is complete (or when a limit is passed), never earlier
+//! or later, so that the verdict does not depend on how the bytes were split into reads.
+
+use memchr::memchr;
+
+use super::error::Cause;
+use crate::message::chars::{has_control, is_tchar, trim_ows};
+use crate::message::name::{Name, tag};
+use crate::message::{Field, Span, flag};
+
+/// How far the search for line ends went.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Lines {
+    /// Start of the line not yet handed out.
+    pub(crate) start: usize,
+    /// Everything before this was searched.
+    searched: usize,
+}
+
+/// The next line: where it starts and ends, without its CRLF.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LineAt {
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+}
+
+impl Lines {
+    /// Position just after the next LF, or `None` if none came yet. Does not hand the line out.
+    pub(crate) fn find(&mut self, buf: &[u8]) -> Option<usize> {
+        let from = self.searched.max(self.start);
+        match memchr(b'\n', buf.get(from..)?) {
+            Some(at) => {
+                self.searched = from + at;
+                Some(from + at + 1)
+            }
+            None => {
+                self.searched = buf.len();
+                None
+            }
+        }
+    }
+
+    /// Whether any byte of this head was looked at.
+    pub(crate) const fn has_searched(&self) -> bool {
+        self.searched > 0
+    }
+
+    /// Hands out the line that ends before `after`, which [`find`](Self::find) gave.
+    pub(crate) fn take(&mut self, buf: &[u8], after: usize) -> Result<LineAt, Cause> {
+        let line = LineAt { start: self.start, end: after.saturating_sub(2) };
+        if line.end < line.start || buf.get(line.end) != Some(&b'\r') {
+            return Err(Cause::BareLf);
+        }
+        self.start = after;
+        self.searched = after;
+        Ok(line)
+    }
+}
+
+/// Reads `name: value`. The position in the index is absolute in `buf`.
+pub(crate) fn field_line(buf: &[u8], line: LineAt) -> Result<Field, Cause> {
+    let text = buf.get(line.start..line.end).unwrap_or_default();
+    let name_len = text.iter().position(|&b| !is_tchar(b)).ok_or(Cause::BadHeaderName)?;
+    let (name, rest) = text.split_at_checked(name_len).unwrap_or_default();
+    let Some((b':', value)) = rest.split_first() else { return Err(bad_name(name_len, rest)) };
+    if name_len == 0 {
+        return Err(Cause::BadHeaderName);
+    }
+    if has_control(value) {
+        return Err(if memchr(b'\r', value).is_some() { Cause::BareCr } else { Cause::BadHeaderValue });
+    }
+    let (skipped, trimmed) = trim_ows(value);
+    // `: ` and nothing after the value: the line may be copied as it stands.
+    let canonical = skipped == 1 && value.len() == trimmed.len() + 1 && value.first() == Some(&b' ');
+    Ok(Field {
+        name_start: line.start as u32,
+        value: Span::new(line.start + name_len + 1 + skipped, trimmed.len()),
+        tag: tag(name),
+        name_len: u16::try_from(name_len).map_err(|_| Cause::HeadTooLarge)?,
+        flags: if canonical { flag::CANONICAL } else { 0 },
+    })
+}
+
+/// Why what follows a name is not a colon.
+fn bad_name(name_len: usize, rest: &[u8]) -> Cause {
+    let spaces = rest.iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
+    match rest.get(spaces) {
+        _ if spaces > 0 && name_len == 0 => Cause::ObsFold,
+        Some(b':') if spaces > 0 => Cause::SpaceBeforeColon,
+        Some(b'\r') => Cause::BareCr,
+        _ => Cause::BadHeaderName,
+    }
+}
+
+/// The headers that the codec itself acts on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    Host,
+    ContentLength,
+    TransferEncoding,
+    Connection,
+    KeepAlive,
+    ProxyConnection,
+    Te,
+    Upgrade,
+    Expect,
+}
+
+/// Which of the headers we act on this is, if any; an error for a look-alike of one that decides framing.
+pub(crate) fn known(field: &Field, buf: &[u8]) -> Result<Option<Known>, Cause> {
+    const HOST: u32 = tag(b"host");
+    const CONTENT_LENGTH: u32 = tag(b"content-length");
+    const TRANSFER_ENCODING: u32 = tag(b"transfer-encoding");
+    const CONNECTION: u32 = tag(b"connection");
+    const KEEP_ALIVE: u32 = tag(b"keep-alive");
+    const PROXY_CONNECTION: u32 = tag(b"proxy-connection");
+    const TE: u32 = tag(b"te");
+    const UPGRADE: u32 = tag(b"upgrade");
+    const EXPECT: u32 = tag(b"expect");
+
+    let (known, text) = match field.tag {
+        HOST => (Known::Host, "host"),
+        CONTENT_LENGTH => (Known::ContentLength, "content-length"),
+        TRANSFER_ENCODING => (Known::TransferEncoding, "transfer-encoding"),
+        CONNECTION => (Known::Connection, "connection"),
+        KEEP_ALIVE => (Known::KeepAlive, "keep-alive"),
+        PROXY_CONNECTION => (Known::ProxyConnection, "proxy-connection"),
+        TE => (Known::Te, "te"),
+        UPGRADE => (Known::Upgrade, "upgrade"),
+        EXPECT => (Known::Expect, "expect"),
+        _ => return Ok(None),
+    };
+    let name = field.name(buf);
+    if name.eq_ignore_ascii_case(text.as_bytes()) {
+        return Ok(Some(known));
+    }
+    let decides_framing = matches!(known, Known::ContentLength | Known::TransferEncoding);
+    if decides_framing && Name::new(text).looks_like(name) {
+        return Err(Cause::FramingLookalike);
+    }
+    Ok(None)
+}

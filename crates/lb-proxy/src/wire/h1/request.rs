@@ -1,0 +1,256 @@
+//! Reading a request's head, as it arrives.
+//!
+//! The rules are RFC 9112's, and where it leaves a choice (tolerate or refuse) the answer is refuse, because a proxy
+//! that tolerates must know that everybody behind it tolerates in the same way. Beyond the RFC, refused are: methods
+//! with other than capital letters, digits, `-` and `_` (nginx does so too: `get` is GET to some programs); user
+//! information, empty ports and anything else in an authority that is no DNS name or address; `\` in a path; bytes
+//! above 0x7E in a target; equal `Content-Length`s; every transfer coding but `chunked`; `Content_Length` and
+//! `Transfer_Encoding`.
+//!
+//! Tolerated are up to four empty lines before the request line (RFC 9112 §2.2), leading zeros of a length, whitespace
+//! around values, and bytes above 0x7F in values.
+
+use bytes::{Buf, BytesMut};
+
+use super::error::{Cause, HeadError};
+use super::framing::{Seen, list};
+use super::limits::HeadLimits;
+use super::lines::{Known, LineAt, Lines, field_line};
+use crate::message::{
+    Field, Framing, Method, RequestHead, RequestIndex, Span, TargetForm, Version, classify_target, split_authority,
+};
+
+/// Longer than every registered method (`UPDATEREDIRECTREF` has 17).
+const MAX_METHOD: usize = 24;
+
+/// RFC 9112 §2.2 asks for at least one; old clients send one after a body.
+const MAX_EMPTY_LINES: u8 = 4;
+
+/// Reads request heads from a buffer that grows, one after the other. Eight bytes while no head is half read.
+#[derive(Debug, Default)]
+pub struct RequestParser {
+    partial: Option<Box<Partial>>,
+}
+
+/// A head half read. Positions count from the start of the buffer, which nobody may consume from meanwhile.
+#[derive(Debug, Default)]
+struct Partial {
+    lines: Lines,
+    index: RequestIndex,
+    seen: Seen,
+    empty_lines: u8,
+    has_start_line: bool,
+    has_host: bool,
+}
+
+impl RequestParser {
+    /// A parser between two heads.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { partial: None }
+    }
+
+    /// Whether a head has begun and not ended. What tells a client that is idle from one that is slow.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.partial.as_ref().is_some_and(|partial| partial.has_start_line || partial.lines.has_searched())
+    }
+
+    /// Takes one head off the front of `buf` once it is complete; `None` means that more bytes are needed. Until then
+    /// the caller only appends to `buf`. The bytes of a head handed out are shared with `buf`, not copied.
+    ///
+    /// Costs one pass over bytes not seen before, and one allocation per head.
+    ///
+    /// # Errors
+    /// The first thing wrong with the head. `buf` is left as it was (for a log line); the parser is ready for another
+    /// connection, not for more of this one.
+    pub fn parse(&mut self, buf: &mut BytesMut, limits: &HeadLimits) -> Result<Option<RequestHead>, HeadError> {
+        if buf.is_empty() {
+            return Ok(None);
+        }
+        if let Some(mut partial) = self.partial.take() {
+            if !partial.advance(buf, limits)? {
+                self.partial = Some(partial);
+                return Ok(None);
+            }
+            return Ok(Some(partial.finish(buf)?));
+        }
+        let mut partial = Partial::default();
+        if partial.advance(buf, limits)? {
+            return Ok(Some(partial.finish(buf)?));
+        }
+        self.partial = Some(Box::new(partial));
+        Ok(None)
+    }
+}
+
+impl Partial {
+    /// Reads all complete lines; whether the empty line at the end of the head was among them.
+    fn advance(&mut self, buf: &mut BytesMut, limits: &HeadLimits) -> Result<bool, Cause> {
+        let max_bytes = limits.head_bytes();
+        loop {
+            let found = self.lines.find(buf);
+            if !self.has_start_line {
+                let so_far = buf.get(self.lines.start..found.map_or(buf.len(), |after| after - 1)).unwrap_or_default();
+                check_start(so_far, found.is_some(), limits)?;
+            }
+            let Some(after) = found.filter(|&after| after <= max_bytes) else {
+                if buf.len() < max_bytes {
+                    return Ok(false);
+                }
+                return Err(if self.has_start_line { Cause::HeadTooLarge } else { Cause::UriTooLong });
+            };
+            let line = self.lines.take(buf, after)?;
+            if line.start < line.end {
+                self.line(buf, line, limits)?;
+            } else if self.has_start_line {
+                return Ok(true);
+            } else {
+                self.empty_lines += 1;
+                if self.empty_lines > MAX_EMPTY_LINES {
+                    return Err(Cause::BadRequestLine);
+                }
+                buf.advance(after);
+                self.lines = Lines::default();
+            }
+        }
+    }
+
+    fn line(&mut self, buf: &[u8], line: LineAt, limits: &HeadLimits) -> Result<(), Cause> {
+        if !self.has_start_line {
+            self.has_start_line = true;
+            return self.start_line(buf, line);
+        }
+        if self.index.fields.len() >= limits.headers {
+            return Err(Cause::TooManyHeaders);
+        }
+        let mut field = field_line(buf, line)?;
+        if let Some(known) = self.seen.note(&mut field, buf, self.index.version)? {
+            self.known(known, &field, buf)?;
+        }
+        self.index.fields.push(field);
+        Ok(())
+    }
+
+    fn start_line(&mut self, buf: &[u8], line: LineAt) -> Result<(), Cause> {
+        let text = buf.get(line.start..line.end).unwrap_or_default();
+        let method_len = memchr::memchr(b' ', text).ok_or(Cause::BadRequestLine)?;
+        let (method, rest) = text.split_at_checked(method_len).unwrap_or_default();
+        let rest = rest.get(1..).unwrap_or_default();
+        let target_len = memchr::memchr(b' ', rest).ok_or(Cause::BadRequestLine)?;
+        let (target, version) = rest.split_at_checked(target_len).unwrap_or_default();
+        let target_at = line.start + method_len + 1;
+
+        self.index.version = read_version(version.get(1..).unwrap_or_default())?;
+        let parts = classify_target(Method::from_bytes(method), target).ok_or(Cause::BadTarget)?;
+        let absolute = |span: Span| {
+            if span.is_none() { span } else { Span::new(span.start() + target_at, span.len()) }
+        };
+        self.index.method = Span::new(line.start, method_len);
+        self.index.target = Span::new(target_at, target_len);
+        self.index.authority = absolute(parts.authority);
+        self.index.host = self.index.authority;
+        self.index.path = absolute(parts.path);
+        self.index.query = absolute(parts.query);
+        self.index.form = parts.form;
+        self.index.is_https = parts.is_https;
+        Ok(())
+    }
+
+    fn known(&mut self, known: Known, field: &Field, buf: &[u8]) -> Result<(), Cause> {
+        let value = field.value(buf);
+        match known {
+            Known::Host => {
+                if std::mem::replace(&mut self.has_host, true) {
+                    return Err(Cause::DuplicateHost);
+                }
+                // Empty is what RFC 9112 §3.2 asks of a client whose target has no authority.
+                if !value.is_empty() && split_authority(value).is_none() {
+                    return Err(Cause::BadHost);
+                }
+                if self.index.authority.is_none() {
+                    self.index.host = field.value;
+                }
+            }
+            Known::Expect => {
+                if !value.eq_ignore_ascii_case(b"100-continue") {
+                    return Err(Cause::UnknownExpectation);
+                }
+                self.index.expects_continue = self.index.version != Version::Http10;
+            }
+            Known::Te => self.index.accepts_trailers |= list(value).any(|e| e.eq_ignore_ascii_case(b"trailers")),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Decides what only the whole head can tell, and takes its bytes.
+    fn finish(&mut self, buf: &mut BytesMut) -> Result<RequestHead, Cause> {
+        let index = &mut self.index;
+        if !self.has_host && index.version == Version::Http11 {
+            return Err(Cause::MissingHost);
+        }
+        index.framing = match self.seen {
+            Seen { chunked: true, .. } => Framing::Chunked,
+            Seen { length: Some(length), .. } => Framing::Length(length),
+            _ => Framing::None,
+        };
+        if index.form == TargetForm::Authority && !index.framing.is_empty() {
+            return Err(Cause::BodyOnConnect);
+        }
+        let options = self.seen.options(&mut index.fields, buf)?;
+        index.keep_alive = options.goes_on(index.version);
+        if index.framing.is_empty() && index.version == Version::Http11 && index.form != TargetForm::Authority {
+            index.upgrade = self.seen.offered(options);
+            if is_transport(index.upgrade.of(buf)) {
+                index.upgrade = Span::NONE;
+            }
+        }
+        let head = buf.split_to(self.lines.start.min(buf.len())).freeze();
+        Ok(RequestHead::new(head, std::mem::take(index)))
+    }
+}
+
+/// What can be said of a request line before it is complete: that it begins with a method, and how long its target
+/// is. `line` excludes the LF; `ended` tells whether there was one.
+fn check_start(line: &[u8], ended: bool, limits: &HeadLimits) -> Result<(), Cause> {
+    if line == b"\r" || line.is_empty() {
+        return Ok(()); // An empty line before the request, or its beginning; a lone LF is refused as one.
+    }
+    let method = line.iter().position(|&b| !matches!(b, b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_'));
+    let method_len = method.unwrap_or(line.len());
+    if method_len > MAX_METHOD {
+        return Err(Cause::MethodTooLong);
+    }
+    match line.get(method_len) {
+        None if ended => return Err(Cause::BadRequestLine),
+        None => return Ok(()),
+        Some(b' ') if method_len > 0 => {}
+        Some(b'a'..=b'z') => return Err(Cause::BadMethod),
+        Some(_) => return Err(Cause::BadRequestLine),
+    }
+    let rest = line.get(method_len + 1..).unwrap_or_default();
+    let seen = rest.get(..=limits.uri).unwrap_or(rest);
+    if seen.len() > limits.uri && memchr::memchr(b' ', seen).is_none() {
+        return Err(Cause::UriTooLong);
+    }
+    Ok(())
+}
+
+fn read_version(text: &[u8]) -> Result<Version, Cause> {
+    match text {
+        b"HTTP/1.1" => Ok(Version::Http11),
+        b"HTTP/1.0" => Ok(Version::Http10),
+        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit() => {
+            Err(Cause::UnsupportedVersion)
+        }
+        _ if memchr::memchr(b' ', text).is_some() => Err(Cause::BadRequestLine),
+        _ => Err(Cause::BadVersion),
+    }
+}
+
+/// Whether the protocol offered is one that carries requests, or hides everything: see [`RequestHead::upgrade`].
+fn is_transport(protocol: &[u8]) -> bool {
+    let name = protocol.split(|&b| b == b'/').next().unwrap_or_default();
+    ["h2c", "h2", "http", "tls"].iter().any(|p| name.eq_ignore_ascii_case(p.as_bytes()))
+}

@@ -1,0 +1,6 @@
+//! Protocols as bytes: turning what a connection carries into message heads and bodies, and back.
+//!
+//! Nothing here reads a socket, a clock or a setting. A codec is handed a buffer and gives back what it found, so that
+//! any driver, test or fuzzer can run it. HTTP/2 is spoken by a library and has no codec here.
+
+pub mod h1;
