@@ -1,6 +1,7 @@
 //! What operators see: access log, application log, metrics, status page, admin listener.
 
 pub mod access_log;
+pub mod admin;
 pub mod app_log;
 mod cells;
 mod escape;

@@ -1,0 +1,532 @@
+//! The admin listener: `/healthz`, `/metrics`, `/status`.
+//!
+//! It must answer when the proxy is at its limits, so it shares nothing with the workers: it runs on the control
+//! runtime, on hyper, with a handful of connections. And it must not become a hole: without `allow` only loopback
+//! clients are answered, and those must name the address they mean. A web page that the operator looks at can make the
+//! browser ask `http://its.own.name:9900/status` after its name was pointed at 127.0.0.1 (DNS rebinding); the `Host` it
+//! then sends is the page's own, and is refused.
+//!
+//! How the engine uses it:
+//!
+//! ```text
+//! let admin = Admin::bind(&config.address)?;       // before anything serves; an error: do not start
+//! let state = Arc::new(AdminState::new(metrics, source, config.allow.clone()));
+//! control.spawn(admin.serve(Arc::clone(&state), stop.clone()));   // `stop` is cancelled last, so that who watches sees the end
+//! state.set_allow(new.allow);                      // reload
+//! state.set_stopping();                            // shutdown begins: /healthz answers 503
+//! ```
+//!
+//! What this does not do: change anything, speak TLS, or ask for a password. Every answer is a reading.
+
+use std::convert::Infallible;
+use std::fs;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use lb_config::{ListenAddress, Network};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::metrics::Metrics;
+use super::status::StatusSource;
+
+/// What the admin listener answers from.
+pub struct AdminState {
+    metrics: Arc<Metrics>,
+    source: Arc<dyn StatusSource>,
+    allow: ArcSwap<Vec<Network>>,
+    is_stopping: AtomicBool,
+}
+
+impl AdminState {
+    /// A healthy proxy, answering clients of these networks; none means loopback only.
+    #[must_use]
+    pub fn new(metrics: Arc<Metrics>, source: Arc<dyn StatusSource>, allow: Vec<Network>) -> Self {
+        Self { metrics, source, allow: ArcSwap::from_pointee(allow), is_stopping: AtomicBool::new(false) }
+    }
+
+    /// Takes over new networks, from the next request on.
+    pub fn set_allow(&self, allow: Vec<Network>) {
+        self.allow.store(Arc::new(allow));
+    }
+
+    /// Shutdown has begun: `/healthz` answers 503 from now on, so that whoever balances over us looks elsewhere.
+    pub fn set_stopping(&self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
+    }
+
+    fn answer<B>(&self, request: &Request<B>, client: Client) -> Response<Full<Bytes>> {
+        if let Err(why) = self.admit(request, client) {
+            return text(StatusCode::FORBIDDEN, why);
+        }
+        let path = request.uri().path();
+        if !matches!(path, "/healthz" | "/metrics" | "/status") {
+            return text(StatusCode::NOT_FOUND, "there are /healthz, /metrics and /status\n");
+        }
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD\n");
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+        match path {
+            "/healthz" if self.is_stopping.load(Ordering::Relaxed) => {
+                text(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n")
+            }
+            "/healthz" => text(StatusCode::OK, "healthy\n"),
+            "/metrics" => answer(StatusCode::OK, OPEN_METRICS, self.metrics.encode(&self.source.status())),
+            _ => answer(StatusCode::OK, "application/json", self.source.status().to_json()),
+        }
+    }
+
+    fn admit<B>(&self, request: &Request<B>, client: Client) -> Result<(), &'static str> {
+        let Client::Tcp(client) = client else { return Ok(()) };
+        let client = client.to_canonical();
+        let allow = self.allow.load();
+        // Networks that were named may well reach us by a name; loopback has no other name than its own.
+        if !allow.is_empty() {
+            return if allow.iter().any(|network| is_within(*network, client)) {
+                Ok(())
+            } else {
+                Err("your address is not in admin.allow\n")
+            };
+        }
+        if !client.is_loopback() {
+            return Err("only loopback clients are answered unless admin.allow lists networks\n");
+        }
+        let host = request.uri().authority().map(|authority| authority.as_str().as_bytes());
+        match host.or_else(|| request.headers().get(HOST).map(HeaderValue::as_bytes)) {
+            Some(host) if !is_local_name(host) => Err("ask for an IP address or localhost\n"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Who asks.
+#[derive(Clone, Copy)]
+enum Client {
+    Tcp(IpAddr),
+    /// The socket's mode decides.
+    Unix,
+}
+
+/// A bound admin listener.
+pub struct Admin {
+    socket: Socket,
+}
+
+enum Socket {
+    Tcp(std::net::TcpListener),
+    Unix(std::os::unix::net::UnixListener, SocketFile),
+}
+
+impl Admin {
+    /// Binds the address. A Unix socket is made with mode 660; one that a dead process left behind is replaced.
+    ///
+    /// # Errors
+    /// The address is in use or not ours to bind.
+    pub fn bind(address: &ListenAddress) -> io::Result<Self> {
+        let socket = match address {
+            ListenAddress::Tcp(address) => {
+                let listener = std::net::TcpListener::bind(address)?;
+                listener.set_nonblocking(true)?;
+                Socket::Tcp(listener)
+            }
+            ListenAddress::Unix(path) => {
+                remove_stale(path)?;
+                let listener = std::os::unix::net::UnixListener::bind(path)?;
+                let file = SocketFile::new(path)?;
+                // Before this line it has the process's umask, which lets nobody but the owner write as a rule.
+                fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
+                listener.set_nonblocking(true)?;
+                Socket::Unix(listener, file)
+            }
+        };
+        Ok(Self { socket })
+    }
+
+    /// The TCP address bound, with the port that the kernel chose for port 0.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        match &self.socket {
+            Socket::Tcp(listener) => listener.local_addr().ok(),
+            Socket::Unix(..) => None,
+        }
+    }
+
+    /// Serves until `stop`, then lets requests that run finish for up to five seconds.
+    ///
+    /// # Errors
+    /// The listener cannot be handed to the runtime. A connection's error ends only that connection.
+    pub async fn serve(self, state: Arc<AdminState>, stop: CancellationToken) -> io::Result<()> {
+        match self.socket {
+            Socket::Tcp(listener) => {
+                let listener = TcpListener::from_std(listener)?;
+                let accept = || async {
+                    let (stream, client) = listener.accept().await?;
+                    Ok((stream, Client::Tcp(client.ip())))
+                };
+                accept_loop(accept, &state, &stop).await;
+            }
+            Socket::Unix(listener, _file) => {
+                let listener = UnixListener::from_std(listener)?;
+                let accept = || async { Ok((listener.accept().await?.0, Client::Unix)) };
+                accept_loop(accept, &state, &stop).await;
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn accept_loop<S, F>(accept: impl Fn() -> F, state: &Arc<AdminState>, stop: &CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Future<Output = io::Result<(S, Client)>>,
+{
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = accept() => match accepted {
+                // Whoever comes when all places are taken is turned away rather than left waiting.
+                Ok(_) if connections.len() >= MOST_CONNECTIONS => {}
+                Ok((stream, client)) => {
+                    connections.spawn(connection(stream, client, Arc::clone(state), stop.clone()));
+                }
+                Err(error) => {
+                    tracing::warn!("admin listener: cannot accept: {error}");
+                    // Out of descriptors, as a rule; asking again at once would only spin.
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            },
+            Some(_) = connections.join_next() => {}
+            () = stop.cancelled() => break,
+        }
+    }
+    while connections.join_next().await.is_some() {}
+}
+
+/// One client. However slow it reads or writes, its place is free again after two minutes and a bit.
+async fn connection<S>(stream: S, client: Client, state: Arc<AdminState>, stop: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(|request: Request<Incoming>| {
+        let response = state.answer(&request, client);
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(16 * 1024)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    tokio::select! {
+        // A client that breaks off or talks nonsense is no news.
+        _ = &mut connection => return,
+        () = tokio::time::sleep(MOST_AGE) => {}
+        () = stop.cancelled() => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    drop(tokio::time::timeout(LAST_WAIT, connection).await);
+}
+
+fn text(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {
+    answer(status, "text/plain; charset=utf-8", body)
+}
+
+fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// Whether a `Host` can only mean this machine or an address: no name server had a say in it.
+fn is_local_name(host: &[u8]) -> bool {
+    let Ok(host) = std::str::from_utf8(host) else { return false };
+    let Ok(authority) = host.parse::<http::uri::Authority>() else { return false };
+    let name = authority.host().trim_end_matches('.');
+    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    bare.parse::<IpAddr>().is_ok() || name.eq_ignore_ascii_case("localhost")
+}
+
+fn is_within(network: Network, address: IpAddr) -> bool {
+    let differ = match (network.address, address) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),
+        (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),
+        _ => return false,
+    };
+    differ >= u32::from(network.prefix)
+}
+
+/// Takes away a socket that nobody listens on any longer; any other file is left for `bind` to fail on.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+    if !is_socket {
+        return Ok(());
+    }
+    match std::os::unix::net::UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        _ => Ok(()),
+    }
+}
+
+/// The socket's file, removed at the end if it is still the one that we made.
+struct SocketFile {
+    path: PathBuf,
+    inode: (u64, u64),
+}
+
+impl SocketFile {
+    fn new(path: &Path) -> io::Result<Self> {
+        let found = fs::symlink_metadata(path)?;
+        Ok(Self { path: path.to_owned(), inode: (found.dev(), found.ino()) })
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.inode) {
+            // Nothing is lost if it stays: the next start replaces it.
+            drop(fs::remove_file(&self.path));
+        }
+    }
+}
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// A scraper, a dashboard, a prober and a person, several times over.
+const MOST_CONNECTIONS: usize = 64;
+
+/// For a request head, and for the pause before the next one.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+const MOST_AGE: Duration = Duration::from_secs(120);
+
+const LAST_WAIT: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpStream, UnixStream};
+
+    use super::*;
+    use crate::observe::status::Status;
+
+    struct Fixed;
+
+    impl StatusSource for Fixed {
+        fn status(&self) -> Status {
+            Status { generation: 7, ..Status::default() }
+        }
+    }
+
+    fn state(allow: Vec<Network>) -> Arc<AdminState> {
+        Arc::new(AdminState::new(Arc::new(Metrics::new(1)), Arc::new(Fixed), allow))
+    }
+
+    fn ask(state: &AdminState, client: &str, method: &str, uri: &str, host: Option<&str>) -> (u16, String) {
+        let mut request = Request::builder().method(method).uri(uri);
+        if let Some(host) = host {
+            request = request.header(HOST, host);
+        }
+        let client = if client == "unix" { Client::Unix } else { Client::Tcp(client.parse().unwrap()) };
+        let response = state.answer(&request.body(()).unwrap(), client);
+        (response.status().as_u16(), response.headers()[CONTENT_TYPE].to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn each_page_has_its_status_and_type() {
+        let state = state(vec![]);
+        for (method, path, status, content_type) in [
+            ("GET", "/healthz", 200, "text/plain; charset=utf-8"),
+            ("HEAD", "/healthz?x=1", 200, "text/plain; charset=utf-8"),
+            ("GET", "/metrics", 200, OPEN_METRICS),
+            ("GET", "/status", 200, "application/json"),
+            ("POST", "/status", 405, "text/plain; charset=utf-8"),
+            ("GET", "/", 404, "text/plain; charset=utf-8"),
+            ("GET", "/healthz/", 404, "text/plain; charset=utf-8"),
+            ("POST", "/nothing", 404, "text/plain; charset=utf-8"),
+        ] {
+            assert_eq!(
+                ask(&state, "127.0.0.1", method, path, None),
+                (status, content_type.to_owned()),
+                "{method} {path}"
+            );
+        }
+        state.set_stopping();
+        assert_eq!(ask(&state, "127.0.0.1", "GET", "/healthz", None).0, 503);
+        assert_eq!(ask(&state, "127.0.0.1", "GET", "/status", None).0, 200, "still of use while shutting down");
+    }
+
+    #[test]
+    fn without_networks_only_loopback_is_answered_and_only_by_its_own_name() {
+        let state = state(vec![]);
+        for (client, host, status) in [
+            ("127.0.0.1", None, 200),
+            ("127.0.0.1", Some("127.0.0.1:9900"), 200),
+            ("::1", Some("[::1]:9900"), 200),
+            ("::ffff:127.0.0.1", Some("LocalHost"), 200),
+            ("127.0.0.1", Some("localhost.:9900"), 200),
+            ("127.0.0.1", Some("evil.example"), 403),
+            ("127.0.0.1", Some("127.0.0.1.evil.example:9900"), 403),
+            ("127.0.0.1", Some("localhost.evil.example"), 403),
+            ("127.0.0.1", Some("\u{e9}"), 403),
+            ("127.0.0.1", Some(""), 403),
+            ("10.0.0.1", Some("10.0.0.2:9900"), 403),
+            ("unix", Some("anything"), 200),
+        ] {
+            assert_eq!(ask(&state, client, "GET", "/status", host).0, status, "{client} {host:?}");
+        }
+        assert_eq!(ask(&state, "127.0.0.1", "GET", "http://evil.example/status", Some("127.0.0.1")).0, 403);
+    }
+
+    #[test]
+    fn with_networks_their_members_are_answered_by_any_name() {
+        let state = state(vec![]);
+        let network = |address: &str, prefix| Network { address: address.parse().unwrap(), prefix };
+        state.set_allow(vec![network("10.1.2.3", 8), network("2001:db8::", 32), network("192.0.2.7", 32)]);
+        for (client, status) in [
+            ("10.255.0.1", 200),
+            ("::ffff:10.0.0.1", 200),
+            ("11.0.0.1", 403),
+            ("192.0.2.7", 200),
+            ("192.0.2.6", 403),
+            ("2001:db8:ffff::1", 200),
+            ("2001:db9::1", 403),
+            ("127.0.0.1", 403),
+        ] {
+            assert_eq!(ask(&state, client, "GET", "/metrics", Some("lb.internal")).0, status, "{client}");
+        }
+        state.set_allow(vec![network("0.0.0.0", 0)]);
+        assert_eq!(ask(&state, "8.8.8.8", "GET", "/metrics", None).0, 200);
+        assert_eq!(ask(&state, "::1", "GET", "/metrics", None).0, 403, "an IPv4 network holds no IPv6");
+    }
+
+    async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> String {
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    fn tcp() -> (Admin, SocketAddr) {
+        let admin = Admin::bind(&ListenAddress::Tcp("127.0.0.1:0".parse().unwrap())).unwrap();
+        let address = admin.local_addr().unwrap();
+        (admin, address)
+    }
+
+    #[tokio::test]
+    async fn it_serves_over_tcp_and_stops_when_told() {
+        let (admin, address) = tcp();
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn(admin.serve(state(vec![]), stop.clone()));
+        let get = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        let answer = exchange(TcpStream::connect(address).await.unwrap(), &get).await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\nhealthy\n"), "{answer}");
+        let head = format!("HEAD /status HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        let answer = exchange(TcpStream::connect(address).await.unwrap(), &head).await;
+        assert!(answer.ends_with("\r\n\r\n"), "{answer}");
+        let get = get.replace("/healthz", "/status");
+        let answer = exchange(TcpStream::connect(address).await.unwrap(), &get).await;
+        assert!(answer.contains("\"generation\": 7"), "{answer}");
+        // An idle kept-alive connection does not hold up the end.
+        let _idle = TcpStream::connect(address).await.unwrap();
+        stop.cancel();
+        serving.await.unwrap().unwrap();
+        assert!(TcpStream::connect(address).await.is_err());
+    }
+
+    /// The clock is the runtime's own and jumps to the next timer when nothing else happens.
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_client_is_let_go() {
+        let (admin, address) = tcp();
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn(admin.serve(state(vec![]), stop.clone()));
+        let began = tokio::time::Instant::now();
+        let answer = exchange(TcpStream::connect(address).await.unwrap(), "GET /healthz HTTP/1.1\r\nHo").await;
+        assert!(!answer.contains("healthy"), "{answer}");
+        assert!(began.elapsed() <= HEAD_TIMEOUT + Duration::from_secs(1), "{:?}", began.elapsed());
+        stop.cancel();
+        serving.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_unix_socket_has_its_mode_and_is_gone_at_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("admin.sock");
+        // A dead process's socket: bound, then closed without being removed.
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        let address = ListenAddress::Unix(path.clone());
+        let admin = Admin::bind(&address).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
+        let taken = Admin::bind(&address).err().expect("in use");
+        assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn(admin.serve(state(vec![]), stop.clone()));
+        let get = "GET /healthz HTTP/1.1\r\nHost: lb\r\nConnection: close\r\n\r\n";
+        let answer = exchange(UnixStream::connect(&path).await.unwrap(), get).await;
+        assert!(answer.ends_with("healthy\n"), "{answer}");
+        stop.cancel();
+        serving.await.unwrap().unwrap();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_file_that_is_no_socket_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("precious");
+        fs::write(&path, "text").unwrap();
+        assert!(Admin::bind(&ListenAddress::Unix(path.clone())).is_err());
+        assert_eq!(fs::read_to_string(path).unwrap(), "text");
+    }
+
+    #[tokio::test]
+    async fn too_many_connections_are_turned_away_and_places_come_back() {
+        let (admin, address) = tcp();
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn(admin.serve(state(vec![]), stop.clone()));
+        let mut taken = Vec::new();
+        for _ in 0..MOST_CONNECTIONS {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            // Answered, so that it surely has its place.
+            stream.write_all(b"HEAD /healthz HTTP/1.1\r\n\r\n").await.unwrap();
+            assert!(stream.read(&mut [0; 512]).await.unwrap() > 0);
+            taken.push(stream);
+        }
+        let mut late = TcpStream::connect(address).await.unwrap();
+        assert_eq!(late.read(&mut [0; 16]).await.unwrap_or(0), 0, "closed without an answer");
+        taken.clear();
+        let get = "GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n";
+        // The places are free once their connections have ended, which the client cannot see.
+        let mut answer = String::new();
+        while !answer.ends_with("healthy\n") {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            answer.clear();
+            if stream.write_all(get.as_bytes()).await.is_ok() {
+                stream.read_to_string(&mut answer).await.ok();
+            }
+        }
+        stop.cancel();
+        serving.await.unwrap().unwrap();
+    }
+}
