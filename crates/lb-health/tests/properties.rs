@@ -1,0 +1,6 @@
+//! The health machines against naive versions of themselves that keep every event in a list.
+
+#[path = "properties/check.rs"]
+mod check;
+#[path = "properties/outlier.rs"]
+mod outlier;
