@@ -3,13 +3,20 @@
 //! A proxy reads the policy's name from a file and wants one selector type, not a type parameter that spreads through
 //! everything. An enum costs one predictable branch a pick, where a box would cost an indirect call.
 
+use crate::bounded::BoundedLoad;
 use crate::cx::PickCx;
 use crate::first::{First, FirstTable};
+use crate::hash::{Hash, HashTable};
 use crate::ip_hash::{IpHash, IpHashTable};
 use crate::least_request::{LeastRequest, LeastRequestTable};
+use crate::least_time::{LeastTime, LeastTimeTable};
+use crate::maglev::{Maglev, MaglevTable};
 use crate::p2c::{P2c, P2cTable};
+use crate::peak_ewma::{PeakEwma, PeakEwmaTable};
 use crate::policy::{Candidate, Index, Learning, Policy, Signals, Table};
 use crate::random::{Random, RandomTable};
+use crate::rendezvous::{Rendezvous, RendezvousTable};
+use crate::ring_hash::{RingHash, RingHashTable};
 use crate::round_robin::{RoundRobin, RoundRobinTable};
 use crate::view::View;
 use crate::weighted_random::{WeightedRandom, WeightedRandomTable};
@@ -99,6 +106,19 @@ built_in! {
     LeastRequest(LeastRequest, LeastRequestTable) = "least_request",
     /// The less busy of two drawn at random.
     P2c(P2c, P2cTable) = "p2c",
+    /// The less loaded of two, by latency. Options `decay` (ms, 100 to 1 000 000, default 10 000) and `penalty` for a failure
+    /// (ms, up to 1 000 000, default 5 000).
+    PeakEwma(PeakEwma, PeakEwmaTable) = "peak_ewma",
+    /// The one expected to answer first. Option `penalty`, as above.
+    LeastTime(LeastTime, LeastTimeTable) = "least_time",
+    /// nginx's `hash`: modulo the total weight.
+    Hash(Hash, HashTable) = "hash",
+    /// nginx's `hash … consistent`. Option `bounded_load`: factor from 1.01 to 100, default none.
+    RingHash(RingHash, RingHashTable) = "ring_hash",
+    /// A table of scattered slots. Option `bounded_load`, as above.
+    Maglev(Maglev, MaglevTable) = "maglev",
+    /// The highest bid for the key. Option `bounded_load`, as above.
+    Rendezvous(Rendezvous, RendezvousTable) = "rendezvous",
     /// nginx's `ip_hash`.
     IpHash(IpHash, IpHashTable) = "ip_hash",
     /// The first usable in the order of the list.
@@ -137,6 +157,14 @@ impl BuiltIn {
                 None => LeastRequest::exact().into(),
             },
             "p2c" => P2c.into(),
+            "peak_ewma" => PeakEwma::new(options.learning()?).into(),
+            "least_time" => LeastTime::new(options.penalty()?).into(),
+            "hash" => Hash.into(),
+            "ring_hash" => options.bounded()?.map_or(RingHash::new(), |bound| RingHash::new().bounded(bound)).into(),
+            "maglev" => options.bounded()?.map_or(Maglev::new(), |bound| Maglev::new().bounded(bound)).into(),
+            "rendezvous" => {
+                options.bounded()?.map_or(Rendezvous::new(), |bound| Rendezvous::new().bounded(bound)).into()
+            }
             "ip_hash" => IpHash.into(),
             "first" => First.into(),
             _ => return Err(BadPolicy::UnknownName { name: name.to_owned() }),
@@ -198,8 +226,29 @@ impl Options<'_> {
         if value.fract() == 0.0 && (f64::from(least)..=f64::from(most)).contains(&value) {
             return Ok(Some(value as u32));
         }
-        let expected = format!("a whole number from {least} to {most}");
-        Err(BadPolicy::BadValue { policy: self.policy.to_owned(), option: option.to_owned(), value, expected })
+        Err(self.bad(option, value, format!("a whole number from {least} to {most}")))
+    }
+
+    fn bad(&self, option: &str, value: f64, expected: String) -> BadPolicy {
+        BadPolicy::BadValue { policy: self.policy.to_owned(), option: option.to_owned(), value, expected }
+    }
+
+    fn bounded(&mut self) -> Result<Option<BoundedLoad>, BadPolicy> {
+        let Some(factor) = self.take("bounded_load") else { return Ok(None) };
+        if (1.01..=100.0).contains(&factor) {
+            return Ok(Some(BoundedLoad::new(factor)));
+        }
+        Err(self.bad("bounded_load", factor, "a factor from 1.01 to 100".to_owned()))
+    }
+
+    fn penalty(&mut self) -> Result<Learning, BadPolicy> {
+        let penalty_ms = self.whole("penalty", 0, 1_000_000)?.unwrap_or(Learning::DEFAULT.penalty_ms);
+        Ok(Learning { penalty_ms, ..Learning::DEFAULT })
+    }
+
+    fn learning(&mut self) -> Result<Learning, BadPolicy> {
+        let decay_ms = self.whole("decay", 100, 1_000_000)?.unwrap_or(Learning::DEFAULT.decay_ms);
+        Ok(Learning { decay_ms, ..self.penalty()? })
     }
 
     /// Refuses what is left over.

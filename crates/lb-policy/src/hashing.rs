@@ -1,7 +1,34 @@
-//! Small hash arithmetic that several policies share. Stable across processes and platforms: integers only, but for
+//! How keys and members become numbers, and other small hash arithmetic that several policies share. Stable across processes and platforms: integers only, but for
 //! [`score`], whose logarithm is computed here and not by the platform's library.
 
+use std::collections::BTreeMap;
+
 use lb_core::Weight;
+
+use crate::endpoint::affinity_of;
+use crate::policy::Candidate;
+
+/// A key as a number; the same in every process and release (rapidhash v3).
+#[inline]
+pub(crate) fn key_hash(key: &[u8]) -> u64 {
+    rapidhash::v3::rapidhash_v3(key)
+}
+
+/// A number for every candidate by which hashes know it: that of its configured name, so that a container which comes back
+/// under another address keeps its keys. If a name resolves to several addresses, each is known by name and address.
+pub(crate) fn seeds(candidates: &[Candidate<'_>]) -> Vec<u64> {
+    let mut bearers: BTreeMap<&str, u32> = BTreeMap::new();
+    for candidate in candidates {
+        *bearers.entry(&candidate.identity.name).or_default() += 1;
+    }
+    let seed = |candidate: &Candidate<'_>| {
+        let identity = candidate.identity;
+        let name = mix(affinity_of(&identity.name));
+        let is_alone = bearers.get(&*identity.name).is_none_or(|&count| count == 1);
+        if is_alone { name } else { mix(name ^ affinity_of(&identity.address)) }
+    };
+    candidates.iter().map(seed).collect()
+}
 
 /// Scatters the bits of a number (the finalizer of SplitMix64); a bijection.
 pub(crate) const fn mix(n: u64) -> u64 {

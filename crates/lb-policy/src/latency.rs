@@ -16,8 +16,9 @@ use lb_core::{Class, EndpointState, Mono};
 
 use crate::policy::{Learning, Signals};
 
-/// What is presumed of an endpoint nobody has heard from yet, in milliseconds; linkerd's default.
-pub(crate) const PRESUMED_MS: f32 = 30.0;
+/// How long an answer may take, in milliseconds, before having waited longer in vain says something about an endpoint that
+/// nobody has heard from yet; linkerd's default.
+const PRESUMED_MS: f32 = 30.0;
 
 /// What a finished attempt teaches.
 #[derive(Clone, Copy, Debug, PartialEq)]

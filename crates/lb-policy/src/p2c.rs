@@ -4,9 +4,10 @@
 //! geometric to doubly exponential: at 90 % load the mean time in the system is 2.6 services instead of 10. **Cost**: two random
 //! numbers, two loads that do not depend on each other; 16 bytes an endpoint.
 //!
-//! The two draws are in proportion to weight, without repetition, and the loads compared are (in flight + 1) ∕ weight: both are
-//! needed for shares by weight when idle and balanced load when busy. The `+ 1` is the request at hand, without which an
-//! idle endpoint of weight 1 would look as good as an idle one of weight 10. On a tie the first draw stands; it is random already.
+//! The two draws are in proportion to weight, without repetition, and the loads compared are in flight ∕ weight, as in nginx's
+//! `random two least_conn`: shares follow the weights both when idle and when busy. Comparing (in flight + 1) ∕ weight instead starves
+//! light endpoints: with weights 10, 1, 1, 1 and few requests in flight they get a sixth of their share. On a tie the first draw
+//! stands; it is random already.
 //!
 //! **Use it** by default when requests differ in length and several proxies share the endpoints: since each sees only its own
 //! requests, an exact minimum would send all of them to the same endpoint. **Do not** when there are only a few endpoints and one
@@ -46,9 +47,9 @@ impl Table for P2cTable {
     }
 }
 
-/// Whether `one` would have less to do per weight than `other` with one request more.
+/// Whether `one` has less in flight per weight than `other`.
 pub(crate) fn is_lighter(view: &View<'_>, one: Index, other: Index) -> bool {
-    let load = |index| u64::from(view.in_flight(index)) + 1;
+    let load = |index| u64::from(view.in_flight(index));
     let weight = |index| u64::from(view.weight(index).value());
     load(one) * weight(other) < load(other) * weight(one)
 }
@@ -76,6 +77,15 @@ mod tests {
         // Balanced at 400, 200, 100, 100; two choices keep each within a handful of its share.
         for (count, expected) in counts.iter().zip([400, 200, 100, 100]) {
             assert!(count.abs_diff(expected) <= 12, "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn idle_endpoints_are_picked_in_proportion_to_weight() {
+        // Of 8000: 4000, 2000, 1000, 1000; standard deviation at most √(8000·½·½) ≈ 45; 225 is five of them.
+        let counts = Bench::new(P2c, &[4, 2, 1, 1]).counts(8_000);
+        for (count, expected) in counts.iter().zip([4_000, 2_000, 1_000, 1_000]) {
+            assert!(count.abs_diff(expected) < 225, "{counts:?}");
         }
     }
 

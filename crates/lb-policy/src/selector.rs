@@ -17,7 +17,7 @@ use crate::cluster::{Follow, Shared, Snapshot, Why};
 use crate::cx::PickCx;
 use crate::endpoint::{Endpoint, Uid};
 use crate::error::{Census, PickError};
-use crate::hashing::{mix, score};
+use crate::hashing::{key_hash, mix, score};
 use crate::latency::Teach;
 use crate::policy::{Candidate, Index, Policy, Signals, Table};
 use crate::ticket::Ticket;
@@ -248,7 +248,7 @@ impl<B: Table, T> Built<B, T> {
     }
 
     fn draw_by_key(&self, view: View<'_>, key: &[u8], cx: &PickCx<'_>) -> Option<Index> {
-        let key = rapidhash::v3::rapidhash_v3(key);
+        let key = key_hash(key);
         let usable = view.eligible().filter(|&index| view.is_usable(index, cx));
         let facts = usable.filter_map(|index| Some((index, self.snapshot.roster.facts().get(index.get())?)));
         facts

@@ -1,10 +1,14 @@
 //! What the tests of the policies share: a cluster whose endpoints are numbers, and a selector over it.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
-use lb_core::{Axis, Mono};
+use lb_core::{Axis, EndpointState, InFlightLimit, Mono};
 
-use crate::{Cluster, Entropy, Identity, Member, PickCx, PickError, Policy, Selector, Ticket, Tried, Update};
+use crate::{
+    Candidate, Cluster, Entropy, Identity, Index, Member, PickCx, PickError, Policy, Selector, Ticket, Tried, Uid,
+    Update,
+};
 
 pub(crate) struct Bench<P: Policy> {
     pub(crate) cluster: Cluster<usize>,
@@ -69,6 +73,27 @@ impl<P: Policy> Bench<P> {
 
 pub(crate) fn member(n: usize) -> Member<usize> {
     Member::new(Identity::literal(format!("10.0.{}.{}:80", n / 256, n % 256)), n)
+}
+
+/// Lends candidates of these weights, zero included, to a builder.
+pub(crate) fn with_candidates<R>(weights: &[u16], build: impl FnOnce(&[Candidate<'_>]) -> R) -> R {
+    let members: Vec<_> = weights.iter().enumerate().map(|(n, &weight)| member(n).weight(weight)).collect();
+    let states: Vec<_> = members.iter().map(|_| Arc::new(EndpointState::new(InFlightLimit::NONE))).collect();
+    let candidates: Vec<_> = members
+        .iter()
+        .zip(&states)
+        .zip(0..)
+        .map(|((member, state), place)| Candidate {
+            index: Index::new(place),
+            identity: &member.identity,
+            uid: Uid::new(u64::from(place) + 1),
+            weight: member.weight,
+            affinity: member.affinity,
+            zone: member.zone,
+            state,
+        })
+        .collect();
+    build(&candidates)
 }
 
 /// `a` for endpoint 0, and so on; `-` for nobody.

@@ -1,0 +1,70 @@
+//! Bounded loads: a hash that never gives an endpoint more than its share and a bit.
+//!
+//! A hash follows its keys, and keys are not alike: one popular key can drown an endpoint. Mirrokni, Thorup and
+//! Zadimoghaddam (2016) bound every endpoint's load to (1 + ε) times its fair share; a key whose endpoint is at its bound goes
+//! to the next by the hash's own order, and comes back when there is room. HAProxy's `hash-balance-factor` is the same rule.
+//!
+//! The bound counts the request at hand and is taken over the usable members, so there is always one with room. Summing what is in
+//! flight costs O(n) loads a pick; without a bound nothing is paid.
+
+use lb_core::Weight;
+
+use crate::cx::PickCx;
+use crate::policy::Index;
+use crate::view::View;
+
+/// How far above its fair share of the requests in flight an endpoint may go: a factor above 1; 1.25 to 2 are usual.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BoundedLoad(f64);
+
+impl BoundedLoad {
+    /// This factor; at least 1.01, and 1.25 if it is not a number.
+    #[must_use]
+    pub fn new(factor: f64) -> Self {
+        Self(if factor.is_nan() { 1.25 } else { factor.max(1.01) })
+    }
+
+    /// What everybody may carry now.
+    pub(crate) fn measure(self, view: &View<'_>, cx: &PickCx<'_>) -> Bound {
+        let (in_flight, weight) =
+            view.eligible().filter(|&index| view.is_usable(index, cx)).fold((0, 0), |sum, index| {
+                let (in_flight, weight): (u64, u64) = sum;
+                (in_flight + u64::from(view.in_flight(index)), weight + u64::from(view.weight(index).value()))
+            });
+        Bound { per_weight: self.0 * (in_flight + 1) as f64 / weight.max(1) as f64 }
+    }
+}
+
+/// A bound as it stands for one pick.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bound {
+    per_weight: f64,
+}
+
+impl Bound {
+    /// Whether one request more keeps it within its bound, rounded up.
+    pub(crate) fn has_room(self, in_flight: u32, weight: Weight) -> bool {
+        f64::from(in_flight) < (self.per_weight * f64::from(weight.value())).ceil()
+    }
+}
+
+/// Whether this pick may go there, bound included.
+#[inline]
+pub(crate) fn is_open(view: &View<'_>, cx: &PickCx<'_>, bound: Option<Bound>, index: Index) -> bool {
+    view.is_usable(index, cx) && bound.is_none_or(|bound| bound.has_room(view.in_flight(index), view.weight(index)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bound_is_the_fair_share_times_the_factor_rounded_up() {
+        // 9 in flight and one to come over a total weight of 4: 2.5 a weight, times 1.2 is 3; weight 2 may have 6.
+        let bound = Bound { per_weight: 1.2 * 10.0 / 4.0 };
+        assert!(bound.has_room(2, Weight::ONE) && !bound.has_room(3, Weight::ONE));
+        assert!(bound.has_room(5, Weight::new(2)) && !bound.has_room(6, Weight::new(2)));
+        assert_eq!(BoundedLoad::new(f64::NAN), BoundedLoad::new(1.25));
+        assert_eq!(BoundedLoad::new(0.5), BoundedLoad::new(1.01));
+    }
+}
