@@ -1,6 +1,7 @@
 //! The HTTP engine of lbproxy: listeners, routes, upstream connections, forwarding.
 #![forbid(unsafe_code)]
 
+pub mod drivers;
 pub mod message;
 pub mod observe;
 pub mod wire;

@@ -4,8 +4,8 @@
 //! line must not stand still for it, so lines go through the same kind of writer thread as the access log's and are
 //! dropped, not waited for, beyond a megabyte.
 //!
-//! Operators grep for some lines, so those have one place and one wording, here: [`endpoint_down`], [`endpoint_up`],
-//! [`endpoint_ejected`], [`endpoint_unresolved`] are for transitions, once each, and [`LimitLog`] keeps a flood of
+//! Operators grep for some lines, so those have one place and one wording, here: [`endpoint_down`], [`endpoint_up`]
+//! and [`endpoint_ejected`] are for transitions, once each, and [`LimitLog`] keeps a flood of
 //! refused requests from becoming a flood of lines.
 //!
 //! How the engine uses it:
@@ -154,13 +154,6 @@ pub fn endpoint_ejected(subject: Subject<'_>, length: Duration, why: impl fmt::D
     let Subject { cluster, endpoint, resolved } = subject;
     let resolved = resolved.map(tracing::field::display);
     tracing::warn!(%cluster, resolved, "endpoint {endpoint} ejected for {length:?}: {why}");
-}
-
-/// `endpoint n8n-1:5678 does not resolve: … cluster=n8n`: its last good addresses, if any, stay in use.
-pub fn endpoint_unresolved(subject: Subject<'_>, why: impl fmt::Display) {
-    let Subject { cluster, endpoint, resolved } = subject;
-    let resolved = resolved.map(tracing::field::display);
-    tracing::warn!(%cluster, resolved, "endpoint {endpoint} does not resolve: {why}");
 }
 
 /// Logs refused requests, for each client at most once a second.

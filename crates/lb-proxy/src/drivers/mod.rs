@@ -1,0 +1,43 @@
+//! What runs beside the requests: active checks and name resolution.
+//!
+//! Drivers own tasks, sockets and timers and none of the decisions: those are made by `lb-health` and by whoever
+//! receives their results. They run on the control runtime, so that a thousand checks never delay a request. Each is
+//! told the whole wanted state at start and at every reload, keeps what did not change, and stops what is gone.
+
+pub mod resolve;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Where an endpoint is, once its name is resolved.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Address {
+    /// An address and port.
+    Ip(SocketAddr),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// Which endpoint: the key of all that is learned about it.
+///
+/// Two clusters never share a verdict by accident, and an address that two configured names resolve to is two endpoints.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Identity {
+    /// Its cluster's name.
+    pub cluster: Arc<str>,
+    /// Its address as configured.
+    pub endpoint: Arc<str>,
+    /// Its address as resolved.
+    pub address: Address,
+}
