@@ -1,6 +1,54 @@
 //! The configuration language of lbproxy: TOML text to a validated model, with diagnostics.
+//!
+//! A configuration is written by people, under time pressure, into files that grew. What such a language must do is
+//! refuse: a key that is misspelt, a reference to nothing, a value that cannot be. Deserialising into structs stops at
+//! the first of them, forgets where it stood, and lists its keys in places that drift apart. So the work goes in steps:
+//!
+//! ```text
+//! text ── tree ── inheritance ── decoding ── linking ── Config
+//!         (what was written,      (types,     (names to
+//!          with places)            defaults)   positions)
+//! ```
+//!
+//! and every step goes on after a mistake, so that one load reports them all as [`Diagnostics`]. One table lists every
+//! key with its kind, its default and its meaning; the decoder, [`schema`] and the manual follow it.
+//!
+//! The crate reads files and nothing else: it opens no socket, resolves no name and logs nothing.
+//!
+//! | to do this | call |
+//! |---|---|
+//! | read a file | [`Config::load`] |
+//! | read a text, as tests and fuzzers do | [`Config::parse`] |
+//! | make one without a file | [`Config::for_proxy`] |
+//! | show it whole, defaults included | [`Config::print`] |
+//! | say what a reload changes | [`Config::diff`] |
+//! | serve an editor | [`schema`] |
 #![forbid(unsafe_code)]
 
+mod decode;
+mod diagnostic;
+mod diff;
+mod document;
+mod env;
+mod files;
+mod inherit;
+mod keys;
+mod link;
+mod load;
+mod print;
+mod proxy;
+mod schema;
+mod source;
+mod suggest;
+mod template;
+mod tree;
 mod valid;
+mod values;
 
+pub use diagnostic::{Diagnostic, Diagnostics, Severity};
+pub use diff::Changes;
+pub use files::{Disk, Files};
+pub use load::Loaded;
+pub use schema::schema;
+pub use source::{Place, Sources};
 pub use valid::*;

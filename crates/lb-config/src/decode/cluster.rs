@@ -1,0 +1,276 @@
+//! Clusters, endpoints and health.
+
+use std::num::{NonZeroU32, NonZeroU64};
+
+use crate::diagnostic::Report;
+use crate::keys::{ACTIVE, CLUSTER, ENDPOINT, HEALTH, KEEP_ALIVE, PASSIVE};
+use crate::source::Span;
+use crate::tree::{Entry, Node};
+use crate::valid::{ActiveCheck, Cluster, Endpoint, EndpointAddress, KeepAlive, PassiveHealth, Probe};
+use crate::values::{Wrong, address, http};
+
+use super::convert::{self, list, or_word};
+use super::fields::Fields;
+use super::policy::policy;
+
+/// A cluster and where it was written.
+pub(crate) struct ClusterWritten {
+    pub(crate) cluster: Cluster,
+    pub(crate) name_span: Span,
+}
+
+/// Every cluster that could be read; `false` if one could not. A cluster that is wrong inside still keeps its name
+/// in `names`, so that a route to it is not reported as a route to nowhere.
+pub(crate) fn clusters(report: &mut Report, entries: &[Entry]) -> (Vec<ClusterWritten>, bool) {
+    let read: Vec<_> = entries.iter().map(|entry| cluster(report, entry)).collect();
+    let whole = read.iter().all(Option::is_some);
+    (read.into_iter().flatten().collect(), whole)
+}
+
+fn cluster(report: &mut Report, entry: &Entry) -> Option<ClusterWritten> {
+    let name = match convert::checked_name(&entry.key) {
+        Ok(name) => Some(name),
+        Err(error) => {
+            let shown = entry.key.escape_debug();
+            report.error(entry.key_span, format!("`{shown}` {}", error.what)).expected(error.expected);
+            None
+        }
+    };
+    if entry.node.table().is_none() {
+        let help = format!("write [cluster.{}] and the keys below it", entry.key);
+        convert::mismatch(report, &entry.node, format!("a table with the keys {}", CLUSTER.list()));
+        if name.is_some() && CLUSTER.find(&entry.key).is_some() {
+            report.error(entry.key_span, format!("a cluster needs a name before its keys: {help}"));
+        }
+        return None;
+    }
+    let fields = Fields::open(report, &entry.node, &CLUSTER)?;
+    let policy = fields.get(report, "policy", policy);
+    let endpoints = fields.get(report, "endpoints", list(endpoint));
+    let protocol = fields.get(report, "protocol", protocol);
+    let dns_interval = fields.duration(report, "dns_interval");
+    let keep_alive = fields.get(report, "keep_alive", keep_alive);
+    let panic_threshold = fields.get(report, "panic_threshold", convert::share);
+    let health = fields.get(report, "health", health);
+    fields.done();
+    let endpoints = distinct(report, endpoints?);
+    protocol?;
+    let (active, passive) = health?;
+    let cluster = Cluster {
+        name: name?.into(),
+        policy: policy?,
+        endpoints: endpoints?,
+        dns_interval: dns_interval?,
+        keep_alive: keep_alive?,
+        panic_threshold: panic_threshold?,
+        active,
+        passive,
+    };
+    advise(report, entry, &cluster);
+    Some(ClusterWritten { cluster, name_span: entry.key_span })
+}
+
+/// What works but is probably not meant.
+fn advise(report: &mut Report, entry: &Entry, cluster: &Cluster) {
+    let name = &cluster.name;
+    let spot = |key: &str| {
+        let found = entry.node.table().and_then(|table| table.find(key));
+        found.map_or(entry.key_span, |entry| entry.key_span)
+    };
+    match cluster.endpoints.as_slice() {
+        [] => {
+            report
+                .warning(spot("endpoints"), format!("the cluster `{name}` has no endpoint: every request gets a 503"));
+        }
+        // A name may resolve to several addresses; these are one for certain.
+        [only] if !matches!(only.address, EndpointAddress::Name(..)) => {
+            report.warning(
+                spot("endpoints"),
+                format!("the cluster `{name}` has a single endpoint: nothing takes over when it fails"),
+            );
+            if cluster.passive.is_some() {
+                report.warning(
+                    spot("health"),
+                    format!("`health.passive` has no effect in `{name}`: the last endpoint is never ejected"),
+                );
+            }
+        }
+        all if all.iter().all(|endpoint| endpoint.weight == 0) => {
+            report.warning(
+                spot("endpoints"),
+                format!("every endpoint of `{name}` has weight 0: none takes new requests"),
+            );
+        }
+        _ => {}
+    }
+    if let Some(active) = &cluster.active
+        && active.timeout > active.interval
+    {
+        report.warning(spot("health"), format!("the active check of `{name}` may take longer than its interval"));
+    }
+}
+
+fn protocol(report: &mut Report, node: &Node) -> Option<()> {
+    convert::word(report, node, &[("http1", true), ("h2", false)])?.then_some(()).or_else(|| {
+        report.error(node.span, "`protocol = \"h2\"` is not built yet").expected("\"http1\"");
+        None
+    })
+}
+
+/// An endpoint and its place.
+type Placed = (Endpoint, Span);
+
+fn endpoint(report: &mut Report, node: &Node) -> Option<Placed> {
+    let at = |report: &mut Report, node: &Node| convert::read(report, node, address::ENDPOINT, address::endpoint);
+    if node.text().is_some() {
+        let address = at(report, node)?;
+        let endpoint = Endpoint { name: address.to_string().into(), address, weight: 1, max_in_flight: None };
+        return Some((endpoint, node.span));
+    }
+    let Some(table) = node.table() else {
+        convert::mismatch(report, node, address::ENDPOINT);
+        return None;
+    };
+    let fields = Fields::of(report, table, node.span, &ENDPOINT);
+    let address = fields.get(report, "address", at);
+    let weight = fields.integer(report, "weight");
+    let max_in_flight = fields.integer_or::<u32>(report, "max_in_flight", "none");
+    fields.done();
+    let address = address?;
+    let endpoint = Endpoint {
+        name: address.to_string().into(),
+        address,
+        weight: weight?,
+        max_in_flight: max_in_flight?.and_then(NonZeroU32::new),
+    };
+    Some((endpoint, node.span))
+}
+
+/// The same address twice would be two verdicts on one endpoint.
+fn distinct(report: &mut Report, endpoints: Vec<Placed>) -> Option<Vec<Endpoint>> {
+    let mut seen: Vec<Placed> = Vec::with_capacity(endpoints.len());
+    let mut whole = true;
+    for (endpoint, span) in endpoints {
+        if let Some((_, first)) = seen.iter().find(|(known, _)| known.address == endpoint.address) {
+            report
+                .error(span, format!("the endpoint `{}` is listed twice", endpoint.name))
+                .help("write it once, with a `weight`")
+                .related("first here", *first);
+            whole = false;
+        }
+        seen.push((endpoint, span));
+    }
+    whole.then(|| seen.into_iter().map(|(endpoint, _)| endpoint).collect())
+}
+
+fn keep_alive(report: &mut Report, node: &Node) -> Option<KeepAlive> {
+    let fields = Fields::open(report, node, &KEEP_ALIVE)?;
+    let idle = fields.integer(report, "idle");
+    let timeout = fields.duration(report, "timeout");
+    let requests = fields.integer::<u64>(report, "requests");
+    let age = fields.duration(report, "age");
+    fields.done();
+    Some(KeepAlive { idle: idle?, timeout: timeout?, requests: NonZeroU64::new(requests?)?, age: age? })
+}
+
+fn health(report: &mut Report, node: &Node) -> Option<(Option<ActiveCheck>, Option<PassiveHealth>)> {
+    let fields = Fields::open(report, node, &HEALTH)?;
+    let active = fields.get(report, "active", or_word("off", active));
+    let passive = fields.get(report, "passive", or_word("off", passive));
+    fields.done();
+    Some((active?, passive?))
+}
+
+fn active(report: &mut Report, node: &Node) -> Option<ActiveCheck> {
+    let fields = Fields::open(report, node, &ACTIVE)?;
+    let tcp = fields.get(report, "tcp", convert::boolean);
+    let http = http_probe(report, &fields);
+    let port = fields.maybe_integer::<u16>(report, "port");
+    let interval = fields.duration(report, "interval");
+    let timeout = fields.duration(report, "timeout");
+    let rise = fields.integer::<u32>(report, "rise");
+    let fall = fields.integer::<u32>(report, "fall");
+    let initial_up = fields.word(report, "initial", &[("up", true), ("down", false)]);
+    let probe = probe(report, &fields, tcp?, http?);
+    fields.done();
+    Some(ActiveCheck {
+        probe: probe?,
+        port: port?,
+        interval: interval?,
+        timeout: timeout?,
+        rise: NonZeroU32::new(rise?)?,
+        fall: NonZeroU32::new(fall?)?,
+        initial_up: initial_up?,
+    })
+}
+
+fn http_probe(report: &mut Report, fields: &Fields<'_>) -> Option<Probe> {
+    let path = fields.get(report, "path", |report, node| convert::read(report, node, "a path", http::target));
+    let method = fields.get(report, "method", |report, node| convert::read(report, node, "a method", http::method));
+    let host = fields.maybe(report, "host", probe_host);
+    let expect = fields.get(report, "expect", expect);
+    Some(Probe::Http { path: path?, method: method?, host: host?.map(Into::into), expect: expect? })
+}
+
+/// Either kind of probe: what was inherited gives way to what was written.
+fn probe(report: &mut Report, fields: &Fields<'_>, tcp: bool, http: Probe) -> Option<Probe> {
+    if !tcp {
+        return Some(http);
+    }
+    let tcp_inherited = fields.entry("tcp").is_some_and(|entry| entry.inherited);
+    let asked = ["path", "method", "host", "expect"].into_iter().filter_map(|key| fields.entry(key));
+    let own: Vec<&Entry> = asked.filter(|entry| !entry.inherited).collect();
+    match own.first() {
+        Some(_) if tcp_inherited => Some(http),
+        Some(entry) => {
+            report
+                .error(
+                    entry.key_span,
+                    format!("`{}` has no meaning where `tcp = true`: nothing is asked for", entry.key),
+                )
+                .help("leave one of the two out");
+            None
+        }
+        None => Some(Probe::Tcp),
+    }
+}
+
+fn probe_host(report: &mut Report, node: &Node) -> Option<String> {
+    const EXPECTED: &str = "a host such as \"example.com\", with or without a port";
+    convert::read(report, node, EXPECTED, |text| {
+        let visible = |byte: u8| byte.is_ascii_graphic() && !b"/?#@\\\"".contains(&byte);
+        if text.is_empty() || !text.bytes().all(visible) {
+            return Err(Wrong::new("is not a host", EXPECTED));
+        }
+        Ok(text.to_owned())
+    })
+}
+
+/// One status or a list of them; an empty list would pass nothing.
+fn expect(report: &mut Report, node: &Node) -> Option<Vec<(u16, u16)>> {
+    if !matches!(node.value, crate::tree::Value::List(_)) {
+        return convert::statuses(report, node).map(|range| vec![range]);
+    }
+    let ranges = list(convert::statuses)(report, node)?;
+    if ranges.is_empty() {
+        report.error(node.span, "no status would pass").expected("at least one status");
+        return None;
+    }
+    Some(ranges)
+}
+
+fn passive(report: &mut Report, node: &Node) -> Option<PassiveHealth> {
+    let fields = Fields::open(report, node, &PASSIVE)?;
+    let failures = fields.integer::<u32>(report, "failures");
+    let window = fields.duration(report, "window");
+    let eject_for = fields.duration(report, "eject_for");
+    let on = fields.get(report, "on", list(convert::condition(400)));
+    let on_span = fields.entry("on").map_or(fields.span, |entry| entry.node.span);
+    fields.done();
+    let on = on?;
+    if on.is_empty() {
+        report.error(on_span, "nothing would count as a failure").help("leave `on` out, or write passive = \"off\"");
+        return None;
+    }
+    Some(PassiveHealth { failures: NonZeroU32::new(failures?)?, window: window?, eject_for: eject_for?, on })
+}

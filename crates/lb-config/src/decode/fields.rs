@@ -1,0 +1,245 @@
+//! Reading one table: unknown keys, reserved keys, missing keys and defaults, all from the key table.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use crate::diagnostic::Report;
+use crate::keys::{Default, Key, Section, all_sections};
+use crate::source::Span;
+use crate::suggest::nearest;
+use crate::tree::{Entry, Node, Table};
+
+use super::convert;
+
+/// What operators of other balancers write, and what it is called here.
+const ALIASES: [(&str, &str); 22] = [
+    ("acl", "path"),
+    ("backend", "cluster"),
+    ("backends", "endpoints"),
+    ("balance", "policy"),
+    ("bind", "address"),
+    ("host", "hosts"),
+    ("keepalive", "keep_alive"),
+    ("lb_policy", "policy"),
+    ("listen", "address"),
+    ("location", "path"),
+    ("match", "path"),
+    ("max_conns", "max_in_flight"),
+    ("maxconn", "max_in_flight"),
+    ("method", "methods"),
+    ("prefix", "path"),
+    ("proxy_pass", "cluster"),
+    ("return", "respond"),
+    ("server", "endpoints"),
+    ("server_name", "hosts"),
+    ("servers", "endpoints"),
+    ("upstream", "cluster"),
+    ("upstreams", "endpoints"),
+];
+
+/// A table being read.
+///
+/// Every key of the section must be asked for before [`done`](Self::done): a key that the table lists and the decoder
+/// forgets fails the first test that reads such a table.
+pub(crate) struct Fields<'t> {
+    section: &'static Section,
+    table: &'t Table,
+    pub(crate) span: Span,
+    asked: RefCell<Vec<&'static str>>,
+}
+
+impl<'t> Fields<'t> {
+    /// Begins to read; whatever does not belong is reported here.
+    pub(crate) fn open(report: &mut Report, node: &'t Node, section: &'static Section) -> Option<Self> {
+        let Some(table) = node.table() else {
+            convert::mismatch(report, node, format!("a table with the keys {}", section.list()));
+            return None;
+        };
+        Some(Self::of(report, table, node.span, section))
+    }
+
+    /// As [`open`](Self::open), for what is known to be a table.
+    pub(crate) fn of(report: &mut Report, table: &'t Table, span: Span, section: &'static Section) -> Self {
+        Self::with(report, table, span, section, |_| false)
+    }
+
+    /// As [`of`](Self::of); `open_key` says which unknown keys are the caller's business.
+    pub(crate) fn with(
+        report: &mut Report,
+        table: &'t Table,
+        span: Span,
+        section: &'static Section,
+        open_key: impl Fn(&str) -> bool,
+    ) -> Self {
+        for entry in table.entries.iter().filter(|entry| !open_key(&entry.key)) {
+            match section.find(&entry.key) {
+                None => unknown_key(report, entry, section),
+                Some(key) if key.default == Default::NotBuilt => {
+                    report.error(entry.key_span, format!("`{}` in {} is not built yet", key.name, section.title));
+                }
+                Some(_) => {}
+            }
+        }
+        Self { section, table, span, asked: RefCell::default() }
+    }
+
+    /// The entry as written, if it was.
+    pub(crate) fn entry(&self, name: &'static str) -> Option<&'t Entry> {
+        self.key(name);
+        self.table.find(name)
+    }
+
+    /// Whether the key was written, reserved ones included.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.table.find(name).is_some()
+    }
+
+    /// The value, or the default; reports a key that may not be left out.
+    pub(crate) fn get<T>(
+        &self,
+        report: &mut Report,
+        name: &'static str,
+        convert: impl FnOnce(&mut Report, &Node) -> Option<T>,
+    ) -> Option<T> {
+        let default = self.key(name)?.default;
+        match (self.table.find(name), default) {
+            (Some(entry), _) => convert(report, &entry.node),
+            (None, Default::Value(literal)) => convert(report, &Node::literal(literal)),
+            (None, _) => {
+                report.error(self.span, format!("{} has no `{name}`", self.section.title));
+                None
+            }
+        }
+    }
+
+    /// The value if there is one: `Some(None)` where it was left out, `None` where it is wrong.
+    pub(crate) fn maybe<T>(
+        &self,
+        report: &mut Report,
+        name: &'static str,
+        convert: impl FnOnce(&mut Report, &Node) -> Option<T>,
+    ) -> Option<Option<T>> {
+        match self.entry(name) {
+            Some(entry) => convert(report, &entry.node).map(Some),
+            None => Some(None),
+        }
+    }
+
+    /// A whole number within the bounds of the key table.
+    pub(crate) fn integer<T: TryFrom<i64>>(&self, report: &mut Report, name: &'static str) -> Option<T> {
+        let bounds = self.bounds(name);
+        self.get(report, name, |report, node| convert::integer(report, node, bounds))
+    }
+
+    /// As [`integer`](Self::integer), or a word that stands for no value.
+    pub(crate) fn integer_or<T: TryFrom<i64>>(
+        &self,
+        report: &mut Report,
+        name: &'static str,
+        word: &'static str,
+    ) -> Option<Option<T>> {
+        let bounds = self.bounds(name);
+        self.get(report, name, convert::or_word(word, |report, node| convert::integer(report, node, bounds)))
+    }
+
+    /// As [`integer`](Self::integer), for a key that may be left out.
+    pub(crate) fn maybe_integer<T: TryFrom<i64>>(&self, report: &mut Report, name: &'static str) -> Option<Option<T>> {
+        let bounds = self.bounds(name);
+        self.maybe(report, name, |report, node| convert::integer(report, node, bounds))
+    }
+
+    /// A duration, at least a millisecond unless the key table allows zero.
+    pub(crate) fn duration(&self, report: &mut Report, name: &'static str) -> Option<Duration> {
+        let zero = self.allows_zero(name);
+        self.get(report, name, |report, node| convert::duration(report, node, zero))
+    }
+
+    /// As [`duration`](Self::duration), or a word that stands for no value.
+    pub(crate) fn duration_or(
+        &self,
+        report: &mut Report,
+        name: &'static str,
+        word: &'static str,
+    ) -> Option<Option<Duration>> {
+        let zero = self.allows_zero(name);
+        self.get(report, name, convert::or_word(word, |report, node| convert::duration(report, node, zero)))
+    }
+
+    /// A size, at least as many bytes as the key table says.
+    pub(crate) fn size(&self, report: &mut Report, name: &'static str) -> Option<u64> {
+        let least = self.least(name);
+        self.get(report, name, |report, node| convert::size(report, node, least))
+    }
+
+    /// As [`size`](Self::size), or `"none"` for no limit.
+    pub(crate) fn size_or_none(&self, report: &mut Report, name: &'static str) -> Option<Option<u64>> {
+        let least = self.least(name);
+        self.get(report, name, convert::or_word("none", |report, node| convert::size(report, node, least)))
+    }
+
+    /// As [`size_or_none`](Self::size_or_none), for a key that may be left out.
+    pub(crate) fn maybe_size_or_none(&self, report: &mut Report, name: &'static str) -> Option<Option<Option<u64>>> {
+        let least = self.least(name);
+        self.maybe(report, name, convert::or_word("none", |report, node| convert::size(report, node, least)))
+    }
+
+    /// One of the words of the key table, each with its meaning.
+    pub(crate) fn word<T: Clone>(&self, report: &mut Report, name: &'static str, words: &[(&str, T)]) -> Option<T> {
+        self.knows_words(name, words);
+        self.get(report, name, |report, node| convert::word(report, node, words))
+    }
+
+    /// Checks that no key was forgotten.
+    pub(crate) fn done(self) {
+        let asked = self.asked.borrow();
+        debug_assert!(
+            self.section.built().all(|key| asked.contains(&key.name)),
+            "{}: listed in the key table but never read: {:?}",
+            self.section.title,
+            self.section.built().map(|key| key.name).filter(|name| !asked.contains(name)).collect::<Vec<_>>()
+        );
+    }
+
+    fn bounds(&self, name: &'static str) -> (i64, i64) {
+        self.section.find(name).and_then(|key| key.kind.bounds()).unwrap_or((i64::MIN, i64::MAX))
+    }
+
+    fn allows_zero(&self, name: &'static str) -> bool {
+        self.section.find(name).is_some_and(|key| key.kind.allows_zero())
+    }
+
+    fn least(&self, name: &'static str) -> u64 {
+        self.section.find(name).and_then(|key| key.kind.least()).unwrap_or(0)
+    }
+
+    /// Checks that the decoder and the key table know the same words.
+    pub(crate) fn knows_words<T>(&self, name: &'static str, words: &[(&str, T)]) {
+        let listed = self.section.find(name).map(|key| key.kind.words()).unwrap_or_default();
+        debug_assert!(
+            words.iter().all(|(word, _)| listed.contains(word)) && words.len() == listed.len(),
+            "{}: the words of `{name}` differ from the key table's {listed:?}",
+            self.section.title
+        );
+    }
+
+    fn key(&self, name: &'static str) -> Option<&'static Key> {
+        self.asked.borrow_mut().push(name);
+        let key = self.section.find(name);
+        debug_assert!(key.is_some(), "{}: `{name}` is read but not in the key table", self.section.title);
+        key
+    }
+}
+
+fn unknown_key(report: &mut Report, entry: &Entry, section: &'static Section) {
+    let name = &entry.key;
+    let problem = report.error(entry.key_span, format!("unknown key `{name}` in {}", section.title));
+    problem.expected(format!("one of {}", section.list()));
+    let alias = ALIASES.iter().find(|(theirs, ours)| theirs == name && section.find(ours).is_some());
+    if let Some((_, ours)) = alias {
+        problem.help(format!("did you mean `{ours}`?"));
+    } else if let Some(near) = nearest(name, section.built().map(|key| key.name)) {
+        problem.help(format!("did you mean `{near}`?"));
+    } else if let Some(other) = all_sections().into_iter().find(|section| section.find(name).is_some()) {
+        problem.help(format!("`{name}` belongs to {}", other.title));
+    }
+}

@@ -1,0 +1,49 @@
+//! Listeners.
+
+use std::num::NonZeroU32;
+
+use crate::diagnostic::Report;
+use crate::keys::LISTENER;
+use crate::source::Span;
+use crate::tree::Node;
+use crate::valid::Listener;
+use crate::values::address;
+
+use super::convert::{self, list};
+use super::fields::Fields;
+
+/// A listener and where it was written.
+pub(crate) struct ListenerWritten {
+    pub(crate) listener: Listener,
+    pub(crate) name_span: Span,
+    pub(crate) address_span: Span,
+}
+
+/// Every listener that could be read; `false` if one could not.
+pub(crate) fn listeners(report: &mut Report, nodes: &[Node]) -> (Vec<ListenerWritten>, bool) {
+    let read: Vec<_> = nodes.iter().map(|node| listener(report, node)).collect();
+    let whole = read.iter().all(Option::is_some);
+    (read.into_iter().flatten().collect(), whole)
+}
+
+fn listener(report: &mut Report, node: &Node) -> Option<ListenerWritten> {
+    let fields = Fields::open(report, node, &LISTENER)?;
+    let name = fields.maybe(report, "name", convert::name);
+    let address =
+        fields.get(report, "address", |report, node| convert::read(report, node, address::LISTEN, address::listen));
+    let redirect = fields.word(report, "redirect", &[("https", true), ("off", false)]);
+    let trusted_proxies = fields.get(report, "trusted_proxies", list(convert::network));
+    let backlog = fields.integer_or::<u32>(report, "backlog", "auto");
+    let address_span = fields.entry("address").map_or(fields.span, |entry| entry.node.span);
+    let name_span = fields.entry("name").map_or(address_span, |entry| entry.node.span);
+    fields.done();
+    let address = address?;
+    let listener = Listener {
+        name: name?.unwrap_or_else(|| address.to_string()).into(),
+        address,
+        redirect_https: redirect?,
+        trusted_proxies: trusted_proxies?,
+        backlog: backlog?.and_then(NonZeroU32::new),
+    };
+    Some(ListenerWritten { listener, name_span, address_span })
+}

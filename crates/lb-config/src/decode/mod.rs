@@ -1,0 +1,20 @@
+//! From the tree to the valid model, one file per part of the language.
+//!
+//! Decoding goes on after a mistake, so that one load reports them all; a part that is wrong becomes `None` and the
+//! whole becomes `None` with it.
+
+mod cluster;
+mod convert;
+mod fields;
+mod global;
+mod listener;
+mod options;
+mod policy;
+mod route;
+
+pub(crate) use cluster::{ClusterWritten, clusters};
+pub(crate) use convert::mismatch;
+pub(crate) use fields::Fields;
+pub(crate) use global::{Global, global};
+pub(crate) use listener::{ListenerWritten, listeners};
+pub(crate) use route::{ActionWritten, RouteWritten, routes};

@@ -1,0 +1,152 @@
+//! Selection policies with their keys and options.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::diagnostic::Report;
+use crate::keys::{KeyUse, OptionInfo, POLICIES, POLICY, PolicyInfo};
+use crate::suggest::nearest;
+use crate::tree::{Entry, Node, Table, Value};
+use crate::valid::Policy;
+use crate::values::Wrong;
+
+use super::convert::{self, Moment};
+use super::fields::Fields;
+
+/// `"name"`, or a table of name, key and options.
+pub(crate) fn policy(report: &mut Report, node: &Node) -> Option<Policy> {
+    if node.text().is_some() {
+        let info = named(report, node)?;
+        if info.key == KeyUse::Required {
+            let help = format!("write {{ name = \"{}\", key = \"{{uri}}\" }}", info.name);
+            report.error(node.span, format!("the policy `{}` needs a `key`", info.name)).help(help);
+            return None;
+        }
+        return Some(Policy { kind: info.kind, key: None, options: defaults(info) });
+    }
+    let Some(table) = node.table() else {
+        convert::mismatch(report, node, "a policy's name, or a table with `name`");
+        return None;
+    };
+    // Which keys there may be depends on the name, so that one is read first.
+    let known = |key: &str| POLICIES.iter().flat_map(|policy| policy.options).any(|option| option.name == key);
+    let fields = Fields::with(report, table, node.span, &POLICY, known);
+    let info = fields.get(report, "name", named);
+    let key = fields.maybe(report, "key", convert::template(Moment::Routed));
+    let key_entry = fields.entry("key");
+    fields.done();
+    let info = info?;
+    let key = key_for(report, node, info, key_entry, key?);
+    let options = options(report, table, info);
+    Some(Policy { kind: info.kind, key: key?, options: options? })
+}
+
+fn named(report: &mut Report, node: &Node) -> Option<&'static PolicyInfo> {
+    let names = || POLICIES.iter().filter(|policy| policy.built).map(|policy| policy.name);
+    let expected = names().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
+    let info = convert::read(report, node, "a policy's name", |text| {
+        POLICIES.iter().find(|policy| policy.name == text).ok_or_else(|| {
+            let error = Wrong::new("is not a policy", format!("one of {expected}"));
+            match nearest(text, names()).or_else(|| foreign(text)) {
+                Some(near) => error.help(format!("did you mean \"{near}\"?")),
+                None => error,
+            }
+        })
+    })?;
+    if !info.built {
+        report
+            .error(node.span, format!("the policy `{}` is not built yet", info.name))
+            .expected(format!("one of {expected}"));
+        return None;
+    }
+    Some(info)
+}
+
+/// What other balancers call it.
+fn foreign(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "roundrobin" | "rr" | "wrr" | "weighted_round_robin" | "static-rr" => "round_robin",
+        "leastconn" | "least_conn" | "least_connections" => "least_request",
+        "source" | "client_ip" => "ip_hash",
+        "random_choose" | "power_of_two" => "p2c",
+        _ => return None,
+    })
+}
+
+/// The key, where the policy wants one: outer `None` is a mistake.
+fn key_for(
+    report: &mut Report,
+    node: &Node,
+    info: &PolicyInfo,
+    entry: Option<&Entry>,
+    key: Option<crate::valid::Template>,
+) -> Option<Option<crate::valid::Template>> {
+    match (info.key, entry, key) {
+        (KeyUse::None, None, _) => Some(None),
+        (KeyUse::None, Some(entry), _) => {
+            report.error(entry.key_span, format!("the policy `{}` takes no `key`", info.name));
+            None
+        }
+        (KeyUse::Required, Some(entry), Some(key)) => {
+            if key.variables().next().is_none() {
+                let error = Wrong::new("is the same for every request", "a text with `{variables}` such as \"{uri}\"");
+                convert::wrong(report, &entry.node, error);
+                return None;
+            }
+            Some(Some(key))
+        }
+        (KeyUse::Required, ..) => {
+            report.error(node.span, format!("the policy `{}` needs a `key`", info.name)).help("add key = \"{uri}\"");
+            None
+        }
+    }
+}
+
+fn defaults(info: &PolicyInfo) -> BTreeMap<Arc<str>, f64> {
+    info.options.iter().map(|option| (Arc::from(option.name), option.default)).collect()
+}
+
+fn options(report: &mut Report, table: &Table, info: &PolicyInfo) -> Option<BTreeMap<Arc<str>, f64>> {
+    let mut options = defaults(info);
+    let mut whole = true;
+    for entry in table.entries.iter().filter(|entry| POLICY.find(&entry.key).is_none()) {
+        let Some(option) = info.options.iter().find(|option| option.name == entry.key) else {
+            if POLICIES.iter().flat_map(|policy| policy.options).any(|option| option.name == entry.key) {
+                report.error(entry.key_span, format!("the policy `{}` has no option `{}`", info.name, entry.key));
+            }
+            whole = false;
+            continue;
+        };
+        match number(report, &entry.node, option) {
+            Some(value) => {
+                options.insert(option.name.into(), value);
+            }
+            None => whole = false,
+        }
+    }
+    whole.then_some(options)
+}
+
+fn number(report: &mut Report, node: &Node, option: &OptionInfo) -> Option<f64> {
+    let expected = format!("a number from {} to {}", option.least, option.most);
+    let number = match (&node.value, node.text()) {
+        // Options are small numbers; beyond 2^53 the bounds refuse them anyway.
+        #[allow(clippy::cast_precision_loss)]
+        (Value::Integer(number), _) => *number as f64,
+        (Value::Float(number), _) => *number,
+        (_, Some(text)) if node.is_from_env() => text.trim().parse().unwrap_or(f64::NAN),
+        _ => {
+            convert::mismatch(report, node, expected);
+            return None;
+        }
+    };
+    if !(option.least..=option.most).contains(&number) {
+        convert::wrong(report, node, Wrong::new("is out of range", expected));
+        return None;
+    }
+    if option.whole && number.fract() != 0.0 {
+        convert::wrong(report, node, Wrong::new("has a fraction", "a whole number"));
+        return None;
+    }
+    Some(number)
+}

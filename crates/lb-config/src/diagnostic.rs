@@ -1,0 +1,230 @@
+//! What is wrong with a configuration, said so that the reader can go and mend it.
+//!
+//! One mistake at a time costs a reader one reload each. Loading therefore collects: every [`Diagnostic`] names a
+//! place, quotes the line, says what was expected and, where a near miss is known, what was probably meant.
+//! Rendering is plain text in the manner of a compiler; colours are the binary's business.
+
+use std::fmt;
+
+use crate::source::{Place, Sources, Span};
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// It works, but probably not as meant.
+    Warning,
+    /// The configuration is refused.
+    Error,
+}
+
+/// One thing to say about a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Diagnostic {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What is wrong, one line.
+    pub message: String,
+    /// Where; `None` when nobody wrote it (a file that cannot be read, a configuration made without a file).
+    pub place: Option<Place>,
+    /// What would have been right.
+    pub expected: Option<String>,
+    /// What was probably meant, or what to do.
+    pub suggestion: Option<String>,
+    /// Further places that belong to it, each with what is there.
+    pub related: Vec<(String, Place)>,
+}
+
+/// All that is to be said about a configuration, in the order of files and lines.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Diagnostics(Vec<Diagnostic>);
+
+impl Diagnostics {
+    /// Each of them, in order.
+    pub fn iter(&self) -> std::slice::Iter<'_, Diagnostic> {
+        self.0.iter()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is nothing to say.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether the configuration is refused.
+    #[must_use]
+    pub fn has_errors(&self) -> bool {
+        self.0.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
+    }
+
+    pub(crate) fn resolve(problems: Vec<Problem>, sources: &Sources) -> Self {
+        let mut problems = problems;
+        problems.sort_by_key(|problem| (problem.span.file, problem.span.start));
+        let mut all: Vec<Diagnostic> = problems.into_iter().map(|problem| problem.resolve(sources)).collect();
+        all.dedup();
+        Self(all)
+    }
+}
+
+impl IntoIterator for Diagnostics {
+    type Item = Diagnostic;
+    type IntoIter = std::vec::IntoIter<Diagnostic>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a Diagnostics {
+    type Item = &'a Diagnostic;
+    type IntoIter = std::slice::Iter<'a, Diagnostic>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
+    }
+}
+
+impl std::error::Error for Diagnostics {}
+
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, diagnostic) in self.0.iter().enumerate() {
+            if at > 0 {
+                writeln!(f)?;
+            }
+            diagnostic.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Warning => "warning",
+            Self::Error => "error",
+        })
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(place) = &self.place {
+            write!(f, "{}:{}:{}: ", place.file.display(), place.line, place.column)?;
+        }
+        writeln!(f, "{}: {}", self.severity, self.message)?;
+        let widest = self.place.iter().chain(self.related.iter().map(|(_, place)| place)).map(|place| place.line).max();
+        let gutter = widest.map_or(0, |line| line.to_string().len());
+        if let Some(place) = &self.place {
+            excerpt(f, place, gutter)?;
+        }
+        let margin = " ".repeat(gutter);
+        if let Some(expected) = &self.expected {
+            writeln!(f, "{margin} = expected {expected}")?;
+        }
+        if let Some(suggestion) = &self.suggestion {
+            writeln!(f, "{margin} = help: {suggestion}")?;
+        }
+        for (what, place) in &self.related {
+            writeln!(f, "{margin} = {what}: {}:{}:{}", place.file.display(), place.line, place.column)?;
+            excerpt(f, place, gutter)?;
+        }
+        Ok(())
+    }
+}
+
+/// Longest part of a line that is shown, in characters.
+const WINDOW: usize = 160;
+
+/// The line with carets under what is meant.
+fn excerpt(f: &mut fmt::Formatter<'_>, place: &Place, gutter: usize) -> fmt::Result {
+    let margin = " ".repeat(gutter);
+    let before = place.text.get(..place.marked.start).unwrap_or_default();
+    let marked = place.text.get(place.marked.clone()).unwrap_or_default();
+    let after = place.text.get(place.marked.end..).unwrap_or_default();
+    // A line too long for any screen keeps what is meant and its surroundings.
+    let skip = before.chars().count().saturating_sub(WINDOW / 2);
+    let before: String = before.chars().skip(skip).collect();
+    let marked: String = marked.chars().take(WINDOW / 2).collect();
+    let left = WINDOW.saturating_sub(before.chars().count() + marked.chars().count());
+    let after: String = after.chars().take(left).collect();
+    let pad: String = before.chars().map(|char| if char == '\t' { '\t' } else { ' ' }).collect();
+    let carets = "^".repeat(marked.chars().count().max(1));
+    writeln!(f, "{margin} |")?;
+    writeln!(f, "{:>gutter$} | {before}{marked}{after}", place.line)?;
+    writeln!(f, "{margin} | {pad}{carets}")
+}
+
+/// A diagnostic whose places are still spans.
+#[derive(Clone, Debug)]
+pub(crate) struct Problem {
+    pub(crate) severity: Severity,
+    pub(crate) span: Span,
+    pub(crate) message: String,
+    pub(crate) expected: Option<String>,
+    pub(crate) suggestion: Option<String>,
+    pub(crate) related: Vec<(String, Span)>,
+}
+
+impl Problem {
+    pub(crate) fn expected(&mut self, what: impl Into<String>) -> &mut Self {
+        self.expected = Some(what.into());
+        self
+    }
+
+    pub(crate) fn help(&mut self, what: impl Into<String>) -> &mut Self {
+        self.suggestion = Some(what.into());
+        self
+    }
+
+    pub(crate) fn related(&mut self, what: impl Into<String>, span: Span) -> &mut Self {
+        self.related.push((what.into(), span));
+        self
+    }
+
+    fn resolve(self, sources: &Sources) -> Diagnostic {
+        let related = self.related.into_iter().filter_map(|(what, span)| Some((what, sources.place(span)?)));
+        Diagnostic {
+            severity: self.severity,
+            place: sources.place(self.span),
+            message: self.message,
+            expected: self.expected,
+            suggestion: self.suggestion,
+            related: related.collect(),
+        }
+    }
+}
+
+/// Where problems are collected.
+#[derive(Debug, Default)]
+pub(crate) struct Report(Vec<Problem>);
+
+impl Report {
+    pub(crate) fn error(&mut self, span: Span, message: impl Into<String>) -> &mut Problem {
+        self.push(Severity::Error, span, message.into())
+    }
+
+    pub(crate) fn warning(&mut self, span: Span, message: impl Into<String>) -> &mut Problem {
+        self.push(Severity::Warning, span, message.into())
+    }
+
+    pub(crate) fn has_errors(&self) -> bool {
+        self.0.iter().any(|problem| problem.severity == Severity::Error)
+    }
+
+    pub(crate) fn into_problems(self) -> Vec<Problem> {
+        self.0
+    }
+
+    fn push(&mut self, severity: Severity, span: Span, message: String) -> &mut Problem {
+        let at = self.0.len();
+        self.0.push(Problem { severity, span, message, expected: None, suggestion: None, related: Vec::new() });
+        &mut self.0[at]
+    }
+}

@@ -1,0 +1,497 @@
+//! A valid configuration as a document again: every key with the value in force, ready to be printed or compared.
+//!
+//! What may be secret is marked: a signing secret is never in a document, only a mark that tells whether it changed, and
+//! free text that the environment filled appears as it was written, `${NAME}` and all.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::env;
+use crate::source::Sources;
+use crate::valid::{
+    AccessFormat, AccessTarget, Action, ActiveCheck, Cluster, Condition, Config, Endpoint, Forwarded, HeaderEdits,
+    HostPattern, KeepAlive, Level, LimitKey, Limits, Listener, Log, LogFormat, Match, PassiveHealth, PathPattern,
+    Policy, Probe, RateLimit, Redirect, RedirectTo, Respond, Retry, Route, SameSite, Sticky, Template, Timeouts,
+    ValuePattern,
+};
+use crate::values::{quantity, status};
+
+/// Keys and values in order.
+pub(crate) type Fields = Vec<(String, Item)>;
+
+/// A value.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Item {
+    Leaf(Leaf),
+    Table(Fields),
+    /// Endpoints, by address.
+    Endpoints(Vec<(String, Fields)>),
+}
+
+/// A value that is not a table.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Leaf {
+    /// As TOML.
+    pub(crate) toml: String,
+    /// To compare, and to show unless `quiet`.
+    pub(crate) value: String,
+    /// Free text, which may hold a secret: a change is told without the values.
+    pub(crate) quiet: bool,
+}
+
+/// A whole configuration.
+#[derive(Clone, Debug)]
+pub(crate) struct Document {
+    pub(crate) root: Fields,
+    pub(crate) listeners: Vec<(String, Fields)>,
+    pub(crate) routes: Vec<(String, Fields)>,
+    pub(crate) clusters: Vec<(String, Fields)>,
+}
+
+impl Document {
+    pub(crate) fn of(config: &Config, sources: &Sources) -> Self {
+        let writer = Writer::new(sources);
+        Self {
+            root: writer.root(config),
+            listeners: config
+                .listeners
+                .iter()
+                .map(|listener| (listener.name.to_string(), self::listener(listener)))
+                .collect(),
+            routes: config.routes.iter().map(|route| (route.name.to_string(), writer.route(config, route))).collect(),
+            clusters: config
+                .clusters
+                .iter()
+                .map(|cluster| (cluster.name.to_string(), writer.cluster(cluster)))
+                .collect(),
+        }
+    }
+}
+
+/// A TOML basic string.
+pub(crate) fn quote(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for char in text.chars() {
+        match char {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            char if char.is_control() => quoted.push_str(&format!("\\u{:04X}", u32::from(char))),
+            char => quoted.push(char),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+fn text(value: &str) -> Item {
+    Item::Leaf(Leaf { toml: quote(&env::escape(value)), value: value.to_owned(), quiet: false })
+}
+
+/// A number or a boolean.
+fn plain(value: impl Display) -> Item {
+    let value = value.to_string();
+    Item::Leaf(Leaf { toml: value.clone(), value, quiet: false })
+}
+
+fn or(word: &str, value: Option<impl Display>) -> Item {
+    value.map_or_else(|| text(word), plain)
+}
+
+fn duration(value: Duration) -> Item {
+    text(&quantity::show_duration(value))
+}
+
+fn duration_or(word: &str, value: Option<Duration>) -> Item {
+    value.map_or_else(|| text(word), duration)
+}
+
+fn size_or_none(bytes: Option<u64>) -> Item {
+    bytes.map_or_else(|| text("none"), |bytes| text(&quantity::show_size(bytes)))
+}
+
+fn texts<T: AsRef<str>>(values: impl IntoIterator<Item = T>) -> Item {
+    let (toml, values): (Vec<String>, Vec<String>) =
+        values.into_iter().map(|value| (quote(&env::escape(value.as_ref())), value.as_ref().to_owned())).unzip();
+    Item::Leaf(Leaf { toml: format!("[{}]", toml.join(", ")), value: format!("[{}]", values.join(", ")), quiet: false })
+}
+
+fn conditions(on: &[Condition]) -> Item {
+    texts(on.iter().map(|condition| status::show_condition(*condition)))
+}
+
+macro_rules! fields {
+    ($($key:literal: $value:expr),* $(,)?) => { vec![$(($key.to_owned(), $value)),*] };
+}
+
+struct Writer<'a> {
+    /// What the environment filled: the text in force, and what was written.
+    written: BTreeMap<String, &'a str>,
+}
+
+impl<'a> Writer<'a> {
+    fn new(sources: &'a Sources) -> Self {
+        let mut written = BTreeMap::new();
+        for text in &sources.substituted {
+            written.insert(text.value.to_string(), &*text.written);
+            // Templates are told apart by what they mean, not by how their braces were written.
+            if let Ok(template) = Template::parse(&text.value) {
+                written.insert(template.to_string(), &*text.written);
+            }
+        }
+        Self { written }
+    }
+
+    /// Free text.
+    fn free(&self, value: &str) -> Item {
+        let toml = match self.written.get(value) {
+            Some(written) => quote(written),
+            None => quote(&env::escape(value)),
+        };
+        Item::Leaf(Leaf { toml, value: value.to_owned(), quiet: true })
+    }
+
+    fn template(&self, template: &Template) -> Item {
+        self.free(&template.to_string())
+    }
+
+    fn root(&self, config: &Config) -> Fields {
+        let admin = config.admin.as_ref();
+        let address = admin.map_or_else(|| "off".to_owned(), |admin| admin.address.to_string());
+        let allow = admin.map(|admin| admin.allow.as_slice()).unwrap_or_default();
+        fields! {
+            "workers": or("auto", config.workers),
+            "grace": duration(config.grace),
+            "admin": Item::Table(fields! {
+                "address": text(&address),
+                "allow": texts(allow.iter().map(ToString::to_string)),
+            }),
+            "log": Item::Table(log(&config.log)),
+            "limits": Item::Table(limits(&config.limits)),
+        }
+    }
+
+    fn route(&self, config: &Config, route: &Route) -> Fields {
+        let mut all = fields! { "name": text(&route.name) };
+        all.extend(self.matcher(config, &route.matcher));
+        all.push(self.action(config, &route.action));
+        let options = &route.options;
+        if let Some(policy) = &options.policy {
+            all.push(("policy".into(), self.policy(policy)));
+        }
+        let off = || text("off");
+        // The others forward nothing and have no use for these.
+        if let Action::Cluster(_) = route.action {
+            all.extend(fields! {
+                "timeout": timeout(&options.timeout),
+                "retry": options.retry.as_ref().map_or_else(off, retry),
+                "sticky": options.sticky.as_ref().map_or_else(off, sticky),
+                "forwarded": forwarded(options.forwarded),
+            });
+        }
+        all.extend(fields! {
+            "rate_limit": options.rate_limit.as_ref().map_or_else(off, |limit| self.rate_limit(limit)),
+            "headers": Item::Table(fields! {
+                "request": self.edits(&options.request_headers),
+                "response": self.edits(&options.response_headers),
+            }),
+            "body_limit": size_or_none(options.body_limit),
+            "access_log": text(if options.access_log { "on" } else { "off" }),
+        });
+        all
+    }
+
+    fn matcher(&self, config: &Config, matcher: &Match) -> Fields {
+        let hosts = matcher.hosts.iter().map(|host| match host {
+            HostPattern::Exact(host) => host.to_string(),
+            HostPattern::Wildcard(host) => format!("*{host}"),
+        });
+        let path = match &matcher.path {
+            PathPattern::Prefix(path) if path.is_empty() => "/".to_owned(),
+            PathPattern::Prefix(path) => path.to_string(),
+            PathPattern::Exact(path) => format!("={path}"),
+            PathPattern::Regex(regex) => format!("~{regex}"),
+        };
+        let headers = matcher.headers.iter().map(|(name, value)| {
+            let value = match value {
+                ValuePattern::Exact(value) => value.to_string(),
+                ValuePattern::Regex(regex) => format!("~{regex}"),
+            };
+            (name.to_string(), self.free(&value))
+        });
+        let listeners = matcher.listeners.iter().filter_map(|at| config.listeners.get(*at));
+        fields! {
+            "hosts": texts(hosts),
+            "path": text(&path),
+            "methods": texts(&matcher.methods),
+            "headers_match": Item::Table(headers.collect()),
+            "listeners": texts(listeners.map(|listener| &listener.name)),
+        }
+    }
+
+    fn action(&self, config: &Config, action: &Action) -> (String, Item) {
+        match action {
+            Action::Cluster(at) => {
+                ("cluster".into(), text(config.clusters.get(*at).map_or("", |cluster| &cluster.name)))
+            }
+            Action::Redirect(redirect) => ("redirect".into(), self.redirect(redirect)),
+            Action::Respond(respond) => ("respond".into(), self.respond(respond)),
+        }
+    }
+
+    fn redirect(&self, redirect: &Redirect) -> Item {
+        let to = match &redirect.to {
+            RedirectTo::Https => text("https"),
+            RedirectTo::Path(path) => self.free(path),
+            RedirectTo::Template(template) => self.template(template),
+        };
+        Item::Table(fields! { "to": to, "status": plain(redirect.status) })
+    }
+
+    fn respond(&self, respond: &Respond) -> Item {
+        let headers = respond.headers.iter().map(|(name, value)| (name.to_string(), self.template(value)));
+        Item::Table(fields! {
+            "status": plain(respond.status),
+            "body": self.template(&respond.body),
+            "content_type": self.free(&respond.content_type),
+            "headers": Item::Table(headers.collect()),
+        })
+    }
+
+    fn policy(&self, policy: &Policy) -> Item {
+        if policy.key.is_none() && policy.options.is_empty() {
+            return text(policy.kind.name());
+        }
+        let mut all = fields! { "name": text(policy.kind.name()) };
+        all.extend(policy.key.iter().map(|key| ("key".to_owned(), self.template(key))));
+        all.extend(policy.options.iter().map(|(name, value)| (name.to_string(), plain(value))));
+        Item::Table(all)
+    }
+
+    fn rate_limit(&self, limit: &RateLimit) -> Item {
+        let key = match &limit.key {
+            LimitKey::ClientIp => text("client_ip"),
+            LimitKey::Template(template) => self.template(template),
+        };
+        Item::Table(fields! {
+            "key": key,
+            "rate": text(&quantity::show_rate(limit.requests, limit.period)),
+            "burst": plain(limit.burst),
+            "status": plain(limit.status),
+            "name": text(&limit.name),
+            "memory": text(&quantity::show_size(limit.memory_bytes)),
+        })
+    }
+
+    fn edits(&self, edits: &HeaderEdits) -> Item {
+        let set = edits.set.iter().map(|(name, value)| (name.to_string(), self.template(value)));
+        Item::Table(fields! {
+            "remove": texts(&edits.remove),
+            "set": Item::Table(set.collect()),
+            "add": Item::Table(self.added(&edits.add)),
+        })
+    }
+
+    /// One entry a name, with a list where there are several values.
+    fn added(&self, add: &[(Arc<str>, Template)]) -> Fields {
+        let mut all: Vec<(String, Vec<Leaf>)> = Vec::new();
+        for (name, value) in add {
+            let Item::Leaf(leaf) = self.template(value) else { continue };
+            match all.iter_mut().find(|(known, _)| known == &**name) {
+                Some((_, leaves)) => leaves.push(leaf),
+                None => all.push((name.to_string(), vec![leaf])),
+            }
+        }
+        all.into_iter()
+            .map(|(name, leaves)| {
+                let toml: Vec<&str> = leaves.iter().map(|leaf| leaf.toml.as_str()).collect();
+                let value: Vec<&str> = leaves.iter().map(|leaf| leaf.value.as_str()).collect();
+                (
+                    name,
+                    Item::Leaf(Leaf { toml: format!("[{}]", toml.join(", ")), value: value.join("\n"), quiet: true }),
+                )
+            })
+            .collect()
+    }
+
+    fn cluster(&self, cluster: &Cluster) -> Fields {
+        let off = || text("off");
+        let endpoints = cluster.endpoints.iter().map(|endpoint| (endpoint.name.to_string(), self::endpoint(endpoint)));
+        fields! {
+            "policy": self.policy(&cluster.policy),
+            "endpoints": Item::Endpoints(endpoints.collect()),
+            "protocol": text("http1"),
+            "dns_interval": duration(cluster.dns_interval),
+            "keep_alive": keep_alive(&cluster.keep_alive),
+            "panic_threshold": text(&quantity::show_share(cluster.panic_threshold)),
+            "health": Item::Table(fields! {
+                "active": cluster.active.as_ref().map_or_else(off, |active| self.active(active)),
+                "passive": cluster.passive.as_ref().map_or_else(off, passive),
+            }),
+        }
+    }
+
+    fn active(&self, active: &ActiveCheck) -> Item {
+        let mut all = Vec::new();
+        match &active.probe {
+            Probe::Tcp => all.extend(fields! { "tcp": plain(true) }),
+            Probe::Http { path, method, host, expect } => {
+                all.extend(fields! { "path": self.free(path), "method": text(method) });
+                all.extend(host.iter().map(|host| ("host".to_owned(), self.free(host))));
+                all.extend(fields! { "expect": texts(expect.iter().map(|range| status::show_range(*range))) });
+            }
+        }
+        all.extend(active.port.map(|port| ("port".to_owned(), plain(port))));
+        all.extend(fields! {
+            "interval": duration(active.interval),
+            "timeout": duration(active.timeout),
+            "rise": plain(active.rise),
+            "fall": plain(active.fall),
+            "initial": text(if active.initial_up { "up" } else { "down" }),
+        });
+        Item::Table(all)
+    }
+}
+
+fn log(log: &Log) -> Fields {
+    let level = match log.level {
+        Level::Error => "error",
+        Level::Warn => "warn",
+        Level::Info => "info",
+        Level::Debug => "debug",
+        Level::Trace => "trace",
+    };
+    let format = match log.format {
+        LogFormat::Text => "text",
+        LogFormat::Json => "json",
+    };
+    let access = log.access.as_ref().map_or_else(
+        || text("off"),
+        |access| {
+            let format = match access.format {
+                AccessFormat::Combined => "combined",
+                AccessFormat::Json => "json",
+            };
+            let to = match &access.to {
+                AccessTarget::Stdout => "stdout".to_owned(),
+                AccessTarget::File(path) => path.display().to_string(),
+            };
+            Item::Table(fields! { "format": text(format), "to": text(&to) })
+        },
+    );
+    fields! { "level": text(level), "format": text(format), "access": access }
+}
+
+fn limits(limits: &Limits) -> Fields {
+    fields! {
+        "request_head": text(&quantity::show_size(limits.request_head_bytes as u64)),
+        "headers": plain(limits.headers),
+        "uri": text(&quantity::show_size(limits.uri_bytes as u64)),
+        "request_body": size_or_none(limits.request_body_bytes),
+        "connections": plain(limits.connections),
+        "connections_per_client": or("none", limits.connections_per_client),
+        "head_timeout": duration(limits.head_timeout),
+        "idle_timeout": duration(limits.idle_timeout),
+    }
+}
+
+fn listener(listener: &Listener) -> Fields {
+    fields! {
+        "name": text(&listener.name),
+        "address": text(&listener.address.to_string()),
+        "redirect": text(if listener.redirect_https { "https" } else { "off" }),
+        "trusted_proxies": texts(listener.trusted_proxies.iter().map(ToString::to_string)),
+        "backlog": or("auto", listener.backlog),
+    }
+}
+
+fn timeout(timeout: &Timeouts) -> Item {
+    Item::Table(fields! {
+        "connect": duration(timeout.connect),
+        "response": duration(timeout.response),
+        "idle": duration(timeout.idle),
+        "total": duration_or("none", timeout.total),
+        "tunnel": duration(timeout.tunnel),
+    })
+}
+
+fn retry(retry: &Retry) -> Item {
+    Item::Table(fields! {
+        "on": conditions(&retry.on),
+        "attempts": plain(retry.attempts),
+        "for": duration_or("none", retry.within),
+        "interval": duration(retry.interval),
+        "budget": text(&quantity::show_share(retry.budget_ratio)),
+        "unsafe_methods": plain(retry.unsafe_methods),
+        "body_limit": text(&quantity::show_size(retry.body_limit)),
+    })
+}
+
+fn sticky(sticky: &Sticky) -> Item {
+    let mut all = fields! {
+        "cookie": text(&sticky.cookie),
+        "secure": plain(sticky.secure),
+        "http_only": plain(sticky.http_only),
+    };
+    let same_site = sticky.same_site.map(|site| match site {
+        SameSite::Strict => "strict",
+        SameSite::Lax => "lax",
+        SameSite::None => "none",
+    });
+    all.extend(same_site.map(|site| ("same_site".to_owned(), text(site))));
+    all.push(("path".into(), text(&sticky.path)));
+    all.extend(sticky.domain.iter().map(|domain| ("domain".to_owned(), text(domain))));
+    all.push(("max_age".into(), duration_or("session", sticky.max_age)));
+    if !sticky.secrets.is_empty() {
+        let toml = format!("[{}]", vec!["\"***\""; sticky.secrets.len()].join(", "));
+        // A mark to compare by, within one process, from which no secret can be had.
+        let mut hasher = DefaultHasher::new();
+        sticky.secrets.hash(&mut hasher);
+        let value = format!("{:x}", hasher.finish());
+        all.push(("secret".into(), Item::Leaf(Leaf { toml, value, quiet: true })));
+    }
+    Item::Table(all)
+}
+
+fn forwarded(forwarded: Forwarded) -> Item {
+    let headers = match (forwarded.x_forwarded, forwarded.rfc7239) {
+        (true, false) => "x-forwarded",
+        (false, true) => "rfc7239",
+        (true, true) => "both",
+        (false, false) => "off",
+    };
+    let host = if forwarded.preserve_host { "preserve" } else { "endpoint" };
+    Item::Table(fields! { "headers": text(headers), "host": text(host) })
+}
+
+fn endpoint(endpoint: &Endpoint) -> Fields {
+    fields! {
+        "address": text(&endpoint.address.to_string()),
+        "weight": plain(endpoint.weight),
+        "max_in_flight": or("none", endpoint.max_in_flight),
+    }
+}
+
+fn keep_alive(keep_alive: &KeepAlive) -> Item {
+    Item::Table(fields! {
+        "idle": plain(keep_alive.idle),
+        "timeout": duration(keep_alive.timeout),
+        "requests": plain(keep_alive.requests),
+        "age": duration(keep_alive.age),
+    })
+}
+
+fn passive(passive: &PassiveHealth) -> Item {
+    Item::Table(fields! {
+        "failures": plain(passive.failures),
+        "window": duration(passive.window),
+        "eject_for": duration(passive.eject_for),
+        "on": conditions(&passive.on),
+    })
+}

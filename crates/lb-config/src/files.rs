@@ -1,0 +1,191 @@
+//! Reading files and expanding globs, with the file system behind a trait so that tests need none.
+
+use std::io::{self, Read};
+use std::path::{Component, Path, PathBuf};
+
+/// Where configuration files come from.
+pub trait Files {
+    /// The text of a file.
+    ///
+    /// # Errors
+    /// If it cannot be read, is not UTF-8, or is larger than any configuration should be.
+    fn read(&self, path: &Path) -> io::Result<String>;
+
+    /// The names in a directory, in any order; the empty path is the current one.
+    ///
+    /// # Errors
+    /// If it cannot be listed.
+    fn list(&self, directory: &Path) -> io::Result<Vec<String>>;
+
+    /// One name for the same file, however it is reached; includes that come back to it are cycles.
+    fn identity(&self, path: &Path) -> PathBuf {
+        let mut plain = PathBuf::new();
+        for part in path.components() {
+            match part {
+                Component::CurDir => {}
+                Component::ParentDir if plain.file_name().is_some() => {
+                    plain.pop();
+                }
+                part => plain.push(part),
+            }
+        }
+        plain
+    }
+}
+
+/// The file system.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Disk;
+
+/// Largest file that is read, bytes: far beyond any configuration, far below what hurts.
+const LARGEST: u64 = 16 << 20;
+
+impl Files for Disk {
+    fn read(&self, path: &Path) -> io::Result<String> {
+        let mut text = String::new();
+        std::fs::File::open(path)?.take(LARGEST + 1).read_to_string(&mut text)?;
+        if text.len() as u64 > LARGEST {
+            return Err(io::Error::other("it is larger than 16MiB"));
+        }
+        Ok(text)
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
+        let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(directory)? {
+            // A name that is not UTF-8 cannot be written in a glob either.
+            names.extend(entry?.file_name().into_string());
+        }
+        Ok(names)
+    }
+
+    fn identity(&self, path: &Path) -> PathBuf {
+        std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+    }
+}
+
+/// No files at all, for a configuration that is only a text.
+pub(crate) struct NoFiles;
+
+impl Files for NoFiles {
+    fn read(&self, _: &Path) -> io::Result<String> {
+        Err(io::Error::other("a text has no directory to include from"))
+    }
+
+    fn list(&self, _: &Path) -> io::Result<Vec<String>> {
+        Err(io::Error::other("a text has no directory to include from"))
+    }
+}
+
+/// Whether a pattern can match several names.
+pub(crate) fn is_glob(pattern: &str) -> bool {
+    pattern.contains(['*', '?', '['])
+}
+
+/// The files that a pattern names, sorted by name; a directory that is not there holds nothing.
+pub(crate) fn glob(files: &dyn Files, base: &Path, pattern: &str) -> Vec<PathBuf> {
+    let mut found = vec![if pattern.starts_with('/') { PathBuf::from("/") } else { base.to_owned() }];
+    let mut listed = false;
+    for part in pattern.split('/').filter(|part| !part.is_empty() && *part != ".") {
+        if !is_glob(part) && (!listed || part == "..") {
+            found.iter_mut().for_each(|path| path.push(part));
+            continue;
+        }
+        listed = true;
+        found = found.iter().flat_map(|directory| matching(files, directory, part)).collect();
+    }
+    found
+}
+
+fn matching(files: &dyn Files, directory: &Path, pattern: &str) -> Vec<PathBuf> {
+    let mut names = files.list(directory).unwrap_or_default();
+    names.retain(|name| (!name.starts_with('.') || pattern.starts_with('.')) && matches(pattern, name));
+    names.sort_unstable();
+    names.into_iter().map(|name| directory.join(name)).collect()
+}
+
+/// `*` any run, `?` any one, `[a-z]` one of these, `[!a-z]` one of the others.
+fn matches(pattern: &str, name: &str) -> bool {
+    let pattern: Vec<char> = pattern.chars().collect();
+    let name: Vec<char> = name.chars().collect();
+    let (mut p, mut n) = (0, 0);
+    // Where to go on if what follows the last star does not fit: the star takes one more.
+    let mut star: Option<(usize, usize)> = None;
+    while n < name.len() {
+        if pattern.get(p) == Some(&'*') {
+            p += 1;
+            star = Some((p, n));
+        } else if let Some(width) = one(&pattern[p..], name[n]) {
+            p += width;
+            n += 1;
+        } else if let Some((after, taken)) = star {
+            star = Some((after, taken + 1));
+            (p, n) = (after, taken + 1);
+        } else {
+            return false;
+        }
+    }
+    pattern[p..].iter().all(|char| *char == '*')
+}
+
+/// How much of the pattern this one character takes, if it fits.
+fn one(pattern: &[char], char: char) -> Option<usize> {
+    match pattern.first()? {
+        '?' => Some(1),
+        '[' => match pattern.iter().skip(2).position(|char| *char == ']') {
+            Some(close) => {
+                let set = &pattern[1..close + 2];
+                let (negated, set) = match set.strip_prefix(&['!']) {
+                    Some(set) => (true, set),
+                    None => (false, set),
+                };
+                (in_set(set, char) != negated).then_some(close + 3)
+            }
+            None => (char == '[').then_some(1),
+        },
+        literal => (*literal == char).then_some(1),
+    }
+}
+
+fn in_set(set: &[char], char: char) -> bool {
+    match set {
+        [from, '-', to, rest @ ..] => (*from..=*to).contains(&char) || in_set(rest, char),
+        [one, rest @ ..] => *one == char || in_set(rest, char),
+        [] => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn globs_match_names() {
+        for (pattern, name, fits) in [
+            ("*.toml", "a.toml", true),
+            ("*.toml", "a.toml.bak", false),
+            ("*", "", true),
+            ("a*b*c", "aXbXbc", true),
+            ("a*b*c", "aXc", false),
+            ("?.toml", "a.toml", true),
+            ("?.toml", "ab.toml", false),
+            ("[ab].toml", "b.toml", true),
+            ("[a-c]x", "bx", true),
+            ("[!a-c]x", "bx", false),
+            ("[!a-c]x", "dx", true),
+            ("[x", "[x", true),
+            ("[]", "a", false),
+            ("ä*", "äö", true),
+        ] {
+            assert_eq!(matches(pattern, name), fits, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn identities_are_plain() {
+        for (path, plain) in [("a/../b", "b"), ("./a", "a"), ("/a/./b/../c", "/a/c"), ("../a", "../a")] {
+            assert_eq!(NoFiles.identity(Path::new(path)), PathBuf::from(plain), "{path}");
+        }
+    }
+}

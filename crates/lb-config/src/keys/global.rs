@@ -1,0 +1,200 @@
+//! Keys of the top level, the logs, the limits and the listeners.
+
+use super::Default::{Required, Unset, Value};
+use super::{Key, Kind, Section, cluster, key, later, route};
+
+pub(crate) const ROOT: Section = Section {
+    name: "root",
+    title: "the top level",
+    doc: "A configuration of lbproxy.",
+    keys: &[
+        key(
+            "workers",
+            Kind::Any(&[Kind::Word(&["auto"]), Kind::Integer(1, 1024)]),
+            Value("\"auto\""),
+            "Worker threads; \"auto\" is one per core.",
+        ),
+        key("grace", Kind::Duration { zero: true }, Value("\"30s\""), "How long a shutdown waits for what still runs."),
+        INCLUDE,
+        key("admin", Kind::Table(&ADMIN), Value("{}"), "The listener for health, metrics and status."),
+        key("log", Kind::Table(&LOG), Value("{}"), "The application log and the access log."),
+        key("limits", Kind::Table(&LIMITS), Value("{}"), "Limits that hold for every listener."),
+        key("defaults", Kind::Table(&DEFAULTS), Value("{}"), "What routes and clusters that leave a key out get."),
+        LISTENERS,
+        ROUTES,
+        CLUSTERS,
+    ],
+};
+
+/// What an included file may have.
+pub(crate) const INCLUDED: Section = Section {
+    name: "included",
+    title: "an included file",
+    doc: "A file named by `include`.",
+    keys: &[INCLUDE, LISTENERS, ROUTES, CLUSTERS],
+};
+
+const INCLUDE: Key = key(
+    "include",
+    Kind::List(&Kind::Text),
+    Value("[]"),
+    "Further files, as globs relative to this file; they add listeners, routes and clusters.",
+);
+const LISTENERS: Key =
+    key("listener", Kind::List(&Kind::Table(&LISTENER)), Value("[]"), "Bound addresses that accept connections.");
+const ROUTES: Key =
+    key("route", Kind::List(&Kind::Table(&route::ROUTE)), Value("[]"), "Rules that map a request to an action.");
+const CLUSTERS: Key =
+    key("cluster", Kind::Map(&Kind::Table(&cluster::CLUSTER)), Value("{}"), "Named sets of interchangeable endpoints.");
+
+pub(crate) const DEFAULTS: Section = Section {
+    name: "defaults",
+    title: "[defaults]",
+    doc: "Fills in, key by key, what a route or a cluster leaves out.",
+    keys: &[
+        key("route", Kind::Table(&route::ROUTE), Value("{}"), "For every route; any of its keys but `name`."),
+        key("cluster", Kind::Table(&cluster::CLUSTER), Value("{}"), "For every cluster; any of its keys."),
+    ],
+};
+
+pub(crate) const ADMIN: Section = Section {
+    name: "admin",
+    title: "[admin]",
+    doc: "The admin listener. It serves `/healthz`, `/metrics` and `/status`.",
+    keys: &[
+        key(
+            "address",
+            Kind::Any(&[Kind::Word(&["off"]), Kind::Text]),
+            Value("\"off\""),
+            "Where it listens: a loopback address or a Unix socket, or any address if `allow` says who may come.",
+        ),
+        key(
+            "allow",
+            Kind::List(&Kind::Text),
+            Value("[]"),
+            "Client networks that may use it; none means loopback only.",
+        ),
+    ],
+};
+
+pub(crate) const LOG: Section = Section {
+    name: "log",
+    title: "[log]",
+    doc: "The application log, which goes to stderr, and the access log.",
+    keys: &[
+        key(
+            "level",
+            Kind::Word(&["error", "warn", "info", "debug", "trace"]),
+            Value("\"info\""),
+            "The least severe level of the application log that is written.",
+        ),
+        key("format", Kind::Word(&["text", "json"]), Value("\"text\""), "How the application log is written."),
+        key(
+            "access",
+            Kind::Any(&[Kind::Word(&["off"]), Kind::Table(&ACCESS)]),
+            Value("{}"),
+            "The access log, one line a request; \"off\" is short for { to = \"off\" }.",
+        ),
+    ],
+};
+
+pub(crate) const ACCESS: Section = Section {
+    name: "access",
+    title: "`log.access`",
+    doc: "The access log.",
+    keys: &[
+        key(
+            "format",
+            Kind::Word(&["combined", "json"]),
+            Value("\"combined\""),
+            "The combined format of nginx and Apache, or one JSON object a line.",
+        ),
+        key(
+            "to",
+            Kind::Any(&[Kind::Word(&["stdout", "off"]), Kind::Text]),
+            Value("\"stdout\""),
+            "\"stdout\", \"off\", or the path of a file (with a `/` in it), which is appended to.",
+        ),
+    ],
+};
+
+pub(crate) const LIMITS: Section = Section {
+    name: "limits",
+    title: "[limits]",
+    doc: "Limits that hold for every listener; what goes beyond is refused or closed.",
+    keys: &[
+        key(
+            "request_head",
+            Kind::Size { least: 256 },
+            Value("\"32KiB\""),
+            "A request's head, its first line included; beyond it, 431.",
+        ),
+        key("headers", Kind::Integer(1, 10_000), Value("100"), "Header lines of a request; beyond it, 431."),
+        key("uri", Kind::Size { least: 64 }, Value("\"8KiB\""), "A request's target; beyond it, 414."),
+        key(
+            "request_body",
+            Kind::Any(&[Kind::Word(&["none"]), Kind::Size { least: 1 }]),
+            Value("\"100MiB\""),
+            "A request's body; beyond it, 413. \"none\" is no limit.",
+        ),
+        key(
+            "connections",
+            Kind::Integer(1, 10_000_000),
+            Value("20000"),
+            "Client connections in all; further ones are closed at once.",
+        ),
+        key(
+            "connections_per_client",
+            Kind::Any(&[Kind::Word(&["none"]), Kind::Integer(1, 10_000_000)]),
+            Value("\"none\""),
+            "Client connections of one address; further ones are closed at once.",
+        ),
+        key(
+            "head_timeout",
+            Kind::Duration { zero: false },
+            Value("\"10s\""),
+            "Time for a request's head to arrive whole; beyond it, 408.",
+        ),
+        key(
+            "idle_timeout",
+            Kind::Duration { zero: false },
+            Value("\"65s\""),
+            "How long a client connection may wait for its next request.",
+        ),
+    ],
+};
+
+pub(crate) const LISTENER: Section = Section {
+    name: "listener",
+    title: "[[listener]]",
+    doc: "A bound address that accepts connections.",
+    keys: &[
+        key("name", Kind::Text, Unset("the address"), "Its name in logs, in metrics and in a route's `listeners`."),
+        key(
+            "address",
+            Kind::Text,
+            Required,
+            "Where it listens: \"0.0.0.0:80\", \"[::]:80\" or \"unix:/run/web.sock\".",
+        ),
+        key(
+            "redirect",
+            Kind::Any(&[Kind::Word(&["https", "off"])]),
+            Value("\"off\""),
+            "\"https\" answers every request with a 301 to https, keeping host, path and query.",
+        ),
+        key(
+            "trusted_proxies",
+            Kind::List(&Kind::Text),
+            Value("[]"),
+            "Networks whose `X-Forwarded-*` and `Forwarded` headers are believed.",
+        ),
+        key(
+            "backlog",
+            Kind::Any(&[Kind::Word(&["auto"]), Kind::Integer(1, 65_535)]),
+            Value("\"auto\""),
+            "Length of the kernel's accept queue; \"auto\" is the longest it allows.",
+        ),
+        later("proxy_protocol", "Networks that send a PROXY protocol header."),
+        later("tls", "Certificates and versions."),
+    ],
+};

@@ -1,0 +1,292 @@
+//! From a path or a text to a configuration: reading, including, decoding, linking.
+
+use std::path::{Path, PathBuf};
+
+use crate::decode::{self, Fields};
+use crate::diagnostic::{Diagnostics, Report};
+use crate::files::{self, Disk, Files, NoFiles};
+use crate::inherit::inherit;
+use crate::keys::{CLUSTER, DEFAULTS, INCLUDED, LISTENER, ROOT, ROUTE};
+use crate::link::link;
+use crate::source::{Sources, Span};
+use crate::tree::{self, Entry, Node, Table, Value};
+use crate::valid::Config;
+
+/// A configuration that holds, and what came with it.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// Where it came from.
+    pub sources: Sources,
+    /// What works but is probably not meant.
+    pub warnings: Diagnostics,
+}
+
+impl Config {
+    /// Reads a file and what it includes, with the process's environment.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, and the warnings among it.
+    pub fn load(path: impl AsRef<Path>) -> Result<Loaded, Diagnostics> {
+        Self::load_with(path, &|name| std::env::var(name).ok(), &Disk)
+    }
+
+    /// As [`load`](Self::load), with an environment and files of the caller's choice.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_with(
+        path: impl AsRef<Path>,
+        env: &dyn Fn(&str) -> Option<String>,
+        files: &dyn Files,
+    ) -> Result<Loaded, Diagnostics> {
+        let path = path.as_ref();
+        let mut reader = Reader::new(env, files);
+        match files.read(path) {
+            Ok(text) => reader.file(path.to_owned(), text, true),
+            Err(error) => {
+                reader.report.error(Span::NOWHERE, format!("cannot read {}: {error}", path.display()));
+                reader.broken = true;
+            }
+        }
+        reader.finish()
+    }
+
+    /// Reads a text, which can include nothing. Diagnostics call it `lbproxy.toml`.
+    ///
+    /// ```
+    /// use lb_config::Config;
+    ///
+    /// let text = r#"
+    ///     listener = [{ address = "127.0.0.1:8080" }]
+    ///     route = [{ cluster = "app" }]
+    ///     cluster.app.endpoints = ["${HOST:-app}:3000"]
+    /// "#;
+    /// let loaded = Config::parse(text, &|_| None).unwrap();
+    /// assert_eq!(&*loaded.config.clusters[0].endpoints[0].name, "app:3000");
+    ///
+    /// let wrong = Config::parse("workerz = 2", &|_| None).unwrap_err();
+    /// assert!(wrong.to_string().starts_with("lbproxy.toml:1:1: error: unknown key `workerz`"));
+    /// ```
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn parse(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Diagnostics> {
+        let mut reader = Reader::new(env, &NoFiles);
+        reader.file("lbproxy.toml".into(), text.to_owned(), true);
+        reader.finish()
+    }
+}
+
+/// Everything that was written, in the order of files.
+#[derive(Default)]
+pub(crate) struct Written {
+    pub(crate) root: Table,
+    pub(crate) defaults_route: Table,
+    pub(crate) defaults_cluster: Table,
+    pub(crate) listeners: Vec<Node>,
+    pub(crate) routes: Vec<Node>,
+    pub(crate) clusters: Vec<Entry>,
+}
+
+struct Reader<'a> {
+    env: &'a dyn Fn(&str) -> Option<String>,
+    files: &'a dyn Files,
+    sources: Sources,
+    report: Report,
+    written: Written,
+    /// The files we are inside of, outermost first.
+    open: Vec<PathBuf>,
+    /// Every file read so far.
+    read: Vec<PathBuf>,
+    /// Some text was not TOML or could not be read: what is missing there would only be followed by more complaints.
+    broken: bool,
+}
+
+impl<'a> Reader<'a> {
+    fn new(env: &'a dyn Fn(&str) -> Option<String>, files: &'a dyn Files) -> Self {
+        Self {
+            env,
+            files,
+            sources: Sources::default(),
+            report: Report::default(),
+            written: Written::default(),
+            open: Vec::new(),
+            read: Vec::new(),
+            broken: false,
+        }
+    }
+
+    fn file(&mut self, path: PathBuf, text: String, is_main: bool) {
+        let identity = self.files.identity(&path);
+        let directory = path.parent().map(Path::to_owned).unwrap_or_default();
+        let file = self.sources.add(path, text);
+        let (env, start) = (self.env, Span { file, start: 0, end: 0 });
+        let Some(mut table) = tree::parse(file, &mut |name| env(name), &mut self.sources, &mut self.report) else {
+            self.broken = true;
+            return;
+        };
+        let include = table.take("include");
+        self.take_lists(&mut table);
+        if is_main {
+            self.take_defaults(&mut table);
+            self.written.root = table;
+        } else {
+            // Reports what an included file may not have.
+            Fields::of(&mut self.report, &table, start, &INCLUDED);
+        }
+        self.open.push(identity.clone());
+        self.read.push(identity);
+        if let Some(include) = include {
+            self.include(&include.node, &directory);
+        }
+        self.open.pop();
+    }
+
+    fn take_lists(&mut self, table: &mut Table) {
+        for (key, what) in [("listener", &LISTENER), ("route", &ROUTE)] {
+            let Some(entry) = table.take(key) else { continue };
+            match entry.node.value {
+                Value::List(nodes) if key == "listener" => self.written.listeners.extend(nodes),
+                Value::List(nodes) => self.written.routes.extend(nodes),
+                Value::Table(_) => {
+                    self.broken = true;
+                    self.report
+                        .error(entry.node.span, format!("`{key}` is a list of tables"))
+                        .help(format!("write {} with double brackets", what.title));
+                }
+                _ => {
+                    self.broken = true;
+                    decode::mismatch(&mut self.report, &entry.node, format!("{} tables", what.title));
+                }
+            }
+        }
+        let Some(entry) = table.take("cluster") else { return };
+        match entry.node.value {
+            Value::Table(table) => self.written.clusters.extend(table.entries),
+            Value::List(_) => {
+                self.broken = true;
+                self.report
+                    .error(entry.key_span, "`cluster` is a table of named clusters")
+                    .help("write [cluster.NAME] in place of [[cluster]]");
+            }
+            _ => {
+                self.broken = true;
+                decode::mismatch(
+                    &mut self.report,
+                    &entry.node,
+                    format!("[cluster.NAME] with the keys {}", CLUSTER.list()),
+                );
+            }
+        }
+    }
+
+    fn take_defaults(&mut self, table: &mut Table) {
+        let Some(entry) = table.take("defaults") else { return };
+        let Some(fields) = Fields::open(&mut self.report, &entry.node, &DEFAULTS) else { return };
+        for (key, section) in [("route", &ROUTE), ("cluster", &CLUSTER)] {
+            let Some(entry) = fields.entry(key) else { continue };
+            // Unknown keys are reported here too, lest they go unseen while no route inherits them.
+            if Fields::open(&mut self.report, &entry.node, section).is_none() {
+                continue;
+            }
+            let mut defaults = entry.node.table().cloned().unwrap_or_default();
+            if let (true, Some(name)) = (key == "route", defaults.take("name")) {
+                self.report.error(name.key_span, "a `name` belongs to one route and cannot be inherited");
+            }
+            match key {
+                "route" => self.written.defaults_route = defaults,
+                _ => self.written.defaults_cluster = defaults,
+            }
+        }
+        fields.done();
+    }
+
+    fn include(&mut self, node: &Node, directory: &Path) {
+        let Value::List(patterns) = &node.value else {
+            decode::mismatch(&mut self.report, node, "a list of globs such as [\"sites/*.toml\"]");
+            return;
+        };
+        for pattern in patterns {
+            let Some(text) = pattern.text().filter(|text| !text.is_empty()) else {
+                decode::mismatch(&mut self.report, pattern, "a glob such as \"sites/*.toml\"");
+                continue;
+            };
+            if text.contains("**") {
+                self.report
+                    .error(pattern.span, format!("{} has a `**` in it", pattern.shown()))
+                    .expected("`*`, `?` and `[…]`");
+                continue;
+            }
+            let paths = files::glob(self.files, directory, text);
+            if paths.is_empty() {
+                self.report.warning(pattern.span, format!("{} matches no file", pattern.shown()));
+            }
+            for path in paths {
+                self.included(path, pattern.span);
+            }
+        }
+    }
+
+    fn included(&mut self, path: PathBuf, span: Span) {
+        let identity = self.files.identity(&path);
+        if self.open.contains(&identity) {
+            self.report.error(span, format!("{} includes itself", path.display()));
+            return;
+        }
+        if self.read.contains(&identity) {
+            self.report.warning(span, format!("{} is included more than once; it counts once", path.display()));
+            return;
+        }
+        match self.files.read(&path) {
+            Ok(text) => self.file(path, text, false),
+            Err(error) => {
+                self.broken = true;
+                self.report.error(span, format!("cannot read {}: {error}", path.display()));
+            }
+        }
+    }
+
+    fn finish(mut self) -> Result<Loaded, Diagnostics> {
+        let config = if self.broken { None } else { build(&mut self.report, self.written) };
+        if config.is_none() && !self.report.has_errors() {
+            // Unreachable while every conversion that fails says why; better an odd message than a wrong configuration.
+            self.report.error(Span::NOWHERE, "the configuration cannot be used, and lbproxy does not know why");
+        }
+        let refused = self.report.has_errors();
+        let diagnostics = Diagnostics::resolve(self.report.into_problems(), &self.sources);
+        match config {
+            Some(config) if !refused => Ok(Loaded { config, sources: self.sources, warnings: diagnostics }),
+            _ => Err(diagnostics),
+        }
+    }
+}
+
+/// Fills in what is inherited, decodes every part, and joins the parts.
+pub(crate) fn build(report: &mut Report, written: Written) -> Option<Config> {
+    let Written { root, defaults_route, defaults_cluster, listeners, mut routes, mut clusters } = written;
+    for node in &mut routes {
+        if let Value::Table(table) = &mut node.value {
+            inherit(table, &defaults_route);
+        }
+    }
+    for entry in &mut clusters {
+        if let Value::Table(table) = &mut entry.node.value {
+            inherit(table, &defaults_cluster);
+        }
+    }
+    let fields = Fields::of(report, &root, Span { file: 0, start: 0, end: 0 }, &ROOT);
+    let global = decode::global(report, &fields);
+    // These were taken out of the table before, file by file.
+    for taken in ["include", "listener", "route", "cluster", "defaults"] {
+        fields.entry(taken);
+    }
+    fields.done();
+    let names: Vec<String> = clusters.iter().map(|entry| entry.key.clone()).collect();
+    let listeners = decode::listeners(report, &listeners);
+    let clusters = decode::clusters(report, &clusters);
+    let routes = decode::routes(report, &routes);
+    link(report, global, listeners, clusters, &names, routes)
+}

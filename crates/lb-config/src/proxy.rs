@@ -1,0 +1,59 @@
+//! A configuration without a file: one listener, one cluster, everything else by default.
+
+use crate::diagnostic::{Diagnostics, Report};
+use crate::load::{Written, build};
+use crate::source::{Sources, Span};
+use crate::tree::{Entry, Node, Table, Value};
+use crate::valid::Config;
+
+/// What the listener's cluster is called in logs and metrics.
+const CLUSTER: &str = "app";
+
+impl Config {
+    /// Forwards everything that comes to `listen` to the endpoints `to`.
+    ///
+    /// `listen` may also be a port alone, `8080` or `:8080`, which is taken as `0.0.0.0:8080`. Without a policy it is
+    /// `round_robin`; with a `health_path`, endpoints are checked there every ten seconds.
+    ///
+    /// # Errors
+    /// Messages without a place, one for each value that cannot be: an address that is none, no endpoint at all, a
+    /// policy that is unknown.
+    pub fn for_proxy(
+        listen: &str,
+        to: &[impl AsRef<str>],
+        policy: Option<&str>,
+        health_path: Option<&str>,
+    ) -> Result<Self, Diagnostics> {
+        let mut report = Report::default();
+        if to.is_empty() {
+            report.error(Span::NOWHERE, "there is no endpoint to forward to").expected("at least one address");
+        }
+        let port = listen.strip_prefix(':').unwrap_or(listen);
+        let address = if port.parse::<u16>().is_ok() { &format!("0.0.0.0:{port}") } else { listen };
+        let endpoints = to.iter().map(|endpoint| Node::made_text(endpoint.as_ref())).collect();
+        let mut cluster = vec![entry("endpoints", Node::made(Value::List(endpoints)))];
+        cluster.extend(policy.map(|policy| entry("policy", Node::made_text(policy))));
+        cluster.extend(health_path.map(|path| {
+            let active = table(vec![entry("path", Node::made_text(path))]);
+            entry("health", table(vec![entry("active", active)]))
+        }));
+        let written = Written {
+            listeners: vec![table(vec![entry("address", Node::made_text(address))])],
+            routes: vec![table(vec![entry("cluster", Node::made_text(CLUSTER))])],
+            clusters: vec![entry(CLUSTER, table(cluster))],
+            ..Written::default()
+        };
+        let config = build(&mut report, written);
+        let refused = report.has_errors();
+        let diagnostics = Diagnostics::resolve(report.into_problems(), &Sources::default());
+        config.filter(|_| !refused).ok_or(diagnostics)
+    }
+}
+
+fn entry(key: &str, node: Node) -> Entry {
+    Entry { key: key.into(), key_span: Span::NOWHERE, node, inherited: false }
+}
+
+fn table(entries: Vec<Entry>) -> Node {
+    Node::made(Value::Table(Table { entries }))
+}

@@ -1,0 +1,176 @@
+//! The texts a configuration came from, and places in them.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The files a configuration was read from, and what the environment put into them.
+///
+/// It is what a reload watches, and what [`print`](crate::print) needs to write `${NAME}` where the environment's
+/// value stood, so that a secret from the environment is never printed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sources {
+    files: Vec<File>,
+    pub(crate) substituted: Vec<Substituted>,
+    pub(crate) variables: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct File {
+    path: PathBuf,
+    text: Arc<str>,
+    /// Byte ranges of literal secrets, never shown.
+    secrets: Vec<Range<usize>>,
+}
+
+/// A string that held `${…}`: as it was written, and what became of it.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Substituted {
+    pub(crate) written: Arc<str>,
+    pub(crate) value: Arc<str>,
+}
+
+/// Shows what was written, never the value.
+impl std::fmt::Debug for Substituted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.written.fmt(f)
+    }
+}
+
+/// A range of bytes in one of the files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) file: usize,
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+}
+
+impl Span {
+    /// For what nobody wrote: defaults, and configurations made without a file.
+    pub(crate) const NOWHERE: Self = Self { file: usize::MAX, start: 0, end: 0 };
+}
+
+/// A place in a file, complete in itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file, as it was named.
+    pub file: PathBuf,
+    /// The line, from 1.
+    pub line: usize,
+    /// The column in characters, from 1.
+    pub column: usize,
+    /// The bytes of the file that are meant.
+    pub span: Range<usize>,
+    /// The whole line, without its end; secrets are starred out.
+    pub text: String,
+    /// The bytes of `text` that are meant; a span over several lines ends with the first.
+    pub marked: Range<usize>,
+}
+
+impl Sources {
+    /// The files, the main one first, in the order in which they were read.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().map(|file| file.path.as_path())
+    }
+
+    /// Names of the environment variables that were asked for, each once, in order of appearance.
+    pub fn variables(&self) -> impl Iterator<Item = &str> {
+        self.variables.iter().map(String::as_str)
+    }
+
+    pub(crate) fn add(&mut self, path: PathBuf, text: String) -> usize {
+        self.files.push(File { path, text: text.into(), secrets: Vec::new() });
+        self.files.len() - 1
+    }
+
+    pub(crate) fn text(&self, file: usize) -> Arc<str> {
+        self.files.get(file).map_or_else(|| "".into(), |file| Arc::clone(&file.text))
+    }
+
+    /// From now on these bytes are starred out wherever their line is shown.
+    pub(crate) fn hide(&mut self, span: Span) {
+        if let Some(file) = self.files.get_mut(span.file) {
+            file.secrets.push(span.start..span.end);
+        }
+    }
+
+    /// Resolves a span; `None` for what nobody wrote.
+    pub(crate) fn place(&self, span: Span) -> Option<Place> {
+        let file = self.files.get(span.file)?;
+        let text = &*file.text;
+        let start = floor_char(text, span.start);
+        let from = text.get(..start)?.rfind('\n').map_or(0, |at| at + 1);
+        let line_end = text.get(start..)?.find('\n').map_or(text.len(), |at| start + at);
+        let until = if text.get(from..line_end)?.ends_with('\r') { line_end - 1 } else { line_end };
+        let start = start.min(until);
+        let end = ceil_char(text, span.end).clamp(start, until);
+        Some(Place {
+            file: file.path.clone(),
+            line: 1 + text.get(..from)?.matches('\n').count(),
+            column: 1 + text.get(from..start)?.chars().count(),
+            span: span.start..span.end,
+            text: file.line_without_secrets(from..until),
+            marked: start - from..end - from,
+        })
+    }
+}
+
+impl File {
+    /// The line with every literal secret starred out, byte for byte, so that columns stay.
+    fn line_without_secrets(&self, line: Range<usize>) -> String {
+        let text = self.text.get(line.clone()).unwrap_or_default();
+        let hidden = |at: usize| self.secrets.iter().any(|secret| secret.contains(&(line.start + at)));
+        let mut shown = String::with_capacity(text.len());
+        for (at, char) in text.char_indices() {
+            match char {
+                _ if hidden(at) => shown.extend(std::iter::repeat_n('*', char.len_utf8())),
+                '\t' => shown.push('\t'),
+                // Control characters would reach the reader's terminal; one byte stays one byte.
+                char if char.is_ascii_control() => shown.push('?'),
+                char => shown.push(char),
+            }
+        }
+        shown
+    }
+}
+
+fn floor_char(text: &str, at: usize) -> usize {
+    (0..=at.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)
+}
+
+fn ceil_char(text: &str, at: usize) -> usize {
+    (at..text.len()).find(|&at| text.is_char_boundary(at)).unwrap_or(text.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_counts_lines_and_characters_from_one() {
+        let mut sources = Sources::default();
+        let file = sources.add("a.toml".into(), "x = 1\r\näö = 22\r\n".into());
+        let place = sources.place(Span { file, start: 14, end: 16 }).unwrap();
+        assert_eq!((place.line, place.column, place.text.as_str()), (2, 6, "äö = 22"));
+        assert_eq!(&place.text[place.marked.clone()], "22");
+    }
+
+    #[test]
+    fn a_span_outside_the_text_or_inside_a_character_is_clamped() {
+        let mut sources = Sources::default();
+        let file = sources.add("a.toml".into(), "ä".into());
+        let place = sources.place(Span { file, start: 1, end: 99 }).unwrap();
+        assert_eq!((place.line, place.column, place.marked), (1, 1, 0..2));
+        let empty = sources.add("b.toml".into(), String::new());
+        assert_eq!(sources.place(Span { file: empty, start: 0, end: 0 }).unwrap().line, 1);
+        assert_eq!(sources.place(Span::NOWHERE), None);
+    }
+
+    #[test]
+    fn a_hidden_range_is_starred_out_and_columns_stay() {
+        let mut sources = Sources::default();
+        let file = sources.add("a.toml".into(), "s = \"geheim\" x".into());
+        sources.hide(Span { file, start: 5, end: 11 });
+        assert_eq!(sources.place(Span { file, start: 13, end: 14 }).unwrap().text, "s = \"******\" x");
+    }
+}

@@ -1,0 +1,80 @@
+//! A whole configuration, as the manual shows it: what it means, how it prints, what its schema says.
+
+use std::time::Duration;
+
+use lb_config::*;
+
+const EXAMPLE: &str = include_str!("example.toml");
+
+fn env(name: &str) -> Option<String> {
+    (name == "STICKY_SECRET").then(|| "a secret of more than sixteen bytes".into())
+}
+
+fn load(text: &str) -> Loaded {
+    Config::parse(text, &env).unwrap_or_else(|diagnostics| panic!("{diagnostics}"))
+}
+
+#[test]
+fn the_example_means_what_it_says() {
+    let Loaded { config, warnings, sources, .. } = load(EXAMPLE);
+    assert_eq!(warnings.to_string(), "");
+    assert_eq!(sources.variables().collect::<Vec<_>>(), ["STICKY_SECRET"]);
+    assert_eq!(config.workers.unwrap().get(), 2);
+    assert_eq!(config.admin.as_ref().unwrap().address.to_string(), "127.0.0.1:9900");
+    assert_eq!(config.log.access, Some(AccessLog { format: AccessFormat::Json, to: AccessTarget::Stdout }));
+    assert_eq!(config.listeners.len(), 2);
+    assert_eq!((&*config.listeners[0].name, config.listeners[0].redirect_https), ("web", false));
+    assert_eq!((&*config.listeners[1].name, config.listeners[1].redirect_https), ("0.0.0.0:80", true));
+
+    let names: Vec<&str> = config.routes.iter().map(|route| &*route.name).collect();
+    assert_eq!(names, ["automation.example.com+1/webhook/@GET,POST", "/", "=/healthz", "/old/"]);
+    let webhook = &config.routes[0];
+    assert_eq!(webhook.matcher.path, PathPattern::Prefix("/webhook".into()));
+    assert_eq!(webhook.matcher.listeners, [0]);
+    assert_eq!(webhook.action, Action::Cluster(0));
+    assert_eq!(webhook.options.policy.as_ref().unwrap().kind, PolicyKind::IpHash);
+    assert_eq!(webhook.options.timeout.response, Duration::from_secs(120));
+    assert_eq!(webhook.options.timeout.tunnel, Duration::from_secs(3600));
+    assert_eq!(webhook.options.body_limit, Some(16 << 20));
+    assert!(!webhook.options.access_log);
+    let limit = webhook.options.rate_limit.as_ref().unwrap();
+    assert_eq!((limit.requests.get(), limit.period, limit.burst), (30, Duration::from_secs(1), 50));
+    assert_eq!(limit.name, webhook.name);
+    let retry = webhook.options.retry.as_ref().unwrap();
+    let statuses = [502, 503, 504].map(|status| Condition::Status { from: status, to: status });
+    assert_eq!(retry.on[0], Condition::ConnectError);
+    assert_eq!(retry.on[1..], statuses);
+
+    let sticky = config.routes[1].options.sticky.as_ref().unwrap();
+    assert_eq!((&*sticky.cookie, sticky.secure, sticky.same_site), ("affinity", true, Some(SameSite::Lax)));
+    assert_eq!(sticky.max_age, Some(Duration::from_secs(3600)));
+    assert_eq!(&*config.routes[1].options.request_headers.remove[0], "x-debug");
+    assert_eq!(
+        config.routes[3].action,
+        Action::Redirect(Redirect { to: RedirectTo::Path("/new/".into()), status: 308 })
+    );
+
+    let cluster = &config.clusters[0];
+    assert_eq!((&*cluster.name, cluster.policy.kind), ("n8n", PolicyKind::LeastRequest));
+    assert_eq!(cluster.endpoints[2].weight, 2);
+    assert_eq!(cluster.endpoints[2].max_in_flight.unwrap().get(), 100);
+    assert_eq!(cluster.endpoints[0].address, EndpointAddress::Name("n8n-1".into(), 5678));
+    let Probe::Http { path, expect, .. } = &cluster.active.as_ref().unwrap().probe else { panic!("asks by HTTP") };
+    assert_eq!((&**path, expect.as_slice()), ("/healthz", &[(200, 200)][..]));
+    assert_eq!(cluster.passive.as_ref().unwrap().failures.get(), 3);
+}
+
+#[test]
+fn it_prints_as_an_equal_configuration_without_its_secret() {
+    let loaded = load(EXAMPLE);
+    let printed = loaded.config.print(&loaded.sources);
+    assert!(!printed.contains("sixteen"));
+    let mut again = load(&printed).config;
+    for (route, original) in again.routes.iter_mut().zip(&loaded.config.routes) {
+        if let (Some(sticky), Some(original)) = (&mut route.options.sticky, &original.options.sticky) {
+            assert_eq!(&*sticky.secrets[0], "***");
+            sticky.secrets.clone_from(&original.secrets);
+        }
+    }
+    assert_eq!(again, loaded.config);
+}
