@@ -172,6 +172,9 @@ impl<P: Policy, S, I, O, C, V> BalanceBuilder<P, S, I, O, C, V> {
     }
 }
 
+#[cfg(test)]
+mod tests;
+
 /// As long as a cluster's own queue would hold a request.
 const READY_WITHIN: Duration = Duration::from_secs(5);
 

@@ -254,3 +254,6 @@ struct Shared<P, C, V> {
     events: V,
     seeds: Seeds,
 }
+
+#[cfg(test)]
+mod tests;
