@@ -5,6 +5,7 @@ mod balance;
 mod clock;
 #[cfg(feature = "http")]
 pub mod http;
+mod passive;
 mod rate_limit;
 mod retry;
 mod seeds;
@@ -17,6 +18,7 @@ pub use balance::{
     Observe, Plain,
 };
 pub use clock::{TokioClock, system_clock};
+pub use passive::{Passive, PassiveRule, Transition, Watch};
 pub use rate_limit::{Everyone, Key, RateLimit, RateLimitError, RateLimitFuture, RateLimitLayer};
 pub use retry::{GiveUp, Retry, RetryEvents, RetryFuture, RetryLayer, RetryPolicy, Verdict};
 pub use timeout::{Timeout, TimeoutError, TimeoutFuture, TimeoutLayer};

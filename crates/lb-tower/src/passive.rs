@@ -1,0 +1,337 @@
+//! Outlier detection: who keeps failing real requests is ejected for a while.
+//!
+//! This joins lb-health's failure window with a cluster: it hears of every attempt as [`Events`] of a
+//! [`Balance`](crate::Balance), sets and clears [`Axis::Ejected`], and tells a [`Watch`] of every transition. A success
+//! costs one lookup and touches nothing shared; a failure takes a lock for some tens of nanoseconds.
+//!
+//! The last eligible endpoint is never ejected: bad answers are better than none. The question and the ejection are
+//! one step under the cluster's own lock, so that neither two endpoints that fail at once nor a check that fails at the
+//! same time can empty it.
+//!
+//! What this does not do: it starts no task. Ejections end when [`Passive::tick`] is called after their time, every
+//! 10 ms to 1 s.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::num::NonZeroU16;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use lb_core::{Axis, Class, End, Mono};
+use lb_health::{Ejection, EjectionCap, FailureSet, OnFailure, Outlier};
+use lb_policy::{Cluster, Endpoint, Identity, LastEligible, Uid};
+
+use crate::balance::Events;
+
+/// Told of ejections and readmissions, for logs and metrics.
+pub trait Watch: Send + Sync + 'static {
+    /// This endpoint has changed over. It may have left the cluster meanwhile.
+    fn on_transition(&self, endpoint: &Identity, transition: Transition);
+}
+
+/// Tells nobody.
+impl Watch for () {
+    fn on_transition(&self, _endpoint: &Identity, _transition: Transition) {}
+}
+
+impl<F: Fn(&Identity, Transition) + Send + Sync + 'static> Watch for F {
+    fn on_transition(&self, endpoint: &Identity, transition: Transition) {
+        self(endpoint, transition);
+    }
+}
+
+/// What happened to an endpoint. Its text completes the line `endpoint 10.0.0.1:80 is …`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transition {
+    /// It gets no new requests for a while.
+    Ejected {
+        /// For how long.
+        eject_for: Duration,
+        /// Because of so many failures
+        failures: NonZeroU16,
+        /// within this time,
+        window: Duration,
+        /// of which this was the last.
+        last: Class,
+    },
+    /// It would have been ejected, but nobody else is eligible, or as many as may be are ejected. Told at most once a
+    /// window.
+    Spared {
+        /// The last failure.
+        last: Class,
+    },
+    /// Its time is over, or its ejection was lifted.
+    Readmitted,
+}
+
+impl fmt::Display for Transition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ejected { eject_for, failures, window, last } => {
+                write!(f, "ejected for {eject_for:?}: {failures} failures in {window:?} ({})", last.name())
+            }
+            Self::Spared { last } => {
+                write!(f, "failing and not ejected, since too few others are left ({})", last.name())
+            }
+            Self::Readmitted => f.write_str("readmitted"),
+        }
+    }
+}
+
+/// The rule, and what counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PassiveRule {
+    /// When to eject and for how long; default 3 failures in 30 s, for 30 s.
+    pub ejection: Ejection,
+    /// Which outcomes are failures; default connect errors, resets, timeouts and every 5xx. A response that breaks off
+    /// after its head counts as a reset.
+    pub failures: FailureSet,
+}
+
+/// Outlier detection for one cluster. Clones share its records; give one to every [`Balance`](crate::Balance) of the
+/// cluster as its events.
+///
+/// What it has learned belongs to the endpoint's identity: it survives updates of the membership, and is forgotten when
+/// the cluster forgets the endpoint.
+///
+/// ```
+/// use lb_policy::{Cluster, Identity, P2c};
+/// use lb_tower::{Balance, Passive, PassiveRule, Transition, system_clock};
+/// # type Channel = ();
+///
+/// let cluster = Cluster::<Channel>::new("app");
+/// let passive = Passive::new(cluster.clone(), PassiveRule::default(), |endpoint: &Identity, what: Transition| {
+///     eprintln!("endpoint {endpoint} is {what}");
+/// });
+/// let balance = Balance::builder(cluster.selector(P2c::default())).events(passive.clone()).build();
+/// # drop(balance);
+/// // Every 100 ms or so:
+/// passive.tick(lb_core::Clock::now(&system_clock()));
+/// ```
+pub struct Passive<S, W = ()> {
+    // One pointer to be cloned for each attempt.
+    handle: Arc<Handle<S, W>>,
+}
+
+impl<S: Send + Sync + 'static, W: Watch> Passive<S, W> {
+    /// Watches over this cluster; all of its members but the last may be ejected.
+    pub fn new(cluster: Cluster<S>, rule: PassiveRule, watch: W) -> Self {
+        Self::with_cap(cluster, rule, 100, watch)
+    }
+
+    /// As [`new`](Self::new), but at most `max_percent` of a hundred members are ejected at once, though always at
+    /// least one may be.
+    pub fn with_cap(cluster: Cluster<S>, rule: PassiveRule, max_percent: u8, watch: W) -> Self {
+        let books = Mutex::new(Books { records: BTreeMap::new(), swept: Mono::ZERO });
+        let shared = Arc::new(Shared { cluster, cap: EjectionCap::new(max_percent), watch, books });
+        shared.count_members(&shared.lock());
+        Self { handle: Arc::new(Handle { rule, shared }) }
+    }
+
+    /// The same records under another rule, for what is built after a reload. Ejections in force run as they began;
+    /// failures counted under the old rule are forgotten with the next failure.
+    #[must_use]
+    pub fn with_rule(&self, rule: PassiveRule) -> Self {
+        Self { handle: Arc::new(Handle { rule, shared: Arc::clone(&self.handle.shared) }) }
+    }
+
+    /// Ends ejections whose time is over, and keeps the cluster's own house ([`Cluster::maintain`]). Also takes note of
+    /// how many members are left to be ejected. Costs O(members); call it every 10 ms to 1 s.
+    pub fn tick(&self, now: Mono) {
+        let shared = &*self.handle.shared;
+        shared.cluster.maintain(now);
+        let mut readmitted = Vec::new();
+        {
+            let mut books = shared.lock();
+            for (&uid, record) in &books.records {
+                if record.outlier.on_timer(now, &shared.cap) && shared.clear(uid, now) {
+                    readmitted.push(record.identity.clone());
+                }
+            }
+            shared.sweep(&mut books, now);
+            shared.count_members(&books);
+        }
+        for identity in readmitted {
+            shared.watch.on_transition(&identity, Transition::Readmitted);
+        }
+    }
+
+    /// Ends an ejection before its time, because a check passed or an operator says so; tells whether there was one.
+    pub fn readmit(&self, uid: Uid, now: Mono) -> bool {
+        let shared = &*self.handle.shared;
+        let lifted = {
+            let books = shared.lock();
+            let record = books.records.get(&uid).filter(|record| record.outlier.lift(now, &shared.cap));
+            record.filter(|_| shared.clear(uid, now)).map(|record| record.identity.clone())
+        };
+        lifted.inspect(|identity| shared.watch.on_transition(identity, Transition::Readmitted)).is_some()
+    }
+
+    /// Ends every ejection: outlier detection is being switched off.
+    pub fn readmit_all(&self, now: Mono) {
+        let uids: Vec<Uid> = self.handle.shared.lock().records.keys().copied().collect();
+        for uid in uids {
+            self.readmit(uid, now);
+        }
+    }
+
+    /// How many endpoints are ejected.
+    #[must_use]
+    pub fn ejected(&self) -> u32 {
+        self.handle.shared.cap.ejected()
+    }
+
+    fn on_failure(&self, endpoint: &Endpoint<S>, class: Class, now: Mono) {
+        let Handle { rule, shared } = &*self.handle;
+        // Told with no lock held: a log may be slow.
+        if let Some(transition) = shared.judge(endpoint, &rule.ejection, class, now) {
+            shared.watch.on_transition(endpoint.identity(), transition);
+        }
+    }
+}
+
+impl<S, W> Clone for Passive<S, W> {
+    fn clone(&self) -> Self {
+        Self { handle: Arc::clone(&self.handle) }
+    }
+}
+
+impl<S, W> fmt::Debug for Passive<S, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Passive").field("rule", &self.handle.rule).finish_non_exhaustive()
+    }
+}
+
+impl<S: Send + Sync + 'static, W: Watch> Events<S> for Passive<S, W> {
+    fn on_head(&self, endpoint: &Arc<Endpoint<S>>, class: Class, _elapsed: Duration, now: Mono) {
+        if self.handle.rule.failures.contains(class) {
+            self.on_failure(endpoint, class, now);
+        }
+    }
+
+    fn on_end(&self, endpoint: &Arc<Endpoint<S>>, class: Class, end: End, now: Mono) {
+        let failures = &self.handle.rule.failures;
+        // One failure an attempt: who has failed at its head has been counted.
+        let broke_off = end == End::UpstreamAborted && matches!(class, Class::Status(_)) && !failures.contains(class);
+        if broke_off && failures.contains(Class::Reset) {
+            self.on_failure(endpoint, Class::Reset, now);
+        }
+    }
+}
+
+/// Endpoints the cluster has forgotten are looked for this often; it forgets them after ten minutes.
+const SWEEP: Duration = Duration::from_secs(10);
+
+struct Handle<S, W> {
+    rule: PassiveRule,
+    shared: Arc<Shared<S, W>>,
+}
+
+struct Shared<S, W> {
+    cluster: Cluster<S>,
+    cap: EjectionCap,
+    watch: W,
+    /// Held while an axis follows a verdict, so that an ejection and its end cannot overtake one another.
+    books: Mutex<Books>,
+}
+
+struct Books {
+    /// Who has failed.
+    records: BTreeMap<Uid, Record>,
+    swept: Mono,
+}
+
+struct Record {
+    identity: Identity,
+    rule: Ejection,
+    outlier: Outlier,
+    spared: Option<Mono>,
+}
+
+impl<S: Send + Sync + 'static, W> Shared<S, W> {
+    /// The books are consistent between statements that can panic, so a poisoned lock is taken as it is.
+    fn lock(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn judge(&self, endpoint: &Endpoint<S>, rule: &Ejection, last: Class, now: Mono) -> Option<Transition> {
+        let mut books = self.lock();
+        let uid = endpoint.uid();
+        let record = books.records.entry(uid).or_insert_with(|| Record::new(endpoint.identity(), rule));
+        if record.rule != *rule && !record.outlier.is_ejected() {
+            *record = Record::new(endpoint.identity(), rule);
+        }
+        match record.outlier.on_failure(now, &self.cap) {
+            OnFailure::Nothing => None,
+            OnFailure::Capped => record.spare(last, now),
+            OnFailure::Ejected { until } => match self.cluster.set_unless_last(uid, Axis::Ejected, now) {
+                Ok(is_new) => is_new.then(|| Transition::Ejected {
+                    eject_for: until.saturating_since(now),
+                    failures: rule.failures,
+                    window: rule.window,
+                    last,
+                }),
+                Err(LastEligible) => {
+                    record.outlier.lift(now, &self.cap);
+                    record.spare(last, now)
+                }
+            },
+        }
+    }
+
+    fn clear(&self, uid: Uid, now: Mono) -> bool {
+        self.cluster.set(uid, Axis::Ejected, false, now)
+    }
+
+    /// Forgets whom the cluster has forgotten.
+    fn sweep(&self, books: &mut Books, now: Mono) {
+        if now.saturating_since(books.swept) < SWEEP {
+            return;
+        }
+        books.swept = now;
+        books.records.retain(|&uid, record| {
+            let known = self.cluster.uid_of(&record.identity) == Some(uid);
+            if !known {
+                record.outlier.lift(now, &self.cap);
+            }
+            known
+        });
+    }
+
+    /// Tells the cap how many members there are, and how many would be eligible if nobody were ejected.
+    ///
+    /// It counts all ejections against these, so those of endpoints that have left or could not serve anyway are added on
+    /// this side too.
+    fn count_members(&self, books: &Books) {
+        let endpoints = self.cluster.endpoints();
+        let usable = endpoints.iter().filter(|endpoint| endpoint.state().reasons().all(|axis| axis == Axis::Ejected));
+        let is_ejected = |uid| books.records.get(&uid).is_some_and(|record| record.outlier.is_ejected());
+        let (mut usable_count, mut usable_ejected) = (0, 0);
+        for endpoint in usable {
+            usable_count += 1;
+            usable_ejected += usize::from(is_ejected(endpoint.uid()));
+        }
+        let elsewhere = (self.cap.ejected() as usize).saturating_sub(usable_ejected);
+        let count = |number: usize| u32::try_from(number.saturating_add(elsewhere)).unwrap_or(u32::MAX);
+        self.cap.set_members(count(endpoints.len()), count(usable_count));
+    }
+}
+
+impl Record {
+    fn new(identity: &Identity, rule: &Ejection) -> Self {
+        Self { identity: identity.clone(), rule: *rule, outlier: Outlier::new(*rule), spared: None }
+    }
+
+    /// It is told once a window, however often it fails.
+    fn spare(&mut self, last: Class, now: Mono) -> Option<Transition> {
+        let told = self.spared.is_some_and(|at| now.saturating_since(at) < self.rule.window);
+        if told {
+            return None;
+        }
+        self.spared = Some(now);
+        Some(Transition::Spared { last })
+    }
+}
+
+#[cfg(test)]
+mod tests;

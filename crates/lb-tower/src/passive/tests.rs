@@ -1,0 +1,256 @@
+use futures_util::FutureExt;
+use lb_core::ManualClock;
+use lb_health::Growth;
+use lb_policy::{RoundRobin, Update};
+use tower_service::Service;
+
+use super::*;
+use crate::testing::{Answer, AsAsked, Ask, Mock, cluster_of, in_flight, itself, uids};
+use crate::{Balance, Error, Immediate};
+
+type Told = Arc<Mutex<Vec<String>>>;
+
+struct Writer(Told);
+
+impl Watch for Writer {
+    fn on_transition(&self, endpoint: &Identity, transition: Transition) {
+        self.0.lock().unwrap().push(format!("{endpoint} is {transition}"));
+    }
+}
+
+struct Bench {
+    mocks: Vec<Mock>,
+    cluster: Cluster<Mock>,
+    clock: ManualClock,
+    told: Told,
+    passive: Passive<Mock, Writer>,
+}
+
+impl Bench {
+    fn new(count: usize) -> Self {
+        Self::with_rule(count, PassiveRule::default())
+    }
+
+    fn with_rule(count: usize, rule: PassiveRule) -> Self {
+        let (mocks, told) = (Mock::several(count), Told::default());
+        let cluster = cluster_of(mocks.clone());
+        // Panic mode would hide who is ejected.
+        cluster.set_panic_threshold(0.0, Mono::ZERO);
+        let passive = Passive::new(cluster.clone(), rule, Writer(told.clone()));
+        Self { mocks, cluster, clock: ManualClock::new(), told, passive }
+    }
+
+    fn balance(&self) -> impl Service<Ask, Response = char, Error = Error<Class>> + Clone + use<> {
+        let builder = Balance::builder(self.cluster.selector(RoundRobin)).inspect(AsAsked);
+        let builder = builder.observe(Immediate::new(itself as fn(&Class) -> Class)).clock(self.clock.clone());
+        builder.events(self.passive.clone()).build()
+    }
+
+    /// So many requests, who served them; `!` where nobody did.
+    fn send(&self, count: usize) -> String {
+        let mut balance = self.balance();
+        let mut one = || balance.call(Ask::default()).now_or_never().expect("answers at once").unwrap_or('!');
+        (0..count).map(|_| one()).collect()
+    }
+
+    fn pass(&self, seconds: u64) {
+        self.passive.tick(self.clock.advance(Duration::from_secs(seconds)));
+    }
+
+    fn told(&self) -> Vec<String> {
+        std::mem::take(&mut *self.told.lock().unwrap())
+    }
+
+    fn fails(&self, place: usize) {
+        self.mocks[place].answers(&[Answer::Fail(Class::ConnectError)]);
+    }
+}
+
+#[test]
+fn who_keeps_failing_is_ejected_and_comes_back_when_its_time_is_over() {
+    let bench = Bench::new(3);
+    bench.fails(0);
+    let answers = bench.send(9);
+    assert_eq!(answers.matches('!').count(), 3);
+    assert_eq!(bench.told(), ["a is ejected for 30s: 3 failures in 30s (connect_error)"]);
+    assert_eq!((bench.send(6), bench.passive.ejected()), ("bcbcbc".into(), 1));
+
+    bench.mocks[0].answers(&[Answer::Ok]);
+    bench.pass(29);
+    assert!(!bench.send(6).contains('a'));
+    bench.pass(1);
+    assert_eq!(bench.told(), ["a is readmitted"]);
+    assert!(bench.send(3).contains('a'));
+    assert_eq!(in_flight(&bench.cluster), [0, 0, 0]);
+}
+
+#[test]
+fn the_last_eligible_endpoint_is_spared_and_that_is_told_once_a_window() {
+    let bench = Bench::new(2);
+    bench.fails(0);
+    bench.fails(1);
+    bench.send(40);
+    assert_eq!(bench.cluster.eligible_count(), 1);
+    let told = bench.told();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].contains("ejected for 30s"));
+    assert!(told[1].contains("failing and not ejected"), "{told:?}");
+    bench.pass(30);
+    assert!(bench.told().contains(&"a is readmitted".into()));
+    bench.send(20);
+    assert_eq!(bench.cluster.eligible_count(), 1);
+}
+
+#[test]
+fn a_check_that_fails_meanwhile_counts_as_gone() {
+    let bench = Bench::new(3);
+    for place in [1, 2] {
+        bench.cluster.set(uids(&bench.cluster)[place], Axis::Check, true, Mono::ZERO);
+    }
+    // Not even a tick in between: the cluster itself is asked.
+    bench.fails(0);
+    assert_eq!(bench.send(10), "!!!!!!!!!!");
+    assert_eq!(bench.cluster.eligible_count(), 1);
+    bench.cluster.set(uids(&bench.cluster)[1], Axis::Check, false, Mono::ZERO);
+    bench.send(20);
+    assert_eq!((bench.passive.ejected(), bench.cluster.eligible_count()), (1, 1));
+}
+
+#[test]
+fn endpoints_that_fail_at_once_leave_one() {
+    for _ in 0..20 {
+        let bench = Bench::new(4);
+        (0..4).for_each(|place| bench.fails(place));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        bench.send(1);
+                        assert!(bench.cluster.eligible_count() >= 1);
+                    }
+                });
+            }
+        });
+        assert_eq!((bench.passive.ejected(), bench.cluster.eligible_count()), (3, 1));
+    }
+}
+
+#[test]
+fn an_operators_order_outlives_an_ejection() {
+    let bench = Bench::new(3);
+    bench.fails(0);
+    bench.send(9);
+    let uid = uids(&bench.cluster)[0];
+    bench.cluster.set(uid, Axis::Drain, true, Mono::ZERO);
+    bench.pass(30);
+    assert!(!bench.send(6).contains('a'));
+    let reasons: Vec<_> = bench.cluster.endpoints()[0].state().reasons().collect();
+    assert_eq!(reasons, [Axis::Drain]);
+}
+
+#[test]
+fn an_ejection_survives_leaving_and_coming_back() {
+    let bench = Bench::new(3);
+    bench.fails(0);
+    bench.send(9);
+    let members = |skip: usize| {
+        let all = bench.mocks.iter().zip(["a", "b", "c"]).skip(skip);
+        Update::Reset(all.map(|(mock, name)| lb_policy::Member::new(Identity::literal(name), mock.clone())).collect())
+    };
+    bench.cluster.apply(members(1), Mono::ZERO);
+    bench.pass(1);
+    bench.cluster.apply(members(0), Mono::from_millis(1_000));
+    assert!(!bench.send(6).contains('a'));
+    bench.cluster.apply(members(1), Mono::from_millis(1_000));
+    bench.pass(29);
+    bench.cluster.apply(members(0), Mono::from_millis(30_000));
+    bench.mocks[0].answers(&[Answer::Ok]);
+    assert!(bench.send(6).contains('a'), "its time ended while it was away");
+}
+
+#[test]
+fn one_that_has_left_does_not_count_against_those_who_are_there() {
+    let bench = Bench::new(3);
+    bench.fails(0);
+    bench.send(9);
+    bench.cluster.apply(Update::Remove(vec![Identity::literal("a")]), Mono::ZERO);
+    bench.pass(1);
+    bench.fails(1);
+    bench.send(9);
+    assert_eq!((bench.passive.ejected(), bench.send(2)), (2, "cc".into()));
+}
+
+#[test]
+fn it_forgets_whom_the_cluster_forgets() {
+    let bench = Bench::new(2);
+    bench.fails(0);
+    bench.send(2);
+    assert_eq!(bench.passive.handle.shared.lock().records.len(), 1);
+    bench.cluster.apply(Update::Remove(vec![Identity::literal("a")]), Mono::ZERO);
+    bench.pass(300);
+    assert_eq!(bench.passive.handle.shared.lock().records.len(), 1);
+    bench.pass(301);
+    assert_eq!(bench.passive.handle.shared.lock().records.len(), 0);
+}
+
+#[test]
+fn a_response_that_breaks_off_counts_once_and_a_client_that_leaves_does_not() {
+    let bench = Bench::new(2);
+    let endpoints = bench.cluster.endpoints();
+    let tell = |class, end| {
+        bench.passive.on_head(&endpoints[0], class, Duration::ZERO, Mono::ZERO);
+        bench.passive.on_end(&endpoints[0], class, end, Mono::ZERO);
+    };
+    for _ in 0..10 {
+        tell(Class::Status(200), End::Completed);
+        tell(Class::Status(200), End::ClientGone);
+        tell(Class::Cancelled, End::Cancelled);
+        tell(Class::Status(404), End::Completed);
+    }
+    tell(Class::Status(200), End::UpstreamAborted);
+    tell(Class::Reset, End::UpstreamAborted);
+    assert_eq!(bench.passive.ejected(), 0, "two failures");
+    tell(Class::Status(200), End::UpstreamAborted);
+    assert_eq!(bench.told(), ["a is ejected for 30s: 3 failures in 30s (reset)"]);
+}
+
+#[test]
+fn an_ejection_can_be_lifted() {
+    let bench = Bench::new(4);
+    bench.fails(0);
+    bench.fails(1);
+    bench.send(20);
+    let uids = uids(&bench.cluster);
+    assert!(bench.passive.readmit(uids[0], Mono::ZERO));
+    assert!(!bench.passive.readmit(uids[0], Mono::ZERO), "told once");
+    assert!(!bench.passive.readmit(uids[2], Mono::ZERO));
+    bench.passive.readmit_all(Mono::ZERO);
+    assert_eq!((bench.passive.ejected(), bench.cluster.eligible_count()), (0, 4));
+    assert_eq!(bench.told()[2..], ["a is readmitted", "b is readmitted"]);
+}
+
+#[test]
+fn a_new_rule_keeps_what_is_ejected_and_counts_by_itself() {
+    let bench = Bench::new(4);
+    bench.fails(0);
+    bench.send(12);
+    let ejection =
+        Ejection { failures: const { NonZeroU16::new(1).unwrap() }, growth: Growth::Constant, ..Ejection::default() };
+    let passive = bench.passive.with_rule(PassiveRule { ejection, ..PassiveRule::default() });
+    let bench = Bench { passive, ..bench };
+    assert_eq!(bench.passive.ejected(), 1);
+    bench.fails(1);
+    assert_eq!(bench.send(9).matches('!').count(), 1, "one is enough now");
+    assert_eq!(bench.passive.ejected(), 2);
+    bench.pass(30);
+    assert_eq!(bench.passive.ejected(), 0);
+}
+
+#[test]
+fn what_is_no_failure_by_the_rule_ejects_nobody() {
+    let rule = PassiveRule { failures: FailureSet::EMPTY.with_status(503), ..PassiveRule::default() };
+    let bench = Bench::with_rule(2, rule);
+    bench.fails(0);
+    bench.send(40);
+    assert_eq!(bench.passive.ejected(), 0);
+}
