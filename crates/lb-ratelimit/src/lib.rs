@@ -10,11 +10,16 @@
 //! | requests a second, one bucket | [`Limiter`] |
 //! | the same for each client, in a fixed amount of memory | [`Keyed`], with [`ClientKey`] |
 //! | retries as a share of requests | [`RetryBudget`] |
+//! | so many at once | [`Concurrency`], fixed or moved by one of [`adaptive`] |
 //! | nginx's `limit_req` with its delays | [`LeakyBucket`] |
+//! | HAProxy's `http_req_rate` | [`Frequency`] |
 #![forbid(unsafe_code)]
 
+pub mod adaptive;
 mod budget;
 mod client_key;
+mod concurrency;
+mod frequency;
 mod gcra;
 mod keyed;
 mod leaky_bucket;
@@ -24,6 +29,8 @@ mod sync;
 
 pub use budget::{Ratio, RetryBudget};
 pub use client_key::ClientKey;
+pub use concurrency::{Concurrency, Permit};
+pub use frequency::Frequency;
 pub use gcra::{Gcra, Limiter, Quota, Tat, Verdict};
 pub use keyed::Keyed;
 pub use leaky_bucket::{LeakyBucket, Level, Shaped};

@@ -7,7 +7,7 @@ use loom::thread;
 
 use lb_core::Mono;
 
-use crate::{Keyed, Limiter, Quota, Ratio, RetryBudget};
+use crate::{Concurrency, Keyed, Limiter, Quota, Ratio, RetryBudget};
 
 const NOW: Mono = Mono::from_millis(1_000);
 
@@ -89,5 +89,20 @@ fn two_slots_never_grant_the_same_retry() {
         let thread = thread::spawn(move || other.try_retry(NOW));
         let here = budget.try_retry(Mono::from_millis(2_000));
         assert!(!(here && thread.join().unwrap()));
+    });
+}
+
+#[test]
+fn permits_never_exceed_the_limit_and_all_come_back() {
+    bounded(3, || {
+        let gate = Concurrency::new(1);
+        let other = std::sync::Arc::clone(&gate);
+        let thread = thread::spawn(move || other.try_acquire().is_some());
+        let here = gate.try_acquire();
+        assert!(here.as_ref().is_none_or(|permit| permit.in_flight() == 1));
+        let there = thread.join().unwrap();
+        assert!(here.is_some() || there);
+        drop(here);
+        assert_eq!(gate.in_flight(), 0);
     });
 }
