@@ -4,4 +4,5 @@
 pub mod drivers;
 pub mod message;
 pub mod observe;
+pub mod rules;
 pub mod wire;

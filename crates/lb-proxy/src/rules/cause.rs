@@ -1,0 +1,307 @@
+//! Why a request did not simply get the endpoint's answer.
+//!
+//! "502" tells an operator nothing: it is a refused connection, a broken one, or an answer that was no HTTP. So every
+//! way in which a request ends with an answer of ours, or is cut short, has one name here, for the log's `cause` and
+//! for metrics, and one exhaustive table says which status it becomes and whether the client's connection can go on.
+//! Nothing else in the proxy maps failures to statuses.
+//!
+//! Not here: the details of one occurrence, such as how many endpoints were ejected; the log writes them after the name
+//! (`no_endpoint: 3 ejected`).
+
+use std::fmt;
+
+use crate::wire::h1;
+
+/// Why a request did not simply get the endpoint's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Cause {
+    /// What came was not a request that can be read in one way only.
+    BadRequest,
+    /// The path cannot be matched safely: a broken escape, a climb above the root, two readings.
+    BadPath,
+    /// No route takes it.
+    NoRoute,
+    /// Routes have the path, but for other methods.
+    MethodNotAllowed,
+    /// The request head did not arrive in time.
+    HeadTimeout,
+    /// The request body stalled.
+    UploadTimeout,
+    /// The request body is larger than the route allows.
+    BodyTooLarge,
+    /// The request target is too long.
+    UriTooLong,
+    /// `Expect` asked for something other than `100-continue`.
+    ExpectationFailed,
+    /// The connection is not one for this host: TLS names another.
+    Misdirected,
+    /// The request needs a protocol that it did not offer to upgrade to.
+    UpgradeRequired,
+    /// A rate limit refused it. The route may choose another status.
+    RateLimited,
+    /// The request head has too many bytes.
+    HeadTooLarge,
+    /// The request head has too many headers.
+    TooManyHeaders,
+    /// A bug of ours.
+    Internal,
+    /// A method or transfer coding that we do not implement, such as CONNECT.
+    NotImplemented,
+    /// An HTTP version that we do not speak.
+    UnsupportedVersion,
+    /// The endpoint refused the connection.
+    ConnectRefused,
+    /// The connection to the endpoint failed in another way, such as an unreachable network.
+    ConnectFailed,
+    /// The TLS handshake with the endpoint failed.
+    ConnectTls,
+    /// The connection to the endpoint took too long.
+    ConnectTimeout,
+    /// The endpoint closed or reset the connection before its response head.
+    Reset,
+    /// What the endpoint sent was not a response.
+    InvalidResponse,
+    /// The endpoint's response head is larger than we read.
+    ResponseTooLarge,
+    /// The endpoint's response head came too late.
+    ResponseTimeout,
+    /// Neither side sent a byte for too long.
+    IdleTimeout,
+    /// The request took longer than the route allows in all.
+    TotalTimeout,
+    /// Nobody of the cluster may take it.
+    NoEndpoint,
+    /// The cluster's queue is full.
+    QueueFull,
+    /// Its turn in the cluster's queue did not come in time.
+    QueueTimeout,
+    /// We are shutting down.
+    ShuttingDown,
+    /// The endpoint broke off after its response head: the client's response is cut short, visibly.
+    UpstreamAborted,
+    /// The client went away first.
+    ClientClosed,
+}
+
+/// What the table says of one cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Row {
+    name: &'static str,
+    status: u16,
+    connection: Connection,
+    text: &'static str,
+}
+
+/// What the client's HTTP/1 connection is good for after an answer of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connection {
+    /// Where the next request begins is known, once the rest of the body was read.
+    Keeps,
+    /// The next request could not be told from the rest of this one, or the client is not to be waited for.
+    Closes,
+}
+
+impl Cause {
+    /// Every cause, in the order of the type.
+    pub const ALL: [Self; 33] = [
+        Self::BadRequest,
+        Self::BadPath,
+        Self::NoRoute,
+        Self::MethodNotAllowed,
+        Self::HeadTimeout,
+        Self::UploadTimeout,
+        Self::BodyTooLarge,
+        Self::UriTooLong,
+        Self::ExpectationFailed,
+        Self::Misdirected,
+        Self::UpgradeRequired,
+        Self::RateLimited,
+        Self::HeadTooLarge,
+        Self::TooManyHeaders,
+        Self::Internal,
+        Self::NotImplemented,
+        Self::UnsupportedVersion,
+        Self::ConnectRefused,
+        Self::ConnectFailed,
+        Self::ConnectTls,
+        Self::ConnectTimeout,
+        Self::Reset,
+        Self::InvalidResponse,
+        Self::ResponseTooLarge,
+        Self::ResponseTimeout,
+        Self::IdleTimeout,
+        Self::TotalTimeout,
+        Self::NoEndpoint,
+        Self::QueueFull,
+        Self::QueueTimeout,
+        Self::ShuttingDown,
+        Self::UpstreamAborted,
+        Self::ClientClosed,
+    ];
+
+    /// The cause of a request that the codec refused, in its head or its body. The codec's own name for it is the
+    /// detail that the log writes after ours.
+    #[must_use]
+    pub const fn of_request(cause: h1::Cause) -> Self {
+        match cause {
+            h1::Cause::UriTooLong => Self::UriTooLong,
+            h1::Cause::UnknownExpectation => Self::ExpectationFailed,
+            h1::Cause::HeadTooLarge | h1::Cause::TrailersTooLarge => Self::HeadTooLarge,
+            h1::Cause::TooManyHeaders => Self::TooManyHeaders,
+            h1::Cause::MethodTooLong | h1::Cause::UnsupportedTransferCoding => Self::NotImplemented,
+            h1::Cause::UnsupportedVersion => Self::UnsupportedVersion,
+            _ => Self::BadRequest,
+        }
+    }
+
+    /// The cause of a response whose head the codec refused. A connection that ends inside a head was broken off.
+    #[must_use]
+    pub const fn of_response(cause: h1::Cause) -> Self {
+        match cause {
+            h1::Cause::HeadTooLarge | h1::Cause::TooManyHeaders => Self::ResponseTooLarge,
+            h1::Cause::Truncated => Self::Reset,
+            _ => Self::InvalidResponse,
+        }
+    }
+
+    /// Its name in logs and metrics; never changes between versions.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.row().name
+    }
+
+    /// The status of our answer, or the one the log shows when no answer can be sent any more: 499 for a client that
+    /// went away, as nginx counts it, and 502 for an endpoint that broke off after its head.
+    #[must_use]
+    pub const fn status(self) -> u16 {
+        self.row().status
+    }
+
+    /// What the client's HTTP/1 connection is good for after our answer.
+    #[must_use]
+    pub const fn connection(self) -> Connection {
+        self.row().connection
+    }
+
+    /// The line that the client reads. It says what a client can know or mend, and nothing about the endpoints.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        self.row().text
+    }
+
+    /// The table. A gateway that was refused, cut off or sent nonsense is 502; one that waited in vain is 504; having
+    /// nobody to ask is 503.
+    const fn row(self) -> Row {
+        use Connection::{Closes, Keeps};
+        let (name, status, connection, text) = match self {
+            Self::BadRequest => ("bad_request", 400, Closes, "bad request"),
+            Self::BadPath => ("bad_path", 400, Keeps, "the path cannot be read"),
+            Self::NoRoute => ("no_route", 404, Keeps, "nothing here"),
+            Self::MethodNotAllowed => ("method_not_allowed", 405, Keeps, "method not allowed"),
+            Self::HeadTimeout => ("head_timeout", 408, Closes, "the request took too long to arrive"),
+            Self::UploadTimeout => ("upload_timeout", 408, Closes, "the request body took too long to arrive"),
+            Self::BodyTooLarge => ("body_too_large", 413, Closes, "the request body is too large"),
+            Self::UriTooLong => ("uri_too_long", 414, Closes, "the request target is too long"),
+            Self::ExpectationFailed => ("expectation_failed", 417, Keeps, "only 100-continue can be expected"),
+            Self::Misdirected => ("misdirected", 421, Keeps, "this connection is for another host"),
+            Self::UpgradeRequired => ("upgrade_required", 426, Keeps, "another protocol is required"),
+            Self::RateLimited => ("rate_limited", 429, Keeps, "too many requests"),
+            Self::HeadTooLarge => ("head_too_large", 431, Closes, "the request headers are too large"),
+            Self::TooManyHeaders => ("too_many_headers", 431, Closes, "too many request headers"),
+            Self::Internal => ("internal", 500, Closes, "internal error"),
+            Self::NotImplemented => ("not_implemented", 501, Closes, "not implemented"),
+            Self::UnsupportedVersion => ("unsupported_version", 505, Closes, "HTTP version not supported"),
+            Self::ConnectRefused => ("connect_refused", 502, Keeps, "the service cannot be reached"),
+            Self::ConnectFailed => ("connect_failed", 502, Keeps, "the service cannot be reached"),
+            Self::ConnectTls => ("connect_tls", 502, Keeps, "the service cannot be reached"),
+            Self::ConnectTimeout => ("connect_timeout", 504, Keeps, "the service cannot be reached in time"),
+            Self::Reset => ("reset", 502, Keeps, "the service closed the connection"),
+            Self::InvalidResponse => ("invalid_response", 502, Keeps, "the service sent no valid response"),
+            Self::ResponseTooLarge => ("response_too_large", 502, Keeps, "the service sent no valid response"),
+            Self::ResponseTimeout => ("response_timeout", 504, Keeps, "the service did not answer in time"),
+            Self::IdleTimeout => ("idle_timeout", 504, Closes, "the service did not answer in time"),
+            Self::TotalTimeout => ("total_timeout", 504, Closes, "the service did not answer in time"),
+            Self::NoEndpoint => ("no_endpoint", 503, Keeps, "the service is not available"),
+            Self::QueueFull => ("queue_full", 503, Keeps, "the service is busy"),
+            Self::QueueTimeout => ("queue_timeout", 503, Keeps, "the service is busy"),
+            Self::ShuttingDown => ("shutting_down", 503, Closes, "the service is restarting"),
+            Self::UpstreamAborted => ("upstream_aborted", 502, Closes, "the service closed the connection"),
+            Self::ClientClosed => ("client_closed", 499, Closes, "client closed the request"),
+        };
+        Row { name, status, connection, text }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_distinct_words_of_the_log() {
+        let names: HashSet<_> = Cause::ALL.iter().map(|cause| cause.name()).collect();
+        assert_eq!(names.len(), Cause::ALL.len(), "every cause once, every name once");
+        assert!(names.iter().all(|name| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')));
+    }
+
+    #[test]
+    fn statuses_are_those_of_the_contract() {
+        for (cause, status) in [
+            (Cause::BadRequest, 400),
+            (Cause::NoRoute, 404),
+            (Cause::HeadTimeout, 408),
+            (Cause::BodyTooLarge, 413),
+            (Cause::UriTooLong, 414),
+            (Cause::Misdirected, 421),
+            (Cause::UpgradeRequired, 426),
+            (Cause::RateLimited, 429),
+            (Cause::HeadTooLarge, 431),
+            (Cause::ConnectRefused, 502),
+            (Cause::InvalidResponse, 502),
+            (Cause::NoEndpoint, 503),
+            (Cause::QueueFull, 503),
+            (Cause::ResponseTimeout, 504),
+            (Cause::ClientClosed, 499),
+        ] {
+            assert_eq!(cause.status(), status, "{cause}");
+        }
+    }
+
+    #[test]
+    fn the_codec_and_the_table_agree() {
+        use h1::Cause as Codec;
+        for cause in [
+            Codec::BadRequestLine,
+            Codec::UriTooLong,
+            Codec::UnknownExpectation,
+            Codec::HeadTooLarge,
+            Codec::TooManyHeaders,
+            Codec::TrailersTooLarge,
+            Codec::MethodTooLong,
+            Codec::UnsupportedTransferCoding,
+            Codec::UnsupportedVersion,
+            Codec::LengthAndChunked,
+            Codec::BadChunkSize,
+            Codec::Truncated,
+        ] {
+            assert_eq!(Cause::of_request(cause).status(), cause.status(), "{cause}");
+            assert_eq!(Cause::of_response(cause).status(), 502, "{cause}");
+        }
+        assert_eq!(Cause::of_response(Codec::Truncated), Cause::Reset);
+    }
+
+    #[test]
+    fn the_text_tells_a_client_nothing_about_endpoints() {
+        for cause in Cause::ALL {
+            assert!(!cause.text().is_empty() && cause.text().is_ascii());
+            assert!(!cause.text().contains("endpoint") && !cause.text().contains("upstream"), "{cause}");
+        }
+    }
+}
