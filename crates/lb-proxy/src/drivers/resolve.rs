@@ -17,7 +17,8 @@
 //!
 //! `apply` answers with literals and the last good answers of names that stay; everything later comes through the
 //! callback, only when a cluster's set of addresses has changed, and never for a cluster as it was before an `apply`
-//! that has returned. The callback runs on the control runtime and must not call `apply`.
+//! that has returned. The callback runs on the control runtime; it must not call `apply`, nor wait for a lock that
+//! somebody holds while calling it.
 //!
 //! What this does not do: SRV records, ports from records, TTLs.
 

@@ -1,0 +1,559 @@
+//! Active checks: asks every endpoint again and again whether it serves.
+//!
+//! When a verdict changes an endpoint's state is decided by [`lb_health::RiseFall`], which knows nothing of sockets;
+//! this driver gives it verdicts at the right times. One task an endpoint, a few hundred bytes each, so that one that
+//! hangs delays no other; ten thousand of them need no more than their timers.
+//!
+//! Checks must not come in step: started together they would hit a common database behind all endpoints in one
+//! instant, every interval, for ever. So the first ones are spread over the first second (a millisecond an endpoint, if
+//! there are more than a thousand, and never more than an interval), the second ones over half an interval, and each
+//! later wait is jittered by a tenth. At most 1 024 are under way at once, lest a dead network eat all descriptors;
+//! beyond that they wait their turn, and that wait is no part of their timeout.
+//!
+//! How the engine uses it:
+//!
+//! ```text
+//! let checks = Checks::new(control.handle().clone(), NetProber, targets);   // `targets: impl Targets`
+//! checks.apply(wanted);                    // at start, at reload, and when a name resolves to something else
+//! checks.report(&identity);                // for `/status`: state, since when, why, last check
+//! ```
+//!
+//! `apply` takes everything that is to be checked. Who was checked before, in the same way, keeps count and schedule;
+//! who is checked in another way keeps its state; who is no longer named stops, and is told to be up once if it was
+//! down, so that an endpoint whose checks were taken out of the file is not down for ever.
+//!
+//! What this does not do: judge real traffic (outlier detection does), or decide whether traffic flows when all are
+//! down (the cluster's panic threshold does).
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use lb_config::ActiveCheck;
+use lb_health::{Initial, Intervals, RiseFall, Thresholds, Transition};
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use super::Identity;
+pub use super::probe::{NetProber, Prober, Verdict, VerdictFuture};
+use crate::observe::app_log::{Subject, endpoint_down, endpoint_up};
+use crate::observe::metrics::EndpointMetrics;
+use crate::observe::status::LastCheck;
+
+/// Where results go: the engine sets `Axis::Check` of the endpoint, if it knows it.
+pub trait Targets: Send + Sync + 'static {
+    /// The endpoint is up or down by its checks from now on. Told at transitions, and when its checks begin (if they
+    /// begin with down) or end. Calls for one endpoint never overlap. It must not call the driver back, nor wait for a
+    /// lock that somebody holds while calling it.
+    fn on_checked(&self, endpoint: &Identity, is_up: bool);
+}
+
+/// One endpoint to check.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Which.
+    pub endpoint: Identity,
+    /// How; shared by a cluster's endpoints.
+    pub check: Arc<ActiveCheck>,
+    /// Where checks are counted.
+    pub metrics: Arc<EndpointMetrics>,
+}
+
+/// What is known of an endpoint by its checks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// Whether it counts as up.
+    pub is_up: bool,
+    /// Since when.
+    pub since: SystemTime,
+    /// What made it so (`status 500 from /healthz (3 of 3)`); `None` before the first transition.
+    pub why: Option<String>,
+    /// The last check; `None` before the first.
+    pub last: Option<LastCheck>,
+}
+
+/// The driver. Dropping it ends all checks and leaves every endpoint in the state it is in.
+pub struct Checks {
+    common: Arc<Common>,
+    runtime: Handle,
+    running: Mutex<HashMap<Identity, Running>>,
+}
+
+struct Common {
+    prober: Box<dyn Prober>,
+    targets: Box<dyn Targets>,
+    places: Semaphore,
+}
+
+struct Running {
+    check: Arc<ActiveCheck>,
+    state: Arc<Mutex<State>>,
+    task: AbortHandle,
+}
+
+/// What is learned of one endpoint. Whoever tells the engine of it holds the lock, so that nothing comes after an end.
+struct State {
+    machine: RiseFall,
+    /// Verdicts in a row like the last.
+    row: u32,
+    report: Report,
+    metrics: Arc<EndpointMetrics>,
+    is_over: bool,
+}
+
+impl Checks {
+    /// A driver with nothing to do yet, working on `runtime`.
+    pub fn new(runtime: Handle, prober: impl Prober, targets: impl Targets) -> Self {
+        let places = Semaphore::new(CHECKS_AT_ONCE);
+        let common = Common { prober: Box::new(prober), targets: Box::new(targets), places };
+        Self { common: Arc::new(common), runtime, running: Mutex::default() }
+    }
+
+    /// Checks these endpoints from now on, and no others. An endpoint named twice is checked as the first says.
+    pub fn apply(&self, targets: Vec<Target>) {
+        let mut running = lock(&self.running);
+        let mut old = std::mem::take(&mut *running);
+        let window = Duration::from_millis(targets.len() as u64).max(FIRST_WINDOW);
+        for target in targets {
+            if running.contains_key(&target.endpoint) {
+                continue;
+            }
+            let entry = match old.remove(&target.endpoint) {
+                Some(same) if same.check == target.check => {
+                    lock(&same.state).metrics = Arc::clone(&target.metrics);
+                    same
+                }
+                changed => self.start(&target, changed, window),
+            };
+            running.insert(target.endpoint, entry);
+        }
+        for (endpoint, gone) in old {
+            let was_up = end(&gone).machine.is_up();
+            if !was_up {
+                self.common.targets.on_checked(&endpoint, true);
+            }
+        }
+    }
+
+    /// What is known of this endpoint; `None` if it is not checked.
+    #[must_use]
+    pub fn report(&self, endpoint: &Identity) -> Option<Report> {
+        let running = lock(&self.running);
+        let state = Arc::clone(&running.get(endpoint)?.state);
+        drop(running);
+        let report = lock(&state).report.clone();
+        Some(report)
+    }
+
+    fn start(&self, target: &Target, before: Option<Running>, window: Duration) -> Running {
+        let check = &target.check;
+        let thresholds = Thresholds::new(short(check.rise.get()), short(check.fall.get()));
+        let (machine, report) = match before {
+            Some(before) => {
+                let ended = end(&before);
+                (ended.machine.with_thresholds(thresholds), ended.report.clone())
+            }
+            None => {
+                let initial = if check.initial_up { Initial::Up } else { Initial::Down };
+                if !check.initial_up {
+                    self.common.targets.on_checked(&target.endpoint, false);
+                }
+                let report = Report { is_up: check.initial_up, since: SystemTime::now(), why: None, last: None };
+                (RiseFall::new(thresholds, initial), report)
+            }
+        };
+        let metrics = Arc::clone(&target.metrics);
+        let state = Arc::new(Mutex::new(State { machine, row: 0, report, metrics, is_over: false }));
+        let work =
+            work(Arc::clone(&self.common), target.endpoint.clone(), Arc::clone(check), Arc::clone(&state), window);
+        let task = self.runtime.spawn(work).abort_handle();
+        Running { check: Arc::clone(check), state, task }
+    }
+}
+
+impl Drop for Checks {
+    fn drop(&mut self) {
+        for running in lock(&self.running).values() {
+            drop(end(running));
+        }
+    }
+}
+
+/// Ends an endpoint's checks. Once this returns, nothing is told of it any more.
+fn end(running: &Running) -> MutexGuard<'_, State> {
+    let mut state = lock(&running.state);
+    state.is_over = true;
+    running.task.abort();
+    state
+}
+
+/// Checks one endpoint for ever.
+async fn work(
+    common: Arc<Common>,
+    endpoint: Identity,
+    check: Arc<ActiveCheck>,
+    state: Arc<Mutex<State>>,
+    window: Duration,
+) {
+    let intervals = Intervals::every(check.interval.max(SHORTEST_INTERVAL));
+    let mut next = Instant::now() + window.min(intervals.up).mul_f64(fastrand::f64());
+    let mut is_first = true;
+    loop {
+        tokio::time::sleep_until(next).await;
+        // The semaphore is never closed; if it were, one check too many would be no harm.
+        let place = common.places.acquire().await;
+        let began = Instant::now();
+        let verdict = common.prober.probe(&endpoint, &check).await;
+        drop(place);
+        let mut state = lock(&state);
+        if state.is_over {
+            return;
+        }
+        if let Some(transition) = state.on_verdict(&verdict, &check) {
+            common.tell(&endpoint, transition, &state.report);
+        }
+        let wait = if is_first {
+            intervals.up.mul_f64(0.5 + 0.5 * fastrand::f64())
+        } else {
+            intervals.next_after(&state.machine, fastrand::u64(..))
+        };
+        is_first = false;
+        // A check that took longer than its interval is followed at once, not by all that it made late.
+        next = Instant::now().max(began + wait);
+    }
+}
+
+impl Common {
+    fn tell(&self, endpoint: &Identity, transition: Transition, report: &Report) {
+        let resolved = endpoint.address.to_string();
+        let subject = Subject {
+            cluster: &endpoint.cluster,
+            endpoint: &endpoint.endpoint,
+            resolved: (*resolved != *endpoint.endpoint).then_some(&resolved),
+        };
+        let why = report.why.as_deref().unwrap_or_default();
+        match transition {
+            Transition::Up => endpoint_up(subject, why),
+            Transition::Down => endpoint_down(subject, why),
+        }
+        self.targets.on_checked(endpoint, transition == Transition::Up);
+    }
+}
+
+impl State {
+    fn on_verdict(&mut self, verdict: &Verdict, check: &ActiveCheck) -> Option<Transition> {
+        let Verdict { ok, detail, took } = verdict;
+        let now = SystemTime::now();
+        self.metrics.on_check(*ok);
+        let is_like_last = self.report.last.as_ref().is_some_and(|last| last.ok == *ok);
+        self.row = if is_like_last { self.row.saturating_add(1) } else { 1 };
+        self.report.last = Some(LastCheck { ok: *ok, detail: detail.clone(), took: *took, at: now });
+        let transition = self.machine.on_result(*ok)?;
+        let needed = if *ok { check.rise } else { check.fall };
+        self.report.is_up = self.machine.is_up();
+        self.report.since = now;
+        self.report.why = Some(if self.row < needed.get() {
+            // Before it the state was only assumed.
+            format!("{detail} (first check)")
+        } else {
+            format!("{detail} ({needed} of {needed})")
+        });
+        Some(transition)
+    }
+}
+
+/// More than 65 535 in a row are as good as never.
+fn short(count: u32) -> u16 {
+    u16::try_from(count).unwrap_or(u16::MAX)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// First checks are spread over this much time, or over a millisecond an endpoint if that is more.
+const FIRST_WINDOW: Duration = Duration::from_secs(1);
+
+/// A quarter of the descriptors that a process has on a careful system.
+const CHECKS_AT_ONCE: usize = 1024;
+
+/// Against an interval that would do nothing but check.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::num::NonZeroU32;
+
+    use lb_config::Probe;
+    use tokio::sync::mpsc;
+
+    use super::super::Address;
+    use super::*;
+    use crate::observe::metrics::Metrics;
+    use crate::observe::status::Status;
+
+    /// Verdicts from a script, the last one for ever, after a wait; notes who was asked when.
+    #[derive(Clone, Default)]
+    struct Script(Arc<Mutex<Scripted>>);
+
+    #[derive(Default)]
+    struct Scripted {
+        verdicts: HashMap<Identity, VecDeque<bool>>,
+        asked: Vec<(Identity, Instant)>,
+        takes: Duration,
+        now: usize,
+        most: usize,
+    }
+
+    impl Script {
+        /// `+` passes, `-` fails.
+        fn verdicts(&self, endpoint: &Identity, verdicts: &str) {
+            lock(&self.0).verdicts.insert(endpoint.clone(), verdicts.chars().map(|c| c == '+').collect());
+        }
+
+        fn asked(&self, endpoint: &Identity) -> Vec<Instant> {
+            lock(&self.0).asked.iter().filter(|asked| asked.0 == *endpoint).map(|asked| asked.1).collect()
+        }
+    }
+
+    impl Prober for Script {
+        fn probe<'a>(&'a self, endpoint: &'a Identity, _: &'a ActiveCheck) -> VerdictFuture<'a> {
+            Box::pin(async move {
+                let (ok, takes) = {
+                    let mut script = lock(&self.0);
+                    script.asked.push((endpoint.clone(), Instant::now()));
+                    script.now += 1;
+                    script.most = script.most.max(script.now);
+                    let ok = match script.verdicts.get_mut(endpoint) {
+                        Some(verdicts) if verdicts.len() > 1 => verdicts.pop_front().unwrap(),
+                        Some(verdicts) => verdicts[0],
+                        None => true,
+                    };
+                    (ok, script.takes)
+                };
+                if !takes.is_zero() {
+                    tokio::time::sleep(takes).await;
+                }
+                lock(&self.0).now -= 1;
+                let detail = if ok { "status 200 from /" } else { "status 500 from /" };
+                Verdict { ok, detail: detail.to_owned(), took: takes }
+            })
+        }
+    }
+
+    struct Told(mpsc::UnboundedSender<(Identity, bool)>);
+
+    impl Targets for Told {
+        fn on_checked(&self, endpoint: &Identity, is_up: bool) {
+            self.0.send((endpoint.clone(), is_up)).ok();
+        }
+    }
+
+    struct Bench {
+        checks: Checks,
+        script: Script,
+        told: mpsc::UnboundedReceiver<(Identity, bool)>,
+        metrics: Arc<Metrics>,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let script = Script::default();
+            let (tell, told) = mpsc::unbounded_channel();
+            let checks = Checks::new(Handle::current(), script.clone(), Told(tell));
+            Self { checks, script, told, metrics: Arc::new(Metrics::new(1)) }
+        }
+
+        fn target(&self, endpoint: &Identity, check: &Arc<ActiveCheck>) -> Target {
+            let metrics = self.metrics.series().endpoint(&endpoint.cluster, &endpoint.endpoint);
+            Target { endpoint: endpoint.clone(), check: Arc::clone(check), metrics }
+        }
+
+        fn apply(&self, endpoints: &[&Identity], check: &Arc<ActiveCheck>) {
+            self.checks.apply(endpoints.iter().map(|endpoint| self.target(endpoint, check)).collect());
+        }
+
+        /// Lets the runtime's clock run until so many checks were made.
+        async fn until_asked(&self, checks: usize) {
+            while lock(&self.script.0).asked.len() < checks {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+
+    fn endpoint(n: u32) -> Identity {
+        let address = Address::Ip(std::net::SocketAddr::from((n.to_be_bytes(), 80)));
+        Identity { cluster: "c".into(), endpoint: format!("app-{n}:80").into(), address }
+    }
+
+    fn check(initial_up: bool) -> Arc<ActiveCheck> {
+        Arc::new(ActiveCheck {
+            probe: Probe::Tcp,
+            port: None,
+            interval: Duration::from_secs(10),
+            timeout: Duration::from_secs(5),
+            rise: NonZeroU32::new(2).unwrap(),
+            fall: NonZeroU32::new(3).unwrap(),
+            initial_up,
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn three_failures_take_it_down_and_two_passes_bring_it_back() {
+        let mut bench = Bench::new();
+        let one = endpoint(1);
+        bench.script.verdicts(&one, "+--+---+-++");
+        bench.apply(&[&one], &check(true));
+        assert_eq!(bench.checks.report(&one).unwrap().last, None);
+        assert_eq!(bench.told.recv().await.unwrap(), (one.clone(), false));
+        assert_eq!(bench.script.asked(&one).len(), 7, "two failures and a pass did not count");
+        let report = bench.checks.report(&one).unwrap();
+        assert_eq!(report.why.as_deref(), Some("status 500 from / (3 of 3)"));
+        assert!(!report.is_up && !report.last.unwrap().ok);
+        assert_eq!(bench.told.recv().await.unwrap(), (one.clone(), true));
+        assert_eq!(bench.script.asked(&one).len(), 11);
+        let report = bench.checks.report(&one).unwrap();
+        assert_eq!((report.is_up, report.why.as_deref()), (true, Some("status 200 from / (2 of 2)")));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_check_comes_soon_and_decides() {
+        let mut bench = Bench::new();
+        let (dead, alive) = (endpoint(1), endpoint(2));
+        bench.script.verdicts(&dead, "-");
+        let began = Instant::now();
+        bench.apply(&[&dead], &check(true));
+        assert_eq!(bench.told.recv().await.unwrap(), (dead.clone(), false));
+        assert!(began.elapsed() <= Duration::from_millis(1_001));
+        assert_eq!(bench.checks.report(&dead).unwrap().why.as_deref(), Some("status 500 from / (first check)"));
+
+        let mut bench = Bench::new();
+        bench.apply(&[&alive], &check(false));
+        assert_eq!(bench.told.try_recv().unwrap(), (alive.clone(), false), "down before `apply` returns");
+        assert!(!bench.checks.report(&alive).unwrap().is_up);
+        assert_eq!(bench.told.recv().await.unwrap(), (alive.clone(), true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn checks_keep_their_interval_and_do_not_run_in_step() {
+        let bench = Bench::new();
+        lock(&bench.script.0).takes = Duration::from_secs(3);
+        let all: Vec<_> = (0..100).map(endpoint).collect();
+        let began = Instant::now();
+        bench.apply(&all.iter().collect::<Vec<_>>(), &check(true));
+        bench.until_asked(500).await;
+        let mut firsts = Vec::new();
+        for one in &all {
+            let asked = bench.script.asked(one);
+            firsts.push((asked[0] - began).as_millis());
+            assert!(asked[0] - began <= Duration::from_millis(1_001));
+            for (at, two) in asked.windows(2).enumerate() {
+                let wait = (two[1] - two[0]).as_secs_f64();
+                let low = if at == 0 { 5.0 } else { 9.0 };
+                assert!((low..=11.01).contains(&wait), "start to start, however long a check takes: {wait}");
+            }
+        }
+        firsts.sort_unstable();
+        firsts.dedup();
+        // 100 uniform draws from 1 000 ms: about 95 distinct; 70 would be 10 standard deviations off.
+        assert!(firsts.len() > 70, "{} distinct starts", firsts.len());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slow_checks_follow_one_another_and_do_not_pile_up() {
+        let bench = Bench::new();
+        lock(&bench.script.0).takes = Duration::from_secs(25);
+        let one = endpoint(1);
+        bench.apply(&[&one], &check(true));
+        bench.until_asked(5).await;
+        assert_eq!(lock(&bench.script.0).most, 1);
+        let asked = bench.script.asked(&one);
+        assert!(asked.windows(2).all(|two| (25.0..25.1).contains(&(two[1] - two[0]).as_secs_f64())));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ten_thousand_endpoints_are_spread_and_bounded() {
+        let bench = Bench::new();
+        lock(&bench.script.0).takes = Duration::from_secs(5);
+        let all: Vec<_> = (0..10_000).map(endpoint).collect();
+        let began = Instant::now();
+        bench.apply(&all.iter().collect::<Vec<_>>(), &check(true));
+        bench.until_asked(10_000).await;
+        assert_eq!(lock(&bench.script.0).most, CHECKS_AT_ONCE);
+        // 10 000 checks of 5 s, 1 024 at a time: 49 s.
+        let took = began.elapsed().as_secs();
+        assert!((43..=60).contains(&took), "{took}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reload_leaves_what_is_unchanged_alone() {
+        let mut bench = Bench::new();
+        let (one, two) = (endpoint(1), endpoint(2));
+        bench.script.verdicts(&one, "+--+");
+        bench.apply(&[&one], &check(true));
+        bench.until_asked(3).await;
+        let before = bench.script.asked(&one);
+        let last = bench.checks.report(&one).unwrap().last;
+        // An equal check that is another object, as a reload makes it.
+        bench.apply(&[&one, &two, &one], &check(true));
+        assert_eq!(bench.checks.report(&one).unwrap().last, last);
+        bench.script.verdicts(&one, "-");
+        assert_eq!(bench.told.recv().await.unwrap(), (one.clone(), false), "two failures before, one after");
+        let asked = bench.script.asked(&one);
+        assert_eq!(asked.len(), before.len() + 1);
+        assert!((asked[3] - asked[2]).as_secs_f64() >= 9.0, "no extra check because of the reload");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_changed_check_keeps_the_state_and_takes_the_new_numbers() {
+        let mut bench = Bench::new();
+        let one = endpoint(1);
+        bench.script.verdicts(&one, "-");
+        bench.apply(&[&one], &check(true));
+        bench.told.recv().await.unwrap();
+        let patient = Arc::new(ActiveCheck { rise: NonZeroU32::new(4).unwrap(), ..(*check(true)).clone() });
+        bench.script.verdicts(&one, "+");
+        let asked = bench.script.asked(&one).len();
+        bench.apply(&[&one], &patient);
+        assert!(!bench.checks.report(&one).unwrap().is_up, "not up only because its check was edited");
+        assert_eq!(bench.told.recv().await.unwrap(), (one.clone(), true));
+        assert_eq!(bench.script.asked(&one).len(), asked + 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_no_longer_checked_is_not_left_down() {
+        let mut bench = Bench::new();
+        let (dead, alive) = (endpoint(1), endpoint(2));
+        bench.script.verdicts(&dead, "-");
+        bench.apply(&[&dead, &alive], &check(true));
+        assert_eq!(bench.told.recv().await.unwrap(), (dead.clone(), false));
+        bench.until_asked(4).await;
+        bench.checks.apply(vec![]);
+        assert_eq!(bench.told.try_recv().unwrap(), (dead.clone(), true));
+        let asked = lock(&bench.script.0).asked.len();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(lock(&bench.script.0).asked.len(), asked);
+        assert!(bench.told.try_recv().is_err());
+        assert_eq!(bench.checks.report(&dead), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_check_is_counted() {
+        let bench = Bench::new();
+        let one = endpoint(1);
+        bench.script.verdicts(&one, "+-+");
+        let mut series = bench.metrics.series();
+        let metrics = series.endpoint("c", "app-1:80");
+        series.publish(1);
+        bench.checks.apply(vec![Target { endpoint: one, check: check(true), metrics }]);
+        bench.until_asked(4).await;
+        let text = bench.metrics.encode(&Status::default());
+        for (result, count) in [("pass", 3), ("fail", 1)] {
+            let line = format!(r#"lbproxy_checks_total{{cluster="c",endpoint="app-1:80",result="{result}"}} {count}"#);
+            assert!(text.contains(&line), "{line} in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! One active check: a question to an endpoint, and whether the answer will do.
+//!
+//! Each check opens a connection of its own. A check over a kept connection would pass as long as that connection
+//! lives, though nobody new can connect any more, which is the very thing to find out.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONNECTION, HOST, USER_AGENT};
+use http::{HeaderValue, Request, Response};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use lb_config::{ActiveCheck, Probe};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::Instant;
+
+use super::{Address, Identity};
+
+/// Makes one check.
+pub trait Prober: Send + Sync + 'static {
+    /// Asks the endpoint what `check` says, within its timeout. Dropping the future gives the check up.
+    fn probe<'a>(&'a self, endpoint: &'a Identity, check: &'a ActiveCheck) -> VerdictFuture<'a>;
+}
+
+/// The verdict to come.
+pub type VerdictFuture<'a> = Pin<Box<dyn Future<Output = Verdict> + Send + 'a>>;
+
+/// What one check found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whether it passed.
+    pub ok: bool,
+    /// `status 200 from /healthz`, `connected`, `connect_refused`, `timeout after 5s`, …
+    pub detail: String,
+    /// From the start to the connection or the response head.
+    pub took: Duration,
+}
+
+/// Checks over the network.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NetProber;
+
+impl Prober for NetProber {
+    fn probe<'a>(&'a self, endpoint: &'a Identity, check: &'a ActiveCheck) -> VerdictFuture<'a> {
+        Box::pin(async move {
+            let began = Instant::now();
+            let found = tokio::time::timeout(check.timeout, ask(endpoint, check)).await;
+            let took = began.elapsed();
+            match found {
+                Ok(Ok((detail, rest))) => {
+                    if let Some(rest) = rest {
+                        rest.await;
+                    }
+                    Verdict { ok: true, detail, took }
+                }
+                Ok(Err(detail)) => Verdict { ok: false, detail, took },
+                Err(_) => Verdict { ok: false, detail: format!("timeout after {:?}", check.timeout), took },
+            }
+        })
+    }
+}
+
+/// What is left to do once the verdict is known.
+type Rest = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+async fn ask(endpoint: &Identity, check: &ActiveCheck) -> Result<(String, Option<Rest>), String> {
+    match with_port(&endpoint.address, check.port) {
+        Address::Ip(address) => {
+            let stream = TcpStream::connect(address).await.map_err(|error| connect_cause(&error))?;
+            ask_over(stream, endpoint, &check.probe).await
+        }
+        Address::Unix(path) => {
+            let stream = UnixStream::connect(path).await.map_err(|error| connect_cause(&error))?;
+            ask_over(stream, endpoint, &check.probe).await
+        }
+    }
+}
+
+/// Another port means another TCP port; a Unix socket has none.
+fn with_port(address: &Address, port: Option<u16>) -> Address {
+    match (address.clone(), port) {
+        (Address::Ip(mut address), Some(port)) => {
+            address.set_port(port);
+            Address::Ip(address)
+        }
+        (address, _) => address,
+    }
+}
+
+async fn ask_over<S>(stream: S, endpoint: &Identity, probe: &Probe) -> Result<(String, Option<Rest>), String>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Probe::Http { path, expect, .. } = probe else { return Ok(("connected".to_owned(), None)) };
+    let request = request(endpoint, probe)?;
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(|error| response_cause(&error))?;
+    let mut connection = Box::pin(connection);
+    let mut answer = pin!(sender.send_request(request));
+    // The connection only moves while it is polled, and hands the answer over before it ends.
+    let mut is_over = false;
+    let response = poll_fn(|cx| {
+        if !is_over {
+            is_over = connection.as_mut().poll(cx).is_ready();
+        }
+        answer.as_mut().poll(cx)
+    });
+    let response = response.await.map_err(|error| response_cause(&error))?;
+    let status = response.status().as_u16();
+    let detail = format!("status {status} from {path}");
+    if !expect.iter().any(|&(from, to)| (from..=to).contains(&status)) {
+        return Err(detail);
+    }
+    let rest = async move {
+        tokio::select! {
+            _ = tokio::time::timeout(DRAIN_TIME, drain(response)) => {}
+            _ = connection, if !is_over => {}
+        }
+    };
+    Ok((detail, Some(Box::pin(rest))))
+}
+
+fn request(endpoint: &Identity, probe: &Probe) -> Result<Request<Empty<Bytes>>, String> {
+    let Probe::Http { path, method, host, .. } = probe else { return Err("not an HTTP check".to_owned()) };
+    let host = match (host, &endpoint.address) {
+        (Some(host), _) => host,
+        (None, Address::Ip(_)) => &*endpoint.endpoint,
+        (None, Address::Unix(_)) => "localhost",
+    };
+    Request::builder()
+        .method(&**method)
+        .uri(&**path)
+        .header(HOST, host)
+        .header(USER_AGENT, HeaderValue::from_static("lbproxy-check"))
+        .header(ACCEPT, HeaderValue::from_static("*/*"))
+        .header(CONNECTION, HeaderValue::from_static("close"))
+        .body(Empty::new())
+        .map_err(|error| format!("invalid request: {error}"))
+}
+
+/// Takes a short body whole, so that an endpoint that is still writing is not cut off with a reset in its log. A long
+/// one is not worth it.
+async fn drain(response: Response<Incoming>) {
+    let mut body = response.into_body();
+    let mut taken = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        taken += frame.data_ref().map_or(0, Bytes::len);
+        if taken > DRAIN_BYTES {
+            return;
+        }
+    }
+}
+
+fn connect_cause(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connect_refused".to_owned(),
+        io::ErrorKind::TimedOut => "connect_timeout".to_owned(),
+        io::ErrorKind::HostUnreachable => "host_unreachable".to_owned(),
+        io::ErrorKind::NetworkUnreachable => "network_unreachable".to_owned(),
+        _ => format!("connect_error: {error}"),
+    }
+}
+
+fn response_cause(error: &hyper::Error) -> String {
+    if error.is_parse() { format!("invalid_response: {error}") } else { "reset before the response head".to_owned() }
+}
+
+const DRAIN_BYTES: usize = 64 * 1024;
+
+const DRAIN_TIME: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::num::NonZeroU32;
+    use std::path::Path;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, UnixListener};
+
+    use super::*;
+
+    fn check(probe: Probe) -> ActiveCheck {
+        ActiveCheck {
+            probe,
+            port: None,
+            interval: Duration::from_secs(10),
+            timeout: Duration::from_secs(5),
+            rise: NonZeroU32::MIN,
+            fall: NonZeroU32::MIN,
+            initial_up: true,
+        }
+    }
+
+    fn http(path: &str, expect: &[(u16, u16)]) -> ActiveCheck {
+        check(Probe::Http { path: path.into(), method: "GET".into(), host: None, expect: expect.to_vec() })
+    }
+
+    fn at(address: Address) -> Identity {
+        Identity { cluster: "c".into(), endpoint: "app-1:5678".into(), address }
+    }
+
+    async fn probe(endpoint: &Identity, check: &ActiveCheck) -> (bool, String) {
+        let verdict = NetProber.probe(endpoint, check).await;
+        (verdict.ok, verdict.detail)
+    }
+
+    /// Answers one connection with `answer`, says nothing more, and returns what it was asked.
+    async fn endpoint(answer: &'static str, keep_open: bool) -> (Identity, tokio::task::JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            serve(stream, answer, keep_open).await
+        });
+        (at(Address::Ip(address)), serving)
+    }
+
+    async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: &str, keep_open: bool) -> String {
+        let mut asked = Vec::new();
+        while !asked.ends_with(b"\r\n\r\n") && stream.read_buf(&mut asked).await.unwrap_or(0) > 0 {}
+        stream.write_all(answer.as_bytes()).await.ok();
+        if keep_open {
+            // Until the other side has gone.
+            stream.read_to_end(&mut asked).await.ok();
+        }
+        String::from_utf8(asked).unwrap()
+    }
+
+    const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+    #[tokio::test]
+    async fn it_asks_what_the_configuration_says() {
+        let (one, serving) = endpoint(OK, false).await;
+        assert_eq!(
+            probe(&one, &http("/healthz?deep=1", &[(200, 299)])).await,
+            (true, "status 200 from /healthz?deep=1".to_owned())
+        );
+        assert_eq!(
+            serving.await.unwrap(),
+            "GET /healthz?deep=1 HTTP/1.1\r\nhost: app-1:5678\r\nuser-agent: lbproxy-check\r\naccept: */*\r\nconnection: close\r\n\r\n"
+        );
+        let (one, serving) = endpoint("HTTP/1.1 204 No Content\r\n\r\n", true).await;
+        let head = Probe::Http {
+            path: "/".into(),
+            method: "HEAD".into(),
+            host: Some("site".into()),
+            expect: vec![(204, 204)],
+        };
+        assert_eq!(probe(&one, &check(head)).await, (true, "status 204 from /".to_owned()));
+        assert!(serving.await.unwrap().starts_with("HEAD / HTTP/1.1\r\nhost: site\r\n"));
+    }
+
+    #[tokio::test]
+    async fn a_status_passes_only_if_it_is_expected() {
+        for (status, ok) in [(200, true), (299, true), (302, true), (399, true), (400, false), (503, false)] {
+            let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n").leak();
+            let (one, _serving) = endpoint(answer, true).await;
+            let found = probe(&one, &http("/", &[(200, 299), (300, 399)])).await;
+            assert_eq!(found, (ok, format!("status {status} from /")));
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_there_and_nonsense_have_their_names() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let gone = at(Address::Ip(listener.local_addr().unwrap()));
+        drop(listener);
+        let ask = http("/", &[(200, 299)]);
+        assert_eq!(probe(&gone, &ask).await, (false, "connect_refused".to_owned()));
+        assert_eq!(probe(&gone, &check(Probe::Tcp)).await, (false, "connect_refused".to_owned()));
+        let (one, _serving) = endpoint("SSH-2.0-OpenSSH_9.6\r\n\r\n", true).await;
+        let found = probe(&one, &ask).await;
+        assert!(!found.0 && found.1.starts_with("invalid_response"), "{found:?}");
+        let (one, _serving) = endpoint("", false).await;
+        assert_eq!(probe(&one, &ask).await, (false, "reset before the response head".to_owned()));
+        let (one, _serving) = endpoint(OK, false).await;
+        let found = probe(&one, &http("no slash\u{7f}", &[(200, 299)])).await;
+        assert!(!found.0 && found.1.starts_with("invalid request"), "{found:?}");
+    }
+
+    /// The clock is paused and jumps to the next timer when nothing else happens. Over a Unix socket, which delivers
+    /// within the call that writes: on loopback a segment may still be on its way when the clock jumps.
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_a_timeout_and_an_endless_body_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("app.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let one = at(Address::Unix(path));
+        let ask = http("/", &[(200, 299)]);
+        for (answer, expected) in [
+            ("", (false, "timeout after 5s")),
+            ("HTTP/1.1 100 Continue\r\n\r\n", (false, "timeout after 5s")),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n", (true, "status 200 from /")),
+        ] {
+            let serving = async { serve(listener.accept().await.unwrap().0, answer, true).await };
+            let (found, _) = tokio::join!(probe(&one, &ask), serving);
+            assert_eq!(found, (expected.0, expected.1.to_owned()));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_enough_for_a_tcp_check_also_on_another_port() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let elsewhere = at(Address::Ip(SocketAddr::from(([127, 0, 0, 1], 1))));
+        let check = ActiveCheck { port: Some(port), ..check(Probe::Tcp) };
+        assert_eq!(probe(&elsewhere, &check).await, (true, "connected".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn a_unix_socket_is_asked_as_localhost() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("app.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let serving = tokio::spawn(async move { serve(listener.accept().await.unwrap().0, OK, false).await });
+        let ask = ActiveCheck { port: Some(1), ..http("/", &[(200, 200)]) };
+        assert!(probe(&at(Address::Unix(path)), &ask).await.0);
+        assert!(serving.await.unwrap().contains("host: localhost\r\n"));
+        let found = probe(&at(Address::Unix(Path::new("/nonexistent/app.sock").into())), &ask).await;
+        assert!(!found.0 && found.1.starts_with("connect_error"), "{found:?}");
+    }
+}
