@@ -1,9 +1,9 @@
 //! Active checks: when do probe results make an endpoint up or down, and when is the next probe due.
 //!
 //! One lost probe must not take an endpoint out, nor one lucky probe bring it back, so that `fall` failures in a row
-//! make it down and `rise` successes in a row make it up; a single result of the other kind starts the count anew. (Counting
-//! results that do not follow one another is a known fault elsewhere: an endpoint that fails every other probe would
-//! flap for ever.) The rule and its one number are HAProxy's:
+//! make it down and `rise` successes in a row make it up; a single result of the other kind starts the count anew.
+//! (Counting results that do not follow one another is a known fault elsewhere: an endpoint that fails every other
+//! probe would flap for ever.) The rule and its one number are HAProxy's:
 //!
 //! ```text
 //!  health   0 ··············· rise − 1 | rise ··········· rise + fall − 1

@@ -9,8 +9,8 @@
 //! one more may be ejected  iff  ejected + 1 ≤ max(1, ⌊share · members⌋)  and  one eligible endpoint remains
 //! ```
 //!
-//! Two endpoints that fail in the same instant must not each see the other one as the one that remains, so that asking and
-//! counting are one step on one word.
+//! Two endpoints that fail in the same instant must not each see the other one as the one that remains, so that asking
+//! and counting are one step on one word.
 
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
@@ -28,8 +28,8 @@ pub const fn may_eject(members: u32, usable: u32, ejected: u32, max_percent: u8)
 
 /// Counts a cluster's ejections and refuses those too many. One for each cluster, shared by all threads.
 ///
-/// Whoever was granted an ejection gives it back exactly once, with [`uneject`](Self::uneject): when it ends, or when the
-/// ejected endpoint leaves the cluster.
+/// Whoever was granted an ejection gives it back exactly once, with [`uneject`](Self::uneject): when it ends, or when
+/// the ejected endpoint leaves the cluster.
 #[derive(Debug)]
 pub struct EjectionCap {
     /// `usable << 32 | ejected`: one word, so that both are asked at once.

@@ -6,7 +6,7 @@ use lb_core::Class;
 
 /// A set of outcomes that count as failures. A cancelled attempt never does: it says nothing about the endpoint.
 ///
-/// 168 bytes, built when a configuration is read; [`contains`](Self::contains) is one lookup.
+/// 136 bytes, built when a configuration is read; [`contains`](Self::contains) is one lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FailureSet {
     connect_error: bool,

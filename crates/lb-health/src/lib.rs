@@ -1,26 +1,46 @@
 //! Health state machines for load balancing: active checks, outlier detection, breaker, slow start.
 //!
 //! The problem: whether an endpoint may be sent requests follows from probes, from real traffic and from time, and each
-//! of them can be wrong in its own way. Mixed into the code that sends probes and requests, the rules cannot be tested, and
-//! one of them undoes what another decided. Here each is a state machine without IO: it is told events and
-//! the time, and answers with what changed. The caller turns that into bits of the endpoint's
+//! of them can be wrong in its own way. Mixed into the code that sends probes and requests, the rules cannot be tested,
+//! and one of them undoes what another decided. Here each is a state machine without IO: it is told events and the
+//! time, and answers with what changed. The caller turns that into bits of the endpoint's
 //! [`EndpointState`](lb_core::EndpointState), one axis each.
 //!
 //! | for | use | its axis |
 //! |---|---|---|
 //! | probes: `rise` and `fall` | [`RiseFall`], [`Intervals`] | `Check` |
 //! | real failures within a window | [`Outlier`] with [`FailureSet`] and the cluster's [`EjectionCap`] | `Ejected` |
+//! | who does worse than the rest | [`SuccessRate`], [`MedianDeviation`] or [`FailurePercentage`] | `Ejected` |
+//! | failure rates, with careful tests | [`Breaker`] | `Breaker` |
+//! | heartbeats | [`PhiAccrual`] | `Check` |
+//! | an endpoint that comes and goes | [`FlapDamping`] | `Check` |
+//! | a new endpoint's weight | [`SlowStart`] | |
+//! | when too few are left | [`is_panic`] | |
 #![forbid(unsafe_code)]
 
+mod breaker;
 mod check;
+mod deviation;
 mod ejection_cap;
 mod failure_set;
+mod flap_damping;
 #[cfg(all(test, loom))]
 mod model;
 mod outlier;
+mod panic;
+mod phi_accrual;
+mod slow_start;
 mod sync;
+mod window;
 
+pub use breaker::{Admission, Breaker, BreakerChange, BreakerConfig, BreakerState};
 pub use check::{Initial, Intervals, RiseFall, Thresholds, Transition};
+pub use deviation::{FailurePercentage, MedianDeviation, SuccessRate};
 pub use ejection_cap::{EjectionCap, may_eject};
 pub use failure_set::FailureSet;
+pub use flap_damping::{FlapConfig, FlapDamping};
 pub use outlier::{Ejection, Growth, OnFailure, Outlier};
+pub use panic::is_panic;
+pub use phi_accrual::{PhiAccrual, PhiConfig};
+pub use slow_start::SlowStart;
+pub use window::{Counts, Window};

@@ -4,13 +4,14 @@
 //! failures within a sliding `window`, then no traffic for `eject_for`.
 //!
 //! It counts failures, not failures *in a row*: a success in between erases nothing. An endpoint that fails every other
-//! request would else never be ejected, and successes are what a busy endpoint has most of, so that the success path must
-//! stay free of shared writes; here it does nothing at all. The price is that the count knows no share: at a thousand requests
-//! a second, three failures in thirty seconds are one in ten thousand. Raise `failures` for busy clusters, or use the
-//! [`Breaker`](crate::Breaker), which judges by rate.
+//! request would else never be ejected, and successes are what a busy endpoint has most of, so that the success path
+//! must stay free of shared writes; here it does nothing at all. The price is that the count knows no share: at a
+//! thousand requests a second, three failures in thirty seconds are one in ten thousand. Raise `failures` for busy
+//! clusters, or use the [`Breaker`](crate::Breaker), which judges by rate.
 //!
-//! The window is exact, not bucketed. What matters is only whether the last `failures` failures lie within it, which is a
-//! ring of `failures − 1` times: each new one takes the place of the one that many before it, and compares itself with that.
+//! The window is exact, not bucketed. What matters is only whether the last `failures` failures lie within it, which is
+//! a ring of `failures − 1` times: each new one takes the place of the one that many before it, and compares itself
+//! with that.
 //!
 //! ```text
 //!              failure, the n-th within the window, and the cap allows it
@@ -83,10 +84,11 @@ pub enum OnFailure {
     Capped,
 }
 
-/// The failures of one endpoint, and whether it is ejected. Shared by all threads; 64 bytes and 8 for each of
+/// The failures of one endpoint, and whether it is ejected. Shared by all threads; 120 bytes and 8 for each of
 /// `failures − 1`.
 ///
-/// A success costs nothing, a failure one swap and one load. It owns one of the cluster's ejections while it is ejected.
+/// A success costs nothing, a failure one swap and one load. It owns one of the cluster's ejections while it is
+/// ejected.
 #[derive(Debug)]
 pub struct Outlier {
     rule: Ejection,

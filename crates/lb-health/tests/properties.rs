@@ -1,6 +1,10 @@
 //! The health machines against naive versions of themselves that keep every event in a list.
 
+#[path = "properties/breaker.rs"]
+mod breaker;
 #[path = "properties/check.rs"]
 mod check;
 #[path = "properties/outlier.rs"]
 mod outlier;
+#[path = "properties/window.rs"]
+mod window;

@@ -1,12 +1,13 @@
 //! Concurrency limits that find their own value.
 //!
-//! By Little's law a service that answers λ requests a second after W seconds has λ·W in flight. Beyond what it can do in
-//! parallel more of them only wait, and a fixed limit is wrong as soon as the service is scaled or slows down. These rules watch how long
-//! requests take, and whether they are dropped, and move the limit: [`Aimd`] by losses, as TCP did first; [`Vegas`] by the queue
-//! it infers from the shortest time seen; [`Gradient2`] by the ratio of a long average to what it sees now.
+//! By Little's law a service that answers λ requests a second after W seconds has λ·W in flight. Beyond what it can do
+//! in parallel more of them only wait, and a fixed limit is wrong as soon as the service is scaled or slows down. These
+//! rules watch how long requests take, and whether they are dropped, and move the limit: [`Aimd`] by losses, as TCP did
+//! first; [`Vegas`] by the queue it infers from the shortest time seen; [`Gradient2`] by the ratio of a long average to
+//! what it sees now.
 //!
-//! The rules and their defaults are those of Netflix's concurrency-limits. Each is a pure machine: the caller measures, keeps
-//! it behind a lock off the request path (a sample that finds it taken may be left out), and hands the new value
+//! The rules and their defaults are those of Netflix's concurrency-limits. Each is a pure machine: the caller measures,
+//! keeps it behind a lock off the request path (a sample that finds it taken may be left out), and hands the new value
 //! to [`Concurrency::set_limit`](crate::Concurrency::set_limit).
 
 mod aimd;

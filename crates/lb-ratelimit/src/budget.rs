@@ -10,8 +10,8 @@
 //! ```
 //!
 //! The usual balance of tokens (Finagle, tower) rounds a fraction of a token away at each request, and tower's looks at
-//! the balance before it subtracts, so that threads spend the same token. Here both counts are kept as whole numbers and
-//! compared by multiplication; a retry is *debited first*, then compared with all the debits there are, and taken
+//! the balance before it subtracts, so that threads spend the same token. Here both counts are kept as whole numbers
+//! and compared by multiplication; a retry is *debited first*, then compared with all the debits there are, and taken
 //! back if it was one too many. Threads that meet at the edge may thus refuse one more than they must, never fewer.
 //!
 //! Time is cut into slots of a second, of which the last ten count, the running one among them: the window is
@@ -228,7 +228,8 @@ mod tests {
 
     #[test]
     fn fractions_of_a_retry_add_up() {
-        // tower rounds 0.1 of a retry a request to whole tokens; here ten thousand requests are a thousand retries, one by one.
+        // tower rounds 0.1 of a retry a request to whole tokens; here ten thousand requests are a thousand retries, one
+        // by one.
         let budget = RetryBudget::new(Ratio::millionths(100_000), 0);
         let mut retries = 0;
         for request in 1..=10_000 {

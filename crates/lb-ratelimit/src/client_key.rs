@@ -2,7 +2,8 @@
 //!
 //! Who is given an IPv6 network is given at least a /64 and can use any of its 2⁶⁴ addresses, so that a limit by
 //! address limits nobody. And a listener on `[::]` sees IPv4 clients as `::ffff:a.b.c.d`, whose /64 they all share, so
-//! that the first one to reach the limit would shut out the rest. Hence: IPv6 by /64, IPv4 by address however it is written.
+//! that the first one to reach the limit would shut out the rest. Hence: IPv6 by /64, IPv4 by address however it is
+//! written.
 
 use std::net::IpAddr;
 

@@ -4,8 +4,8 @@
 //! return, a cancelled future, a panic. In a proxy cancellation is the common case. So counting up yields a
 //! [`Permit`], and only dropping that counts down: no path can leak one, nor give one back twice.
 //!
-//! What it does not do: wait. Whoever is refused queues elsewhere, or sheds. The limit itself may be fixed, or follow one of the
-//! [`adaptive`](crate::adaptive) rules.
+//! What it does not do: wait. Whoever is refused queues elsewhere, or sheds. The limit itself may be fixed, or follow
+//! one of the [`adaptive`](crate::adaptive) rules.
 
 use std::sync::Arc;
 
@@ -13,8 +13,8 @@ use crate::sync::{AtomicU32, Ordering};
 
 /// Admits so many at once; shared by all threads behind an `Arc`.
 ///
-/// Never more than the limit, and never fewer while there is room: the count goes up by compare-and-swap, since one that is
-/// added and taken back would make others fail meanwhile.
+/// Never more than the limit, and never fewer while there is room: the count goes up by compare-and-swap, since one
+/// that is added and taken back would make others fail meanwhile.
 #[derive(Debug)]
 pub struct Concurrency {
     limit: AtomicU32,

@@ -1,7 +1,7 @@
 //! Events in the last so many seconds: what HAProxy's stick-tables call `http_req_rate(10s)`.
 //!
-//! A count for each fixed period lets twice the limit through across its edge. This one keeps two periods and takes from
-//! the older one the part that still lies within:
+//! A count for each fixed period lets twice the limit through across its edge. This one keeps two periods and takes
+//! from the older one the part that still lies within:
 //!
 //! ```text
 //!      previous              current
@@ -9,9 +9,9 @@
 //!                 [······· one period ·······]  now        rate = previous · remaining / period + current
 //! ```
 //!
-//! It assumes that the previous period's events were spread evenly over it, and is off by at most those if they were not. For a limit that
-//! is exact use [`Gcra`](crate::Gcra); this is for those who move from stick-tables and count on their numbers. HAProxy counts
-//! what it then denies as well, and so does a caller who asks `on_event(now) > limit`.
+//! It assumes that the previous period's events were spread evenly over it, and is off by at most those if they were
+//! not. For a limit that is exact use [`Gcra`](crate::Gcra); this is for those who move from stick-tables and count on
+//! their numbers. HAProxy counts what it then denies as well, and so does a caller who asks `on_event(now) > limit`.
 
 use std::time::Duration;
 

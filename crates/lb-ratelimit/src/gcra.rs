@@ -104,7 +104,7 @@ impl Tat {
     pub const FULL: Self = Self(0);
 }
 
-/// A quota made ready for fast decisions; 32 bytes, immutable.
+/// A quota made ready for fast decisions; 24 bytes, immutable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gcra {
     /// Ticks in a nanosecond, times 2⁶⁰; rounded up, so that who conforms is never refused.

@@ -1,11 +1,11 @@
 //! One bucket for each key, in a fixed amount of memory.
 //!
-//! The simple answer is a map, and it grows with the number of keys that clients can invent; a map with a limit needs a list
-//! to know whom to drop, and a lock for both. Here it is a table of 16-byte entries, a keyed fingerprint and a TAT, four to
-//! a cache line. A key may live in either of two lines. When both are full, the entry that gives way is one whose
-//! bucket is full again, if there is one: a full bucket is what an unknown key has anyway, so that **forgetting it loses
-//! nothing**. Only if all eight are in use does one that still matters go, the one that comes closest to full; that is counted
-//! ([`Keyed::evicted_live`]), and its key begins anew.
+//! The simple answer is a map, and it grows with the number of keys that clients can invent; a map with a limit needs a
+//! list to know whom to drop, and a lock for both. Here it is a table of 16-byte entries, a keyed fingerprint and a
+//! TAT, four to a cache line. A key may live in either of two lines. When both are full, the entry that gives way is
+//! one whose bucket is full again, if there is one: a full bucket is what an unknown key has anyway, so that
+//! **forgetting it loses nothing**. Only if all eight are in use does one that still matters go, the one that comes
+//! closest to full; that is counted ([`Keyed::evicted_live`]), and its key begins anew.
 //!
 //! ```text
 //!  line of 64 bytes    fingerprint 0 | 1 | 2 | 3 | TAT 0 | 1 | 2 | 3

@@ -1,9 +1,9 @@
 //! nginx's `limit_req`, to the millisecond: for those who move from it and count on its answers.
 //!
-//! The bucket counts in thousandths of a request and milliseconds, like nginx itself, rounding included: `1r/m` is
-//! 16 thousandths a second, one each 62.5 s and not each 60 s. That is why this is a compatibility mode and
-//! [`Gcra`](crate::Gcra) the default. What it adds to it is *delay*: requests beyond the rate and within the burst are held back
-//! so that they leave at the rate. It does not hold them itself: it says for how long.
+//! The bucket counts in thousandths of a request and milliseconds, like nginx itself, rounding included: `1r/m` is 16
+//! thousandths a second, one each 62.5 s and not each 60 s. That is why this is a compatibility mode and
+//! [`Gcra`](crate::Gcra) the default. What it adds to it is *delay*: requests beyond the rate and within the burst are
+//! held back so that they leave at the rate. It does not hold them itself: it says for how long.
 
 use lb_core::Mono;
 

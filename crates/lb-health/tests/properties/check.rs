@@ -18,7 +18,8 @@ proptest! {
         for (count, passed) in results.iter().enumerate() {
             let seen = &results[..=count];
             let ends_with = |length: u16, value: bool| {
-                seen.len() >= usize::from(length) && seen.iter().rev().take(usize::from(length)).all(|result| *result == value)
+                let last = seen.len().checked_sub(usize::from(length)).map(|first| &seen[first..]);
+                last.is_some_and(|last| last.iter().all(|result| *result == value))
             };
             let expected = if up && ends_with(fall, false) {
                 Some(Transition::Down)

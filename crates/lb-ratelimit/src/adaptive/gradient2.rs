@@ -1,7 +1,7 @@
 //! Gradient2: the ratio of a long average to the time just seen tells whether a queue is growing.
 //!
-//! Unlike [`Vegas`](super::Vegas) it needs no time without load, which a busy service never shows; it compares with the recent past, and
-//! a service that is slow for long becomes the measure itself.
+//! Unlike [`Vegas`](super::Vegas) it needs no time without load, which a busy service never shows; it compares with the
+//! recent past, and a service that is slow for long becomes the measure itself.
 
 use super::{Limit, Sample, bounds};
 

@@ -1,7 +1,8 @@
 //! TCP Vegas for requests: from the shortest time seen it infers how many of those in flight only wait.
 //!
-//! `queue = ⌈limit · (1 − rtt_noload / rtt)⌉`. While the queue is short the limit grows, while it is long it shrinks, in
-//! steps of log₁₀ of the limit. The shortest time is measured anew from time to time, since a service may have become slower for good.
+//! `queue = ⌈limit · (1 − rtt_noload / rtt)⌉`. While the queue is short the limit grows, while it is long it shrinks,
+//! in steps of log₁₀ of the limit. The shortest time is measured anew from time to time, since a service may have
+//! become slower for good.
 
 use super::{Limit, Sample, bounds};
 
@@ -12,7 +13,8 @@ pub struct VegasConfig {
     pub initial: u32,
     /// Never above; default 1000. Never below one.
     pub max: u32,
-    /// The shortest time is measured anew after this many times the limit samples, less up to half by chance; default 30.
+    /// The shortest time is measured anew after this many times the limit samples, less up to half by chance; default
+    /// 30.
     pub probe_multiplier: u32,
 }
 
