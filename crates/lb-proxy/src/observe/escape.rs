@@ -119,7 +119,8 @@ mod tests {
         assert_eq!(json(b"\xed\xa0\x80").matches('\u{fffd}').count(), 3, "a surrogate");
     }
 
-    /// nginx 1.x writes these very texts for its `combined` format.
+    /// By the rule of nginx's `ngx_http_log_escape`: two upper-case digits for the quote, the backslash, and all bytes
+    /// below the space and above the tilde.
     #[test]
     fn combined_escapes_as_nginx_does() {
         assert_eq!(combined(b""), "-");
