@@ -129,7 +129,7 @@ impl Outlier {
         }
         let (count, length) = self.length(now);
         let until = now.saturating_add(length);
-        if self.until.compare_exchange(0, later(until), Ordering::AcqRel, Ordering::Relaxed).is_err() {
+        if self.until.compare_exchange(0, later(until).min(ENDING - 1), Ordering::AcqRel, Ordering::Relaxed).is_err() {
             // Somebody else ejected it in between, and owns that.
             cap.uneject();
             return OnFailure::Nothing;
@@ -184,16 +184,17 @@ impl Outlier {
     }
 
     fn end(&self, until: u64, now: Mono, cap: &EjectionCap) -> bool {
-        // Cleared while it is still ejected, when nobody adds to it.
+        // Only one caller clears, and while it is still ejected, when nobody adds to it.
+        if until == ENDING || self.until.compare_exchange(until, ENDING, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+            return false;
+        }
         for slot in &self.times {
             slot.store(0, Ordering::Relaxed);
         }
         self.last_end.store(now.as_nanos(), Ordering::Relaxed);
-        let ended = self.until.compare_exchange(until, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok();
-        if ended {
-            cap.uneject();
-        }
-        ended
+        self.until.store(0, Ordering::Release);
+        cap.uneject();
+        true
     }
 
     /// The number and the length of an ejection that begins now.
@@ -206,6 +207,9 @@ impl Outlier {
         (count, self.rule.eject_for.saturating_mul(count).min(max.max(self.rule.eject_for)))
     }
 }
+
+/// In place of an end: somebody is just ending it.
+const ENDING: u64 = u64::MAX;
 
 const fn later(time: Mono) -> u64 {
     time.as_nanos().saturating_add(1)
