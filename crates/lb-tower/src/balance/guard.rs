@@ -7,7 +7,7 @@ use std::time::Duration;
 use lb_core::{Class, Clock, End, Mono, SystemClock};
 use lb_policy::{Endpoint, Ticket, Uid};
 
-use super::observe::Attempt;
+use super::observe::{Attempt, Finish};
 
 /// Told what becomes of every attempt. Metrics and outlier detection hang here.
 ///
@@ -158,7 +158,9 @@ impl<S, C: Clock, V: Events<S>> Attempt for Guard<S, C, V> {
     fn affinity(&self) -> u64 {
         self.endpoint().affinity()
     }
+}
 
+impl<S, C: Clock, V: Events<S>> Finish for Guard<S, C, V> {
     fn finish(self, end: End) {
         self.end(end);
     }

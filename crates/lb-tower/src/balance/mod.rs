@@ -35,7 +35,7 @@ pub use self::error::Error;
 pub use self::future::BalanceFuture;
 pub use self::guard::{Events, Guard};
 pub use self::inspect::{Inspect, Plain};
-pub use self::observe::{AsReset, Attempt, ClassifyError, Immediate, Observe};
+pub use self::observe::{AsReset, Attempt, ClassifyError, Finish, Immediate, Observe};
 use crate::clock::system_clock;
 use crate::seeds::Seeds;
 
@@ -68,7 +68,7 @@ impl<P: Policy, S: Clone + Send + Sync + 'static> Balance<P, S> {
         BalanceBuilder {
             selector,
             inspect: Plain,
-            observe: Immediate::default(),
+            observe: Immediate::new(),
             clock: system_clock(),
             events: (),
             ready_within: READY_WITHIN,

@@ -25,9 +25,15 @@ pub trait Observe<Res, Err, G> {
     fn attach(&self, response: Res, guard: G) -> Self::Output;
 }
 
+/// Something that is held until a response is over, such as a slot or a permit.
+pub trait Finish {
+    /// The response has ended like this: give back what was held.
+    fn finish(self, end: End);
+}
+
 /// An attempt that is under way. Implemented by [`Guard`](crate::Guard), so that what holds one need not name all its
 /// parameters.
-pub trait Attempt {
+pub trait Attempt: Finish {
     /// Which endpoint it is at.
     fn uid(&self) -> Uid;
 
@@ -36,23 +42,35 @@ pub trait Attempt {
 
     /// By which sticky requests find that endpoint.
     fn affinity(&self) -> u64;
-
-    /// The attempt has ended; the slot is free again.
-    fn finish(self, end: End);
 }
 
 /// For protocols whose response is complete with its head: the attempt ends there.
 ///
 /// Every `Ok` is a success and counts as status 200; what an error means `K` says.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Immediate<K = AsReset> {
     errors: K,
 }
 
+impl Immediate {
+    /// Takes every error for a connection that broke.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { errors: AsReset }
+    }
+}
+
+impl Default for Immediate {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<K> Immediate<K> {
     /// Classifies errors like this.
-    pub const fn new(errors: K) -> Self {
-        Self { errors }
+    #[must_use]
+    pub fn errors<L>(self, errors: L) -> Immediate<L> {
+        Immediate { errors }
     }
 }
 

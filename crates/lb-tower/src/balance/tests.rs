@@ -37,7 +37,7 @@ impl<G: Attempt> Observe<char, Class, G> for Hold {
 type Immediately = Immediate<fn(&Class) -> Class>;
 
 fn immediately() -> Immediately {
-    Immediate::new(itself)
+    Immediate::new().errors(itself)
 }
 
 struct Bench {

@@ -11,7 +11,8 @@ use lb_core::{Class, End};
 use lb_policy::Uid;
 use pin_project_lite::pin_project;
 
-use crate::balance::{AsReset, Attempt, ClassifyError, Observe};
+use crate::balance::{AsReset, Attempt, ClassifyError, Finish, Observe};
+use crate::concurrency::{Admission, Keep};
 
 /// Which endpoint served a response, in its extensions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,16 +31,32 @@ pub struct Served {
 /// when a body that was being read is dropped, and as cancelled when nobody began to read it. Of the request body it sees
 /// nothing; an endpoint that answers before it has read all of one counts as done with its answer.
 ///
-/// It also notes [`Served`] in the response's extensions.
-#[derive(Clone, Copy, Debug, Default)]
+/// It also notes [`Served`] in the response's extensions. Above a [`Concurrency`](crate::Concurrency) it keeps the
+/// permit just as long.
+#[derive(Clone, Copy, Debug)]
 pub struct HttpBody<K = AsReset> {
     errors: K,
 }
 
+impl HttpBody {
+    /// Takes every error of an endpoint's service for a connection that broke.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { errors: AsReset }
+    }
+}
+
+impl Default for HttpBody {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<K> HttpBody<K> {
-    /// Classifies the errors of endpoints' services like this.
-    pub const fn new(errors: K) -> Self {
-        Self { errors }
+    /// Classifies errors like this.
+    #[must_use]
+    pub fn errors<L>(self, errors: L) -> HttpBody<L> {
+        HttpBody { errors }
     }
 }
 
@@ -65,18 +82,26 @@ where
     }
 }
 
+impl<B: Body> Keep<Response<B>> for HttpBody {
+    type Output = Response<GuardedBody<B, Admission>>;
+
+    fn keep(&self, response: Response<B>, admission: Admission) -> Self::Output {
+        response.map(|body| GuardedBody::new(body, admission))
+    }
+}
+
 pin_project! {
-    /// A body that ends its attempt when it ends.
+    /// A body that holds something, such as its attempt's slot, until it has ended.
     #[derive(Debug)]
-    pub struct GuardedBody<B, G: Attempt> {
+    pub struct GuardedBody<B, G: Finish> {
         #[pin]
         inner: B,
-        // None once the attempt has ended.
+        // None once the body has ended.
         guard: Option<G>,
         is_read: bool,
     }
 
-    impl<B, G: Attempt> PinnedDrop for GuardedBody<B, G> {
+    impl<B, G: Finish> PinnedDrop for GuardedBody<B, G> {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
             let end = if *this.is_read { End::ClientGone } else { End::Cancelled };
@@ -85,7 +110,7 @@ pin_project! {
     }
 }
 
-impl<B: Body, G: Attempt> GuardedBody<B, G> {
+impl<B: Body, G: Finish> GuardedBody<B, G> {
     fn new(inner: B, guard: G) -> Self {
         let mut guard = Some(guard);
         // Nobody need ever poll an empty body.
@@ -96,7 +121,7 @@ impl<B: Body, G: Attempt> GuardedBody<B, G> {
     }
 }
 
-impl<B: Body, G: Attempt> Body for GuardedBody<B, G>
+impl<B: Body, G: Finish> Body for GuardedBody<B, G>
 where
     B::Data: Buf,
 {
@@ -126,8 +151,11 @@ where
     }
 }
 
-fn finish<G: Attempt>(guard: &mut Option<G>, end: End) {
+fn finish<G: Finish>(guard: &mut Option<G>, end: End) {
     if let Some(guard) = guard.take() {
         guard.finish(end);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,7 +42,7 @@ impl Bench {
 
     fn balance(&self) -> impl Service<Ask, Response = char, Error = Error<Class>> + Clone + use<> {
         let builder = Balance::builder(self.cluster.selector(RoundRobin)).inspect(AsAsked);
-        let builder = builder.observe(Immediate::new(itself as fn(&Class) -> Class)).clock(self.clock.clone());
+        let builder = builder.observe(Immediate::new().errors(itself as fn(&Class) -> Class)).clock(self.clock.clone());
         builder.events(self.passive.clone()).build()
     }
 

@@ -85,7 +85,7 @@ impl Bench {
 
     fn retry<C: Clock + Clone>(&self, layer: &RetryLayer<Always, C, Counts>) -> Retry<Always, Balanced<C>, C, Counts> {
         let builder = Balance::builder(self.cluster.selector(RoundRobin)).inspect(AsAsked).clock(layer.clock.clone());
-        layer.layer(builder.observe(Immediate::new(itself as fn(&Class) -> Class)).build())
+        layer.layer(builder.observe(Immediate::new().errors(itself as fn(&Class) -> Class)).build())
     }
 
     fn calls(&self) -> Vec<u32> {
