@@ -1,8 +1,31 @@
 //! The HTTP engine of lbproxy: listeners, routes, upstream connections, forwarding.
 #![forbid(unsafe_code)]
 
+mod control;
+mod downstream;
 pub mod drivers;
+mod engine;
+mod exchange;
+mod framing;
 pub mod message;
+mod net;
 pub mod observe;
+mod registry;
 pub mod rules;
+mod shared;
+mod snapshot;
+mod stage;
+mod upstream;
 pub mod wire;
+mod worker;
+
+pub use engine::{Engine, EngineError};
+
+/// An address as the configuration writes it.
+#[must_use]
+pub fn show(address: &lb_config::ListenAddress) -> String {
+    match address {
+        lb_config::ListenAddress::Tcp(address) => address.to_string(),
+        lb_config::ListenAddress::Unix(path) => format!("unix:{}", path.display()),
+    }
+}

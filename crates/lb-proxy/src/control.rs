@@ -1,0 +1,306 @@
+//! The control thread: what must be done, but not on the request path.
+//!
+//! One thread with a runtime of its own resolves names, runs active checks, ends ejections, and serves the admin
+//! listener. It must answer when the workers are at their limits, so it shares nothing with them but the atomics.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant, SystemTime};
+
+use arc_swap::ArcSwapOption;
+use lb_config::ListenAddress;
+use lb_core::Axis;
+use lb_policy::Uid;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use crate::drivers::Identity;
+use crate::drivers::checks::{Checks, NetProber, Targets};
+use crate::drivers::resolve::{Resolve, SystemLookup};
+use crate::engine::EngineError;
+use crate::observe::admin::{Admin, AdminState};
+use crate::observe::status::{self, ClusterStatus, EndpointStatus, State, Status, StatusSource};
+use crate::registry::Registry;
+use crate::shared::Shared;
+use crate::snapshot::{ClusterRuntime, Snapshot};
+
+/// How often ejections end, tables catch up, and states are looked at for `since`.
+const TICK: Duration = Duration::from_millis(100);
+/// How long a start waits for names: long enough for a resolver that works, short enough not to hold up one that does not.
+const FIRST_ROUND: Duration = Duration::from_secs(2);
+
+/// The control thread.
+pub(crate) struct Control {
+    runtime: Handle,
+    stop: CancellationToken,
+    thread: Option<std::thread::JoinHandle<()>>,
+    resolve: Resolve,
+    checks: Arc<Checks>,
+    registry: Arc<Mutex<Registry>>,
+    watch: Arc<Watched>,
+    admin: Mutex<Option<RunningAdmin>>,
+    admin_state: Arc<AdminState>,
+}
+
+struct RunningAdmin {
+    configured: ListenAddress,
+    actual: ListenAddress,
+    stop: CancellationToken,
+}
+
+impl Control {
+    pub(crate) fn start(shared: &Arc<Shared>, registry: &Arc<Mutex<Registry>>) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let stop = CancellationToken::new();
+        let watch = Arc::new(Watched::new(Arc::clone(shared)));
+        let checks = Arc::new(Checks::new(handle.clone(), NetProber, Verdicts { watch: Arc::downgrade(&watch) }));
+        // Set here and not by `Watched::new`, because the driver tells the watch its verdicts.
+        let _ = watch.checks.set(Arc::clone(&checks));
+        let resolve = {
+            let (registry, checks) = (Arc::clone(registry), Arc::clone(&checks));
+            Resolve::new(handle.clone(), SystemLookup, move |resolution| {
+                let mut registry = lock(&registry);
+                registry.on_resolved(&resolution);
+                checks.apply(registry.to_check());
+            })
+        };
+        let (ticking, until) = (Arc::clone(&watch), stop.clone());
+        let thread = std::thread::Builder::new().name("control".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                let mut tick = tokio::time::interval(TICK);
+                tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+                loop {
+                    tokio::select! {
+                        _ = tick.tick() => ticking.on_tick(),
+                        () = until.cancelled() => return,
+                    }
+                }
+            });
+            // A lookup may hang in the system's resolver; nobody waits for it any more.
+            runtime.shutdown_background();
+        })?;
+        let source: Arc<dyn StatusSource> = Arc::clone(&watch) as _;
+        Ok(Self {
+            runtime: handle,
+            stop,
+            thread: Some(thread),
+            resolve,
+            checks,
+            registry: Arc::clone(registry),
+            admin: Mutex::new(None),
+            admin_state: Arc::new(AdminState::new(Arc::clone(&shared.metrics), source, Vec::new())),
+            watch,
+        })
+    }
+
+    /// Takes over a snapshot: what is resolved and checked, and where the admin listener is.
+    pub(crate) fn adopt(&self, snapshot: &Arc<Snapshot>) -> Result<(), EngineError> {
+        self.adopt_admin(snapshot)?;
+        self.watch.snapshot.store(Some(Arc::clone(snapshot)));
+        let known = self.resolve.apply(&snapshot.config.clusters);
+        let mut registry = lock(&self.registry);
+        for resolution in &known {
+            registry.on_resolved(resolution);
+        }
+        // Under the registry's lock, so that no older list can come after a newer one.
+        self.checks.apply(registry.to_check());
+        drop(registry);
+        self.watch.on_tick();
+        Ok(())
+    }
+
+    /// Waits a moment for names to resolve, so that the first requests after a start find endpoints.
+    pub(crate) fn first_round(&self) {
+        let (done, wait) = std::sync::mpsc::channel::<()>();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                self.runtime.block_on(self.resolve.first_round(FIRST_ROUND));
+                drop(done);
+            });
+        });
+        // Disconnected: the round is over.
+        let _ = wait.recv();
+    }
+
+    fn adopt_admin(&self, snapshot: &Snapshot) -> Result<(), EngineError> {
+        let mut running = lock(&self.admin);
+        let wanted = snapshot.config.admin.as_ref();
+        self.admin_state.set_allow(wanted.map(|admin| admin.allow.clone()).unwrap_or_default());
+        if running.as_ref().map(|admin| &admin.configured) == wanted.map(|admin| &admin.address) {
+            return Ok(());
+        }
+        let started = match wanted {
+            None => None,
+            Some(wanted) => {
+                let bound = Admin::bind(&wanted.address);
+                let admin =
+                    bound.map_err(|source| EngineError::Bind { address: crate::show(&wanted.address), source })?;
+                let actual = admin.local_addr().map_or_else(|| wanted.address.clone(), ListenAddress::Tcp);
+                let stop = self.stop.child_token();
+                let serving = admin.serve(Arc::clone(&self.admin_state), stop.clone());
+                self.runtime.spawn(async move {
+                    if let Err(error) = serving.await {
+                        tracing::error!("the admin listener has ended: {error}");
+                    }
+                });
+                Some(RunningAdmin { configured: wanted.address.clone(), actual, stop })
+            }
+        };
+        if let Some(old) = std::mem::replace(&mut *running, started) {
+            old.stop.cancel();
+        }
+        Ok(())
+    }
+
+    pub(crate) fn admin_address(&self) -> Option<ListenAddress> {
+        lock(&self.admin).as_ref().map(|admin| admin.actual.clone())
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        self.watch.status()
+    }
+
+    pub(crate) fn on_shutdown(&self) {
+        self.admin_state.set_stopping();
+    }
+
+    pub(crate) fn stop(&mut self) {
+        self.stop.cancel();
+        if let Some(thread) = self.thread.take() {
+            // It has nothing to say that its log lines have not said.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// What is known of every endpoint, and since when.
+struct Watched {
+    shared: Arc<Shared>,
+    started: Instant,
+    snapshot: ArcSwapOption<Snapshot>,
+    states: Mutex<States>,
+    panicking: Mutex<HashMap<Arc<str>, bool>>,
+    checks: OnceLock<Arc<Checks>>,
+}
+
+/// The state of every endpoint when it was last looked at, and since when it is so.
+type States = HashMap<(Arc<str>, Uid), (State, SystemTime)>;
+
+/// Passes the verdicts of active checks on to selection.
+struct Verdicts {
+    watch: Weak<Watched>,
+}
+
+impl Targets for Verdicts {
+    fn on_checked(&self, endpoint: &Identity, is_up: bool) {
+        let Some(watch) = self.watch.upgrade() else { return };
+        let Some(snapshot) = watch.snapshot.load_full() else { return };
+        let Some(cluster) = snapshot.clusters.iter().find(|cluster| cluster.name == endpoint.cluster) else { return };
+        let identity = lb_policy::Identity::new(Arc::clone(&endpoint.endpoint), endpoint.address.to_string());
+        if let Some(uid) = cluster.members.uid_of(&identity) {
+            cluster.members.set(uid, Axis::Check, !is_up, watch.shared.now());
+        }
+    }
+}
+
+impl Watched {
+    fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            started: Instant::now(),
+            snapshot: ArcSwapOption::empty(),
+            states: Mutex::default(),
+            panicking: Mutex::default(),
+            checks: OnceLock::new(),
+        }
+    }
+
+    fn on_tick(&self) {
+        let Some(snapshot) = self.snapshot.load_full() else { return };
+        let now = self.shared.now();
+        let at = SystemTime::now();
+        let mut states = lock(&self.states);
+        let mut seen = HashMap::with_capacity(states.len());
+        for cluster in &snapshot.clusters {
+            match &cluster.passive {
+                Some(passive) => passive.tick(now),
+                None => cluster.members.maintain(now),
+            }
+            self.tell_panic(cluster);
+            for endpoint in cluster.members.endpoints().iter() {
+                let key = (Arc::clone(&cluster.name), endpoint.uid());
+                let (state, _) = status::observed(endpoint.state(), false);
+                let since = match states.remove(&key) {
+                    Some((same, since)) if same == state => since,
+                    _ => at,
+                };
+                seen.insert(key, (state, since));
+            }
+        }
+        *states = seen;
+    }
+
+    /// Panic mode looks like a bug to whoever does not know of it, so it is said loudly.
+    fn tell_panic(&self, cluster: &ClusterRuntime) {
+        let is_panicking = cluster.members.is_panicking();
+        let mut told = lock(&self.panicking);
+        if told.insert(Arc::clone(&cluster.name), is_panicking).unwrap_or(false) == is_panicking {
+            return;
+        }
+        let (name, eligible, all) = (&cluster.name, cluster.members.eligible_count(), cluster.members.len());
+        if is_panicking {
+            let threshold = cluster.config.panic_threshold * 100.0;
+            tracing::error!(
+                "cluster {name} is in panic mode: {eligible} of {all} endpoints eligible, below {threshold}%; \
+                 health is ignored until more recover"
+            );
+        } else {
+            tracing::warn!("cluster {name} has left panic mode: {eligible} of {all} endpoints eligible");
+        }
+    }
+}
+
+impl StatusSource for Watched {
+    fn status(&self) -> Status {
+        let Some(snapshot) = self.snapshot.load_full() else { return Status::default() };
+        let states = lock(&self.states);
+        let clusters = snapshot.clusters.iter().map(|cluster| {
+            let endpoints = cluster.members.endpoints();
+            let endpoints = endpoints.iter().map(|endpoint| {
+                let state = endpoint.state();
+                let (word, reason) = status::observed(state, false);
+                let upstream = &endpoint.value().upstream;
+                let report = upstream.identity(&cluster.name).and_then(|identity| self.checks.get()?.report(&identity));
+                let why = report.as_ref().and_then(|report| report.why.clone()).filter(|_| word == State::Down);
+                EndpointStatus {
+                    address: Arc::clone(&upstream.name),
+                    resolved: upstream.address.as_ref().map(ToString::to_string),
+                    eligible: state.is_eligible(),
+                    state: word,
+                    reason: why.or(reason),
+                    since: states
+                        .get(&(Arc::clone(&cluster.name), endpoint.uid()))
+                        .map_or_else(SystemTime::now, |(_, since)| *since),
+                    in_flight: state.in_flight(),
+                    requests: state.requests(),
+                    failures: state.failures(),
+                    last_check: report.and_then(|report| report.last),
+                }
+            });
+            ClusterStatus { name: Arc::clone(&cluster.name), endpoints: endpoints.collect() }
+        });
+        Status { generation: snapshot.generation, uptime: self.started.elapsed(), clusters: clusters.collect() }
+    }
+}
+
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,204 @@
+//! The request body, on its way from the client to an endpoint.
+//!
+//! It is read when the endpoint can take it, never ahead. On a route that may retry, what has been read is kept up to
+//! a cap, so that another attempt can send it again; beyond the cap the body is streamed once and cannot be retried.
+
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+
+use super::{Downstream, Io};
+use crate::message::{Framing, Trailers};
+use crate::wire::h1::{BodyDecoder, BodyError, Step};
+
+/// A part of a body.
+pub(crate) enum Frame {
+    Data(Bytes),
+    Trailers(Trailers),
+}
+
+/// Why a request body could not be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BodyFailure {
+    /// The client closed its connection, or broke it.
+    ClientGone,
+    /// The framing was wrong.
+    Malformed(BodyError),
+    /// Longer than the route allows.
+    TooLarge,
+    /// Another attempt asked for what was no longer kept.
+    NotKept,
+}
+
+/// The state of the request body on a connection.
+pub(crate) struct Intake {
+    decoder: Option<BodyDecoder>,
+    failure: Option<BodyFailure>,
+    trailers: Option<Trailers>,
+    /// Bytes of payload received.
+    pub(crate) received: u64,
+    limit: u64,
+    /// Pieces received in all, and those of them that are kept: all or none.
+    pieces: usize,
+    kept: Vec<Bytes>,
+    kept_bytes: u64,
+    keep_at_most: u64,
+    /// The client waits for `100 Continue` before it sends.
+    pub(crate) awaits_continue: bool,
+}
+
+impl Intake {
+    /// No body.
+    pub(crate) fn none() -> Self {
+        Self {
+            decoder: None,
+            failure: None,
+            trailers: None,
+            received: 0,
+            limit: u64::MAX,
+            pieces: 0,
+            kept: Vec::new(),
+            kept_bytes: 0,
+            keep_at_most: 0,
+            awaits_continue: false,
+        }
+    }
+
+    /// A body of this framing, of which at most `keep_at_most` bytes are kept for another attempt.
+    pub(crate) fn new(framing: Framing, limit: Option<u64>, keep_at_most: u64, awaits_continue: bool) -> Self {
+        if framing.is_empty() {
+            return Self::none();
+        }
+        Self {
+            decoder: Some(BodyDecoder::new(framing)),
+            limit: limit.unwrap_or(u64::MAX),
+            keep_at_most,
+            awaits_continue,
+            ..Self::none()
+        }
+    }
+
+    /// Whether all of it has been received.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.decoder.is_none() && self.failure.is_none()
+    }
+
+    /// Whether an attempt can still send it from the start.
+    pub(crate) fn is_replayable(&self) -> bool {
+        self.pieces == self.kept.len() && self.failure.is_none()
+    }
+
+    /// Throws away what `read` has of the body; whether that was the rest of it.
+    pub(super) fn discard(&mut self, read: &mut BytesMut) -> bool {
+        while let Some(decoder) = &mut self.decoder {
+            match decoder.decode(read) {
+                Ok(Step::Data(_) | Step::Trailers(_)) => {}
+                Ok(Step::End) => self.decoder = None,
+                Ok(Step::NeedMore) | Err(_) => return false,
+            }
+        }
+        self.failure.is_none()
+    }
+
+    fn keep(&mut self, piece: &Bytes) {
+        let was_whole = self.pieces == self.kept.len();
+        self.pieces += 1;
+        if was_whole && self.kept_bytes + piece.len() as u64 <= self.keep_at_most {
+            self.kept_bytes += piece.len() as u64;
+            self.kept.push(piece.clone());
+        } else {
+            self.kept = Vec::new();
+        }
+    }
+}
+
+/// A reader of the request body. Clones made before the first read each see the whole body, as far as it is kept.
+#[derive(Clone)]
+pub(crate) struct Incoming {
+    downstream: Downstream,
+    position: usize,
+    past_trailers: bool,
+}
+
+impl Incoming {
+    pub(crate) fn new(downstream: Downstream) -> Self {
+        Self { downstream, position: 0, past_trailers: false }
+    }
+
+    pub(crate) fn is_replayable(&self) -> bool {
+        self.downstream.lock().intake.is_replayable()
+    }
+
+    /// Tells a client that waits for it to go on; nothing where it does not.
+    pub(crate) fn send_continue(&self) {
+        let mut io = self.downstream.lock();
+        if std::mem::take(&mut io.intake.awaits_continue) {
+            io.out.front.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+    }
+
+    /// Bytes of payload received so far.
+    pub(crate) fn received(&self) -> u64 {
+        self.downstream.lock().intake.received
+    }
+
+    pub(crate) fn awaits_continue(&self) -> bool {
+        self.downstream.lock().intake.awaits_continue
+    }
+
+    /// The next part; `None` is the end.
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyFailure>>> {
+        let mut io = self.downstream.lock();
+        if let Some(piece) = io.intake.kept.get(self.position) {
+            self.position += 1;
+            return Poll::Ready(Some(Ok(Frame::Data(piece.clone()))));
+        }
+        if self.position < io.intake.pieces {
+            return Poll::Ready(Some(Err(BodyFailure::NotKept)));
+        }
+        Poll::Ready(match ready!(poll_receive(&mut io, cx)) {
+            Some(Ok(piece)) => {
+                self.position += 1;
+                Some(Ok(Frame::Data(piece)))
+            }
+            Some(Err(failure)) => Some(Err(failure)),
+            None if std::mem::replace(&mut self.past_trailers, true) => None,
+            None => io.intake.trailers.clone().map(|trailers| Ok(Frame::Trailers(trailers))),
+        })
+    }
+}
+
+/// The next piece of payload from the connection.
+fn poll_receive(io: &mut Io, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyFailure>>> {
+    if let Some(failure) = io.intake.failure {
+        return Poll::Ready(Some(Err(failure)));
+    }
+    loop {
+        let Some(decoder) = &mut io.intake.decoder else { return Poll::Ready(None) };
+        let failure = match decoder.decode(&mut io.read) {
+            Ok(Step::Data(piece)) => {
+                io.intake.received += piece.len() as u64;
+                if io.intake.received <= io.intake.limit {
+                    io.intake.keep(&piece);
+                    return Poll::Ready(Some(Ok(piece)));
+                }
+                BodyFailure::TooLarge
+            }
+            Ok(Step::Trailers(trailers)) => {
+                io.intake.trailers = Some(trailers);
+                continue;
+            }
+            Ok(Step::End) => {
+                io.intake.decoder = None;
+                continue;
+            }
+            Ok(Step::NeedMore) => match ready!(io.poll_fill(cx)) {
+                Ok(n) if n > 0 => continue,
+                _ => BodyFailure::ClientGone,
+            },
+            Err(error) => BodyFailure::Malformed(error),
+        };
+        io.intake.failure = Some(failure);
+        return Poll::Ready(Some(Err(failure)));
+    }
+}

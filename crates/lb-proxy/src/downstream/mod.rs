@@ -1,0 +1,124 @@
+//! Towards the client: one connection, its request bodies and what waits to be written.
+//!
+//! Reading and writing go through one mutex that only the connection's own task ever takes, one poll at a time. It is
+//! never contended and never held across a suspension; it lets the request body travel down the stack, and be cloned
+//! for a retry, while the response is written on the same socket.
+
+mod incoming;
+mod outbox;
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::BytesMut;
+use tokio::io::AsyncWrite;
+use tokio::time::Instant;
+
+pub(crate) use incoming::{BodyFailure, Frame, Incoming, Intake};
+pub(crate) use outbox::Outbox;
+
+use crate::net::Stream;
+
+/// Smallest and largest read from a client.
+const MIN_READ: usize = 4 * 1024;
+const MAX_READ: usize = 256 * 1024;
+/// How much of pipelined requests is read while an earlier one is being answered.
+const READ_AHEAD: usize = 16 * 1024;
+
+/// A client connection, shared between the task that serves it and the request body it hands out.
+#[derive(Clone)]
+pub(crate) struct Downstream {
+    io: Arc<Mutex<Io>>,
+}
+
+/// What the mutex guards.
+pub(crate) struct Io {
+    pub(crate) stream: Stream,
+    /// Read, not yet used.
+    pub(crate) read: BytesMut,
+    read_size: usize,
+    /// Waits to be written.
+    pub(crate) out: Outbox,
+    /// The request body being received.
+    pub(crate) intake: Intake,
+    /// The client has sent its last byte.
+    pub(crate) ended: bool,
+}
+
+impl Downstream {
+    pub(crate) fn new(stream: Stream) -> Self {
+        let io = Io {
+            stream,
+            read: BytesMut::new(),
+            read_size: MIN_READ,
+            out: Outbox::default(),
+            intake: Intake::none(),
+            ended: false,
+        };
+        Self { io: Arc::new(Mutex::new(io)) }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Io> {
+        // A panic inside a poll ends the connection's task; nobody reads the state after that.
+        self.io.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Io {
+    /// Reads once; `Ok(0)` is the end of the stream. An idle connection keeps no buffer.
+    pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.ended {
+            return Poll::Ready(Ok(0));
+        }
+        if self.stream.poll_readable(cx)?.is_pending() {
+            return Poll::Pending;
+        }
+        self.read.reserve(self.read_size);
+        let room = self.read.capacity() - self.read.len();
+        let polled = self.stream.poll_read_into(cx, &mut self.read);
+        match polled {
+            Poll::Ready(Ok(0)) => self.ended = true,
+            Poll::Ready(Ok(n)) if n == room => self.read_size = (self.read_size * 4).min(MAX_READ),
+            Poll::Pending if self.read.is_empty() => {
+                self.read = BytesMut::new();
+                self.read_size = MIN_READ;
+            }
+            _ => {}
+        }
+        polled
+    }
+
+    /// Tells the client that nothing more will come.
+    pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    /// Whether the whole request has arrived. What has arrived of its body is thrown away.
+    pub(crate) fn has_whole_body(&mut self) -> bool {
+        self.intake.discard(&mut self.read)
+    }
+
+    /// Ready when the client is gone, for a time in which nothing is expected of it. Never ready while its request is
+    /// still arriving.
+    ///
+    /// A client may close its side for writing as soon as it has sent its request, and still wait for the answer. One
+    /// that gives up closes later. So an end that comes before `since` is taken for the former.
+    pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>, since: Instant) -> Poll<()> {
+        while self.intake.is_complete() && !self.ended && self.read.len() < READ_AHEAD {
+            match self.poll_fill(cx) {
+                Poll::Ready(Ok(0)) if Instant::now() < since => {}
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Writes what waits; ready when nothing does.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.out.poll_write_to(cx, &mut self.stream)
+    }
+}

@@ -1,0 +1,320 @@
+//! The engine as its user sees it: start, reload, shut down.
+//!
+//! Everything that serves runs on the workers' threads. One more thread, *control*, carries what is not on the request
+//! path: name resolution, active checks, the admin listener and the ticks of outlier detection.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use lb_config::{Config, ListenAddress, Listener};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::control::Control;
+use crate::net::bind::{self, Bound};
+use crate::observe::access_log::AccessLog;
+use crate::observe::metrics::Metrics;
+use crate::registry::Registry;
+use crate::rules::headers::HeaderError;
+use crate::shared::Shared;
+use crate::snapshot::Snapshot;
+use crate::stage::accept::Socket;
+use crate::worker::{self, Command, Worker, WorkerHandle};
+
+/// How long the access log may take to write what it still has.
+const LAST_LINES: Duration = Duration::from_secs(2);
+
+/// A running proxy.
+pub struct Engine {
+    shared: Arc<Shared>,
+    state: Mutex<State>,
+    threads: Vec<JoinHandle<()>>,
+    control: Control,
+    deaths: Mutex<mpsc::UnboundedReceiver<String>>,
+}
+
+/// What a reload changes.
+struct State {
+    registry: Arc<Mutex<Registry>>,
+    snapshot: Arc<Snapshot>,
+    /// The configured address of every bound listener, and what it was bound to.
+    bound: HashMap<ListenAddress, ListenAddress>,
+}
+
+/// Why the proxy could not start, or a new configuration could not take effect.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// An address could not be bound.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// The address.
+        address: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The access log could not be opened.
+    #[error("cannot write the access log: {0}")]
+    AccessLog(io::Error),
+    /// A header of the configuration cannot be written.
+    #[error(transparent)]
+    Header(#[from] HeaderError),
+    /// A thread or runtime could not be made.
+    #[error("cannot start a worker: {0}")]
+    Thread(io::Error),
+}
+
+impl Engine {
+    /// Binds every listener and starts to serve.
+    ///
+    /// # Errors
+    /// An address is in use or cannot be bound, or the access log cannot be opened. Nothing is left running then.
+    pub fn start(config: Config) -> Result<Self, EngineError> {
+        let config = Arc::new(config);
+        let workers = config
+            .workers
+            .map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), std::num::NonZeroUsize::get);
+        let mut sockets = Vec::new();
+        let mut bound = HashMap::new();
+        for listener in &config.listeners {
+            let (actual, ours) = bind_listener(listener, workers)?;
+            bound.insert(listener.address.clone(), actual);
+            sockets.push((listener.address.clone(), ours));
+        }
+        let metrics = Arc::new(Metrics::new(workers + 1));
+        let access_log = AccessLog::start(config.log.access.as_ref(), metrics.access_log_dropped())
+            .map_err(EngineError::AccessLog)?;
+        let shared = Arc::new(Shared::new(metrics, access_log));
+        let registry = Arc::new(Mutex::new(Registry::new(Arc::clone(&shared), workers)));
+        let control = Control::start(&shared, &registry).map_err(EngineError::Thread)?;
+        let snapshot = lock(&registry).build(Arc::clone(&config))?;
+        control.adopt(&snapshot)?;
+        control.first_round();
+
+        let (death, deaths) = mpsc::unbounded_channel();
+        let mut handles = Vec::new();
+        let mut threads = Vec::new();
+        for index in 0..workers {
+            let own = lock(&registry).for_worker(&snapshot);
+            let worker = Arc::new(Worker {
+                index,
+                shared: Arc::clone(&shared),
+                snapshot: ArcSwap::from_pointee(own),
+                stopping: CancellationToken::new(),
+                access_log: shared.access_log.writer(),
+                connections: 0.into(),
+                requests: 0.into(),
+                quiet: tokio::sync::Notify::new(),
+            });
+            let (commands, orders) = mpsc::unbounded_channel();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.map_err(EngineError::Thread)?;
+            let (mine, death) = (Arc::clone(&worker), death.clone());
+            let thread = std::thread::Builder::new()
+                .name(format!("worker-{index}"))
+                .spawn(move || {
+                    let guard = Death { index, tell: Some(death) };
+                    runtime.block_on(worker::run(mine, orders));
+                    guard.ended_well();
+                })
+                .map_err(EngineError::Thread)?;
+            threads.push(thread);
+            handles.push(WorkerHandle { worker, commands });
+        }
+        shared.set_workers(handles);
+        let engine = Self {
+            state: Mutex::new(State { registry, snapshot, bound }),
+            shared,
+            threads,
+            control,
+            deaths: Mutex::new(deaths),
+        };
+        for (address, sockets) in sockets {
+            engine.listen(&address, sockets);
+        }
+        Ok(engine)
+    }
+
+    /// Puts another configuration in force. What did not change keeps its connections, health, learned state, limiter
+    /// cells and cookies. `workers` cannot change while running; that is logged and otherwise ignored.
+    ///
+    /// # Errors
+    /// A new address cannot be bound, or a log cannot be opened. The old configuration stays in force, unchanged.
+    pub fn reload(&self, config: Config) -> Result<(), EngineError> {
+        let mut state = self.state();
+        let config = Arc::new(config);
+        if config.workers != state.snapshot.config.workers {
+            tracing::warn!("workers has changed; the new number takes effect at the next start");
+        }
+        let mut fresh = Vec::new();
+        for listener in &config.listeners {
+            if !state.bound.contains_key(&listener.address) {
+                fresh.push((listener.address.clone(), bind_listener(listener, self.threads.len())?));
+            }
+        }
+        let registry = Arc::clone(&state.registry);
+        let snapshot = {
+            let mut registry = lock(&registry);
+            registry.check(&config)?;
+            self.shared.access_log.apply(config.log.access.as_ref()).map_err(EngineError::AccessLog)?;
+            registry.build(Arc::clone(&config))?
+        };
+        self.control.adopt(&snapshot)?;
+        for handle in self.shared.workers() {
+            let own = lock(&registry).for_worker(&snapshot);
+            handle.worker.snapshot.store(Arc::new(own));
+        }
+        for (address, (actual, sockets)) in fresh {
+            state.bound.insert(address.clone(), actual);
+            self.listen(&address, sockets);
+        }
+        let gone: Vec<_> = state.bound.keys().filter(|address| snapshot.listener(address).is_none()).cloned().collect();
+        for address in gone {
+            state.bound.remove(&address);
+            for handle in self.shared.workers() {
+                // A worker that has ended has nothing to stop.
+                let _ = handle.commands.send(Command::Unlisten(address.clone()));
+            }
+            remove_socket_file(&address);
+        }
+        state.snapshot = snapshot;
+        Ok(())
+    }
+
+    /// The configuration in force.
+    #[must_use]
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.state().snapshot.config)
+    }
+
+    /// Every listener by name, with the address it was bound to: port 0 is replaced by the one the kernel chose.
+    #[must_use]
+    pub fn listeners(&self) -> Vec<(Arc<str>, ListenAddress)> {
+        let state = self.state();
+        let listeners = state.snapshot.config.listeners.iter();
+        listeners
+            .map(|listener| {
+                let actual = state.bound.get(&listener.address).unwrap_or(&listener.address);
+                (Arc::clone(&listener.name), actual.clone())
+            })
+            .collect()
+    }
+
+    /// The address the admin listener was bound to, if there is one.
+    #[must_use]
+    pub fn admin(&self) -> Option<ListenAddress> {
+        self.control.admin_address()
+    }
+
+    /// How things stand, as `/status` shows it.
+    #[must_use]
+    pub fn status(&self) -> crate::observe::status::Status {
+        self.control.status()
+    }
+
+    /// The metrics of this proxy.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.shared.metrics
+    }
+
+    /// Opens the log files anew, after they were moved away.
+    ///
+    /// # Errors
+    /// They cannot be opened; lines go on to the old ones.
+    pub fn reopen_logs(&self) -> io::Result<()> {
+        self.shared.access_log.reopen()
+    }
+
+    /// Waits until a worker dies, which only a bug can bring about; tells why.
+    pub async fn worker_died(&self) -> String {
+        std::future::poll_fn(|cx| {
+            let mut deaths = self.deaths.lock().unwrap_or_else(PoisonError::into_inner);
+            deaths.poll_recv(cx)
+        })
+        .await
+        .unwrap_or_else(|| "all workers have ended".to_owned())
+    }
+
+    /// Stops accepting, lets what runs finish for at most `grace`, and ends. Returns how many requests were cut.
+    pub fn shutdown(mut self, grace: Duration) -> usize {
+        self.control.on_shutdown();
+        let deadline = Instant::now() + grace;
+        let mut answers = Vec::new();
+        for handle in self.shared.workers() {
+            let (done, answer) = oneshot::channel();
+            if handle.commands.send(Command::Stop(deadline, done)).is_ok() {
+                answers.push(answer);
+            }
+        }
+        let cut = answers.into_iter().filter_map(|answer| answer.blocking_recv().ok()).sum();
+        for thread in self.threads.drain(..) {
+            // A worker that panicked has said so already.
+            let _ = thread.join();
+        }
+        for address in self.state().bound.keys() {
+            remove_socket_file(address);
+        }
+        self.control.stop();
+        if !self.shared.access_log.close(LAST_LINES) {
+            tracing::error!("the last lines of the access log were not written in {LAST_LINES:?}");
+        }
+        cut
+    }
+
+    fn listen(&self, address: &ListenAddress, sockets: Vec<Socket>) {
+        for (handle, socket) in self.shared.workers().iter().zip(sockets) {
+            // A worker that died ends the process; see `worker_died`.
+            let _ = handle.commands.send(Command::Listen(address.clone(), socket));
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+}
+
+/// Tells that a worker ended without having been asked to.
+struct Death {
+    index: usize,
+    tell: Option<mpsc::UnboundedSender<String>>,
+}
+
+impl Death {
+    fn ended_well(mut self) {
+        self.tell = None;
+    }
+}
+
+impl Drop for Death {
+    fn drop(&mut self) {
+        if let Some(tell) = self.tell.take() {
+            // Nobody listens once the process is on its way out.
+            let _ = tell.send(format!("worker {} died; the log has its panic", self.index));
+        }
+    }
+}
+
+fn bind_listener(listener: &Listener, workers: usize) -> Result<(ListenAddress, Vec<Socket>), EngineError> {
+    let bound = bind::bind(&listener.address, workers, listener.backlog);
+    match bound.map_err(|source| EngineError::Bind { address: crate::show(&listener.address), source })? {
+        Bound::Tcp(sockets, actual) => Ok((ListenAddress::Tcp(actual), sockets.into_iter().map(Socket::Tcp).collect())),
+        Bound::Unix(sockets) => Ok((listener.address.clone(), sockets.into_iter().map(Socket::Unix).collect())),
+    }
+}
+
+fn remove_socket_file(address: &ListenAddress) {
+    if let ListenAddress::Unix(path) = address {
+        // It may be gone already; the next start replaces a stale one anyway.
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,171 @@
+//! A request and its response, as the stages between `limit` and `outcome` see them.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use lb_policy::Tried;
+use tokio::time::Instant;
+
+use crate::downstream::{Frame, Incoming};
+use crate::message::{Framing, ResponseHead};
+use crate::rules::cause::Cause;
+use crate::snapshot::RouteRuntime;
+use crate::stage::select::Held;
+use crate::stage::send::Upload;
+use crate::stage::visit::Visit;
+use crate::upstream::{Connection, Upstream};
+use crate::wire::h1::{BodyDecoder, Step};
+
+/// What is remembered of the attempts, for the log.
+#[derive(Default)]
+pub(crate) struct Trace {
+    attempts: AtomicU32,
+    last: Mutex<Option<Last>>,
+}
+
+/// The last attempt: where, since when, and how long its response head took.
+type Last = (Arc<Upstream>, Instant, Option<Duration>);
+
+impl Trace {
+    /// An attempt at this endpoint begins.
+    pub(crate) fn on_attempt(&self, endpoint: &Arc<Upstream>) {
+        self.attempts.fetch_add(1, Ordering::Relaxed);
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).replace((Arc::clone(endpoint), Instant::now(), None));
+    }
+
+    /// Its response head came.
+    pub(crate) fn on_head(&self) {
+        if let Some((_, since, took)) = &mut *self.last.lock().unwrap_or_else(PoisonError::into_inner) {
+            *took = Some(since.elapsed());
+        }
+    }
+
+    pub(crate) fn attempts(&self) -> u32 {
+        self.attempts.load(Ordering::Relaxed)
+    }
+
+    /// The endpoint of the last attempt, and how long its response head took if it came.
+    pub(crate) fn last(&self) -> Option<(Arc<Upstream>, Option<Duration>)> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().map(|(endpoint, _, took)| (Arc::clone(endpoint), *took))
+    }
+}
+
+/// A request below the router. Clones send the same request again.
+#[derive(Clone)]
+pub(crate) struct Request {
+    pub(crate) visit: Arc<Visit>,
+    pub(crate) route: Arc<RouteRuntime>,
+    pub(crate) body: Option<Incoming>,
+    pub(crate) tried: Tried,
+    /// The endpoint that the client's cookie names.
+    pub(crate) preferred: Option<u64>,
+    /// What a hashing policy hashes.
+    pub(crate) key: Option<Bytes>,
+}
+
+/// A response, before it is written.
+pub(crate) struct Response {
+    pub(crate) head: ResponseHead,
+    pub(crate) body: Body,
+    /// The in-flight slot of its endpoint; our own answers hold none.
+    pub(crate) held: Option<Held>,
+}
+
+/// The body of a response.
+pub(crate) enum Body {
+    Empty,
+    /// One of our own.
+    Full(Bytes),
+    /// Streamed from an endpoint.
+    Upstream(Box<UpstreamBody>),
+    /// Not a body: the endpoint agreed to another protocol.
+    Tunnel(Box<Connection>),
+}
+
+/// A body being received from an endpoint, with the connection it comes over.
+pub(crate) struct UpstreamBody {
+    pub(crate) framing: Framing,
+    /// `None` once all of it was received.
+    decoder: Option<BodyDecoder>,
+    connection: Option<Connection>,
+    /// The rest of a request body that the endpoint answered before it had all of it.
+    upload: Option<Upload>,
+    /// Both sides agree to use the connection again.
+    keep: bool,
+    home: Arc<Upstream>,
+    worker: usize,
+}
+
+impl UpstreamBody {
+    pub(crate) fn new(
+        head: &ResponseHead,
+        connection: Connection,
+        upload: Option<Upload>,
+        home: Arc<Upstream>,
+        worker: usize,
+    ) -> Self {
+        let framing = head.framing();
+        let decoder = (!framing.is_empty()).then(|| BodyDecoder::new(framing));
+        let keep = head.keep_alive();
+        let mut body = Self { framing, decoder, connection: Some(connection), upload, keep, home, worker };
+        if body.decoder.is_none() {
+            body.on_end();
+        }
+        body
+    }
+
+    /// Whether all of it was received.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.decoder.is_none()
+    }
+
+    /// The next part; `None` is the end as the framing has it. After an error there is nothing more.
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, Cause>>> {
+        loop {
+            let (Some(decoder), Some(connection)) = (&mut self.decoder, &mut self.connection) else {
+                return Poll::Ready(None);
+            };
+            match decoder.decode(&mut connection.read) {
+                Ok(Step::Data(piece)) => return Poll::Ready(Some(Ok(Frame::Data(piece)))),
+                Ok(Step::Trailers(trailers)) => return Poll::Ready(Some(Ok(Frame::Trailers(trailers)))),
+                Ok(Step::End) => {
+                    self.on_end();
+                    return Poll::Ready(None);
+                }
+                Ok(Step::NeedMore) => {}
+                Err(_) => return Poll::Ready(Some(Err(self.fail(Cause::InvalidResponse)))),
+            }
+            if let Some(upload) = &mut self.upload
+                && let Poll::Ready(sent) = upload.poll(cx, &mut connection.stream)
+            {
+                // An endpoint that has answered need not take the rest; its connection is just not used again.
+                self.keep &= sent.is_ok();
+                self.upload = None;
+            }
+            match ready!(connection.poll_fill(cx)) {
+                Ok(0) if self.framing == Framing::Close => self.decoder = None,
+                Ok(0) | Err(_) => return Poll::Ready(Some(Err(self.fail(Cause::UpstreamAborted)))),
+                Ok(_) => {}
+            }
+        }
+    }
+
+    fn on_end(&mut self) {
+        self.decoder = None;
+        if let Some(connection) = self.connection.take()
+            && self.keep
+            && self.upload.is_none()
+        {
+            self.home.put(self.worker, connection, Instant::now());
+        }
+    }
+
+    fn fail(&mut self, cause: Cause) -> Cause {
+        self.connection = None;
+        cause
+    }
+}

@@ -1,0 +1,129 @@
+//! Binding: one port, a socket for each worker.
+//!
+//! Workers share a port by `SO_REUSEPORT`, which would also let a second lbproxy join in silence and take half of the
+//! traffic. So the address is first bound without it: if anybody else is there, that fails, and says so.
+
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixListener as StdUnixListener;
+use std::path::Path;
+
+use lb_config::ListenAddress;
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Longest accept queue asked for; the kernel caps it at `net.core.somaxconn`.
+const LARGEST_BACKLOG: u32 = 65_535;
+
+/// The sockets of one listener, one a worker, not yet registered with any runtime.
+#[derive(Debug)]
+pub(crate) enum Bound {
+    Tcp(Vec<std::net::TcpListener>, SocketAddr),
+    Unix(Vec<StdUnixListener>),
+}
+
+/// Binds `address` once for each worker.
+pub(crate) fn bind(address: &ListenAddress, workers: usize, backlog: Option<NonZeroU32>) -> io::Result<Bound> {
+    let backlog = backlog.map_or(LARGEST_BACKLOG, NonZeroU32::get).min(i32::MAX as u32) as i32;
+    match address {
+        ListenAddress::Tcp(address) => bind_tcp(*address, workers, backlog),
+        ListenAddress::Unix(path) => bind_unix(path, workers, backlog),
+    }
+}
+
+fn bind_tcp(address: SocketAddr, workers: usize, backlog: i32) -> io::Result<Bound> {
+    let probe = tcp_socket(address, false)?;
+    let address = probe.local_addr()?.as_socket().unwrap_or(address);
+    drop(probe);
+    let mut sockets = Vec::with_capacity(workers);
+    for _ in 0..workers {
+        let socket = tcp_socket(address, true)?;
+        socket.listen(backlog)?;
+        sockets.push(socket.into());
+    }
+    Ok(Bound::Tcp(sockets, address))
+}
+
+fn tcp_socket(address: SocketAddr, share: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if share {
+        socket.set_reuse_port(true)?;
+    }
+    if address.is_ipv6() {
+        // What is bound is what is written: `[::]:80` and `0.0.0.0:80` are two listeners (nginx: `ipv6only=on`).
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    if !share {
+        // Two sockets with SO_REUSEADDR may share a bound address until one of them listens.
+        socket.listen(1)?;
+    }
+    Ok(socket)
+}
+
+fn bind_unix(path: &Path, workers: usize, backlog: i32) -> io::Result<Bound> {
+    remove_stale_socket(path)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
+    socket.bind(&socket2::SockAddr::unix(path)?)?;
+    socket.listen(backlog)?;
+    let first: StdUnixListener = socket.into();
+    let mut sockets = Vec::with_capacity(workers);
+    for _ in 1..workers {
+        sockets.push(first.try_clone()?);
+    }
+    sockets.push(first);
+    Ok(Bound::Unix(sockets))
+}
+
+/// A socket file that nobody listens on is left over from a process that died; one that answers is in use.
+fn remove_stale_socket(path: &Path) -> io::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Ok(meta) if meta.file_type().is_socket() => match std::os::unix::net::UnixStream::connect(path) {
+            Ok(_) => Err(io::Error::from(io::ErrorKind::AddrInUse)),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),
+            Err(error) => Err(error),
+        },
+        Ok(_) => Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file that is not a socket is in the way")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn loopback() -> ListenAddress {
+        ListenAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
+    #[test]
+    fn workers_share_one_port_and_a_stranger_is_refused() {
+        let Bound::Tcp(sockets, address) = bind(&loopback(), 4, None).unwrap() else { panic!("tcp") };
+        assert_eq!(sockets.len(), 4);
+        assert!(sockets.iter().all(|socket| socket.local_addr().unwrap() == address));
+        let error = bind(&ListenAddress::Tcp(address), 2, None).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        drop(sockets);
+        bind(&ListenAddress::Tcp(address), 1, None).unwrap();
+    }
+
+    #[test]
+    fn a_socket_file_left_behind_is_replaced_and_a_live_one_is_not() {
+        let dir = std::env::temp_dir().join(format!("lbproxy-bind-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let path = dir.join("a.sock");
+        let address = ListenAddress::Unix(path.clone());
+        let Bound::Unix(live) = bind(&address, 2, None).unwrap() else { panic!("unix") };
+        assert_eq!(bind(&address, 1, None).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(live);
+        let Bound::Unix(again) = bind(&address, 1, None).unwrap() else { panic!("unix") };
+        drop(again);
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "data").unwrap();
+        assert_eq!(bind(&address, 1, None).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}

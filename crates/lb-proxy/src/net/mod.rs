@@ -1,0 +1,8 @@
+//! Sockets: what is below HTTP.
+
+pub(crate) mod bind;
+pub(crate) mod stream;
+pub(crate) mod timer;
+
+pub(crate) use stream::Stream;
+pub(crate) use timer::Timer;

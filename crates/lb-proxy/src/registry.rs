@@ -1,0 +1,472 @@
+//! What outlives a configuration: clusters' members, upstream connections, limiter cells, budgets, turns.
+//!
+//! Every snapshot is built here. Building one is a diff by identity: what the new configuration names again is taken
+//! over as it is, what it does not is forgotten.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use lb_config::{self as valid, Action, Condition, Config, EndpointAddress, LimitKey, PolicyKind};
+use std::num::NonZeroU16;
+
+use lb_core::{Axis, InFlightLimit, Mono, Weight};
+use lb_health::{Ejection, FailureSet};
+use lb_policy::{BuiltIn, Cluster, Identity, Member, Selector, Update, affinity_of};
+use lb_ratelimit::{Keyed, Quota, Ratio, RetryBudget};
+use lb_tower::{Passive, PassiveRule, Transition};
+use rand::Rng;
+
+use crate::drivers::Address;
+use crate::drivers::checks::Target;
+use crate::drivers::resolve::Resolution;
+use crate::observe::app_log::{self, Subject};
+use crate::observe::metrics::{EndpointMetrics, Series};
+use crate::rules::headers::{HeaderError, HeaderRules};
+use crate::rules::networks::Networks;
+use crate::rules::respond::Responder;
+use crate::rules::router::Router;
+use crate::rules::sticky::StickyCookie;
+use crate::shared::Shared;
+use crate::snapshot::{ClusterRuntime, Deed, HashKey, ListenerRuntime, RouteRuntime, Snapshot, WorkerSnapshot};
+use crate::stage::select;
+use crate::stage::send::Send;
+use crate::upstream::Upstream;
+
+/// Retries that are always allowed, however little traffic there is.
+const RETRIES_PER_SECOND: u32 = 10;
+
+/// What outlives a configuration.
+pub(crate) struct Registry {
+    shared: Arc<Shared>,
+    workers: usize,
+    generation: u64,
+    clusters: HashMap<Arc<str>, ClusterState>,
+    limiters: Vec<(LimiterId, Arc<Keyed>)>,
+    budgets: HashMap<(Arc<str>, u64), Arc<RetryBudget>>,
+    /// Signs cookies of routes without a secret of their own; cookies then live as long as the process.
+    sticky_secret: [u8; 32],
+    /// Spreads limiter keys over their tables, unknown to clients.
+    seed: [u64; 2],
+}
+
+/// Name, key and memory of a limit: cells can be shared where these are the same.
+type LimiterId = (Arc<str>, LimitKey, u64);
+
+struct ClusterState {
+    members: Cluster<Send>,
+    upstreams: HashMap<Identity, Arc<Upstream>>,
+    /// By policy as configured, so that turns go on where they were.
+    selectors: Vec<(valid::Policy, Selector<BuiltIn, Send>)>,
+    /// The last good answer for each name.
+    resolved: HashMap<Arc<str>, Vec<Address>>,
+    config: valid::Cluster,
+    metrics: HashMap<Arc<str>, Arc<EndpointMetrics>>,
+    passive: Option<Outliers>,
+}
+
+/// Outlier detection of a cluster.
+pub(crate) type Outliers = Passive<Send, Told>;
+
+/// Logs and counts what outlier detection does.
+pub(crate) struct Told {
+    cluster: Arc<str>,
+    members: Cluster<Send>,
+}
+
+impl lb_tower::Watch for Told {
+    fn on_transition(&self, endpoint: &Identity, transition: Transition) {
+        let resolved = (endpoint.name != endpoint.address).then_some(&*endpoint.address);
+        let subject = Subject { cluster: &self.cluster, endpoint: &endpoint.name, resolved };
+        match transition {
+            Transition::Ejected { eject_for, failures, window, last } => {
+                let why = format!("{failures} failures in {window:?}, the last a {}", last.name());
+                app_log::endpoint_ejected(subject, eject_for, why);
+                let known = self.members.endpoints();
+                if let Some(endpoint) = known.iter().find(|known| known.identity() == endpoint) {
+                    endpoint.value().upstream.metrics.on_ejection();
+                }
+            }
+            Transition::Readmitted => app_log::endpoint_up(subject, "its ejection is over"),
+            Transition::Spared { last } => {
+                let cluster = &self.cluster;
+                let name = &endpoint.name;
+                tracing::warn!(
+                    "endpoint {name} is failing ({}) and not ejected: too few others of cluster {cluster} are left",
+                    last.name()
+                );
+            }
+        }
+    }
+}
+
+impl Registry {
+    pub(crate) fn new(shared: Arc<Shared>, workers: usize) -> Self {
+        let mut sticky_secret = [0; 32];
+        rand::rng().fill_bytes(&mut sticky_secret);
+        Self {
+            shared,
+            workers,
+            generation: 0,
+            clusters: HashMap::new(),
+            limiters: Vec::new(),
+            budgets: HashMap::new(),
+            sticky_secret,
+            seed: [rand::rng().next_u64(), rand::rng().next_u64()],
+        }
+    }
+
+    /// Makes this configuration the one in force, as far as members, limits and routes go. The snapshot is to be
+    /// published by the caller.
+    ///
+    /// # Errors
+    /// A header that cannot be written; nothing has changed then.
+    pub(crate) fn build(&mut self, config: Arc<Config>) -> Result<Arc<Snapshot>, HeaderError> {
+        let rules =
+            config.routes.iter().map(|route| Rules::new(route, &self.sticky_secret)).collect::<Result<_, _>>()?;
+        self.generation += 1;
+        let metrics = Arc::clone(&self.shared.metrics);
+        let mut series = metrics.series();
+        let clusters: Vec<_> = config.clusters.iter().map(|cluster| self.cluster(cluster, &mut series)).collect();
+        self.clusters.retain(|name, _| config.clusters.iter().any(|cluster| cluster.name == *name));
+        let listeners: Vec<_> = config
+            .listeners
+            .iter()
+            .map(|listener| ListenerRuntime {
+                name: Arc::clone(&listener.name),
+                redirect_https: listener.redirect_https,
+                trusted: Networks::new(&listener.trusted_proxies),
+                metrics: series.listener(&listener.name),
+                unrouted: series.route(&listener.name, "", None, &[]),
+            })
+            .collect();
+        let routes = self.routes(&config, rules, &clusters, &mut series);
+        self.forget_policies(&config);
+        series.publish(self.generation);
+        let by_address =
+            config.listeners.iter().enumerate().map(|(index, listener)| (listener.address.clone(), index)).collect();
+        Ok(Arc::new(Snapshot {
+            generation: self.generation,
+            router: Router::new(&config),
+            listeners,
+            by_address,
+            routes,
+            clusters,
+            config,
+        }))
+    }
+
+    /// Whether [`build`](Self::build) would succeed.
+    pub(crate) fn check(&self, config: &Config) -> Result<(), HeaderError> {
+        config.routes.iter().try_for_each(|route| Rules::new(route, &self.sticky_secret).map(drop))
+    }
+
+    fn cluster(&mut self, config: &valid::Cluster, series: &mut Series<'_>) -> Arc<ClusterRuntime> {
+        let now = self.shared.now();
+        let state = self.clusters.entry(Arc::clone(&config.name)).or_insert_with(|| ClusterState {
+            members: Cluster::new(Arc::clone(&config.name)),
+            upstreams: HashMap::new(),
+            selectors: Vec::new(),
+            resolved: HashMap::new(),
+            config: config.clone(),
+            metrics: HashMap::new(),
+            passive: None,
+        });
+        state.config = config.clone();
+        state.resolved.retain(|name, _| config.endpoints.iter().any(|endpoint| endpoint.name == *name));
+        state.metrics = config
+            .endpoints
+            .iter()
+            .map(|endpoint| (Arc::clone(&endpoint.name), series.endpoint(&config.name, &endpoint.name)))
+            .collect();
+        state.apply(self.workers, now);
+        state.members.set_panic_threshold(config.panic_threshold, now);
+        state.judge(now);
+        Arc::new(ClusterRuntime {
+            name: Arc::clone(&config.name),
+            config: config.clone(),
+            members: state.members.clone(),
+            passive: state.passive.clone(),
+        })
+    }
+
+    fn routes(
+        &mut self,
+        config: &Arc<Config>,
+        rules: Vec<Rules>,
+        clusters: &[Arc<ClusterRuntime>],
+        series: &mut Series<'_>,
+    ) -> Vec<Arc<RouteRuntime>> {
+        let old_limiters = std::mem::take(&mut self.limiters);
+        let old_budgets = std::mem::take(&mut self.budgets);
+        config
+            .routes
+            .iter()
+            .zip(rules)
+            .enumerate()
+            .map(|(index, (route, rules))| {
+                let deed = match (&route.action, rules.responder) {
+                    (Action::Cluster(position), _) => Deed::Forward(Arc::clone(&clusters[*position])),
+                    (Action::Redirect(redirect), _) => Deed::Redirect(redirect.clone()),
+                    (Action::Respond(_), Some(responder)) => Deed::Respond(responder),
+                    (Action::Respond(_), None) => unreachable!("rules of a fixed answer have a responder"),
+                };
+                let cluster = match &deed {
+                    Deed::Forward(cluster) => Some(cluster),
+                    _ => None,
+                };
+                let endpoints: Vec<_> = cluster
+                    .map(|cluster| {
+                        let names = cluster.config.endpoints.iter();
+                        names.map(|endpoint| series.endpoint(&cluster.name, &endpoint.name)).collect()
+                    })
+                    .unwrap_or_default();
+                let cluster_name = cluster.map(|cluster| &*cluster.name);
+                let metrics = config
+                    .listeners
+                    .iter()
+                    .map(|listener| series.route(&listener.name, &route.name, cluster_name, &endpoints))
+                    .collect();
+                Arc::new(RouteRuntime {
+                    index,
+                    name: Arc::clone(&route.name),
+                    edits_differ_by_endpoint: rules.request_headers.uses_endpoint()
+                        || !route.options.forwarded.preserve_host,
+                    request_headers: rules.request_headers,
+                    response_headers: rules.response_headers,
+                    sticky: rules.sticky,
+                    key: cluster.and_then(|cluster| hash_key(policy_of(route, cluster))),
+                    limiter: route.options.rate_limit.as_ref().map(|limit| self.limiter(limit, &old_limiters)),
+                    budget: route.options.retry.as_ref().map(|retry| self.budget(&route.name, retry, &old_budgets)),
+                    metrics,
+                    options: route.options.clone(),
+                    deed,
+                })
+            })
+            .collect()
+    }
+
+    /// Drops the turns of policies that nobody asks for any more.
+    fn forget_policies(&mut self, config: &Config) {
+        for (position, cluster) in config.clusters.iter().enumerate() {
+            let Some(state) = self.clusters.get_mut(&cluster.name) else { continue };
+            let routes = config.routes.iter().filter(|route| route.action == Action::Cluster(position));
+            let used: Vec<_> = routes.map(|route| route.options.policy.as_ref().unwrap_or(&cluster.policy)).collect();
+            state.selectors.retain(|(policy, _)| used.contains(&policy));
+        }
+    }
+
+    fn limiter(&mut self, limit: &valid::RateLimit, old: &[(LimiterId, Arc<Keyed>)]) -> Arc<Keyed> {
+        let key = (Arc::clone(&limit.name), limit.key.clone(), limit.memory_bytes);
+        if let Some((_, shared)) = self.limiters.iter().find(|(id, _)| *id == key) {
+            return Arc::clone(shared);
+        }
+        let quota = Quota::new(limit.requests.get(), limit.period).with_burst(limit.burst);
+        let limiter = match old.iter().find(|(id, _)| *id == key) {
+            Some((_, same)) if same.quota() == quota => Arc::clone(same),
+            Some((_, changed)) => Arc::new(changed.with_quota(quota, self.shared.now())),
+            None => Arc::new(Keyed::new(quota, limit.memory_bytes as usize, self.seed)),
+        };
+        self.limiters.push((key, Arc::clone(&limiter)));
+        limiter
+    }
+
+    fn budget(
+        &mut self,
+        route: &Arc<str>,
+        retry: &valid::Retry,
+        old: &HashMap<(Arc<str>, u64), Arc<RetryBudget>>,
+    ) -> Arc<RetryBudget> {
+        let millionths = (retry.budget_ratio * 1e6).round() as u32;
+        let key = (Arc::clone(route), u64::from(millionths));
+        let budget = match old.get(&key) {
+            Some(same) => Arc::clone(same),
+            None => Arc::new(RetryBudget::new(Ratio::millionths(millionths), RETRIES_PER_SECOND)),
+        };
+        self.budgets.insert(key, Arc::clone(&budget));
+        budget
+    }
+
+    /// The snapshot as this worker will hold it.
+    pub(crate) fn for_worker(&mut self, snapshot: &Arc<Snapshot>) -> WorkerSnapshot {
+        let stacks = snapshot
+            .routes
+            .iter()
+            .map(|route| {
+                let Deed::Forward(cluster) = &route.deed else { return None };
+                let configured = &snapshot.config.routes[route.index];
+                let state = self.clusters.get_mut(&cluster.name)?;
+                let selector = state.selector(policy_of(configured, cluster));
+                Some(select::stack(route, selector, self.shared.clock))
+            })
+            .collect();
+        WorkerSnapshot::new(Arc::clone(snapshot), stacks)
+    }
+
+    /// Everybody who is to be checked actively.
+    pub(crate) fn to_check(&self) -> Vec<Target> {
+        let mut targets = Vec::new();
+        for state in self.clusters.values() {
+            let Some(check) = &state.config.active else { continue };
+            let check = Arc::new(check.clone());
+            for upstream in state.upstreams.values() {
+                let Some(endpoint) = upstream.identity(&state.config.name) else { continue };
+                let metrics = Arc::clone(&upstream.metrics);
+                targets.push(Target { endpoint, check: Arc::clone(&check), metrics });
+            }
+        }
+        targets
+    }
+
+    /// Takes over what a cluster's names resolve to now.
+    pub(crate) fn on_resolved(&mut self, resolution: &Resolution) {
+        let now = self.shared.now();
+        if let Some(state) = self.clusters.get_mut(&resolution.cluster) {
+            let resolved = resolution.endpoints.iter();
+            state.resolved = resolved.map(|it| (Arc::clone(&it.endpoint), it.addresses.clone())).collect();
+            state.apply(self.workers, now);
+        }
+    }
+}
+
+/// The parts of a route that can be wrong.
+struct Rules {
+    responder: Option<Responder>,
+    request_headers: HeaderRules,
+    response_headers: HeaderRules,
+    sticky: Option<StickyCookie>,
+}
+
+impl Rules {
+    fn new(route: &valid::Route, sticky_secret: &[u8; 32]) -> Result<Self, HeaderError> {
+        let responder = match &route.action {
+            Action::Respond(respond) => Some(Responder::new(respond)?),
+            _ => None,
+        };
+        let sticky = route.options.sticky.as_ref();
+        Ok(Self {
+            responder,
+            request_headers: HeaderRules::new(&route.options.request_headers)?,
+            response_headers: HeaderRules::new(&route.options.response_headers)?,
+            sticky: sticky.map(|sticky| StickyCookie::new(sticky, sticky_secret)).transpose()?,
+        })
+    }
+}
+
+impl ClusterState {
+    /// Publishes the members that configuration and name resolution give.
+    fn apply(&mut self, workers: usize, now: Mono) {
+        let mut upstreams = HashMap::with_capacity(self.upstreams.len());
+        let mut members = Vec::new();
+        let mut unresolved = Vec::new();
+        for endpoint in &self.config.endpoints {
+            for address in self.addresses(endpoint) {
+                let shown = address.as_ref().map_or_else(|| "unresolved".to_owned(), ToString::to_string);
+                let identity = Identity::new(Arc::clone(&endpoint.name), shown);
+                let upstream = match self.upstreams.get(&identity) {
+                    Some(known) => Arc::clone(known),
+                    None => {
+                        let metrics = Arc::clone(&self.metrics[&endpoint.name]);
+                        let keep_alive = self.config.keep_alive.clone();
+                        Arc::new(Upstream::new(endpoint, address.clone(), keep_alive, metrics, workers))
+                    }
+                };
+                upstream.set_keep_alive(self.config.keep_alive.clone());
+                if address.is_none() {
+                    unresolved.push(identity.clone());
+                }
+                let several = self.resolved.get(&endpoint.name).is_some_and(|all| all.len() > 1);
+                let affinity = if several {
+                    affinity_of(&format!("{}|{}", identity.name, identity.address))
+                } else {
+                    affinity_of(&identity.name)
+                };
+                upstreams.insert(identity.clone(), Arc::clone(&upstream));
+                let limit = endpoint.max_in_flight.map_or(InFlightLimit::NONE, |most| InFlightLimit::new(most.get()));
+                let member = Member::new(identity, Send { upstream });
+                members.push(member.weight(Weight::new(endpoint.weight)).limit(limit).affinity(affinity));
+            }
+        }
+        self.upstreams = upstreams;
+        self.members.apply(Update::Reset(members), now);
+        for identity in unresolved {
+            if let Some(uid) = self.members.uid_of(&identity) {
+                self.members.set(uid, Axis::Unresolved, true, now);
+            }
+        }
+    }
+
+    /// Takes over the rule by which real traffic ejects. Ejections in force run as they began.
+    fn judge(&mut self, now: Mono) {
+        let old = self.passive.take();
+        self.passive = match (&self.config.passive, old) {
+            (Some(config), Some(old)) => Some(old.with_rule(passive_rule(config))),
+            (Some(config), None) => {
+                let told = Told { cluster: Arc::clone(&self.config.name), members: self.members.clone() };
+                Some(Passive::new(self.members.clone(), passive_rule(config), told))
+            }
+            (None, Some(old)) => {
+                old.readmit_all(now);
+                None
+            }
+            (None, None) => None,
+        };
+    }
+
+    /// Where an endpoint is: in one place, in several, or nowhere yet.
+    fn addresses(&self, endpoint: &valid::Endpoint) -> Vec<Option<Address>> {
+        match &endpoint.address {
+            EndpointAddress::Ip(address) => vec![Some(Address::Ip(*address))],
+            EndpointAddress::Unix(path) => vec![Some(Address::Unix(path.clone()))],
+            EndpointAddress::Name(..) => match self.resolved.get(&endpoint.name) {
+                Some(all) if !all.is_empty() => all.iter().cloned().map(Some).collect(),
+                _ => vec![None],
+            },
+        }
+    }
+
+    /// The selector of this policy: the same one for all routes and workers, so that turns are shared.
+    fn selector(&mut self, policy: &valid::Policy) -> Selector<BuiltIn, Send> {
+        if let Some((_, known)) = self.selectors.iter().find(|(of, _)| of == policy) {
+            return known.clone();
+        }
+        let options = policy.options.iter().map(|(name, value)| (&**name, *value));
+        let built = BuiltIn::from_name(policy.kind.name(), options).unwrap_or_else(|error| {
+            // The configuration checks names and options by the same table, so this says that they drifted apart.
+            tracing::error!("policy of cluster {}: {error}; using round_robin", self.members.name());
+            BuiltIn::default()
+        });
+        let selector = self.members.selector(built);
+        self.selectors.push((policy.clone(), selector.clone()));
+        selector
+    }
+}
+
+fn passive_rule(config: &valid::PassiveHealth) -> PassiveRule {
+    let failures = config.on.iter().fold(FailureSet::EMPTY, |set, condition| match *condition {
+        Condition::ConnectError => set.with_connect_error(),
+        Condition::Reset => set.with_reset(),
+        Condition::Timeout => set.with_timeout(),
+        Condition::InvalidResponse => set.with_invalid_response(),
+        Condition::Status { from, to } => set.with_statuses(from..=to),
+    });
+    let failures_needed = NonZeroU16::try_from(config.failures).unwrap_or(NonZeroU16::MAX);
+    let ejection = Ejection {
+        failures: failures_needed,
+        window: config.window,
+        eject_for: config.eject_for,
+        ..Ejection::default()
+    };
+    PassiveRule { ejection, failures }
+}
+
+fn policy_of<'a>(route: &'a valid::Route, cluster: &'a ClusterRuntime) -> &'a valid::Policy {
+    route.options.policy.as_ref().unwrap_or(&cluster.config.policy)
+}
+
+fn hash_key(policy: &valid::Policy) -> Option<HashKey> {
+    match (&policy.key, policy.kind) {
+        (Some(text), _) => Some(HashKey::Text(text.clone())),
+        (None, PolicyKind::IpHash) => Some(HashKey::ClientIp),
+        (None, _) => None,
+    }
+}

@@ -1,0 +1,119 @@
+//! The configuration in force, as the request path reads it.
+//!
+//! A [`Snapshot`] is immutable, numbered and published in one swap; a request holds one to its end. What must outlive a
+//! change (members and what was learned of them, limiter cells, upstream connections, counters) is shared between
+//! successive snapshots, keyed by identity.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use lb_config::{self as valid, Config, ListenAddress, RouteOptions};
+use lb_policy::Cluster;
+use lb_ratelimit::{Keyed, RetryBudget};
+
+use crate::observe::metrics::{ListenerMetrics, RouteMetrics};
+use crate::registry::Outliers;
+use crate::rules::headers::HeaderRules;
+use crate::rules::networks::Networks;
+use crate::rules::respond::Responder;
+use crate::rules::router::Router;
+use crate::rules::sticky::StickyCookie;
+use crate::stage::select::Stack;
+use crate::stage::send::Send;
+
+/// The configuration in force.
+pub(crate) struct Snapshot {
+    pub(crate) generation: u64,
+    pub(crate) config: Arc<Config>,
+    pub(crate) router: Router,
+    pub(crate) listeners: Vec<ListenerRuntime>,
+    pub(crate) by_address: HashMap<ListenAddress, usize, ahash::RandomState>,
+    pub(crate) routes: Vec<Arc<RouteRuntime>>,
+    pub(crate) clusters: Vec<Arc<ClusterRuntime>>,
+}
+
+impl Snapshot {
+    /// The position of the listener with this configured address; `None` once a reload has removed it.
+    pub(crate) fn listener(&self, address: &ListenAddress) -> Option<usize> {
+        self.by_address.get(address).copied()
+    }
+}
+
+/// A listener, as a request sees it.
+pub(crate) struct ListenerRuntime {
+    pub(crate) name: Arc<str>,
+    pub(crate) redirect_https: bool,
+    pub(crate) trusted: Networks,
+    pub(crate) metrics: Arc<ListenerMetrics>,
+    /// Of requests that no route takes.
+    pub(crate) unrouted: Arc<RouteMetrics>,
+}
+
+/// What a route does.
+pub(crate) enum Deed {
+    Forward(Arc<ClusterRuntime>),
+    Redirect(valid::Redirect),
+    Respond(Responder),
+}
+
+/// A route with everything it refers to.
+pub(crate) struct RouteRuntime {
+    pub(crate) index: usize,
+    pub(crate) name: Arc<str>,
+    pub(crate) deed: Deed,
+    pub(crate) options: RouteOptions,
+    pub(crate) request_headers: HeaderRules,
+    pub(crate) response_headers: HeaderRules,
+    /// Host or headers towards the endpoint depend on which endpoint it is.
+    pub(crate) edits_differ_by_endpoint: bool,
+    pub(crate) sticky: Option<StickyCookie>,
+    /// What the policy hashes, where it does.
+    pub(crate) key: Option<HashKey>,
+    pub(crate) limiter: Option<Arc<Keyed>>,
+    pub(crate) budget: Option<Arc<RetryBudget>>,
+    /// One a listener.
+    pub(crate) metrics: Vec<Arc<RouteMetrics>>,
+}
+
+/// What a hashing policy hashes.
+pub(crate) enum HashKey {
+    ClientIp,
+    Text(valid::Template),
+}
+
+impl RouteRuntime {
+    /// The cluster it forwards to.
+    pub(crate) fn cluster(&self) -> Option<&Arc<ClusterRuntime>> {
+        match &self.deed {
+            Deed::Forward(cluster) => Some(cluster),
+            Deed::Redirect(_) | Deed::Respond(_) => None,
+        }
+    }
+}
+
+/// A cluster: its members are shared with the snapshots before and after.
+pub(crate) struct ClusterRuntime {
+    pub(crate) name: Arc<str>,
+    pub(crate) config: valid::Cluster,
+    pub(crate) members: Cluster<Send>,
+    pub(crate) passive: Option<Outliers>,
+}
+
+/// A snapshot as one worker holds it, with its own stacks.
+pub(crate) struct WorkerSnapshot {
+    pub(crate) shared: Arc<Snapshot>,
+    /// One a route; `None` where the route does not forward.
+    stacks: Vec<Option<Mutex<Stack>>>,
+}
+
+impl WorkerSnapshot {
+    pub(crate) fn new(shared: Arc<Snapshot>, stacks: Vec<Option<Stack>>) -> Self {
+        Self { shared, stacks: stacks.into_iter().map(|stack| stack.map(Mutex::new)).collect() }
+    }
+
+    /// The stack of a route. Its lock is this worker's alone.
+    pub(crate) fn stack(&self, route: usize) -> Option<MutexGuard<'_, Stack>> {
+        let stack = self.stacks.get(route)?.as_ref()?;
+        Some(stack.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

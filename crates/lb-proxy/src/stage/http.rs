@@ -1,0 +1,197 @@
+//! Http: a client connection, one request after the other.
+//!
+//! ```text
+//!  head ──▶ exchange ──▶ keep ──▶ head …
+//!   │          │  └────▶ close: the rest of the request is read and thrown away for a while, then the socket closes
+//!   │          └───────▶ abort: the socket is reset, so that nobody takes a cut response for a whole one
+//!   └── idle for too long, shutting down, or gone: closed
+//! ```
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use lb_config::{Limits, ListenAddress};
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use crate::downstream::Downstream;
+use crate::message::RequestHead;
+use crate::net::{Stream, Timer};
+use crate::rules::cause::Cause;
+use crate::stage::visit::{self, After};
+use crate::wire::h1;
+use crate::worker::Worker;
+
+/// How long, and how much of, a request that was answered early is read before the connection closes. Closing at once
+/// would reset it, and a client that is still sending would never see the answer.
+const LINGER: Duration = Duration::from_secs(30);
+const LINGER_IDLE: Duration = Duration::from_secs(5);
+const LINGER_BYTES: u64 = 64 * 1024 * 1024;
+/// How long a shutdown waits for the first request of a connection that was just accepted.
+const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
+
+/// A client connection.
+pub(crate) struct Session {
+    pub(crate) downstream: Downstream,
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) local_port: u16,
+    pub(crate) worker: Arc<Worker>,
+    pub(crate) timer: Timer,
+    scanner: h1::RequestParser,
+    /// Cancelled when the listener or the worker is to end.
+    pub(crate) stop: CancellationToken,
+    stopping: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+/// What came of waiting for a request.
+enum Next {
+    Head(RequestHead),
+    /// What came was no request, or came too slowly; why, and more on it for the log.
+    Refused(Cause, Option<&'static str>),
+    Close,
+}
+
+/// Serves a connection to its end.
+pub(crate) async fn serve(
+    stream: Stream,
+    peer: Option<SocketAddr>,
+    address: ListenAddress,
+    worker: Arc<Worker>,
+    stop: CancellationToken,
+) {
+    let mut session = Session {
+        local_port: stream.local_port(),
+        downstream: Downstream::new(stream),
+        peer,
+        timer: Timer::new(),
+        scanner: h1::RequestParser::new(),
+        stopping: Box::pin(stop.clone().cancelled_owned()),
+        stop,
+        worker,
+    };
+    let mut is_first = true;
+    loop {
+        let snapshot = session.worker.snapshot.load_full();
+        let Some(listener) = snapshot.shared.listener(&address) else { return };
+        let limits = &snapshot.shared.config.limits;
+        let after = match poll_fn(|cx| session.poll_next(cx, limits, is_first)).await {
+            Next::Close => return,
+            // The boxes keep what a request needs out of the size of an idle connection.
+            Next::Head(head) => {
+                // A reload may have come while the connection was idle; one that removed the listener cannot undo what
+                // has arrived already.
+                let current = session.worker.snapshot.load_full();
+                let (snapshot, listener) = match current.shared.listener(&address) {
+                    Some(listener) => (current, listener),
+                    None => (snapshot, listener),
+                };
+                Box::pin(visit::serve(&mut session, snapshot, listener, head)).await
+            }
+            Next::Refused(cause, detail) => visit::refuse(&session, &snapshot, listener, cause, detail),
+        };
+        match after {
+            After::Keep => is_first = false,
+            After::Close => return session.linger().await,
+            After::Abort => return session.downstream.lock().stream.reset_on_close(),
+            After::Gone => return,
+        }
+    }
+}
+
+fn head_limits(limits: &Limits) -> h1::HeadLimits {
+    h1::HeadLimits { bytes: limits.request_head_bytes, headers: limits.headers, uri: limits.uri_bytes }
+}
+
+/// Why a head was refused, in the words of our answers.
+fn cause_of(cause: h1::Cause) -> Cause {
+    match cause {
+        h1::Cause::HeadTooLarge => Cause::HeadTooLarge,
+        h1::Cause::TooManyHeaders => Cause::TooManyHeaders,
+        _ => match cause.status() {
+            414 => Cause::UriTooLong,
+            417 => Cause::ExpectationFailed,
+            501 => Cause::NotImplemented,
+            505 => Cause::UnsupportedVersion,
+            _ => Cause::BadRequest,
+        },
+    }
+}
+
+impl Session {
+    fn poll_next(&mut self, cx: &mut Context<'_>, limits: &Limits, is_first: bool) -> Poll<Next> {
+        let io = &mut *self.downstream.lock();
+        loop {
+            if !io.read.is_empty() {
+                match self.scanner.parse(&mut io.read, &head_limits(limits)) {
+                    Ok(Some(head)) => {
+                        self.timer.clear();
+                        return Poll::Ready(Next::Head(head));
+                    }
+                    Ok(None) => {}
+                    Err(error) => {
+                        return Poll::Ready(Next::Refused(cause_of(error.cause()), Some(error.name())));
+                    }
+                }
+            }
+            let was_empty = io.read.is_empty();
+            match io.poll_fill(cx) {
+                Poll::Ready(Ok(n)) if n > 0 => {
+                    if was_empty {
+                        self.timer.clear();
+                    }
+                    continue;
+                }
+                Poll::Ready(_) => return Poll::Ready(Next::Close),
+                Poll::Pending => {}
+            }
+            let is_idle = io.read.is_empty();
+            let mut limit = if is_idle && !is_first { limits.idle_timeout } else { limits.head_timeout };
+            if is_idle && self.stopping.as_mut().poll(cx).is_ready() {
+                if !is_first {
+                    return Poll::Ready(Next::Close);
+                }
+                limit = limit.min(FIRST_REQUEST_GRACE);
+            }
+            return self.timer.poll_after(cx, limit).map(|()| match is_idle {
+                true => Next::Close,
+                false => Next::Refused(Cause::HeadTimeout, None),
+            });
+        }
+    }
+
+    /// Lets the client read our answer before the connection closes.
+    async fn linger(mut self) {
+        let until = Instant::now() + LINGER;
+        let mut left = LINGER_BYTES;
+        self.timer.clear();
+        poll_fn(|cx| {
+            let io = &mut *self.downstream.lock();
+            if io.poll_flush(cx)?.is_pending() || io.poll_shutdown(cx)?.is_pending() {
+                return self.timer.poll_after(cx, LINGER_IDLE).map(Ok);
+            }
+            loop {
+                io.read.clear();
+                match io.poll_fill(cx)? {
+                    Poll::Ready(0) => return Poll::Ready(Ok(())),
+                    Poll::Ready(n) if n as u64 > left => return Poll::Ready(Ok(())),
+                    Poll::Ready(n) => {
+                        left -= n as u64;
+                        self.timer.clear();
+                    }
+                    Poll::Pending => break,
+                }
+            }
+            if self.timer.poll_after(cx, LINGER_IDLE).is_ready() {
+                return Poll::Ready(Ok::<(), std::io::Error>(()));
+            }
+            self.timer.poll_until(cx, until).map(Ok)
+        })
+        .await
+        // An error means that the client is gone, which is what was being waited for.
+        .unwrap_or_default();
+    }
+}

@@ -1,0 +1,69 @@
+//! Limit: what a request must keep to before an endpoint is looked for, and what the endpoint will be told.
+//!
+//! The rate limit itself is the first layer of the route's stack; its key is made here.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use lb_policy::Tried;
+
+use crate::downstream::{Incoming, Intake};
+use crate::exchange::Request;
+use crate::message::Framing;
+use crate::rules::cause::Cause;
+use crate::rules::template::{Place, fill};
+use crate::rules::{forwarded, limit_key};
+use crate::snapshot::{HashKey, RouteRuntime};
+use crate::stage::visit::{Visit, unix_ms};
+
+/// Checks the announced length and prepares head and body.
+pub(crate) fn admit(visit: &mut Visit, route: &RouteRuntime) -> Result<(), Cause> {
+    let framing = visit.head.framing();
+    let limit = route.options.body_limit;
+    let keep = route.options.retry.as_ref().map_or(0, |retry| retry.body_limit);
+    visit.downstream.lock().intake = Intake::new(framing, limit, keep, visit.head.expects_continue());
+    if let (Framing::Length(length), Some(limit)) = (framing, limit)
+        && length > limit
+    {
+        return Err(Cause::BodyTooLarge);
+    }
+    visit.stuck = route.sticky.as_ref().and_then(|sticky| sticky.read(&visit.head, unix_ms() / 1000));
+    let mut edits = std::mem::take(&mut visit.edits);
+    forwarded::write(route.options.forwarded, &visit.origin, &visit.head, &mut edits);
+    visit.id.write(&mut edits);
+    if !route.edits_differ_by_endpoint {
+        route.request_headers.apply(&visit.facts(Some(route)), &mut edits);
+    }
+    visit.edits = edits;
+    Ok(())
+}
+
+/// Counts requests by the key of their route.
+#[derive(Clone, Copy)]
+pub(crate) struct ByKey;
+
+impl lb_tower::Key<Request> for ByKey {
+    fn key<'a>(&'a self, request: &'a Request, buffer: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+        let limit = request.route.options.rate_limit.as_ref()?;
+        limit_key::write(&limit.key, &request.visit.facts(Some(&request.route)), buffer);
+        Some(buffer)
+    }
+}
+
+/// The request as the stack takes it.
+pub(crate) fn request(visit: Arc<Visit>, route: &Arc<RouteRuntime>) -> Request {
+    let body = (!visit.head.framing().is_empty()).then(|| Incoming::new(visit.downstream.clone()));
+    let preferred = visit.stuck.map(|stuck| stuck.affinity);
+    let key = route.key.as_ref().map(|key| match key {
+        HashKey::ClientIp => match visit.origin.client {
+            std::net::IpAddr::V4(address) => Bytes::copy_from_slice(&address.octets()),
+            std::net::IpAddr::V6(address) => Bytes::copy_from_slice(&address.octets()),
+        },
+        HashKey::Text(template) => {
+            let mut text = Vec::new();
+            fill(template, Place::Key, &visit.facts(Some(route)), &mut text);
+            text.into()
+        }
+    });
+    Request { visit, route: Arc::clone(route), body, tried: Tried::new(), preferred, key }
+}

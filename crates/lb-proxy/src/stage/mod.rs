@@ -1,0 +1,13 @@
+//! The way of a request, one file a stage, each taking what the one before it gave:
+//! accept → http → route → limit → select → send → outcome.
+
+pub(crate) mod accept;
+pub(crate) mod http;
+pub(crate) mod limit;
+pub(crate) mod outcome;
+pub(crate) mod reply;
+pub(crate) mod route;
+pub(crate) mod select;
+pub(crate) mod send;
+pub(crate) mod tunnel;
+pub(crate) mod visit;

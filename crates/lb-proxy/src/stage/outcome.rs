@@ -1,0 +1,149 @@
+//! Outcome: what became of a request, told once to everybody who counts.
+//!
+//! Attempts are told apart from requests. [`Watch`] hears of every attempt at an endpoint (for its histogram and for
+//! outlier detection); [`close`] counts and logs the request as the client saw it.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use lb_core::{Class, Mono};
+use lb_policy::Endpoint;
+use lb_tower::{Events, RetryEvents};
+
+use crate::message::name;
+use crate::observe::access_log::Record;
+use crate::observe::metrics::RouteMetrics;
+use crate::rules::cause::Cause;
+use crate::rules::request_id::RequestId;
+use crate::snapshot::{RouteRuntime, WorkerSnapshot};
+use crate::stage::http::Session;
+use crate::stage::send::Send;
+use crate::stage::visit::{After, Visit};
+
+/// Hears of every attempt of a route.
+#[derive(Clone)]
+pub(crate) struct Watch {
+    /// Of the first listener: retries are counted for the route, whichever listener it was reached by.
+    pub(crate) route: Arc<RouteMetrics>,
+}
+
+impl Events<Send> for Watch {
+    fn on_head(&self, endpoint: &Arc<Endpoint<Send>>, class: Class, elapsed: Duration, _now: Mono) {
+        if class != Class::Cancelled {
+            endpoint.value().upstream.metrics.on_head(elapsed);
+        }
+    }
+}
+
+impl RetryEvents for Watch {
+    fn on_retry(&self, _class: Class, _attempt: u32) {
+        self.route.on_retry();
+    }
+}
+
+/// How a request ended.
+pub(crate) struct Outcome {
+    pub(crate) status: u16,
+    /// Bytes of the response's body, framing included.
+    pub(crate) bytes_out: u64,
+    pub(crate) cause: Option<Cause>,
+    pub(crate) detail: Option<String>,
+    pub(crate) after: After,
+}
+
+impl Outcome {
+    /// The client went away before there was an answer.
+    pub(crate) fn client_gone() -> Self {
+        let cause = Cause::ClientClosed;
+        Self { status: cause.status(), bytes_out: 0, cause: Some(cause), detail: None, after: After::Gone }
+    }
+}
+
+/// A rate limit refused the request.
+pub(crate) fn on_limited(session: &Session, visit: &Visit, route: &RouteRuntime) {
+    route.metrics[visit.listener].on_rate_limited();
+    let client = visit.origin.arrival.peer.map(|_| visit.origin.client);
+    let shared = &session.worker.shared;
+    shared.limit_log.on_limited(client, &route.name, shared.now());
+}
+
+/// Counts and logs a request.
+pub(crate) fn close(session: &Session, visit: &Visit, route: Option<&RouteRuntime>, outcome: &Outcome) -> After {
+    let elapsed = visit.started.elapsed();
+    let last = visit.trace.last();
+    let metrics = route.map_or(&visit.listener().unrouted, |route| &route.metrics[visit.listener]);
+    metrics.on_request(last.as_ref().map(|(endpoint, _)| &*endpoint.metrics), outcome.status, elapsed);
+    let log = &session.worker.access_log;
+    if log.is_on() && route.is_none_or(|route| route.options.access_log) {
+        let cause = outcome.cause.map(|cause| described(cause, outcome.detail.as_deref()));
+        log.log(&Record {
+            time: SystemTime::now(),
+            client: visit.origin.arrival.peer.map(|_| visit.origin.client),
+            method: visit.head.method().as_bytes(),
+            path: visit.head.path(),
+            query: visit.head.query(),
+            status: outcome.status,
+            bytes_in: session.downstream.lock().intake.received,
+            bytes_out: outcome.bytes_out,
+            duration: elapsed,
+            upstream: last.as_ref().and_then(|(_, took)| *took),
+            listener: &visit.listener().name,
+            route: route.map(|route| &*route.name),
+            cluster: route.and_then(RouteRuntime::cluster).map(|cluster| &*cluster.name),
+            endpoint: last.as_ref().map(|(endpoint, _)| &*endpoint.label),
+            attempts: visit.trace.attempts(),
+            cause: cause.as_deref(),
+            request_id: visit.id.as_str().as_bytes(),
+            protocol: visit.head.version().name(),
+            user_agent: visit.head.header(name::USER_AGENT),
+            referer: visit.head.header("Referer"),
+        });
+    }
+    outcome.after
+}
+
+/// Counts and logs what could not be read as a request.
+pub(crate) fn close_unread(
+    session: &Session,
+    snapshot: &WorkerSnapshot,
+    listener: usize,
+    id: &RequestId,
+    cause: Cause,
+    detail: Option<&str>,
+    elapsed: Duration,
+) {
+    let listener = &snapshot.shared.listeners[listener];
+    listener.unrouted.on_request(None, cause.status(), elapsed);
+    let log = &session.worker.access_log;
+    if log.is_on() {
+        log.log(&Record {
+            time: SystemTime::now(),
+            client: session.peer.map(|peer| peer.ip().to_canonical()),
+            method: b"",
+            path: b"",
+            query: None,
+            status: cause.status(),
+            bytes_in: 0,
+            bytes_out: 0,
+            duration: elapsed,
+            upstream: None,
+            listener: &listener.name,
+            route: None,
+            cluster: None,
+            endpoint: None,
+            attempts: 0,
+            cause: Some(&described(cause, detail)),
+            request_id: id.as_str().as_bytes(),
+            protocol: "",
+            user_agent: None,
+            referer: None,
+        });
+    }
+}
+
+fn described(cause: Cause, detail: Option<&str>) -> String {
+    match detail {
+        Some(detail) => format!("{cause}: {detail}"),
+        None => cause.to_string(),
+    }
+}

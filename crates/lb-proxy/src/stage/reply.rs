@@ -1,0 +1,103 @@
+//! Reply: writing a response to the client, as fast as both sides allow.
+//!
+//! Nothing is buffered beyond one read: the endpoint is read again when the client has taken what was read before. What
+//! breaks after the head is made visible: the connection is reset, so that no client takes a cut response for a whole one.
+
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use lb_core::End;
+use tokio::time::Instant;
+
+use crate::downstream::{Downstream, Frame};
+use crate::exchange::Body;
+use crate::framing::BodyWriter;
+use crate::net::Timer;
+use crate::rules::cause::Cause;
+
+/// A response body on its way to the client, its head already queued.
+pub(crate) struct Reply<'a> {
+    pub(crate) downstream: &'a Downstream,
+    pub(crate) body: Body,
+    pub(crate) writer: BodyWriter,
+    pub(crate) timer: &'a mut Timer,
+    /// Longest pause on either side.
+    pub(crate) idle: Duration,
+    /// When the whole request must be over.
+    pub(crate) deadline: Option<Instant>,
+    /// From when on an end of the client's stream means that it is gone.
+    pub(crate) watch_from: Instant,
+    pub(crate) ended: bool,
+}
+
+/// How writing ended, and why where it was not as it should.
+pub(crate) type Written = (End, Option<Cause>);
+
+impl Reply<'_> {
+    /// Ready when the last byte was taken by the kernel, or nothing more can be done.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Written> {
+        loop {
+            let dry = match self.fill(cx) {
+                Ok(dry) => dry,
+                Err(cause) => return Poll::Ready((End::UpstreamAborted, Some(cause))),
+            };
+            let before = self.downstream.lock().out.written;
+            let flushed = self.downstream.lock().poll_flush(cx);
+            if self.downstream.lock().out.written != before {
+                self.timer.clear();
+            }
+            match flushed {
+                Poll::Ready(Ok(())) if self.ended => return Poll::Ready((End::Completed, None)),
+                Poll::Ready(Ok(())) if !dry => continue,
+                Poll::Ready(Ok(())) => {
+                    if self.downstream.lock().poll_gone(cx, self.watch_from).is_ready() {
+                        return Poll::Ready((End::ClientGone, Some(Cause::ClientClosed)));
+                    }
+                }
+                Poll::Ready(Err(_)) => return Poll::Ready((End::ClientGone, Some(Cause::ClientClosed))),
+                Poll::Pending => {}
+            }
+            return self.poll_time(cx, flushed.is_pending());
+        }
+    }
+
+    fn poll_time(&mut self, cx: &mut Context<'_>, client_is_slow: bool) -> Poll<Written> {
+        if self.timer.poll_after(cx, self.idle).is_ready() {
+            return Poll::Ready(if client_is_slow {
+                (End::ClientGone, Some(Cause::ClientClosed))
+            } else {
+                (End::UpstreamAborted, Some(Cause::IdleTimeout))
+            });
+        }
+        match self.deadline {
+            Some(deadline) => self.timer.poll_until(cx, deadline).map(|()| (End::Cancelled, Some(Cause::TotalTimeout))),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Queues what the endpoint has sent, as far as there is room; tells whether it ran dry.
+    fn fill(&mut self, cx: &mut Context<'_>) -> Result<bool, Cause> {
+        while !self.ended && self.downstream.lock().out.has_room() {
+            // The lock is not held here: an upload that still runs takes it.
+            let frame = match &mut self.body {
+                Body::Empty | Body::Tunnel(_) => None,
+                Body::Full(bytes) if bytes.is_empty() => None,
+                Body::Full(bytes) => Some(Frame::Data(std::mem::take(bytes))),
+                Body::Upstream(body) => match body.poll_frame(cx) {
+                    Poll::Ready(frame) => frame.transpose()?,
+                    Poll::Pending => return Ok(true),
+                },
+            };
+            self.timer.clear();
+            let mut io = self.downstream.lock();
+            match frame {
+                Some(frame) => self.writer.push(&mut io.out, frame),
+                None => {
+                    self.writer.end(&mut io.out);
+                    self.ended = true;
+                }
+            }
+        }
+        Ok(false)
+    }
+}

@@ -1,0 +1,55 @@
+//! Route: which rule of the configuration takes the request.
+
+use std::sync::Arc;
+
+use crate::rules::answer::Answer;
+use crate::rules::cause::Cause;
+use crate::rules::{redirect, router};
+use crate::snapshot::{Deed, RouteRuntime};
+use crate::stage::visit::{Outgoing, Visit};
+
+/// Where clients are sent to by `redirect = "https"`: the port that needs no mention.
+const HTTPS_PORT: u16 = 443;
+
+/// What is to become of a request.
+pub(crate) enum Routed {
+    /// An endpoint of the route's cluster answers it.
+    Forward(Arc<RouteRuntime>),
+    /// We answer it ourselves.
+    Answer(Option<Arc<RouteRuntime>>, Box<Outgoing>),
+}
+
+/// Finds the route.
+pub(crate) fn route(visit: &Visit) -> Routed {
+    if visit.listener().redirect_https {
+        return Routed::Answer(
+            None,
+            Box::new(visit.own(redirect::write_https(&visit.head, &visit.origin, HTTPS_PORT))),
+        );
+    }
+    if visit.head.is_connect() {
+        return Routed::Answer(None, Box::new(visit.refusal(Cause::NotImplemented, None)));
+    }
+    let shared = &visit.snapshot.shared;
+    let route = match shared.router.route(visit.listener, &visit.head) {
+        router::Routed::Matched(index) => &shared.routes[index],
+        router::Routed::MethodNotAllowed { allow } => {
+            let answer = Answer::new(Cause::MethodNotAllowed).allow(&allow);
+            return Routed::Answer(None, Box::new(visit.answer(answer, Cause::MethodNotAllowed, None)));
+        }
+        router::Routed::NotFound => return Routed::Answer(None, Box::new(visit.refusal(Cause::NoRoute, None))),
+        router::Routed::BadPath(error) => {
+            return Routed::Answer(None, Box::new(visit.refusal(Cause::BadPath, Some(error.to_string()))));
+        }
+    };
+    let answer = match &route.deed {
+        Deed::Forward(_) => return Routed::Forward(Arc::clone(route)),
+        Deed::Redirect(redirect) => {
+            let pattern = &shared.config.routes[route.index].matcher.path;
+            redirect::write(redirect, pattern, &visit.facts(Some(route)), HTTPS_PORT)
+        }
+        // A header that outgrew all measure.
+        Deed::Respond(responder) => responder.write(&visit.facts(Some(route))).map_err(|_| Cause::Internal),
+    };
+    Routed::Answer(Some(Arc::clone(route)), Box::new(visit.own(answer)))
+}

@@ -1,0 +1,164 @@
+//! Select: the tower stack that finds an endpoint for a request, and finds another one when that fails.
+//!
+//! ```text
+//! rate limit → total timeout → retry → balance → send
+//! ```
+//!
+//! Every route has one on every worker, so that the counters of its shared parts stay in that worker's cache.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lb_core::{Class, SystemClock};
+use lb_policy::{BuiltIn, PickCx, Selector};
+use lb_tower::{
+    Balance, Guard, Inspect, Observe, RateLimit, RateLimitError, RateLimitLayer, Retry, RetryLayer, RetryPolicy,
+    Timeout, TimeoutError, Verdict,
+};
+use tower_layer::Layer;
+
+use crate::exchange::{Request, Response};
+use crate::registry::Outliers;
+use crate::rules::cause::Cause;
+use crate::snapshot::RouteRuntime;
+use crate::stage::limit::ByKey;
+use crate::stage::outcome::Watch;
+use crate::stage::send::{Send, SendError};
+use lb_config::Condition;
+
+/// The in-flight slot of an attempt; ends with it.
+pub(crate) type Held = Guard<Send, SystemClock, Heard>;
+
+/// Who hears of an attempt: metrics, and outlier detection where the cluster has it.
+type Heard = (Watch, Option<Outliers>);
+
+type Balanced = Balance<BuiltIn, Send, ReadRequest, HoldInResponse, SystemClock, Heard>;
+
+/// The stack of a route.
+pub(crate) type Stack = RateLimit<Timeout<Retry<Again, Balanced, SystemClock, Watch>>, ByKey>;
+
+/// What the stack says when it has no response.
+pub(crate) type StackError = RateLimitError<TimeoutError<lb_tower::Error<SendError>>>;
+
+/// The stack of a route over this cluster's members.
+pub(crate) fn stack(route: &Arc<RouteRuntime>, selector: Selector<BuiltIn, Send>, clock: SystemClock) -> Stack {
+    let watch = Watch { route: Arc::clone(&route.metrics[0]) };
+    let balance = Balance::builder(selector)
+        .inspect(ReadRequest)
+        .observe(HoldInResponse)
+        .clock(clock)
+        .events((watch.clone(), route.cluster().and_then(|cluster| cluster.passive.clone())))
+        .build();
+    let retry = route.options.retry.as_ref();
+    let retry = RetryLayer::new(Again { route: Arc::clone(route) })
+        .attempts(retry.map_or(1, |retry| retry.attempts.get()))
+        .within(retry.and_then(|retry| retry.within))
+        .interval(retry.map(|retry| retry.interval).unwrap_or_default())
+        .budget(route.budget.clone())
+        .clock(clock)
+        .events(watch)
+        .layer(balance);
+    let bounded = Timeout::new(retry, route.options.timeout.total);
+    match &route.limiter {
+        Some(limiter) => RateLimitLayer::new(ByKey, Arc::clone(limiter)).clock(clock).layer(bounded),
+        None => RateLimitLayer::disabled().layer(bounded),
+    }
+}
+
+/// Tells a pick what the request knows.
+#[derive(Clone, Copy)]
+pub(crate) struct ReadRequest;
+
+impl Inspect<Request> for ReadRequest {
+    fn inspect<'a>(&'a self, request: &'a Request, cx: &mut PickCx<'a>) {
+        cx.key = request.key.as_deref();
+        cx.preferred = request.preferred;
+        cx.tried = &request.tried;
+    }
+}
+
+/// Keeps the slot in the response, until both bodies have ended.
+#[derive(Clone, Copy)]
+pub(crate) struct HoldInResponse;
+
+impl Observe<Response, SendError, Held> for HoldInResponse {
+    type Output = Response;
+
+    fn class(&self, result: &Result<Response, SendError>) -> Class {
+        match result {
+            Ok(response) => Class::Status(response.head.status()),
+            Err(error) => error.class,
+        }
+    }
+
+    fn attach(&self, mut response: Response, held: Held) -> Response {
+        response.held = Some(held);
+        response
+    }
+}
+
+/// Which requests are tried again, and when.
+#[derive(Clone)]
+pub(crate) struct Again {
+    route: Arc<RouteRuntime>,
+}
+
+impl Again {
+    fn listed(&self, class: Class) -> bool {
+        let conditions = self.route.options.retry.as_ref().map_or(&[][..], |retry| &retry.on);
+        conditions.iter().any(|condition| match (*condition, class) {
+            (Condition::ConnectError, Class::ConnectError)
+            | (Condition::Reset, Class::Reset)
+            | (Condition::Timeout, Class::Timeout)
+            | (Condition::InvalidResponse, Class::InvalidResponse) => true,
+            (Condition::Status { from, to }, Class::Status(status)) => (from..=to).contains(&status),
+            _ => false,
+        })
+    }
+}
+
+impl RetryPolicy<Request, Response, lb_tower::Error<SendError>> for Again {
+    fn save(&self, request: &Request) -> Option<Request> {
+        Some(request.clone())
+    }
+
+    fn verdict(&self, saved: &mut Request, result: &Result<Response, lb_tower::Error<SendError>>) -> Verdict {
+        let (uid, class, unsent) = match result {
+            Ok(response) => {
+                let Some(held) = &response.held else { return Verdict::Return };
+                (held.endpoint().uid(), Class::Status(response.head.status()), false)
+            }
+            Err(lb_tower::Error::Endpoint { uid, source, .. }) => (*uid, source.class, source.unsent),
+            Err(_) => return Verdict::Return,
+        };
+        let safe = if unsent { saved.is_replayable() } else { saved.may_repeat() };
+        if !safe || !self.listed(class) {
+            return Verdict::Return;
+        }
+        saved.tried.push(uid);
+        Verdict::Retry { free: unsent, class }
+    }
+
+    fn is_exhausted(&self, error: &lb_tower::Error<SendError>) -> bool {
+        error.is_no_endpoint()
+    }
+
+    fn forget_tried(&self, saved: &mut Request) {
+        saved.tried.clear();
+    }
+}
+
+/// What a failed stack means to the client and the log: the cause, more on it, and when to come back.
+pub(crate) fn refusal_of(error: &StackError) -> (Cause, Option<String>, Option<Duration>) {
+    match error {
+        RateLimitError::Limited { retry_after } => (Cause::RateLimited, None, Some(*retry_after)),
+        RateLimitError::Inner(TimeoutError::Elapsed) => (Cause::TotalTimeout, None, None),
+        RateLimitError::Inner(TimeoutError::Inner(lb_tower::Error::NoEndpoint(error))) => {
+            (Cause::NoEndpoint, Some(error.to_string()), None)
+        }
+        RateLimitError::Inner(TimeoutError::Inner(lb_tower::Error::Endpoint { source, .. })) => {
+            (source.cause, source.detail.clone(), None)
+        }
+        _ => (Cause::Internal, None, None),
+    }
+}

@@ -1,0 +1,343 @@
+//! Send: one attempt at one endpoint, up to the response head.
+//!
+//! A connection is leased from the endpoint's own pool or made. The head is written once; the body follows as fast as
+//! the endpoint takes it, while the response is already being waited for, since an endpoint may answer early.
+//!
+//! A kept connection may have been closed by the endpoint just as we wrote on it. That is nobody's failure: where the
+//! request may be repeated, it is sent again on a new connection to the same endpoint, at no cost to the budget.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use lb_core::Class;
+use tokio::time::Instant;
+
+use crate::downstream::{BodyFailure, Incoming, Outbox};
+use crate::exchange::{Body, Request, Response, UpstreamBody};
+use crate::framing::BodyWriter;
+use crate::message::{Edits, Framing, RequestHead, ResponseHead, Version};
+use crate::net::{Stream, Timer};
+use crate::rules::cause::Cause;
+use crate::rules::forwarded;
+use crate::rules::template::Facts;
+use crate::stage::visit::Visit;
+use crate::upstream::{Connection, Upstream};
+use crate::wire::h1::{self, Answering, HeadLimits};
+
+/// How long an upload waits for the endpoint's `100 Continue` before it starts anyway (RFC 9110 §10.1.1).
+const CONTINUE_WITHIN: Duration = Duration::from_secs(1);
+
+/// Sends requests to one endpoint.
+#[derive(Clone)]
+pub(crate) struct Send {
+    pub(crate) upstream: Arc<Upstream>,
+}
+
+/// Why an attempt gave no response.
+#[derive(Debug)]
+pub(crate) struct SendError {
+    pub(crate) class: Class,
+    pub(crate) cause: Cause,
+    /// More on the cause, for the log.
+    pub(crate) detail: Option<String>,
+    /// Nothing of the request reached the endpoint.
+    pub(crate) unsent: bool,
+    /// A kept connection turned out to be closed.
+    stale: bool,
+}
+
+impl SendError {
+    fn new(class: Class, cause: Cause) -> Self {
+        Self { class, cause, detail: None, unsent: false, stale: false }
+    }
+
+    fn connecting(error: &io::Error) -> Self {
+        let cause = match error.kind() {
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Cause::ConnectRefused,
+            io::ErrorKind::TimedOut => Cause::ConnectTimeout,
+            _ => Cause::ConnectFailed,
+        };
+        let detail = (cause == Cause::ConnectFailed).then(|| error.to_string());
+        Self { unsent: true, detail, ..Self::new(Class::ConnectError, cause) }
+    }
+}
+
+impl tower_service::Service<Request> for Send {
+    type Response = Response;
+    type Error = SendError;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, SendError>> + std::marker::Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        Box::pin(send(Arc::clone(&self.upstream), request))
+    }
+}
+
+async fn send(upstream: Arc<Upstream>, request: Request) -> Result<Response, SendError> {
+    let limit = request.route.options.timeout.connect;
+    let connect = async || upstream.connect(limit).await.map_err(|error| SendError::connecting(&error));
+    request.visit.trace.on_attempt(&upstream);
+    let kept = upstream.take(request.visit.worker, Instant::now());
+    let connection = match kept {
+        Some(connection) => connection,
+        None => connect().await?,
+    };
+    match attempt(&upstream, connection, &request).await {
+        Err(error) if error.stale && request.may_repeat() => attempt(&upstream, connect().await?, &request).await,
+        result => result,
+    }
+}
+
+impl Request {
+    /// Whether it may be sent a second time although an endpoint may have acted on the first.
+    pub(crate) fn may_repeat(&self) -> bool {
+        let forced = self.route.options.retry.as_ref().is_some_and(|retry| retry.unsafe_methods);
+        (forced || self.visit.head.method().is_idempotent()) && self.is_replayable()
+    }
+
+    /// Whether its body can be had from the start once more.
+    pub(crate) fn is_replayable(&self) -> bool {
+        self.body.as_ref().is_none_or(Incoming::is_replayable)
+    }
+}
+
+async fn attempt(
+    upstream: &Arc<Upstream>,
+    mut connection: Connection,
+    request: &Request,
+) -> Result<Response, SendError> {
+    connection.begin();
+    let mut upload = Upload::new(request, upstream);
+    let head = poll_fn(|cx| poll_head(cx, &mut connection, &mut upload, request)).await?;
+    connection.timer.clear();
+    request.visit.trace.on_head();
+    if head.status() == 101 {
+        return Ok(Response { head, body: Body::Tunnel(Box::new(connection)), held: None });
+    }
+    if let Some(told) = head.keep_alive_timeout() {
+        connection.advertise(told);
+    }
+    let upload = (!upload.is_done()).then_some(upload);
+    let body = UpstreamBody::new(&head, connection, upload, Arc::clone(upstream), request.visit.worker);
+    let body = if body.is_complete() { Body::Empty } else { Body::Upstream(Box::new(body)) };
+    Ok(Response { head, body, held: None })
+}
+
+/// Sends what can be sent and reads until the final response head.
+fn poll_head(
+    cx: &mut Context<'_>,
+    connection: &mut Connection,
+    upload: &mut Upload,
+    request: &Request,
+) -> Poll<Result<ResponseHead, SendError>> {
+    let timeouts = &request.route.options.timeout;
+    loop {
+        let before = (upload.out.written, upload.received());
+        let was_done = upload.is_done();
+        if let Poll::Ready(Err(UploadError::Client(failure))) = upload.poll(cx, &mut connection.stream) {
+            return Poll::Ready(Err(failure.into()));
+        }
+        if before != (upload.out.written, upload.received()) || was_done != upload.is_done() {
+            connection.timer.clear();
+        }
+        match next_head(connection, &request.visit.head) {
+            Ok(Some(head)) if head.is_interim() => {
+                on_interim(&head, upload, &request.visit);
+                connection.timer.clear();
+                continue;
+            }
+            Ok(Some(head)) => return Poll::Ready(Ok(head)),
+            Ok(None) => {}
+            Err(error) => return Poll::Ready(Err(error)),
+        }
+        match connection.poll_fill(cx) {
+            Poll::Ready(Ok(n)) if n > 0 => continue,
+            Poll::Ready(_) => {
+                let stale = connection.is_reused() && connection.read.is_empty();
+                return Poll::Ready(Err(SendError { stale, ..SendError::new(Class::Reset, Cause::Reset) }));
+            }
+            Poll::Pending => {}
+        }
+        if upload.poll_hold(cx, &mut connection.timer).is_ready() {
+            continue;
+        }
+        let (span, error) = match upload.waits_for() {
+            WaitsFor::Response => (timeouts.response, SendError::new(Class::Timeout, Cause::ResponseTimeout)),
+            WaitsFor::Endpoint => (timeouts.idle, SendError::new(Class::Timeout, Cause::IdleTimeout)),
+            WaitsFor::Client => (timeouts.idle, SendError::new(Class::Cancelled, Cause::UploadTimeout)),
+        };
+        return connection.timer.poll_after(cx, span).map(|()| Err(error));
+    }
+}
+
+fn next_head(connection: &mut Connection, asked: &RequestHead) -> Result<Option<ResponseHead>, SendError> {
+    if connection.read.is_empty() {
+        return Ok(None);
+    }
+    let parsed = connection.parser.parse(&mut connection.read, Answering::from(asked), &HeadLimits::response());
+    parsed.map_err(|error| {
+        let detail = Some(error.name().to_owned());
+        SendError { detail, ..SendError::new(Class::InvalidResponse, Cause::InvalidResponse) }
+    })
+}
+
+/// A 1xx: lets a waiting upload start, and is told to a client that can understand it.
+fn on_interim(head: &ResponseHead, upload: &mut Upload, visit: &Visit) {
+    if head.status() == 100 {
+        upload.release();
+    } else if visit.head.version() == Version::Http11 {
+        let out = &mut visit.downstream.lock().out.front;
+        h1::encode_response(out, head, &Edits::new(), Framing::None, h1::Connection::Implicit);
+    }
+}
+
+/// What keeps an attempt from going on.
+enum WaitsFor {
+    Response,
+    Endpoint,
+    Client,
+}
+
+/// Why an upload ended early.
+pub(crate) enum UploadError {
+    Client(BodyFailure),
+    /// The endpoint takes no more. Not fatal: it may have answered already.
+    Endpoint,
+}
+
+impl From<BodyFailure> for SendError {
+    fn from(failure: BodyFailure) -> Self {
+        let cause = match failure {
+            BodyFailure::ClientGone => Cause::ClientClosed,
+            BodyFailure::Malformed(_) => Cause::BadRequest,
+            BodyFailure::TooLarge => Cause::BodyTooLarge,
+            // Whoever asked for another attempt made sure that the body was kept.
+            BodyFailure::NotKept => Cause::Internal,
+        };
+        Self::new(Class::Cancelled, cause)
+    }
+}
+
+/// Writes the head as this endpoint is to see it.
+fn write_head(out: &mut BytesMut, request: &Request, upstream: &Upstream) {
+    let (visit, route) = (&request.visit, &request.route);
+    let connection = if visit.head.upgrade().is_some() { h1::Connection::Upgrade } else { h1::Connection::Implicit };
+    let framing = visit.head.framing();
+    if route.edits_differ_by_endpoint {
+        let mut edits = visit.edits.clone();
+        if !route.options.forwarded.preserve_host {
+            forwarded::set_host(&upstream.configured, &mut edits);
+        }
+        route.request_headers.apply(&Facts { endpoint: &upstream.name, ..visit.facts(Some(route)) }, &mut edits);
+        h1::encode_request(out, &visit.head, &edits, framing, connection);
+    } else {
+        h1::encode_request(out, &visit.head, &visit.edits, framing, connection);
+    }
+}
+
+/// A request being written to an endpoint.
+pub(crate) struct Upload {
+    out: Outbox,
+    /// `None` once the body has ended.
+    body: Option<Incoming>,
+    writer: BodyWriter,
+    /// The body is held back until the endpoint asks for it.
+    held: bool,
+    broken: bool,
+}
+
+impl Upload {
+    fn new(request: &Request, upstream: &Upstream) -> Self {
+        let mut out = Outbox::default();
+        write_head(&mut out.front, request, upstream);
+        let body = request.body.clone();
+        let held = body.as_ref().is_some_and(Incoming::awaits_continue);
+        let writer = BodyWriter::new(request.visit.head.framing() == Framing::Chunked);
+        Self { out, body, writer, held, broken: false }
+    }
+
+    /// Whether all of it was written, or no more of it will be.
+    fn is_done(&self) -> bool {
+        self.broken || (self.body.is_none() && self.out.is_empty())
+    }
+
+    fn received(&self) -> u64 {
+        self.body.as_ref().map_or(0, Incoming::received)
+    }
+
+    fn waits_for(&self) -> WaitsFor {
+        if self.is_done() {
+            WaitsFor::Response
+        } else if self.out.is_empty() {
+            WaitsFor::Client
+        } else {
+            WaitsFor::Endpoint
+        }
+    }
+
+    /// The endpoint asked for the body.
+    fn release(&mut self) {
+        self.held = false;
+        if let Some(body) = &self.body {
+            body.send_continue();
+        }
+    }
+
+    /// Ready when an endpoint that never said `100 Continue` has been waited for long enough.
+    fn poll_hold(&mut self, cx: &mut Context<'_>, timer: &mut Timer) -> Poll<()> {
+        if !self.held || !self.out.is_empty() {
+            return Poll::Pending;
+        }
+        ready!(timer.poll_after(cx, CONTINUE_WITHIN));
+        timer.clear();
+        self.release();
+        Poll::Ready(())
+    }
+
+    /// Writes as much as both sides allow; ready when there is nothing left to write.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, stream: &mut Stream) -> Poll<Result<(), UploadError>> {
+        loop {
+            let client_is_slow = self.fill(cx).map_err(UploadError::Client)?;
+            if self.broken {
+                return Poll::Ready(Err(UploadError::Endpoint));
+            }
+            if ready!(self.out.poll_write_to(cx, stream)).is_err() {
+                self.broken = true;
+                return Poll::Ready(Err(UploadError::Endpoint));
+            }
+            if self.body.is_none() {
+                return Poll::Ready(Ok(()));
+            }
+            if client_is_slow || self.held {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Queues what the client has sent, as far as there is room; tells whether it ran dry.
+    fn fill(&mut self, cx: &mut Context<'_>) -> Result<bool, BodyFailure> {
+        while let Some(body) = &mut self.body
+            && !self.held
+            && self.out.has_room()
+        {
+            match body.poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => self.writer.push(&mut self.out, frame),
+                Poll::Ready(Some(Err(failure))) => return Err(failure),
+                Poll::Ready(None) => {
+                    self.writer.end(&mut self.out);
+                    self.body = None;
+                }
+                Poll::Pending => return Ok(true),
+            }
+        }
+        Ok(false)
+    }
+}

@@ -1,0 +1,356 @@
+//! Visit: one request, from its head to its line in the access log.
+//!
+//! It carries what is known from the start (who asks, through which listener, under which snapshot) and walks the
+//! stages: route, limit, select and send (one tower stack), reply. Every way out ends in [`outcome::close`], where the
+//! request is counted and logged.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, SystemTime};
+
+use lb_core::End;
+use tokio::time::Instant;
+use tower_service::Service;
+
+use crate::downstream::{Downstream, Intake};
+use crate::exchange::{Body, Request, Response, Trace};
+use crate::framing::BodyWriter;
+use crate::message::{Edits, Framing, Method, RequestHead, ResponseHead, Version};
+use crate::rules::answer::Answer;
+use crate::rules::cause::{self, Cause};
+use crate::rules::forwarded::{Arrival, Origin};
+use crate::rules::reply::Reply as OwnReply;
+use crate::rules::request_id::RequestId;
+use crate::rules::sticky::Stuck;
+use crate::rules::template::Facts;
+use crate::snapshot::{ListenerRuntime, RouteRuntime, WorkerSnapshot};
+use crate::stage::http::Session;
+use crate::stage::outcome::{self, Outcome};
+use crate::stage::reply::Reply;
+use crate::stage::route::{self, Routed};
+use crate::stage::select::{self, StackError};
+use crate::stage::{limit, tunnel};
+use crate::wire::h1;
+use crate::worker::Counted;
+
+/// An end of the client's stream this soon after its request is taken for a client that has said all it had to say and
+/// waits for the answer; a later one for a client that has given up.
+const HALF_CLOSE_GRACE: Duration = Duration::from_secs(1);
+/// Longest pause while an answer of our own is written.
+const OWN_ANSWER_IDLE: Duration = Duration::from_secs(60);
+
+/// What becomes of the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum After {
+    /// The next request may follow.
+    Keep,
+    /// Close, once the client had the time to read the answer.
+    Close,
+    /// Reset.
+    Abort,
+    /// The client is gone.
+    Gone,
+}
+
+/// One request.
+pub(crate) struct Visit {
+    pub(crate) snapshot: Arc<WorkerSnapshot>,
+    pub(crate) listener: usize,
+    pub(crate) head: RequestHead,
+    /// Edits of the head that do not depend on the endpoint.
+    pub(crate) edits: Edits,
+    pub(crate) origin: Origin,
+    pub(crate) id: RequestId,
+    pub(crate) started: Instant,
+    pub(crate) downstream: Downstream,
+    /// What the client's cookie says.
+    pub(crate) stuck: Option<Stuck>,
+    pub(crate) worker: usize,
+    pub(crate) trace: Trace,
+}
+
+/// A response and what is to be remembered of how it came about.
+pub(crate) struct Outgoing {
+    pub(crate) response: Response,
+    pub(crate) edits: Edits,
+    pub(crate) cause: Option<Cause>,
+    /// More on the cause, for the log.
+    pub(crate) detail: Option<String>,
+}
+
+impl Outgoing {
+    fn own(reply: OwnReply, cause: Option<Cause>, detail: Option<String>) -> Self {
+        let response = Response { head: reply.head, body: Body::Full(reply.body), held: None };
+        Self { response, edits: Edits::new(), cause, detail }
+    }
+}
+
+impl Visit {
+    fn new(session: &Session, snapshot: Arc<WorkerSnapshot>, listener: usize, head: RequestHead) -> Self {
+        let arrival = Arrival { peer: session.peer.map(|peer| peer.ip()), is_tls: false, port: session.local_port };
+        let origin = Origin::new(arrival, &snapshot.shared.listeners[listener].trusted, &head);
+        let id = RequestId::of(&head, &origin, unix_ms(), fastrand::u64(..));
+        Self {
+            snapshot,
+            listener,
+            edits: Edits::new(),
+            origin,
+            id,
+            head,
+            started: Instant::now(),
+            downstream: session.downstream.clone(),
+            stuck: None,
+            worker: session.worker.index,
+            trace: Trace::default(),
+        }
+    }
+
+    pub(crate) fn listener(&self) -> &ListenerRuntime {
+        &self.snapshot.shared.listeners[self.listener]
+    }
+
+    /// What templates may ask for, before an endpoint is known.
+    pub(crate) fn facts<'a>(&'a self, route: Option<&'a RouteRuntime>) -> Facts<'a> {
+        Facts {
+            head: &self.head,
+            origin: &self.origin,
+            request_id: self.id.as_str(),
+            route: route.map_or("", |route| &route.name),
+            cluster: route.and_then(RouteRuntime::cluster).map_or("", |cluster| &cluster.name),
+            endpoint: "",
+        }
+    }
+
+    /// An answer that the configuration asks for, or the failure to give it.
+    pub(crate) fn own(&self, reply: Result<OwnReply, Cause>) -> Outgoing {
+        match reply {
+            Ok(reply) => Outgoing::own(reply, None, None),
+            Err(cause) => self.refusal(cause, None),
+        }
+    }
+
+    /// Our answer to a failure.
+    pub(crate) fn refusal(&self, cause: Cause, detail: Option<String>) -> Outgoing {
+        self.answer(Answer::new(cause), cause, detail)
+    }
+
+    /// This answer to a failure.
+    pub(crate) fn answer(&self, answer: Answer<'_>, cause: Cause, detail: Option<String>) -> Outgoing {
+        Outgoing::own(answer.write(self.id.as_str(), self.head.method()), Some(cause), detail)
+    }
+}
+
+pub(crate) fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+/// Serves one request.
+pub(crate) async fn serve(
+    session: &mut Session,
+    snapshot: Arc<WorkerSnapshot>,
+    listener: usize,
+    head: RequestHead,
+) -> After {
+    let _counted = Counted::request(&session.worker);
+    let mut visit = Visit::new(session, snapshot, listener, head);
+    session.downstream.lock().intake = Intake::new(visit.head.framing(), None, 0, visit.head.expects_continue());
+    let (route, outgoing) = match route::route(&visit) {
+        Routed::Forward(route) => match limit::admit(&mut visit, &route) {
+            Ok(()) => {
+                let request = limit::request(Arc::new(visit), &route);
+                return forward(session, request).await;
+            }
+            Err(cause) => (Some(route), visit.refusal(cause, None)),
+        },
+        Routed::Answer(route, outgoing) => (route, *outgoing),
+    };
+    send(session, &visit, route.as_deref(), outgoing).await
+}
+
+/// Answers what was no request.
+pub(crate) fn refuse(
+    session: &Session,
+    snapshot: &WorkerSnapshot,
+    listener: usize,
+    cause: Cause,
+    detail: Option<&'static str>,
+) -> After {
+    let started = Instant::now();
+    let id = RequestId::new(unix_ms(), fastrand::u64(..));
+    let answer = Answer::new(cause).write(id.as_str(), Method::Get);
+    let mut io = session.downstream.lock();
+    h1::encode_response(&mut io.out.front, &answer.head, &Edits::new(), answer.framing, h1::Connection::Close);
+    io.out.push(answer.body, b"");
+    drop(io);
+    outcome::close_unread(session, snapshot, listener, &id, cause, detail, started.elapsed());
+    After::Close
+}
+
+/// Finds an endpoint and passes its response on.
+async fn forward(session: &mut Session, request: Request) -> After {
+    let (visit, route) = (Arc::clone(&request.visit), Arc::clone(&request.route));
+    let Some(call) = visit.snapshot.stack(route.index).map(|mut stack| stack.call(request)) else {
+        let outgoing = visit.refusal(Cause::Internal, None);
+        return send(session, &visit, Some(&route), outgoing).await;
+    };
+    let mut call = pin!(call);
+    let watch_from = visit.started + HALF_CLOSE_GRACE;
+    let result = poll_fn(|cx| {
+        if let Poll::Ready(result) = call.as_mut().poll(cx) {
+            return Poll::Ready(Some(result));
+        }
+        // Interim responses leave while the final one is being waited for.
+        let mut io = visit.downstream.lock();
+        match io.poll_flush(cx) {
+            Poll::Ready(Err(_)) => Poll::Ready(None),
+            _ => io.poll_gone(cx, watch_from).map(|()| None),
+        }
+    })
+    .await;
+    let outgoing = match result {
+        Some(Ok(response)) => returned(&visit, &route, response),
+        Some(Err(error)) => failed(session, &visit, &route, &error),
+        None => return outcome::close(session, &visit, Some(&route), &Outcome::client_gone()),
+    };
+    send(session, &visit, Some(&route), outgoing).await
+}
+
+/// An endpoint's response, with the edits that the route makes to it.
+fn returned(visit: &Visit, route: &RouteRuntime, response: Response) -> Outgoing {
+    let mut edits = Edits::new();
+    if let (Some(sticky), Some(held)) = (&route.sticky, &response.held) {
+        let affinity = held.endpoint().affinity();
+        if sticky.is_due(visit.stuck, affinity) {
+            sticky.write(affinity, unix_ms() / 1000, &mut edits);
+        }
+    }
+    Outgoing { response, edits, cause: None, detail: None }
+}
+
+fn failed(session: &Session, visit: &Visit, route: &RouteRuntime, error: &StackError) -> Outgoing {
+    let (cause, detail, retry_after) = select::refusal_of(error);
+    let mut answer = Answer::new(cause);
+    if let Some(after) = retry_after {
+        answer = answer.retry_after(after);
+    }
+    if cause == Cause::RateLimited {
+        outcome::on_limited(session, visit, route);
+        if let Some(limit) = &route.options.rate_limit {
+            answer = answer.status(limit.status);
+        }
+    }
+    visit.answer(answer, cause, detail)
+}
+
+/// Writes a response and settles what follows it.
+async fn send(session: &mut Session, visit: &Visit, route: Option<&RouteRuntime>, mut outgoing: Outgoing) -> After {
+    if outgoing.cause == Some(Cause::ClientClosed) {
+        return outcome::close(session, visit, route, &Outcome::client_gone());
+    }
+    if let Some(route) = route {
+        route.response_headers.apply(&visit.facts(Some(route)), &mut outgoing.edits);
+    }
+    let Outgoing { response, edits, cause, detail } = outgoing;
+    let Response { head, body, held } = response;
+    if let Body::Tunnel(connection) = body {
+        return tunnel(session, visit, route, &head, &edits, *connection, held).await;
+    }
+    let is_own = held.is_none();
+    let framing = framing_for(visit, &head, &body);
+    let keep = may_keep(session, visit, framing, is_own, cause);
+    let body_before = {
+        let mut io = session.downstream.lock();
+        h1::encode_response(&mut io.out.front, &head, &edits, framing, connection_for(visit, keep));
+        io.out.written + io.out.front.len() as u64
+    };
+    session.timer.clear();
+    let is_stream = head.header("content-type").is_some_and(|kind| kind.starts_with(b"text/event-stream"));
+    let timeouts = route.filter(|_| !is_own).map(|route| &route.options.timeout);
+    let mut reply = Reply {
+        downstream: &visit.downstream,
+        body: if framing.is_empty() { Body::Empty } else { body },
+        writer: BodyWriter::new(framing == Framing::Chunked),
+        timer: &mut session.timer,
+        idle: timeouts.map_or(OWN_ANSWER_IDLE, |timeouts| timeouts.idle),
+        deadline: timeouts
+            .and_then(|timeouts| timeouts.total)
+            .filter(|_| !is_stream)
+            .map(|total| visit.started + total),
+        watch_from: visit.started + HALF_CLOSE_GRACE,
+        ended: false,
+    };
+    let (end, broke) = poll_fn(|cx| reply.poll(cx)).await;
+    drop(reply);
+    session.timer.clear();
+    if let Some(held) = held {
+        held.end(end);
+    }
+    let after = match end {
+        End::Completed if keep && session.downstream.lock().intake.is_complete() => After::Keep,
+        End::Completed => After::Close,
+        End::ClientGone => After::Gone,
+        End::UpstreamAborted | End::Cancelled => After::Abort,
+    };
+    let bytes_out = session.downstream.lock().out.written.saturating_sub(body_before);
+    let outcome = Outcome { status: head.status(), bytes_out, cause: broke.or(cause), detail, after };
+    outcome::close(session, visit, route, &outcome)
+}
+
+/// How the body is framed for this client.
+fn framing_for(visit: &Visit, head: &ResponseHead, body: &Body) -> Framing {
+    let has_none = visit.head.method() == Method::Head || matches!(head.status(), 204 | 304);
+    match body {
+        _ if has_none => Framing::None,
+        Body::Full(bytes) => Framing::Length(bytes.len() as u64),
+        _ => match head.framing() {
+            Framing::Chunked | Framing::Close if visit.head.version() == Version::Http10 => Framing::Close,
+            Framing::Chunked | Framing::Close => Framing::Chunked,
+            framing => framing,
+        },
+    }
+}
+
+/// Whether another request may follow on the client's connection.
+fn may_keep(session: &Session, visit: &Visit, framing: Framing, is_own: bool, cause: Option<Cause>) -> bool {
+    visit.head.keep_alive()
+        && framing != Framing::Close
+        && !session.stop.is_cancelled()
+        && cause.is_none_or(|cause| cause.connection() == cause::Connection::Keeps)
+        // The rest of a request that we have answered ourselves is not worth waiting for.
+        && (!is_own || session.downstream.lock().has_whole_body())
+}
+
+fn connection_for(visit: &Visit, keep: bool) -> h1::Connection {
+    match (keep, visit.head.version()) {
+        (false, _) => h1::Connection::Close,
+        (true, Version::Http10) => h1::Connection::KeepAlive,
+        (true, _) => h1::Connection::Implicit,
+    }
+}
+
+/// Passes a 101 on and carries bytes both ways from then on.
+async fn tunnel(
+    session: &mut Session,
+    visit: &Visit,
+    route: Option<&RouteRuntime>,
+    head: &ResponseHead,
+    edits: &Edits,
+    connection: crate::upstream::Connection,
+    held: Option<select::Held>,
+) -> After {
+    {
+        let mut io = session.downstream.lock();
+        h1::encode_response(&mut io.out.front, head, edits, Framing::None, h1::Connection::Upgrade);
+    }
+    let idle = route.map_or(OWN_ANSWER_IDLE, |route| route.options.timeout.tunnel);
+    let carried = tunnel::carry(&visit.downstream, connection, &mut session.timer, idle).await;
+    if let Some(held) = held {
+        held.end(carried.end);
+    }
+    session.downstream.lock().intake.received = carried.from_client;
+    let cause = carried.idle.then_some(Cause::IdleTimeout);
+    let outcome = Outcome { status: 101, bytes_out: carried.to_client, cause, detail: None, after: After::Gone };
+    outcome::close(session, visit, route, &outcome)
+}

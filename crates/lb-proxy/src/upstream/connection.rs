@@ -1,0 +1,100 @@
+//! One connection to an endpoint.
+
+use std::io;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::time::Instant;
+
+use crate::net::{Stream, Timer};
+use crate::wire::h1::ResponseParser;
+
+/// Smallest and largest read; a body that fills its buffer gets a larger one next time.
+const MIN_READ: usize = 4 * 1024;
+const MAX_READ: usize = 256 * 1024;
+
+/// An established connection and what has been read from it but not used.
+pub(crate) struct Connection {
+    pub(crate) stream: Stream,
+    pub(crate) read: BytesMut,
+    pub(crate) timer: Timer,
+    pub(crate) parser: ResponseParser,
+    read_size: usize,
+    born: Instant,
+    idle_since: Instant,
+    /// Requests sent on it, the current one included.
+    requests: u64,
+    /// How long the endpoint said it keeps an idle connection, less a second.
+    advertised: Option<Duration>,
+}
+
+impl Connection {
+    pub(crate) fn new(stream: Stream, now: Instant) -> Self {
+        Self {
+            stream,
+            read: BytesMut::new(),
+            timer: Timer::new(),
+            parser: ResponseParser::new(),
+            read_size: MIN_READ,
+            born: now,
+            idle_since: now,
+            requests: 0,
+            advertised: None,
+        }
+    }
+
+    /// Counts a request and forgets the waits of the one before.
+    pub(crate) fn begin(&mut self) {
+        self.requests += 1;
+        self.timer.clear();
+    }
+
+    /// Whether an earlier request went over it, so that the endpoint may have closed it meanwhile.
+    pub(crate) fn is_reused(&self) -> bool {
+        self.requests > 1
+    }
+
+    /// Takes note of `Keep-Alive: timeout=N`. A second less: the request must arrive before the endpoint's timer.
+    pub(crate) fn advertise(&mut self, told: Duration) {
+        self.advertised = Some(told.saturating_sub(Duration::from_secs(1)));
+    }
+
+    /// Reads once; `Ok(0)` is the end of the stream.
+    pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.stream.poll_readable(cx)?.is_pending() {
+            return Poll::Pending;
+        }
+        self.read.reserve(self.read_size);
+        let room = self.read.capacity() - self.read.len();
+        let polled = self.stream.poll_read_into(cx, &mut self.read);
+        match polled {
+            Poll::Ready(Ok(n)) if n == room => self.read_size = (self.read_size * 4).min(MAX_READ),
+            Poll::Pending if self.read.is_empty() => self.read = BytesMut::new(),
+            _ => {}
+        }
+        polled
+    }
+
+    /// Whether it may carry another request after this one.
+    pub(super) fn may_rest(&self, limits: &lb_config::KeepAlive, now: Instant) -> bool {
+        self.read.is_empty()
+            && self.requests < limits.requests.get()
+            && now.saturating_duration_since(self.born) < limits.age
+    }
+
+    pub(super) fn rest(&mut self, now: Instant) {
+        self.idle_since = now;
+        self.read = BytesMut::new();
+        self.read_size = MIN_READ;
+        self.timer.clear();
+    }
+
+    /// Whether a resting connection may still be used. Readable means closed, or speaking out of turn; either way done.
+    pub(super) fn is_fresh(&self, limits: &lb_config::KeepAlive, now: Instant) -> bool {
+        let keep_for = self.advertised.map_or(limits.timeout, |told| told.min(limits.timeout));
+        now.saturating_duration_since(self.idle_since) < keep_for
+            && now.saturating_duration_since(self.born) < limits.age
+            && !self.stream.is_readable()
+    }
+}

@@ -1,0 +1,127 @@
+//! An endpoint as the engine knows it: where it is, and its idle connections.
+//!
+//! Connections belong to the endpoint, not to a table keyed by authority: when the endpoint goes, they go. Each worker
+//! has a stack of its own, last in, first out, so that a quiet hour lets the surplus age out. The stacks sit behind
+//! mutexes that only their own worker takes, which costs a few nanoseconds and keeps request futures `Send`.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use lb_config::{Endpoint, EndpointAddress, KeepAlive};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::Instant;
+
+use super::Connection;
+use crate::drivers::{Address, Identity};
+use crate::net::Stream;
+use crate::observe::metrics::EndpointMetrics;
+
+/// One endpoint: its address and its connections.
+pub(crate) struct Upstream {
+    /// As configured.
+    pub(crate) name: Arc<str>,
+    /// As configured, and as resolved where that is not the same; for the log.
+    pub(crate) label: Arc<str>,
+    pub(crate) configured: EndpointAddress,
+    pub(crate) metrics: Arc<EndpointMetrics>,
+    /// As resolved; `None` for a name that has not resolved yet.
+    pub(crate) address: Option<Address>,
+    keep_alive: ArcSwap<KeepAlive>,
+    idle: Box<[Mutex<Vec<Connection>>]>,
+}
+
+impl Upstream {
+    pub(crate) fn new(
+        endpoint: &Endpoint,
+        address: Option<Address>,
+        keep_alive: KeepAlive,
+        metrics: Arc<EndpointMetrics>,
+        workers: usize,
+    ) -> Self {
+        Self {
+            label: match address.as_ref().map(ToString::to_string) {
+                Some(resolved) if resolved != *endpoint.name => format!("{} ({resolved})", endpoint.name).into(),
+                _ => Arc::clone(&endpoint.name),
+            },
+            name: Arc::clone(&endpoint.name),
+            configured: endpoint.address.clone(),
+            metrics,
+            address,
+            keep_alive: ArcSwap::from_pointee(keep_alive),
+            idle: (0..workers).map(|_| Mutex::default()).collect(),
+        }
+    }
+
+    /// What the drivers know it by; `None` while it is nowhere.
+    pub(crate) fn identity(&self, cluster: &Arc<str>) -> Option<Identity> {
+        let address = self.address.clone()?;
+        Some(Identity { cluster: Arc::clone(cluster), endpoint: Arc::clone(&self.name), address })
+    }
+
+    pub(crate) fn set_keep_alive(&self, keep_alive: KeepAlive) {
+        self.keep_alive.store(Arc::new(keep_alive));
+    }
+
+    fn stack(&self, worker: usize) -> MutexGuard<'_, Vec<Connection>> {
+        // A panic cannot leave a stack half changed: pushes and pops are single steps.
+        self.idle[worker].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The idle connection used last, if one is still good.
+    pub(crate) fn take(&self, worker: usize, now: Instant) -> Option<Connection> {
+        let mut stack = self.stack(worker);
+        if stack.is_empty() {
+            return None;
+        }
+        let limits = self.keep_alive.load();
+        while let Some(connection) = stack.pop() {
+            if connection.is_fresh(&limits, now) {
+                return Some(connection);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection for the next request, or closes it where it may not rest.
+    pub(crate) fn put(&self, worker: usize, mut connection: Connection, now: Instant) {
+        let limits = self.keep_alive.load();
+        if limits.idle == 0 || !connection.may_rest(&limits, now) {
+            return;
+        }
+        connection.rest(now);
+        let mut stack = self.stack(worker);
+        if stack.len() >= limits.idle {
+            stack.remove(0);
+        }
+        stack.push(connection);
+    }
+
+    /// Closes what has rested too long or was closed by the endpoint. For a tick of each worker.
+    pub(crate) fn reap(&self, worker: usize, now: Instant) {
+        let limits = self.keep_alive.load();
+        self.stack(worker).retain(|connection| connection.is_fresh(&limits, now));
+    }
+
+    /// Makes a new connection.
+    pub(crate) async fn connect(&self, limit: Duration) -> io::Result<Connection> {
+        let connecting = async {
+            match &self.address {
+                Some(Address::Ip(address)) => {
+                    let stream = TcpStream::connect(address).await?;
+                    stream.set_nodelay(true)?;
+                    io::Result::Ok(Stream::Tcp(stream))
+                }
+                Some(Address::Unix(path)) => Ok(Stream::Unix(UnixStream::connect(path).await?)),
+                // Never eligible; only panic mode or an operator's mistake could bring a request here.
+                None => Err(io::ErrorKind::AddrNotAvailable.into()),
+            }
+        };
+        let stream = match tokio::time::timeout(limit, connecting).await {
+            Ok(connected) => connected?,
+            Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+        };
+        Ok(Connection::new(stream, Instant::now()))
+    }
+}

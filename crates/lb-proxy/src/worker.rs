@@ -1,0 +1,157 @@
+//! A worker: one thread, one single-threaded runtime, its share of every listener, its own upstream connections.
+//!
+//! Nothing on the request path is shared between workers but the endpoints' atomics and the limiters' cells, so a
+//! worker never waits for another one. What the control thread wants of a worker arrives as a [`Command`]; the
+//! snapshot in force is published beside them and is seen by the next request.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use lb_config::ListenAddress;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::observe::access_log::AccessWriter;
+use crate::shared::Shared;
+use crate::snapshot::WorkerSnapshot;
+use crate::stage::accept::{self, Accepted, Socket};
+
+/// How often idle upstream connections are looked through.
+const REAP_EVERY: Duration = Duration::from_secs(1);
+
+/// What the connections of one worker share.
+pub(crate) struct Worker {
+    pub(crate) index: usize,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) snapshot: ArcSwap<WorkerSnapshot>,
+    /// Cancelled when the worker is to finish.
+    pub(crate) stopping: CancellationToken,
+    pub(crate) access_log: AccessWriter,
+    /// Client connections open.
+    pub(crate) connections: AtomicUsize,
+    /// Requests being served, tunnels included.
+    pub(crate) requests: AtomicUsize,
+    pub(crate) quiet: Notify,
+}
+
+/// An order to a worker.
+pub(crate) enum Command {
+    /// Accept on this socket.
+    Listen(ListenAddress, Socket),
+    /// Stop accepting there. Connections finish their request and close.
+    Unlisten(ListenAddress),
+    /// A connection that another worker had no room for.
+    Take(Accepted),
+    /// Stop accepting, finish what runs until the deadline, answer how many requests were cut.
+    Stop(Instant, oneshot::Sender<usize>),
+}
+
+/// What the control thread keeps of a worker.
+pub(crate) struct WorkerHandle {
+    pub(crate) worker: Arc<Worker>,
+    pub(crate) commands: UnboundedSender<Command>,
+}
+
+/// Serves until told to stop.
+pub(crate) async fn run(worker: Arc<Worker>, mut commands: UnboundedReceiver<Command>) {
+    let mut listening: HashMap<ListenAddress, (CancellationToken, JoinHandle<()>)> = HashMap::new();
+    let mut reap = tokio::time::interval(REAP_EVERY);
+    reap.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            command = commands.recv() => match command {
+                Some(Command::Listen(address, socket)) => {
+                    let stop = worker.stopping.child_token();
+                    let accepting = accept::accept(socket, address.clone(), Arc::clone(&worker), stop.clone());
+                    listening.insert(address, (stop, tokio::spawn(accepting)));
+                }
+                Some(Command::Unlisten(address)) => {
+                    if let Some((stop, _)) = listening.remove(&address) {
+                        stop.cancel();
+                    }
+                }
+                Some(Command::Take(accepted)) => {
+                    // Without its listener it came too late: a reload has just removed it.
+                    if let Some((stop, _)) = listening.get(accepted.address()) {
+                        accept::adopt(accepted, &worker, stop);
+                    }
+                }
+                Some(Command::Stop(deadline, done)) => {
+                    for (_, (stop, accepting)) in listening.drain() {
+                        stop.cancel();
+                        // It takes what the kernel has queued for it before it ends.
+                        let _ = accepting.await;
+                    }
+                    let cut = finish(&worker, deadline).await;
+                    // Nobody waits for the count where the control thread is gone already.
+                    let _ = done.send(cut);
+                    return;
+                }
+                None => return,
+            },
+            _ = reap.tick() => reap_idle(&worker),
+        }
+    }
+}
+
+/// Lets what runs finish; the number of requests that did not by the deadline.
+async fn finish(worker: &Worker, deadline: Instant) -> usize {
+    worker.stopping.cancel();
+    let quiet = async {
+        loop {
+            let notified = worker.quiet.notified();
+            if worker.connections.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            notified.await;
+        }
+    };
+    match tokio::time::timeout_at(deadline, quiet).await {
+        Ok(()) => 0,
+        Err(_) => worker.requests.load(Ordering::Acquire),
+    }
+}
+
+fn reap_idle(worker: &Worker) {
+    let now = Instant::now();
+    for cluster in &worker.snapshot.load().shared.clusters {
+        for endpoint in cluster.members.endpoints().iter() {
+            endpoint.value().upstream.reap(worker.index, now);
+        }
+    }
+}
+
+/// Counts something for as long as it lives.
+pub(crate) struct Counted {
+    worker: Arc<Worker>,
+    which: fn(&Worker) -> &AtomicUsize,
+}
+
+impl Counted {
+    pub(crate) fn connection(worker: &Arc<Worker>) -> Self {
+        Self::new(worker, |worker| &worker.connections)
+    }
+
+    pub(crate) fn request(worker: &Arc<Worker>) -> Self {
+        Self::new(worker, |worker| &worker.requests)
+    }
+
+    fn new(worker: &Arc<Worker>, which: fn(&Worker) -> &AtomicUsize) -> Self {
+        which(worker).fetch_add(1, Ordering::AcqRel);
+        Self { worker: Arc::clone(worker), which }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if (self.which)(&self.worker).fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.worker.quiet.notify_waiters();
+        }
+    }
+}
