@@ -123,7 +123,7 @@ pub(crate) fn path_pattern(text: &str) -> Result<PathPattern, Wrong> {
 
 /// Refuses what no decoded, dot-normalised path can look like, since it would silently never match.
 fn plain_path(path: &str) -> Result<(), Wrong> {
-    const EXPECTED: &str = "a path as it is after decoding: no `?`, `#`, `%xx`, `.` or `..` segments";
+    const EXPECTED: &str = "a path as it is after decoding: no `?`, `#`, `%xx`, empty, `.` or `..` segments";
     if path.contains(['?', '#']) {
         return Err(Wrong::new("has a query or fragment, which is no part of a path", EXPECTED));
     }
@@ -134,6 +134,9 @@ fn plain_path(path: &str) -> Result<(), Wrong> {
     }
     if path.split('/').any(|segment| segment == "." || segment == "..") {
         return Err(Wrong::new("has dot segments, and paths are matched without", EXPECTED));
+    }
+    if path.contains("//") {
+        return Err(Wrong::new("has an empty segment, and runs of slashes are matched as one", EXPECTED));
     }
     if path.chars().any(char::is_control) {
         return Err(Wrong::new("has a control character in it", EXPECTED));
@@ -223,9 +226,23 @@ mod tests {
         ] {
             assert_eq!(path_pattern(text), Ok(pattern), "{text}");
         }
-        for text in
-            ["", "=", "~", "api", "=api", "/a?b", "/a%20b", "/a/../b", "/.", "/api/*", "~(", "~* \\.php$", "/a\n"]
-        {
+        for text in [
+            "",
+            "=",
+            "~",
+            "api",
+            "=api",
+            "/a?b",
+            "/a%20b",
+            "/a/../b",
+            "/.",
+            "//",
+            "=/a//b",
+            "/api/*",
+            "~(",
+            "~* \\.php$",
+            "/a\n",
+        ] {
             assert!(path_pattern(text).is_err(), "{text}");
         }
         assert_eq!(path_pattern("~* ^/x").unwrap_err().help.unwrap(), "write \"~(?i)^/x\" to ignore case");
