@@ -409,3 +409,56 @@ proptest! {
         );
     }
 }
+
+/// The routes as an operator writes them, through the whole of the configuration's own reading.
+#[test]
+fn a_configuration_routes_as_it_reads() {
+    let text = r#"
+        [[listener]]
+        name = "web"
+        address = "127.0.0.1:0"
+        [[listener]]
+        name = "inside"
+        address = "127.0.0.1:0"
+
+        [[route]]
+        hosts = ["automation.example.com", "*.example.org"]
+        path = "/webhook/"
+        methods = ["GET", "POST"]
+        listeners = ["web"]
+        cluster = "n8n"
+        [[route]]
+        path = "/"
+        cluster = "n8n"
+        [[route]]
+        path = "=/healthz"
+        respond = { status = 200, body = "healthy\n", content_type = "text/plain" }
+        [[route]]
+        path = "/old/"
+        redirect = { to = "/new/", status = 308 }
+
+        [cluster.n8n]
+        endpoints = ["127.0.0.1:5678"]
+    "#;
+    let config = lb_config::Config::parse(text, &|_| None).expect("valid").config;
+    let router = Router::new(&config);
+    let winner = |listener, method, host, target| router.route(listener, &head(method, host, target, ""));
+    for (listener, method, host, target, expected) in [
+        (0, "POST", "automation.example.com", "/webhook/7", 0),
+        (0, "HEAD", "a.b.example.org:80", "/webhook", 0),
+        (0, "PUT", "automation.example.com", "/webhook/7", 1),
+        (1, "POST", "automation.example.com", "/webhook/7", 1),
+        (0, "GET", "example.org", "/webhook/", 1),
+        (1, "GET", "automation.example.com", "/healthz", 2),
+        (0, "GET", "automation.example.com", "/healthz/", 1),
+        (0, "GET", "other", "/old", 3),
+        (0, "GET", "other", "/%6fld/x", 3),
+        (0, "GET", "other", "/older", 1),
+    ] {
+        assert_eq!(
+            winner(listener, method, host, target),
+            Routed::Matched(expected),
+            "{listener} {method} {host}{target}"
+        );
+    }
+}

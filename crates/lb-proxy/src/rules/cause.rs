@@ -88,17 +88,8 @@ pub enum Cause {
 struct Row {
     name: &'static str,
     status: u16,
-    connection: Connection,
+    closes: bool,
     text: &'static str,
-}
-
-/// What the client's HTTP/1 connection is good for after an answer of ours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Connection {
-    /// Where the next request begins is known, once the rest of the body was read.
-    Keeps,
-    /// The next request could not be told from the rest of this one, or the client is not to be waited for.
-    Closes,
 }
 
 impl Cause {
@@ -177,10 +168,11 @@ impl Cause {
         self.row().status
     }
 
-    /// What the client's HTTP/1 connection is good for after our answer.
+    /// Whether the client's HTTP/1 connection must end with our answer: where the next request begins is not known, or
+    /// would have to be waited for. Otherwise it goes on once the rest of the body was read.
     #[must_use]
-    pub const fn connection(self) -> Connection {
-        self.row().connection
+    pub const fn closes(self) -> bool {
+        self.row().closes
     }
 
     /// The line that the client reads. It says what a client can know or mend, and nothing about the endpoints.
@@ -192,43 +184,44 @@ impl Cause {
     /// The table. A gateway that was refused, cut off or sent nonsense is 502; one that waited in vain is 504; having
     /// nobody to ask is 503.
     const fn row(self) -> Row {
-        use Connection::{Closes, Keeps};
-        let (name, status, connection, text) = match self {
-            Self::BadRequest => ("bad_request", 400, Closes, "bad request"),
-            Self::BadPath => ("bad_path", 400, Keeps, "the path cannot be read"),
-            Self::NoRoute => ("no_route", 404, Keeps, "nothing here"),
-            Self::MethodNotAllowed => ("method_not_allowed", 405, Keeps, "method not allowed"),
-            Self::HeadTimeout => ("head_timeout", 408, Closes, "the request took too long to arrive"),
-            Self::UploadTimeout => ("upload_timeout", 408, Closes, "the request body took too long to arrive"),
-            Self::BodyTooLarge => ("body_too_large", 413, Closes, "the request body is too large"),
-            Self::UriTooLong => ("uri_too_long", 414, Closes, "the request target is too long"),
-            Self::ExpectationFailed => ("expectation_failed", 417, Keeps, "only 100-continue can be expected"),
-            Self::Misdirected => ("misdirected", 421, Keeps, "this connection is for another host"),
-            Self::UpgradeRequired => ("upgrade_required", 426, Keeps, "another protocol is required"),
-            Self::RateLimited => ("rate_limited", 429, Keeps, "too many requests"),
-            Self::HeadTooLarge => ("head_too_large", 431, Closes, "the request headers are too large"),
-            Self::TooManyHeaders => ("too_many_headers", 431, Closes, "too many request headers"),
-            Self::Internal => ("internal", 500, Closes, "internal error"),
-            Self::NotImplemented => ("not_implemented", 501, Closes, "not implemented"),
-            Self::UnsupportedVersion => ("unsupported_version", 505, Closes, "HTTP version not supported"),
-            Self::ConnectRefused => ("connect_refused", 502, Keeps, "the service cannot be reached"),
-            Self::ConnectFailed => ("connect_failed", 502, Keeps, "the service cannot be reached"),
-            Self::ConnectTls => ("connect_tls", 502, Keeps, "the service cannot be reached"),
-            Self::ConnectTimeout => ("connect_timeout", 504, Keeps, "the service cannot be reached in time"),
-            Self::Reset => ("reset", 502, Keeps, "the service closed the connection"),
-            Self::InvalidResponse => ("invalid_response", 502, Keeps, "the service sent no valid response"),
-            Self::ResponseTooLarge => ("response_too_large", 502, Keeps, "the service sent no valid response"),
-            Self::ResponseTimeout => ("response_timeout", 504, Keeps, "the service did not answer in time"),
-            Self::IdleTimeout => ("idle_timeout", 504, Closes, "the service did not answer in time"),
-            Self::TotalTimeout => ("total_timeout", 504, Closes, "the service did not answer in time"),
-            Self::NoEndpoint => ("no_endpoint", 503, Keeps, "the service is not available"),
-            Self::QueueFull => ("queue_full", 503, Keeps, "the service is busy"),
-            Self::QueueTimeout => ("queue_timeout", 503, Keeps, "the service is busy"),
-            Self::ShuttingDown => ("shutting_down", 503, Closes, "the service is restarting"),
-            Self::UpstreamAborted => ("upstream_aborted", 502, Closes, "the service closed the connection"),
-            Self::ClientClosed => ("client_closed", 499, Closes, "client closed the request"),
+        const KEEPS: bool = false;
+        const CLOSES: bool = true;
+        let (name, status, closes, text) = match self {
+            Self::BadRequest => ("bad_request", 400, CLOSES, "bad request"),
+            Self::BadPath => ("bad_path", 400, KEEPS, "the path cannot be read"),
+            Self::NoRoute => ("no_route", 404, KEEPS, "nothing here"),
+            Self::MethodNotAllowed => ("method_not_allowed", 405, KEEPS, "method not allowed"),
+            Self::HeadTimeout => ("head_timeout", 408, CLOSES, "the request took too long to arrive"),
+            Self::UploadTimeout => ("upload_timeout", 408, CLOSES, "the request body took too long to arrive"),
+            Self::BodyTooLarge => ("body_too_large", 413, CLOSES, "the request body is too large"),
+            Self::UriTooLong => ("uri_too_long", 414, CLOSES, "the request target is too long"),
+            Self::ExpectationFailed => ("expectation_failed", 417, KEEPS, "only 100-continue can be expected"),
+            Self::Misdirected => ("misdirected", 421, KEEPS, "this connection is for another host"),
+            Self::UpgradeRequired => ("upgrade_required", 426, KEEPS, "another protocol is required"),
+            Self::RateLimited => ("rate_limited", 429, KEEPS, "too many requests"),
+            Self::HeadTooLarge => ("head_too_large", 431, CLOSES, "the request headers are too large"),
+            Self::TooManyHeaders => ("too_many_headers", 431, CLOSES, "too many request headers"),
+            Self::Internal => ("internal", 500, CLOSES, "internal error"),
+            Self::NotImplemented => ("not_implemented", 501, CLOSES, "not implemented"),
+            Self::UnsupportedVersion => ("unsupported_version", 505, CLOSES, "HTTP version not supported"),
+            Self::ConnectRefused => ("connect_refused", 502, KEEPS, "the service cannot be reached"),
+            Self::ConnectFailed => ("connect_failed", 502, KEEPS, "the service cannot be reached"),
+            Self::ConnectTls => ("connect_tls", 502, KEEPS, "the service cannot be reached"),
+            Self::ConnectTimeout => ("connect_timeout", 504, KEEPS, "the service cannot be reached in time"),
+            Self::Reset => ("reset", 502, KEEPS, "the service closed the connection"),
+            Self::InvalidResponse => ("invalid_response", 502, KEEPS, "the service sent no valid response"),
+            Self::ResponseTooLarge => ("response_too_large", 502, KEEPS, "the service sent no valid response"),
+            Self::ResponseTimeout => ("response_timeout", 504, KEEPS, "the service did not answer in time"),
+            Self::IdleTimeout => ("idle_timeout", 504, CLOSES, "the service did not answer in time"),
+            Self::TotalTimeout => ("total_timeout", 504, CLOSES, "the service did not answer in time"),
+            Self::NoEndpoint => ("no_endpoint", 503, KEEPS, "the service is not available"),
+            Self::QueueFull => ("queue_full", 503, KEEPS, "the service is busy"),
+            Self::QueueTimeout => ("queue_timeout", 503, KEEPS, "the service is busy"),
+            Self::ShuttingDown => ("shutting_down", 503, CLOSES, "the service is restarting"),
+            Self::UpstreamAborted => ("upstream_aborted", 502, CLOSES, "the service closed the connection"),
+            Self::ClientClosed => ("client_closed", 499, CLOSES, "client closed the request"),
         };
-        Row { name, status, connection, text }
+        Row { name, status, closes, text }
     }
 }
 
