@@ -19,7 +19,7 @@ use crate::exchange::{Body, Request, Response, Trace};
 use crate::framing::BodyWriter;
 use crate::message::{Edits, Framing, Method, RequestHead, ResponseHead, Version};
 use crate::rules::answer::Answer;
-use crate::rules::cause::{self, Cause};
+use crate::rules::cause::Cause;
 use crate::rules::forwarded::{Arrival, Origin};
 use crate::rules::reply::Reply as OwnReply;
 use crate::rules::request_id::RequestId;
@@ -317,7 +317,7 @@ fn may_keep(session: &Session, visit: &Visit, framing: Framing, is_own: bool, ca
     visit.head.keep_alive()
         && framing != Framing::Close
         && !session.stop.is_cancelled()
-        && cause.is_none_or(|cause| cause.connection() == cause::Connection::Keeps)
+        && cause.is_none_or(|cause| !cause.closes())
         // The rest of a request that we have answered ourselves is not worth waiting for.
         && (!is_own || session.downstream.lock().has_whole_body())
 }
