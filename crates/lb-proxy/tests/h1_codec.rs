@@ -1,4 +1,5 @@
 //! The codec as its callers use it: parse, decode, edit, encode, parse again.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use bytes::BytesMut;
 use lb_proxy::message::{

@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use super::error::Cause;
-use super::lines::{Known, known};
+use super::lines::Known;
 use crate::message::chars::{is_token, trim_ows};
 use crate::message::{Field, Fields, Name, Span, Version, flag, name};
 
@@ -30,9 +30,8 @@ pub(crate) enum Upgrade {
 }
 
 impl Seen {
-    /// Takes note of a header, marks it, and says which one it is if the caller has business with it too.
-    pub(crate) fn note(&mut self, field: &mut Field, buf: &[u8], version: Version) -> Result<Option<Known>, Cause> {
-        let Some(known) = known(field, buf)? else { return Ok(None) };
+    /// Takes note of a header that we act on, and marks it.
+    pub(crate) fn note(&mut self, known: Known, field: &mut Field, buf: &[u8], version: Version) -> Result<(), Cause> {
         match known {
             Known::ContentLength => {
                 field.flags |= flag::LENGTH;
@@ -57,7 +56,7 @@ impl Seen {
             Known::Host => field.flags |= flag::HOST,
             Known::Expect => {}
         }
-        Ok(Some(known))
+        Ok(())
     }
 
     /// RFC 9112 §6.3 lets a list of equal lengths pass as one. A proxy that does must be sure that nobody behind it

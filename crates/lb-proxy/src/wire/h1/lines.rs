@@ -62,6 +62,7 @@ impl Lines {
 }
 
 /// Reads `name: value`. The position in the index is absolute in `buf`.
+#[inline(always)] // A field returned through memory costs more than reading its line.
 pub(crate) fn field_line(buf: &[u8], line: LineAt) -> Result<Field, Cause> {
     let text = buf.get(line.start..line.end).unwrap_or_default();
     let name_len = text.iter().position(|&b| !is_tchar(b)).ok_or(Cause::BadHeaderName)?;
@@ -111,6 +112,7 @@ pub(crate) enum Known {
 }
 
 /// Which of the headers we act on this is, if any; an error for a look-alike of one that decides framing.
+#[inline]
 pub(crate) fn known(field: &Field, buf: &[u8]) -> Result<Option<Known>, Cause> {
     const HOST: u32 = tag(b"host");
     const CONTENT_LENGTH: u32 = tag(b"content-length");

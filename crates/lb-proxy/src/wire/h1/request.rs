@@ -15,7 +15,7 @@ use bytes::{Buf, BytesMut};
 use super::error::{Cause, HeadError};
 use super::framing::{Seen, list};
 use super::limits::HeadLimits;
-use super::lines::{Known, LineAt, Lines, field_line};
+use super::lines::{Known, LineAt, Lines, field_line, known};
 use crate::message::{
     Field, Framing, Method, RequestHead, RequestIndex, Span, TargetForm, Version, classify_target, split_authority,
 };
@@ -124,12 +124,13 @@ impl Partial {
         if self.index.fields.len() >= limits.headers {
             return Err(Cause::TooManyHeaders);
         }
-        let mut field = field_line(buf, line)?;
-        if let Some(known) = self.seen.note(&mut field, buf, self.index.version)? {
-            self.known(known, &field, buf)?;
-        }
-        self.index.fields.push(field);
-        Ok(())
+        let field = field_line(buf, line)?;
+        let known = known(&field, buf)?;
+        let field = self.index.fields.push(field);
+        let Some((known, field)) = known.zip(field) else { return Ok(()) };
+        self.seen.note(known, field, buf, self.index.version)?;
+        let field = *field;
+        self.known(known, &field, buf)
     }
 
     fn start_line(&mut self, buf: &[u8], line: LineAt) -> Result<(), Cause> {

@@ -13,7 +13,7 @@ use bytes::BytesMut;
 use super::error::{Cause, HeadError};
 use super::framing::{Options, Seen, decimal, list};
 use super::limits::HeadLimits;
-use super::lines::{Known, LineAt, Lines, field_line};
+use super::lines::{Known, LineAt, Lines, field_line, known};
 use crate::message::{Field, Framing, Method, RequestHead, ResponseHead, ResponseIndex, Span, Version};
 
 /// What the request was, as far as the framing of its response depends on it.
@@ -129,11 +129,15 @@ impl Partial {
         if self.index.fields.len() >= limits.headers {
             return Err(Cause::TooManyHeaders);
         }
-        let mut field = field_line(buf, line)?;
-        if self.seen.note(&mut field, buf, self.index.version)? == Some(Known::KeepAlive) {
+        let field = field_line(buf, line)?;
+        let known = known(&field, buf)?;
+        let field = self.index.fields.push(field);
+        let Some((known, field)) = known.zip(field) else { return Ok(()) };
+        self.seen.note(known, field, buf, self.index.version)?;
+        if known == Known::KeepAlive {
+            let field = *field;
             self.note_keep_alive(&field, buf);
         }
-        self.index.fields.push(field);
         Ok(())
     }
 
