@@ -87,8 +87,22 @@ impl Alias {
         None
     }
 
-    /// Draws `choices` different usable ones and keeps the lightest, the earlier drawn on a tie. Fewer if so many are
-    /// not found; at most [`MOST_CHOICES`].
+    /// Draws up to `choices` different usable ones, in the order drawn; fewer if so many are not found, and at most
+    /// [`MOST_CHOICES`].
+    #[inline]
+    pub(crate) fn draw_distinct(&self, choices: usize, view: &View<'_>, cx: &mut PickCx<'_>) -> Drawn {
+        let mut drawn = Drawn { places: [Index::new(u32::MAX); MOST_CHOICES], len: 0 };
+        while drawn.len < choices.min(self.columns.len()).min(MOST_CHOICES) {
+            let Some(next) = self.draw_usable(view, cx, drawn.as_slice()) else { break };
+            if let Some(slot) = drawn.places.get_mut(drawn.len) {
+                *slot = next;
+            }
+            drawn.len += 1;
+        }
+        drawn
+    }
+
+    /// Draws `choices` different usable ones and keeps the lightest, the earlier drawn on a tie.
     #[inline]
     pub(crate) fn lightest_of(
         &self,
@@ -97,20 +111,20 @@ impl Alias {
         cx: &mut PickCx<'_>,
         mut is_lighter: impl FnMut(Index, Index) -> bool,
     ) -> Option<Index> {
-        let mut best = self.draw_usable(view, cx, &[])?;
-        let mut drawn = [best; MOST_CHOICES];
-        let choices = choices.min(self.columns.len()).min(MOST_CHOICES);
-        for had in 1..choices {
-            let (before, after) = drawn.split_at_mut(had);
-            let Some(next) = self.draw_usable(view, cx, before) else { break };
-            if let Some(slot) = after.first_mut() {
-                *slot = next;
-            }
-            if is_lighter(next, best) {
-                best = next;
-            }
-        }
-        Some(best)
+        let drawn = self.draw_distinct(choices, view, cx);
+        drawn.as_slice().iter().copied().reduce(|best, next| if is_lighter(next, best) { next } else { best })
+    }
+}
+
+/// A few different endpoints.
+pub(crate) struct Drawn {
+    places: [Index; MOST_CHOICES],
+    len: usize,
+}
+
+impl Drawn {
+    pub(crate) fn as_slice(&self) -> &[Index] {
+        self.places.get(..self.len).unwrap_or_default()
     }
 }
 

@@ -14,6 +14,7 @@ use crate::maglev::{Maglev, MaglevTable};
 use crate::p2c::{P2c, P2cTable};
 use crate::peak_ewma::{PeakEwma, PeakEwmaTable};
 use crate::policy::{Candidate, Index, Learning, Policy, Signals, Table};
+use crate::prequal::{Prequal, PrequalTable};
 use crate::random::{Random, RandomTable};
 use crate::rendezvous::{Rendezvous, RendezvousTable};
 use crate::ring_hash::{RingHash, RingHashTable};
@@ -111,6 +112,8 @@ built_in! {
     PeakEwma(PeakEwma, PeakEwmaTable) = "peak_ewma",
     /// The one expected to answer first. Option `penalty`, as above.
     LeastTime(LeastTime, LeastTimeTable) = "least_time",
+    /// Hot or cold by requests in flight, then by latency. Options `quantile` (0 to 1, default 0.84), and `decay` and `penalty` as above.
+    Prequal(Prequal, PrequalTable) = "prequal",
     /// nginx's `hash`: modulo the total weight.
     Hash(Hash, HashTable) = "hash",
     /// nginx's `hash … consistent`. Option `bounded_load`: factor from 1.01 to 100, default none.
@@ -159,6 +162,10 @@ impl BuiltIn {
             "p2c" => P2c.into(),
             "peak_ewma" => PeakEwma::new(options.learning()?).into(),
             "least_time" => LeastTime::new(options.penalty()?).into(),
+            "prequal" => {
+                let quantile = options.ratio("quantile")?.unwrap_or(Prequal::QUANTILE);
+                Prequal::new(quantile, options.learning()?).into()
+            }
             "hash" => Hash.into(),
             "ring_hash" => options.bounded()?.map_or(RingHash::new(), |bound| RingHash::new().bounded(bound)).into(),
             "maglev" => options.bounded()?.map_or(Maglev::new(), |bound| Maglev::new().bounded(bound)).into(),
@@ -231,6 +238,14 @@ impl Options<'_> {
 
     fn bad(&self, option: &str, value: f64, expected: String) -> BadPolicy {
         BadPolicy::BadValue { policy: self.policy.to_owned(), option: option.to_owned(), value, expected }
+    }
+
+    fn ratio(&mut self, option: &str) -> Result<Option<f64>, BadPolicy> {
+        let Some(value) = self.take(option) else { return Ok(None) };
+        if (0.0..=1.0).contains(&value) {
+            return Ok(Some(value));
+        }
+        Err(self.bad(option, value, "a number from 0 to 1".to_owned()))
     }
 
     fn bounded(&mut self) -> Result<Option<BoundedLoad>, BadPolicy> {

@@ -5,6 +5,7 @@ use lb_core::Mono;
 use crate::endpoint::{Uid, Zone};
 use crate::entropy::Entropy;
 use crate::policy::Index;
+use crate::probe_pool::ProbePool;
 
 /// What a pick may know about its request. Built per attempt on the stack; nothing in it allocates.
 ///
@@ -32,6 +33,8 @@ pub struct PickCx<'a> {
     pub tried: &'a Tried,
     /// The zone the request came in by.
     pub zone: Option<Zone>,
+    /// The worker's probe answers, for `prequal`.
+    pub probes: Option<&'a mut ProbePool>,
     /// An endpoint passed over in this pick only (slow start).
     pub(crate) passed_over: Option<Index>,
 }
@@ -41,7 +44,16 @@ impl<'a> PickCx<'a> {
     #[must_use]
     pub const fn new(now: Mono, entropy: &'a mut Entropy) -> Self {
         static NONE_TRIED: Tried = Tried::new();
-        Self { now, entropy, key: None, preferred: None, tried: &NONE_TRIED, zone: None, passed_over: None }
+        Self {
+            now,
+            entropy,
+            key: None,
+            preferred: None,
+            tried: &NONE_TRIED,
+            zone: None,
+            probes: None,
+            passed_over: None,
+        }
     }
 
     /// Sets the bytes a hash policy hashes.
@@ -69,6 +81,13 @@ impl<'a> PickCx<'a> {
     #[must_use]
     pub const fn zone(mut self, zone: Option<Zone>) -> Self {
         self.zone = zone;
+        self
+    }
+
+    /// Sets the probe answers to pick by.
+    #[must_use]
+    pub fn probes(mut self, probes: Option<&'a mut ProbePool>) -> Self {
+        self.probes = probes;
         self
     }
 }

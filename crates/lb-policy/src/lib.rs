@@ -26,6 +26,8 @@
 //! # Ok::<(), lb_policy::PickError>(())
 //! ```
 //!
+//! The feature `conformance` adds the suite that every policy here passes, for policies from elsewhere.
+//!
 //! What this crate does not do: judge health (it is told, through [`Cluster::set`]), limit, wait, retry, or open connections.
 #![forbid(unsafe_code)]
 
@@ -33,6 +35,8 @@ mod alias;
 mod bounded;
 mod built_in;
 mod cluster;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod cx;
 mod endpoint;
 mod entropy;
@@ -49,6 +53,8 @@ mod maglev;
 mod p2c;
 mod peak_ewma;
 mod policy;
+mod prequal;
+mod probe_pool;
 mod random;
 mod rendezvous;
 mod ring_hash;
@@ -78,6 +84,8 @@ pub use maglev::{Maglev, MaglevTable};
 pub use p2c::{P2c, P2cTable};
 pub use peak_ewma::{PeakEwma, PeakEwmaTable};
 pub use policy::{Candidate, Index, Learning, Policy, Signals, Table};
+pub use prequal::{Prequal, PrequalTable};
+pub use probe_pool::{Probe, ProbePool, ProbeTuning};
 pub use random::{Random, RandomTable};
 pub use rendezvous::{Rendezvous, RendezvousTable};
 pub use ring_hash::{RingHash, RingHashTable};

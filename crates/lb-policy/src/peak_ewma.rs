@@ -16,7 +16,7 @@
 //! **Use it** when endpoints differ in speed or may become slow: other tenants, garbage collection, cold caches. **Do not** when
 //! one endpoint legitimately serves slower requests than others; it measures the requests as much as the endpoints.
 
-use lb_core::Mono;
+use lb_core::{EndpointState, Mono};
 
 use crate::alias::Alias;
 use crate::cx::PickCx;
@@ -71,21 +71,25 @@ impl Table for PeakEwmaTable {
 }
 
 /// Loads less than 5 % apart are a tie, which the first draw wins: without it a millionth of a millisecond would decide for ever.
-const TELLING: f32 = 0.95;
+pub(crate) const TELLING: f32 = 0.95;
 
 /// Estimated milliseconds until a request sent there now has its response head.
-pub(crate) fn load(view: &View<'_>, index: Index, learning: Learning, now: Mono) -> f32 {
+fn load(view: &View<'_>, index: Index, learning: Learning, now: Mono) -> f32 {
     let Some(state) = view.state(index) else { return f32::INFINITY };
-    let in_flight = state.in_flight() as f32;
-    let expected = match latency::read(state.latency_cell(), now) {
+    let queue = state.in_flight() as f32 / f32::from(view.weight(index).value().max(1));
+    expected(state, learning, now) * (queue + 1.0)
+}
+
+/// Milliseconds an answer of an idle endpoint takes, from what was learned; see the module's text for who was not heard from.
+pub(crate) fn expected(state: &EndpointState, learning: Learning, now: Mono) -> f32 {
+    match latency::read(state.latency_cell(), now) {
         Some(estimate) => {
             let unheard = estimate.age_ms.saturating_sub(learning.decay_ms);
             estimate.ms * latency::remains(unheard, learning.decay_ms as f32)
         }
-        None if in_flight > 0.0 => learning.penalty_ms as f32,
+        None if state.in_flight() > 0 => learning.penalty_ms as f32,
         None => 0.0,
-    };
-    expected * (in_flight / f32::from(view.weight(index).value().max(1)) + 1.0)
+    }
 }
 
 #[cfg(test)]

@@ -105,6 +105,17 @@ impl<P: Policy, T: Send + Sync + 'static> Selector<P, T> {
     }
 }
 
+#[cfg(feature = "conformance")]
+impl<P: Policy, T: Send + Sync + 'static> Selector<P, T> {
+    /// Shows the first tier's table and what it would see.
+    pub(crate) fn inspect<R>(&self, look: impl FnOnce(&P::Table, &View<'_>) -> R) -> Option<R> {
+        let built = self.inner.built.load();
+        let roster = &built.snapshot.roster;
+        let (tier, table) = built.tiers.first()?;
+        Some(look(table, &View::new(roster, *tier, roster.is_panicking())))
+    }
+}
+
 /// A worker's own way into a [`Selector`].
 pub struct Reader<P: Policy, T> {
     selector: Selector<P, T>,
