@@ -79,7 +79,8 @@ pub fn https(head: &RequestHead, origin: &Origin, https_port: u16) -> Result<Vec
     if https_port != 443 {
         location.extend_from_slice(format!(":{https_port}").as_bytes());
     }
-    let path = if head.path() == b"*" { b"/" } else { head.path() };
+    // Of OPTIONS for the service as a whole, and of CONNECT.
+    let path = if matches!(head.path(), b"*" | b"") { b"/" } else { head.path() };
     location.extend_from_slice(&encode_uri(path));
     push_query(head, &mut location);
     Ok(location)
@@ -268,8 +269,10 @@ mod tests {
     }
 
     #[test]
-    fn the_service_as_a_whole_is_its_root() {
-        let head = head("OPTIONS * HTTP/1.1\nHost: a");
-        assert_eq!(https(&head, &origin(&head), 443).unwrap(), b"https://a/");
+    fn what_has_no_path_is_sent_to_the_root() {
+        for request in ["OPTIONS * HTTP/1.1\nHost: a", "CONNECT a:80 HTTP/1.1\nHost: a:80"] {
+            let head = head(request);
+            assert_eq!(https(&head, &origin(&head), 443).unwrap(), b"https://a/", "{request}");
+        }
     }
 }
