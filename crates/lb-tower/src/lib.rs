@@ -56,6 +56,7 @@
 //! | [`Concurrency`] | so many requests at once | [`ConcurrencyError::Shed`] |
 //! | [`Timeout`] | the time to the response head | [`TimeoutError::Elapsed`] |
 //! | [`Retry`] | further attempts, within a budget | the best answer there was |
+//! | [`Hedge`] | a second copy of a request that takes long, within a budget | the first answer there is |
 //! | [`Balance`] | an endpoint for each request | [`Error::NoEndpoint`] |
 //! | [`Passive`] | ejects endpoints that keep failing (not a layer: events of a `Balance`) | |
 //!
@@ -76,12 +77,15 @@ mod clock;
 mod concurrency;
 #[cfg(feature = "discover")]
 mod discover;
+mod hedge;
 #[cfg(feature = "http")]
 pub mod http;
 mod passive;
 mod rate_limit;
 mod retry;
 mod seeds;
+#[cfg(test)]
+mod stack_tests;
 #[cfg(test)]
 mod testing;
 mod timeout;
@@ -94,6 +98,7 @@ pub use clock::{TokioClock, system_clock};
 pub use concurrency::{Admission, Concurrency, ConcurrencyError, ConcurrencyFuture, ConcurrencyLayer, Keep, UntilHead};
 #[cfg(feature = "discover")]
 pub use discover::Follow;
+pub use hedge::{Hedge, HedgeAfter, HedgeEvents, HedgeFuture, HedgeLayer, HedgePolicy};
 pub use passive::{Passive, PassiveRule, Transition, Watch};
 pub use rate_limit::{Everyone, Key, RateLimit, RateLimitError, RateLimitFuture, RateLimitLayer};
 pub use retry::{GiveUp, Retry, RetryEvents, RetryFuture, RetryLayer, RetryPolicy, Verdict};

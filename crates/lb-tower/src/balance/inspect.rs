@@ -1,6 +1,6 @@
 //! What a pick is told about its request.
 
-use lb_policy::PickCx;
+use lb_policy::{PickCx, Uid};
 
 /// Reads from a request what its pick should know: the key a hash policy hashes, the endpoint it sticks to, the
 /// endpoints it has tried, its zone.
@@ -29,6 +29,12 @@ use lb_policy::PickCx;
 pub trait Inspect<Req> {
     /// Fills in what it knows; what it leaves alone counts as unknown.
     fn inspect<'a>(&'a self, request: &'a Req, cx: &mut PickCx<'a>);
+
+    /// This endpoint was picked for the request, which goes there now: for copies of it that must go elsewhere. Default:
+    /// does nothing.
+    fn on_pick(&self, request: &Req, endpoint: Uid) {
+        let _ = (request, endpoint);
+    }
 }
 
 /// Knows nothing about requests: enough for every policy that hashes no key.
@@ -45,6 +51,11 @@ impl<A: Inspect<Req>, B: Inspect<Req>, Req> Inspect<Req> for (A, B) {
         self.0.inspect(request, cx);
         self.1.inspect(request, cx);
     }
+
+    fn on_pick(&self, request: &Req, endpoint: Uid) {
+        self.0.on_pick(request, endpoint);
+        self.1.on_pick(request, endpoint);
+    }
 }
 
 /// None knows nothing.
@@ -52,6 +63,12 @@ impl<A: Inspect<Req>, Req> Inspect<Req> for Option<A> {
     fn inspect<'a>(&'a self, request: &'a Req, cx: &mut PickCx<'a>) {
         if let Some(inner) = self {
             inner.inspect(request, cx);
+        }
+    }
+
+    fn on_pick(&self, request: &Req, endpoint: Uid) {
+        if let Some(inner) = self {
+            inner.on_pick(request, endpoint);
         }
     }
 }

@@ -68,6 +68,7 @@ impl<S> Search<S> {
             let (_, service) = self.unready.remove(place);
             // Full or gone meanwhile: then it is one of many again.
             if let Some(ticket) = shared.selector.pick_at(uid, now) {
+                shared.inspect.on_pick(request, uid);
                 return Poll::Ready(found(service, guard(ticket), ready));
             }
         }
@@ -86,7 +87,10 @@ impl<S> Search<S> {
             };
             let mut service = ticket.endpoint().value().clone();
             match service.poll_ready(cx) {
-                Poll::Ready(ready) => return Poll::Ready(found(service, guard(ticket), ready)),
+                Poll::Ready(ready) => {
+                    shared.inspect.on_pick(request, ticket.endpoint().uid());
+                    return Poll::Ready(found(service, guard(ticket), ready));
+                }
                 Poll::Pending => self.unready.push((ticket.endpoint().uid(), service)),
             }
         }
@@ -115,6 +119,6 @@ where
     }
 }
 
-/// How many services a request waits for at once. With four drawn by the policy and none ready the cluster is
-/// overloaded; drawing on would cost every waiting request a pass through all of it at each wake-up.
-const MOST_UNREADY: usize = 4;
+/// How many services a request is drawn to before it only waits for them. If one in five is ready, one request in a
+/// thousand does not find it; a look at all of a large cluster would cost every waiting request that much at each wake-up.
+const MOST_UNREADY: usize = 32;

@@ -7,6 +7,7 @@ use http::header::{COOKIE, HeaderName};
 use lb_policy::{PickCx, Tried, Uid};
 use lb_ratelimit::ClientKey;
 
+use super::hedge::WentTo;
 use crate::balance::Inspect;
 use crate::rate_limit::Key;
 
@@ -124,15 +125,28 @@ impl TriedEndpoints {
     }
 }
 
-/// Never picks an endpoint this request has tried, by the [`TriedEndpoints`] in its extensions. Without it a retry may
-/// go where it has just failed; pair it with another inspection, `(SkipTried, ByClient)`, for a key.
+/// Never picks an endpoint this request has tried, by the [`TriedEndpoints`] in its extensions, nor for the copy of a
+/// hedged request the endpoint of the original. Without it a retry may go where it has just failed; pair it with another inspection, `(SkipTried, ByClient)`, for a key.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SkipTried;
 
 impl<B> Inspect<Request<B>> for SkipTried {
     fn inspect<'a>(&'a self, request: &'a Request<B>, cx: &mut PickCx<'a>) {
-        if let Some(TriedEndpoints(tried)) = request.extensions().get() {
+        if let Some(tried) = request.extensions().get::<WentTo>().and_then(|WentTo(cell)| cell.get()) {
             cx.tried = tried;
+        } else if let Some(TriedEndpoints(tried)) = request.extensions().get() {
+            cx.tried = tried;
+        }
+    }
+
+    fn on_pick(&self, request: &Request<B>, endpoint: Uid) {
+        if let Some(WentTo(cell)) = request.extensions().get() {
+            cell.get_or_init(|| {
+                let tried = request.extensions().get::<TriedEndpoints>();
+                let mut tried = tried.map_or_else(Tried::new, |TriedEndpoints(tried)| tried.clone());
+                tried.push(endpoint);
+                tried
+            });
         }
     }
 }

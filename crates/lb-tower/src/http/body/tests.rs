@@ -190,3 +190,24 @@ fn a_permit_is_held_until_the_body_has_ended() {
     response.into_body().collect().now_or_never().unwrap().unwrap();
     assert_eq!(limit.in_flight(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_copy_of_a_hedged_request_goes_elsewhere() {
+    let slow = tower::service_fn(|_: Request<()>| async {
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        Ok::<_, Class>(Response::new(Full::<Bytes>::default()))
+    });
+    let cluster = cluster_of([slow; 2]);
+    let log = Log::default();
+    // The same endpoint first each time, unless told otherwise.
+    let builder = Balance::builder(cluster.selector(lb_policy::First)).inspect(SkipTried);
+    let balance = builder.observe(HttpBody::new().errors(itself)).events(log.clone()).build();
+    let budget = Arc::new(lb_ratelimit::RetryBudget::new(lb_ratelimit::Ratio::ZERO, 1));
+    let after = crate::HedgeAfter::Delay(std::time::Duration::from_millis(10));
+    let mut hedge = crate::HedgeLayer::new(crate::http::HedgeHttp, after, budget).layer(balance);
+    hedge.call(Request::new(())).await.unwrap();
+    let picks = |log: &Log| log.take().into_iter().filter(|line| line.ends_with('+')).collect::<Vec<_>>();
+    assert_eq!(picks(&log), ["a+", "b+"]);
+    hedge.call(Request::post("/").body(()).unwrap()).await.unwrap();
+    assert_eq!(picks(&log), ["a+"], "a post is sent once");
+}

@@ -1,0 +1,195 @@
+//! A second copy of a request that takes long.
+//!
+//! Where one answer in a hundred is slow for no reason of its own (a pause, a packet lost), a request sent again elsewhere
+//! after the time that most answers take turns the worst latencies into ordinary ones, at the price of a few per cent
+//! more load (Dean and Barroso, "The Tail at Scale", 2013). Done without bounds it doubles the load the moment everything
+//! is slow, which is when there is no capacity for it. So every copy draws on a budget, and only requests that may
+//! be sent twice have one.
+//!
+//! ```text
+//!  first ───────────────┬───────── answer ──▶ returned, the other one is dropped
+//!        after a delay  │
+//!                 second└───────── answer ──▶ the same
+//! ```
+//!
+//! What this does not do: it does not retry. A first attempt that fails before its copy was sent is the answer; put a
+//! [`Retry`](crate::Retry) above.
+
+mod future;
+mod latencies;
+
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use lb_core::{Clock, SystemClock};
+use lb_ratelimit::RetryBudget;
+use tower_layer::Layer;
+use tower_service::Service;
+
+pub use self::future::HedgeFuture;
+use self::latencies::Latencies;
+use crate::clock::system_clock;
+
+/// What may be sent twice.
+pub trait HedgePolicy<Req, Res, Err> {
+    /// A copy to be sent elsewhere if the original takes long; `None` if it must be sent once only. Both may be given
+    /// something shared, by which the copy learns where the original went, see [`Inspect::on_pick`](crate::Inspect::on_pick).
+    fn copy(&self, request: &mut Req) -> Option<Req>;
+
+    /// Whether this ends the race. While the other one is still under way, what does not is put aside. Default: every
+    /// `Ok` does.
+    fn is_answer(&self, result: &Result<Res, Err>) -> bool {
+        result.is_ok()
+    }
+
+    /// Whether this error says that the copy found nobody to go to, and so has cost nothing. Default: no error says so.
+    fn is_exhausted(&self, error: &Err) -> bool {
+        let _ = error;
+        false
+    }
+}
+
+/// Told about copies as they happen. Everything defaults to doing nothing.
+pub trait HedgeEvents: Clone {
+    /// A copy is sent.
+    fn on_hedge(&self) {}
+
+    /// The copy's answer was the first.
+    fn on_copy_won(&self) {}
+}
+
+impl HedgeEvents for () {}
+
+/// When a copy is sent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum HedgeAfter {
+    /// After this time.
+    Delay(Duration),
+    /// After the time in which this share of answers comes, 0 to 1, as measured: 0.95 sends about 5 % more requests.
+    /// The measure is good to an eighth, follows some thousand answers, and is not used before there are 64.
+    ///
+    /// An answer that came from a copy counts from the start of its original. Truly slow answers are thus not fully seen,
+    /// which makes copies earlier rather than later; the budget bounds that.
+    Percentile(f64),
+}
+
+/// Makes [`Hedge`] services. All services of one layer, and their clones, share its budget.
+#[derive(Clone, Debug)]
+pub struct HedgeLayer<P, C = SystemClock, V = ()> {
+    policy: P,
+    after: HedgeAfter,
+    budget: Arc<RetryBudget>,
+    clock: C,
+    events: V,
+}
+
+impl<P> HedgeLayer<P> {
+    /// Sends copies `after` so long. The budget bounds them, and is one of their own: requests are counted here, and a
+    /// [`Retry`](crate::Retry) that shared it would count them twice.
+    pub fn new(policy: P, after: HedgeAfter, budget: Arc<RetryBudget>) -> Self {
+        Self { policy, after, budget, clock: system_clock(), events: () }
+    }
+}
+
+impl<P, C, V> HedgeLayer<P, C, V> {
+    /// Tells the time; default [`system_clock`]. All that share a budget must be told the same time.
+    #[must_use]
+    pub fn clock<D>(self, clock: D) -> HedgeLayer<P, D, V> {
+        let Self { policy, after, budget, events, .. } = self;
+        HedgeLayer { policy, after, budget, clock, events }
+    }
+
+    /// Is told about copies.
+    #[must_use]
+    pub fn events<W>(self, events: W) -> HedgeLayer<P, C, W> {
+        let Self { policy, after, budget, clock, .. } = self;
+        HedgeLayer { policy, after, budget, clock, events }
+    }
+}
+
+impl<P: Clone, S, C: Clone, V: Clone> Layer<S> for HedgeLayer<P, C, V> {
+    type Service = Hedge<P, S, C, V>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let Self { policy, after, budget, clock, events } = self.clone();
+        let after = match after {
+            HedgeAfter::Delay(delay) => After::Delay(delay),
+            HedgeAfter::Percentile(share) => After::Percentile(Box::new(Latencies::new(share))),
+        };
+        Hedge { inner, shared: Arc::new(Shared { policy, after, budget, clock, events }) }
+    }
+}
+
+/// Sends a copy of what takes long through a clone of its inner service. See [`HedgeLayer`] for the options.
+pub struct Hedge<P, S, C = SystemClock, V = ()> {
+    inner: S,
+    shared: Arc<Shared<P, C, V>>,
+}
+
+impl<P, S: Clone, C, V> Clone for Hedge<P, S, C, V> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<P, S: fmt::Debug, C, V> fmt::Debug for Hedge<P, S, C, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hedge").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+impl<P, S, C, V, Req> Service<Req> for Hedge<P, S, C, V>
+where
+    P: HedgePolicy<Req, S::Response, S::Error>,
+    S: Service<Req> + Clone,
+    C: Clock,
+    V: HedgeEvents,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = HedgeFuture<P, S, Req, C, V>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Req) -> Self::Future {
+        let Shared { policy, after, budget, clock, .. } = &*self.shared;
+        let now = clock.now();
+        budget.on_request(now);
+        let hedge = after.delay().and_then(|delay| Some((delay, policy.copy(&mut request)?)));
+        // The clone takes our place, because it is the original that was polled ready.
+        let next = self.inner.clone();
+        let mut ready = std::mem::replace(&mut self.inner, next);
+        let first = ready.call(request);
+        HedgeFuture::new(first, hedge, ready, Arc::clone(&self.shared), now)
+    }
+}
+
+struct Shared<P, C, V> {
+    policy: P,
+    after: After,
+    budget: Arc<RetryBudget>,
+    clock: C,
+    events: V,
+}
+
+enum After {
+    Delay(Duration),
+    Percentile(Box<Latencies>),
+}
+
+impl After {
+    /// How long to wait; `None` as long as nobody knows.
+    fn delay(&self) -> Option<Duration> {
+        match self {
+            Self::Delay(delay) => Some(*delay),
+            Self::Percentile(latencies) => latencies.percentile(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
