@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::rules::answer::Answer;
 use crate::rules::cause::Cause;
+use crate::rules::forwarded::Scheme;
 use crate::rules::{redirect, router};
 use crate::snapshot::{Deed, RouteRuntime};
 use crate::stage::visit::{Outgoing, Visit};
@@ -21,7 +22,8 @@ pub(crate) enum Routed {
 
 /// Finds the route.
 pub(crate) fn route(visit: &Visit) -> Routed {
-    if visit.listener().redirect_https {
+    // Behind a trusted proxy that ended TLS the client is where it should be.
+    if visit.listener().redirect_https && visit.origin.scheme == Scheme::Http {
         return Routed::Answer(
             None,
             Box::new(visit.own(redirect::write_https(&visit.head, &visit.origin, HTTPS_PORT))),

@@ -76,10 +76,14 @@ pub(crate) async fn carry(
     timer: &mut Timer,
     idle: Duration,
 ) -> Carried {
+    let head_bytes = downstream.lock().out.front.len() as u64;
     let (mut up, mut down) = {
         let mut io = downstream.lock();
         let ended = io.ended;
-        (Pipe::new(std::mem::take(&mut io.read), ended), Pipe::new(std::mem::take(&mut upstream.read), false))
+        // The 101 goes first, then what the endpoint sent behind it.
+        let mut first = std::mem::take(&mut io.out.front);
+        first.extend_from_slice(&std::mem::take(&mut upstream.read));
+        (Pipe::new(std::mem::take(&mut io.read), ended), Pipe::new(first, false))
     };
     timer.clear();
     let (end, timed_out) = poll_fn(|cx| {
@@ -100,5 +104,5 @@ pub(crate) async fn carry(
         timer.poll_after(cx, idle).map(|()| (End::Completed, true))
     })
     .await;
-    Carried { from_client: up.carried, to_client: down.carried, end, idle: timed_out }
+    Carried { from_client: up.carried, to_client: down.carried.saturating_sub(head_bytes), end, idle: timed_out }
 }

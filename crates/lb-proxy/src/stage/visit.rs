@@ -17,7 +17,7 @@ use tower_service::Service;
 use crate::downstream::{Downstream, Intake};
 use crate::exchange::{Body, Request, Response, Trace};
 use crate::framing::BodyWriter;
-use crate::message::{Edits, Framing, Method, RequestHead, ResponseHead, Version};
+use crate::message::{Edits, Framing, Method, RequestHead, ResponseHead, Version, name};
 use crate::rules::answer::Answer;
 use crate::rules::cause::Cause;
 use crate::rules::forwarded::{Arrival, Origin};
@@ -180,8 +180,10 @@ pub(crate) fn refuse(
     let started = Instant::now();
     let id = RequestId::new(unix_ms(), fastrand::u64(..));
     let answer = Answer::new(cause).write(id.as_str(), Method::Get);
+    let mut edits = Edits::new();
+    date(&mut edits);
     let mut io = session.downstream.lock();
-    h1::encode_response(&mut io.out.front, &answer.head, &Edits::new(), answer.framing, h1::Connection::Close);
+    h1::encode_response(&mut io.out.front, &answer.head, &edits, answer.framing, h1::Connection::Close);
     io.out.push(answer.body, b"");
     drop(io);
     outcome::close_unread(session, snapshot, listener, &id, cause, detail, started.elapsed());
@@ -252,12 +254,15 @@ async fn send(session: &mut Session, visit: &Visit, route: Option<&RouteRuntime>
     if let Some(route) = route {
         route.response_headers.apply(&visit.facts(Some(route)), &mut outgoing.edits);
     }
-    let Outgoing { response, edits, cause, detail } = outgoing;
+    let Outgoing { response, mut edits, cause, detail } = outgoing;
     let Response { head, body, held } = response;
     if let Body::Tunnel(connection) = body {
         return tunnel(session, visit, route, &head, &edits, *connection, held).await;
     }
     let is_own = held.is_none();
+    if is_own {
+        date(&mut edits);
+    }
     let framing = framing_for(visit, &head, &body);
     let keep = may_keep(session, visit, framing, is_own, cause);
     let body_before = {
@@ -296,6 +301,12 @@ async fn send(session: &mut Session, visit: &Visit, route: Option<&RouteRuntime>
     let bytes_out = session.downstream.lock().out.written.saturating_sub(body_before);
     let outcome = Outcome { status: head.status(), bytes_out, cause: broke.or(cause), detail, after };
     outcome::close(session, visit, route, &outcome)
+}
+
+/// Whoever answers says when (RFC 9110 §6.6.1).
+fn date(edits: &mut Edits) {
+    // A date is made of characters that any value may hold.
+    let _ = edits.set(name::DATE, httpdate::fmt_http_date(SystemTime::now()));
 }
 
 /// How the body is framed for this client.
