@@ -142,6 +142,8 @@ impl<P, C, V> RetryLayer<P, C, V> {
     /// It also changes what happens when every endpoint was tried: with a limit of time the tried ones are forgotten
     /// and, after the interval, everything starts over, for as long as attempts and time last. Without one the
     /// previous answer is returned.
+    ///
+    /// The answer that is kept meanwhile keeps what it holds, such as the slot of an endpoint that serves one at a time.
     #[must_use]
     pub fn within(mut self, within: Option<Duration>) -> Self {
         self.limits.within = within;
