@@ -21,6 +21,7 @@ use crate::ledger::Ledger;
 use crate::policy::Policy;
 use crate::selector::Selector;
 use crate::slow_start::{self, SlowStart};
+use crate::tiers::{Judgement, Spill};
 use crate::view::{Facts, Roster};
 
 /// How a member list changes. Every update is one publication: no pick sees half of it.
@@ -59,7 +60,7 @@ impl<T: Send + Sync + 'static> Cluster<T> {
         let empty = Arc::new(Snapshot {
             generation: Generation(0),
             endpoints: Arc::from([]),
-            roster: Roster::new(Box::default(), Box::default(), DEFAULT_PANIC_THRESHOLD),
+            roster: Roster::new(Box::default(), Box::default(), &[], &Judgement::default()),
         });
         Self {
             shared: Arc::new(Shared {
@@ -68,7 +69,7 @@ impl<T: Send + Sync + 'static> Cluster<T> {
                 books: Mutex::new(Books {
                     ledger: Ledger::default(),
                     followers: Vec::new(),
-                    panic_threshold: DEFAULT_PANIC_THRESHOLD,
+                    judgement: Judgement::default(),
                     dirty: false,
                     rebuilt: None,
                 }),
@@ -98,7 +99,7 @@ impl<T: Send + Sync + 'static> Cluster<T> {
         let endpoints = books.enlist(&current.endpoints, update, warm_joins.then_some(now));
         let snapshot = Arc::new(Snapshot {
             generation: Generation(current.generation.0 + 1),
-            roster: roster_of(&endpoints, books.panic_threshold),
+            roster: roster_of(&endpoints, &books.judgement),
             endpoints: endpoints.into(),
         });
         self.shared.published.store(Arc::clone(&snapshot));
@@ -147,7 +148,7 @@ impl<T: Send + Sync + 'static> Cluster<T> {
         }
         if known.place.is_some() {
             let snapshot = self.shared.published.load_full();
-            books.dirty |= snapshot.roster.refresh(books.panic_threshold);
+            books.dirty |= snapshot.roster.refresh(&books.judgement);
             books.rebuild_if_due(&snapshot, now);
         }
         true
@@ -169,13 +170,25 @@ impl<T: Send + Sync + 'static> Cluster<T> {
     }
 
     /// Below which share of eligible members health is ignored: 0 (never) to 1, default 0.5. Strictly below: two of
-    /// four eligible is no panic. The share is taken of the members that nothing but their health could keep out.
+    /// four eligible is no panic. The share is taken, tier by tier, of the members that nothing but their health could keep out,
+    /// and a tier does not panic while another can take its load.
     /// Orders, weight zero, unresolved and removed are never ignored. A value that is no number counts as 0.
     pub fn set_panic_threshold(&self, ratio: f64, now: Mono) {
+        self.judge_by(now, |judgement| {
+            judgement.panic_threshold = if ratio.is_nan() { 0.0 } else { ratio.clamp(0.0, 1.0) };
+        });
+    }
+
+    /// When a tier's load goes to the next one; default [`Spill::WhenExhausted`].
+    pub fn set_spill(&self, spill: Spill, now: Mono) {
+        self.judge_by(now, |judgement| judgement.spill = spill);
+    }
+
+    fn judge_by(&self, now: Mono, change: impl FnOnce(&mut Judgement)) {
         let mut books = self.shared.lock();
-        books.panic_threshold = if ratio.is_nan() { 0.0 } else { ratio.clamp(0.0, 1.0) };
+        change(&mut books.judgement);
         let snapshot = self.shared.published.load_full();
-        books.dirty |= snapshot.roster.refresh(books.panic_threshold);
+        books.dirty |= snapshot.roster.refresh(&books.judgement);
         books.rebuild_if_due(&snapshot, now);
     }
 
@@ -244,7 +257,6 @@ impl<T: Send + Sync + 'static> Cluster<T> {
 #[error("no other endpoint is eligible")]
 pub struct LastEligible;
 
-const DEFAULT_PANIC_THRESHOLD: f64 = 0.5;
 /// Tables follow eligibility at most this often; a storm of flaps must not become a storm of rebuilds.
 const REBUILD_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -291,7 +303,7 @@ pub(crate) trait Follow<T>: Send + Sync {
 struct Books<T> {
     ledger: Ledger,
     followers: Vec<Weak<dyn Follow<T>>>,
-    panic_threshold: f64,
+    judgement: Judgement,
     /// Eligibility has changed since the tables were built.
     dirty: bool,
     rebuilt: Option<Mono>,
@@ -365,15 +377,16 @@ impl<T> Books<T> {
     }
 }
 
-fn roster_of<T>(endpoints: &[Arc<Endpoint<T>>], panic_threshold: f64) -> Roster {
+fn roster_of<T>(endpoints: &[Arc<Endpoint<T>>], judgement: &Judgement) -> Roster {
     let facts = endpoints.iter().map(|endpoint| Facts {
         uid: endpoint.uid,
         weight: endpoint.weight(),
         affinity: endpoint.affinity(),
-        tier: endpoint.priority(),
+        tier: 0,
     });
     let states = endpoints.iter().map(|endpoint| Arc::clone(&endpoint.state));
-    Roster::new(states.collect(), facts.collect(), panic_threshold)
+    let priorities: Vec<u8> = endpoints.iter().map(|endpoint| endpoint.priority()).collect();
+    Roster::new(states.collect(), facts.collect(), &priorities, judgement)
 }
 
 #[cfg(test)]
@@ -614,6 +627,20 @@ mod tests {
         assert_eq!(letters(&bench.picks(2)), "aa", "the last primary is full");
         drop(held);
         assert_eq!(letters(&bench.picks(2)), "cc");
+    }
+
+    #[test]
+    fn with_overprovisioning_load_spills_in_proportion() {
+        let bench = Bench::new(RoundRobin, &[]);
+        let members = (0..8).map(|n| member(n).priority(u8::from(n >= 4)));
+        bench.cluster.apply(Update::Reset(members.collect()), Mono::ZERO);
+        bench.cluster.set_spill(Spill::Overprovisioned(1.4), Mono::ZERO);
+        bench.set(0, Axis::Check, true, Mono::ZERO);
+        bench.set(1, Axis::Check, true, Mono::ZERO);
+        // Half of the first tier is well: it carries 70 of 100. σ = √(6000·0.7·0.3) ≈ 35; 180 is five of them.
+        let first_tier = bench.picks(6_000).iter().filter(|&&n| n < 4).count();
+        assert!(first_tier.abs_diff(4_200) < 180, "{first_tier}");
+        assert!(!bench.cluster.is_panicking());
     }
 
     #[test]

@@ -21,6 +21,7 @@ use lb_core::{Axis, Class, End, InFlightLimit, Mono};
 use crate::hashing::mix;
 use crate::{
     Cluster, Entropy, Identity, Member, PickCx, PickError, Policy, Selector, Signals, Table, Ticket, Tried, Update,
+    Zone,
 };
 
 /// What a policy is held to, besides what all are.
@@ -39,7 +40,13 @@ pub struct Promises {
     /// For policies by load: how far in flight ∕ weight may differ among endpoints when every request is held; none if load is
     /// not looked at.
     pub imbalance: Option<f64>,
+    /// Made with the origins [`ORIGINS`], it keeps to its request's zone as far as is fair.
+    pub is_zone_aware: bool,
 }
+
+/// The origins that a policy with [`Promises::is_zone_aware`] is to be made with. In the last of them there are no endpoints, and there
+/// are endpoints in a zone that is not among them.
+pub const ORIGINS: [(Zone, u32); 3] = [(Zone(2), 1), (Zone(3), 1), (Zone(9), 1)];
 
 /// How requests are shared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +65,14 @@ impl Promises {
     /// Of a policy that takes turns by weight.
     #[must_use]
     pub const fn turns() -> Self {
-        Self { shares: Shares::ByWeight, spread: 0.0, is_smooth: true, disruption: None, imbalance: None }
+        Self {
+            shares: Shares::ByWeight,
+            spread: 0.0,
+            is_smooth: true,
+            disruption: None,
+            imbalance: None,
+            is_zone_aware: false,
+        }
     }
 
     /// Of a policy that draws at random by weight.
@@ -115,13 +129,14 @@ pub const PROMISES: &[&str] = &[
     "a restarted endpoint keeps its keys",
     "load is evened out, heads or no heads",
     "failing fast is not being fast",
+    "zones are told apart by what they are",
 ];
 
 /// Holds a policy to its promises; what comes back empty is kept. `make` makes the policy afresh for each cluster.
 #[must_use]
 pub fn check<P: Policy>(make: impl Fn() -> P, promises: &Promises) -> Vec<Breach> {
     let suite = Suite { make: &make, promises };
-    let checks: [Check<'_, P>; 18] = [
+    let checks: [Check<'_, P>; 19] = [
         Suite::ordinary_states,
         Suite::shares,
         Suite::smoothness,
@@ -140,6 +155,7 @@ pub fn check<P: Policy>(make: impl Fn() -> P, promises: &Promises) -> Vec<Breach
         Suite::restart,
         Suite::balance,
         Suite::failures,
+        Suite::zones,
     ];
     let verdicts = PROMISES.iter().zip(checks);
     verdicts.filter_map(|(&promise, check)| Some(Breach { promise, seen: check(&suite).err()? })).collect()
@@ -557,6 +573,33 @@ impl<P: Policy> Suite<'_, P> {
             ticket.on_end(End::Completed, Mono::from_millis(now));
         }
         hold!(failed <= 60, "one of three that fails at once had {failed} of 600 requests");
+        Ok(())
+    }
+}
+
+/// Where the endpoints are when zones are looked at: three in each of three zones, in an order that is not that of [`ORIGINS`].
+const PLACES: [u32; 9] = [7, 2, 3, 7, 2, 3, 7, 2, 3];
+
+impl<P: Policy> Suite<'_, P> {
+    fn zones(&self) -> Verdict {
+        let bench = self.bench(&[]);
+        let members = PLACES.iter().enumerate().map(|(place, &zone)| member(place, 1).zone(Some(Zone(zone))));
+        bench.cluster.apply(Update::Reset(members.collect()), Mono::ZERO);
+        // Zones 2 and 3 have a third of the origins and of the endpoints: they keep all. Zone 9 has none to keep, and only zone 7 has
+        // endpoints to spare. No origin is in zone 7.
+        for (from, to) in [(2, Some(2)), (3, Some(3)), (9, Some(7)), (7, None)] {
+            let mut entropy = Entropy::seeded(1);
+            for n in 0..300 {
+                let key = key(n);
+                let mut cx = PickCx::new(Mono::ZERO, &mut entropy).key(Some(&key)).zone(Some(Zone(from)));
+                let Ok(ticket) = bench.selector.pick(&mut cx) else {
+                    return Err(format!("a request from zone {from} found nobody"));
+                };
+                let zone = ticket.endpoint().zone().map(|zone| zone.0);
+                let is_right = !self.promises.is_zone_aware || to.is_none() || zone == to;
+                hold!(is_right, "a request from zone {from} went to zone {zone:?} instead of {to:?}");
+            }
+        }
         Ok(())
     }
 }

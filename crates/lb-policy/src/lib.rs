@@ -64,9 +64,11 @@ mod slow_start;
 #[cfg(test)]
 mod testing;
 mod ticket;
+mod tiers;
 mod turns;
 mod view;
 mod weighted_random;
+mod zone_aware;
 
 pub use bounded::BoundedLoad;
 pub use built_in::{BadPolicy, BuiltIn, BuiltInTable};
@@ -93,5 +95,7 @@ pub use round_robin::{RoundRobin, RoundRobinTable};
 pub use selector::{Reader, Selector};
 pub use slow_start::SlowStart;
 pub use ticket::Ticket;
+pub use tiers::Spill;
 pub use view::View;
 pub use weighted_random::{WeightedRandom, WeightedRandomTable};
+pub use zone_aware::{ZoneAware, ZoneAwareTable};

@@ -111,8 +111,8 @@ impl<P: Policy, T: Send + Sync + 'static> Selector<P, T> {
     pub(crate) fn inspect<R>(&self, look: impl FnOnce(&P::Table, &View<'_>) -> R) -> Option<R> {
         let built = self.inner.built.load();
         let roster = &built.snapshot.roster;
-        let (tier, table) = built.tiers.first()?;
-        Some(look(table, &View::new(roster, *tier, roster.is_panicking())))
+        let (_, table) = built.tiers.first()?;
+        Some(look(table, &View::new(roster, 0)))
     }
 }
 
@@ -180,7 +180,7 @@ impl<P: Policy, T> Deref for Tap<P, T> {
 /// Tables and the member list they were built over, published together.
 struct Built<B, T> {
     snapshot: Arc<Snapshot<T>>,
-    /// One a tier, lowest priority number first.
+    /// Priority and table of each tier, lowest number first.
     tiers: Box<[(u8, B)]>,
     keyed: bool,
 }
@@ -188,40 +188,53 @@ struct Built<B, T> {
 impl<B: Table, T> Built<B, T> {
     fn new<P: Policy<Table = B>>(policy: &P, snapshot: Arc<Snapshot<T>>, previous: Option<&Self>) -> Self {
         let keyed = spans_all(policy);
-        let tiers = snapshot.roster.tiers().iter().map(|&tier| {
+        let tiers = snapshot.roster.priorities().map(|priority| {
             let candidates: Vec<_> = candidates(&snapshot)
-                .filter(|(of, candidate)| *of == tier && (keyed || snapshot.roster.is_allowed(candidate.index)))
+                .filter(|(of, candidate)| *of == priority && (keyed || snapshot.roster.is_allowed(candidate.index)))
                 .map(|(_, candidate)| candidate)
                 .collect();
-            let previous = previous.and_then(|old| old.tiers.iter().find(|(of, _)| *of == tier));
-            (tier, policy.build(&candidates, previous.map(|(_, table)| table)))
+            let previous = previous.and_then(|old| old.tiers.iter().find(|(of, _)| *of == priority));
+            (priority, policy.build(&candidates, previous.map(|(_, table)| table)))
         });
         Self { tiers: tiers.collect(), keyed, snapshot }
     }
 
     fn pick(&self, shared: &Shared<T>, cx: &mut PickCx<'_>) -> Result<Ticket<T>, PickError> {
         cx.passed_over = None;
-        let in_panic = self.snapshot.roster.is_panicking();
-        let picked = self.pick_preferred(in_panic, cx).or_else(|| {
-            self.tiers.iter().find_map(|(tier, table)| {
-                let view = View::new(&self.snapshot.roster, *tier, in_panic);
-                self.pick_from(table, view, shared, cx)
+        let roster = &self.snapshot.roster;
+        let picked = self.pick_preferred(cx).or_else(|| {
+            let first = roster.tier_at(|| match cx.key {
+                Some(key) if self.keyed => (mix(key_hash(key)) % 100) as u32,
+                _ => cx.entropy.below(100) as u32,
+            });
+            let places = 0..self.tiers.len();
+            let others = places.clone().filter(|&place| place != first);
+            places.skip(first).take(1).chain(others).find_map(|place| {
+                let (_, table) = self.tiers.get(place)?;
+                self.pick_from(table, View::new(roster, place), shared, cx)
             })
         });
-        let endpoint = picked.and_then(|index| self.snapshot.endpoints.get(index.get()));
-        let Some(endpoint) = endpoint else { return Err(self.census(in_panic, cx)) };
-        Ok(shared.ticket(endpoint, in_panic, cx.now))
+        let found = picked.and_then(|index| Some((index, self.snapshot.endpoints.get(index.get())?)));
+        let Some((index, endpoint)) = found else { return Err(self.census(cx)) };
+        if roster.is_in_panic(index) {
+            shared.panic_picks.fetch_add(1, Ordering::Relaxed);
+        }
+        let teach = Teach::from_bits(shared.teach.load(Ordering::Relaxed));
+        Ok(Ticket::new(Arc::clone(endpoint), cx.now, teach))
     }
 
     /// The sticky endpoint, if it may serve a sticky request now. A slot there is taken.
-    fn pick_preferred(&self, in_panic: bool, cx: &PickCx<'_>) -> Option<Index> {
+    fn pick_preferred(&self, cx: &PickCx<'_>) -> Option<Index> {
         let roster = &self.snapshot.roster;
+        let take = |state: &EndpointState, in_panic| {
+            if in_panic { state.acquire_sticky_in_panic() } else { state.acquire_sticky() }
+        };
         roster.with_affinity(cx.preferred?).find(|&index| {
             !cx.tried.contains(roster.uid(index))
-                && roster.states().get(index.get()).is_some_and(|state| {
-                    let answer = if in_panic { state.acquire_sticky_in_panic() } else { state.acquire_sticky() };
-                    matches!(answer, Acquire::Taken { .. })
-                })
+                && roster
+                    .states()
+                    .get(index.get())
+                    .is_some_and(|state| matches!(take(state, roster.is_in_panic(index)), Acquire::Taken { .. }))
         })
     }
 
@@ -269,11 +282,11 @@ impl<B: Table, T> Built<B, T> {
     }
 
     #[cold]
-    fn census(&self, in_panic: bool, cx: &PickCx<'_>) -> PickError {
+    fn census(&self, cx: &PickCx<'_>) -> PickError {
         let roster = &self.snapshot.roster;
         let mut census = Census::default();
-        for (state, facts) in roster.states().iter().zip(roster.facts()) {
-            census.count(state, in_panic, cx.tried.contains(facts.uid));
+        for ((state, facts), place) in roster.states().iter().zip(roster.facts()).zip(0..) {
+            census.count(state, roster.is_in_panic(Index::new(place)), cx.tried.contains(facts.uid));
         }
         census.into_error()
     }

@@ -1,24 +1,27 @@
 //! What a table may look at while it picks: the members' states, packed and free of the caller's type.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use lb_core::{EndpointState, Weight};
 
 use crate::cx::PickCx;
 use crate::endpoint::Uid;
 use crate::policy::Index;
+use crate::tiers::{Judgement, TierHealth};
 
 /// The members of a cluster as a pick sees them. Reading it costs no more than the loads it makes.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
     roster: &'a Roster,
-    tier: u8,
+    tier: usize,
     in_panic: bool,
 }
 
 impl<'a> View<'a> {
-    pub(crate) fn new(roster: &'a Roster, tier: u8, in_panic: bool) -> Self {
+    /// What a pick from the tier in this place sees.
+    pub(crate) fn new(roster: &'a Roster, tier: usize) -> Self {
+        let in_panic = roster.tiers.get(tier).is_some_and(Tier::is_panicking);
         Self { roster, tier, in_panic }
     }
 
@@ -77,7 +80,7 @@ impl<'a> View<'a> {
     }
 
     /// The places that eligible members hold (in panic mode, all that only their health keeps out), in the order of
-    /// the list. Full and tried ones are among them.
+    /// the list, tiers not told apart. Full and tried ones are among them.
     pub fn eligible(&self) -> impl Iterator<Item = Index> + 'a {
         self.roster.allowed.ones()
     }
@@ -90,11 +93,12 @@ pub(crate) struct Roster {
     facts: Box<[Facts]>,
     /// Sorted by affinity; several members may share one.
     affinities: Box<[(u64, Index)]>,
-    /// The distinct priorities, ascending.
-    tiers: Box<[u8]>,
+    /// By priority, ascending.
+    tiers: Box<[Tier]>,
     allowed: Bitset,
     eligible: AtomicUsize,
-    panicking: AtomicBool,
+    /// Whether the tiers' loads are to be heeded.
+    spills: AtomicBool,
 }
 
 /// What a pick may need to know about a member besides its state.
@@ -103,50 +107,73 @@ pub(crate) struct Facts {
     pub(crate) uid: Uid,
     pub(crate) weight: Weight,
     pub(crate) affinity: u64,
-    pub(crate) tier: u8,
+    /// The place of its tier among those there are.
+    pub(crate) tier: usize,
 }
 
 impl Roster {
-    pub(crate) fn new(states: Box<[Arc<EndpointState>]>, facts: Box<[Facts]>, panic_threshold: f64) -> Self {
+    /// `priorities` has one entry a member; tiers are made of the distinct ones.
+    pub(crate) fn new(
+        states: Box<[Arc<EndpointState>]>,
+        mut facts: Box<[Facts]>,
+        priorities: &[u8],
+        judgement: &Judgement,
+    ) -> Self {
         let mut affinities: Box<[_]> =
             facts.iter().zip(0..).map(|(facts, place)| (facts.affinity, Index::new(place))).collect();
         affinities.sort_unstable();
-        let mut tiers: Vec<u8> = facts.iter().map(|facts| facts.tier).collect();
-        tiers.sort_unstable();
-        tiers.dedup();
+        let mut distinct = priorities.to_vec();
+        distinct.sort_unstable();
+        distinct.dedup();
+        for (facts, priority) in facts.iter_mut().zip(priorities) {
+            facts.tier = distinct.partition_point(|other| other < priority);
+        }
         let roster = Self {
             allowed: Bitset::zeros(states.len()),
             states,
             facts,
             affinities,
-            tiers: tiers.into(),
+            tiers: distinct.into_iter().map(Tier::new).collect(),
             eligible: AtomicUsize::new(0),
-            panicking: AtomicBool::new(false),
+            spills: AtomicBool::new(false),
         };
-        roster.refresh(panic_threshold);
+        roster.refresh(judgement);
         roster
     }
 
-    /// Reads every state again. Called under the cluster's lock, so that two refreshes never mix.
-    ///
-    /// Panic is judged over the members that only their health could keep out: `eligible < threshold × those`.
+    /// Reads every state again and judges the tiers. Called under the cluster's lock, so that two refreshes never mix.
     /// Tells whether that changed who may be picked.
-    pub(crate) fn refresh(&self, panic_threshold: f64) -> bool {
-        let eligible = self.states.iter().filter(|state| state.is_eligible()).count();
-        let able = self.states.iter().filter(|state| state.is_eligible_in_panic()).count();
-        let panicking = (eligible as f64) < panic_threshold * able as f64;
+    pub(crate) fn refresh(&self, judgement: &Judgement) -> bool {
+        let mut healths = vec![TierHealth::default(); self.tiers.len()];
+        for (state, facts) in self.states.iter().zip(&self.facts) {
+            if let Some(health) = healths.get_mut(facts.tier) {
+                health.eligible += u32::from(state.is_eligible());
+                health.able += u32::from(state.is_eligible_in_panic());
+            }
+        }
+        let verdicts = judgement.judge(&healths);
+        for (tier, verdict) in self.tiers.iter().zip(&verdicts) {
+            tier.panicking.store(verdict.panics, Ordering::Relaxed);
+            tier.load.store(verdict.load, Ordering::Relaxed);
+        }
+        self.spills.store(judgement.is_spilling(), Ordering::Relaxed);
         let mut changed = false;
-        for (state, place) in self.states.iter().zip(0..) {
-            let allowed = if panicking { state.is_eligible_in_panic() } else { state.is_eligible() };
+        for ((state, facts), place) in self.states.iter().zip(&self.facts).zip(0..) {
+            let in_panic = verdicts.get(facts.tier).is_some_and(|verdict| verdict.panics);
+            let allowed = if in_panic { state.is_eligible_in_panic() } else { state.is_eligible() };
             changed |= self.allowed.put(Index::new(place), allowed);
         }
-        self.eligible.store(eligible, Ordering::Relaxed);
-        self.panicking.store(panicking, Ordering::Relaxed);
+        self.eligible.store(healths.iter().map(|health| health.eligible as usize).sum(), Ordering::Relaxed);
         changed
     }
 
     pub(crate) fn is_panicking(&self) -> bool {
-        self.panicking.load(Ordering::Relaxed)
+        self.tiers.iter().any(Tier::is_panicking)
+    }
+
+    /// Whether health is ignored for this member, because too few of its tier are well.
+    pub(crate) fn is_in_panic(&self, index: Index) -> bool {
+        self.facts.get(index.get()).and_then(|facts| self.tiers.get(facts.tier)).is_some_and(Tier::is_panicking)
     }
 
     pub(crate) fn eligible_count(&self) -> usize {
@@ -157,6 +184,23 @@ impl Roster {
         self.allowed.get(index)
     }
 
+    /// The place of the tier that this point of 100 falls to; the first if load does not spill.
+    #[inline]
+    pub(crate) fn tier_at(&self, point: impl FnOnce() -> u32) -> usize {
+        if self.tiers.len() <= 1 || !self.spills.load(Ordering::Relaxed) {
+            return 0;
+        }
+        let mut point = point();
+        for (place, tier) in self.tiers.iter().enumerate() {
+            let load = tier.load.load(Ordering::Relaxed);
+            if point < load {
+                return place;
+            }
+            point -= load;
+        }
+        0
+    }
+
     pub(crate) fn states(&self) -> &[Arc<EndpointState>] {
         &self.states
     }
@@ -165,15 +209,16 @@ impl Roster {
         &self.facts
     }
 
-    pub(crate) fn tiers(&self) -> &[u8] {
-        &self.tiers
+    /// The priorities in use, ascending.
+    pub(crate) fn priorities(&self) -> impl Iterator<Item = u8> + '_ {
+        self.tiers.iter().map(|tier| tier.priority)
     }
 
     pub(crate) fn uid(&self, index: Index) -> Uid {
         self.facts.get(index.get()).map_or(Uid::NONE, |facts| facts.uid)
     }
 
-    fn tier(&self, index: Index) -> u8 {
+    pub(crate) fn tier(&self, index: Index) -> usize {
         self.facts.get(index.get()).map_or(0, |facts| facts.tier)
     }
 
@@ -181,6 +226,25 @@ impl Roster {
     pub(crate) fn with_affinity(&self, affinity: u64) -> impl Iterator<Item = Index> + '_ {
         let from = self.affinities.partition_point(|&(other, _)| other < affinity);
         self.affinities.iter().skip(from).take_while(move |&&(other, _)| other == affinity).map(|&(_, index)| index)
+    }
+}
+
+/// The members of one priority.
+#[derive(Debug)]
+struct Tier {
+    priority: u8,
+    panicking: AtomicBool,
+    /// Its share of the load, of 100.
+    load: AtomicU32,
+}
+
+impl Tier {
+    fn new(priority: u8) -> Self {
+        Self { priority, panicking: AtomicBool::new(false), load: AtomicU32::new(0) }
+    }
+
+    fn is_panicking(&self) -> bool {
+        self.panicking.load(Ordering::Relaxed)
     }
 }
 

@@ -3,9 +3,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use lb_core::{Axis, EndpointState, Weight};
-use lb_policy::conformance::{PROMISES, Promises, Shares, check};
+use lb_policy::conformance::{ORIGINS, PROMISES, Promises, Shares, check};
 use lb_policy::{
-    Candidate, Index, Learning, PeakEwma, PickCx, Policy, RingHash, RoundRobin, Signals, Table, View, affinity_of,
+    Candidate, Index, Learning, PeakEwma, PickCx, Policy, RingHash, RoundRobin, Signals, Table, View, Zone, affinity_of,
 };
 
 /// The suite finds this promise broken.
@@ -326,4 +326,48 @@ fn caddy_two_clusters_share_the_health_of_an_address() {
     let shared = SharedHealth::default();
     let promises = Promises { shares: Shares::AlikeIfEqual, ..Promises::random() };
     breaks(move || shared.clone(), promises, "clusters share nothing");
+}
+
+/// Zones are matched by their place in a list.
+struct ZonesByPlace;
+
+struct ByPlace {
+    zones: Vec<Vec<Index>>,
+    turn: AtomicUsize,
+}
+
+impl Policy for ZonesByPlace {
+    type Table = ByPlace;
+
+    fn signals(&self) -> Signals {
+        Signals::NONE
+    }
+
+    fn build(&self, candidates: &[Candidate<'_>], _previous: Option<&ByPlace>) -> ByPlace {
+        let mut zones: Vec<(Option<Zone>, Vec<Index>)> = Vec::new();
+        for candidate in candidates {
+            match zones.iter_mut().find(|(zone, _)| *zone == candidate.zone) {
+                Some((_, places)) => places.push(candidate.index),
+                None => zones.push((candidate.zone, vec![candidate.index])),
+            }
+        }
+        let zones = zones.into_iter().map(|(_, places)| places).collect();
+        ByPlace { zones, turn: AtomicUsize::new(0) }
+    }
+}
+
+impl Table for ByPlace {
+    fn pick(&self, view: &View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
+        let place = ORIGINS.iter().position(|&(zone, _)| Some(zone) == cx.zone).unwrap_or(0);
+        let zone = self.zones.get(place)?;
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        zone.get(turn.checked_rem(zone.len())?).copied().filter(|&index| view.is_usable(index, cx))
+    }
+}
+
+#[test]
+fn envoy_zones_that_do_not_match() {
+    // #28419, #41992: percentages of two lists of zones, taken for one another by place.
+    let promises = Promises { shares: Shares::Unpromised, is_zone_aware: true, ..Promises::random() };
+    breaks(|| ZonesByPlace, promises, "zones are told apart by what they are");
 }

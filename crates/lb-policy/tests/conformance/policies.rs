@@ -1,7 +1,7 @@
-use lb_policy::conformance::{Promises, Shares, allocations, check};
+use lb_policy::conformance::{ORIGINS, Promises, Shares, allocations, check};
 use lb_policy::{
     BoundedLoad, BuiltIn, First, Hash, IpHash, LeastRequest, LeastTime, Maglev, P2c, PeakEwma, Policy, Prequal, Random,
-    Rendezvous, RingHash, RoundRobin, WeightedRandom,
+    Rendezvous, RingHash, RoundRobin, WeightedRandom, ZoneAware,
 };
 
 #[track_caller]
@@ -9,7 +9,7 @@ fn holds<P: Policy>(make: impl Fn() -> P, promises: Promises) {
     let breaches = check(&make, &promises);
     let told: Vec<String> = breaches.iter().map(ToString::to_string).collect();
     assert!(breaches.is_empty(), "{}", told.join("\n"));
-    let allocations = allocations(&make, |work| allocation_counter::measure(|| work()).count_total);
+    let allocations = allocations(&make, |work| allocation_counter::measure(work).count_total);
     assert_eq!(allocations, 0, "a pick allocates");
 }
 
@@ -96,6 +96,13 @@ fn maglev() {
 #[test]
 fn rendezvous() {
     holds(Rendezvous::new, Promises::keyed(0.0, Some(0.0)));
+}
+
+#[test]
+fn zone_aware() {
+    holds(|| ZoneAware::new(RoundRobin, &ORIGINS), Promises { is_zone_aware: true, ..Promises::turns() });
+    let promises = Promises { is_zone_aware: true, ..Promises::keyed(0.0, Some(0.0)) };
+    holds(|| ZoneAware::new(Rendezvous::new(), &ORIGINS), promises);
 }
 
 #[test]
