@@ -1,0 +1,202 @@
+//! From a configuration to the end of the process: start, tell where, carry out orders, finish.
+//!
+//! Calls of the engine block (a shutdown for the whole grace period), so the loop steps out of the runtime for each.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lb_config::{Config, Diagnostic, ListenAddress, Severity};
+use lb_proxy::observe::app_log::AppLog;
+use lb_proxy::{Engine, EngineError, show};
+use tokio::runtime::Runtime;
+
+use crate::exit::Exit;
+use crate::signals::{Order, Signals};
+
+/// How long the log may take to write its last lines.
+const LAST_LINES: Duration = Duration::from_secs(2);
+/// What the requests of other workers get to finish when one worker has died.
+const AFTER_A_DEATH: Duration = Duration::from_secs(5);
+
+/// Serves `config` until told to stop. `file` is what a reload reads again.
+pub(crate) fn serve(config: Config, file: Option<&Path>) -> Exit {
+    let log = match AppLog::start(&config.log) {
+        Ok(log) => log,
+        // Nobody to tell: it is stderr that does not work.
+        Err(_) => return Exit::Start,
+    };
+    let exit = logged(config, file, &log).unwrap_or_else(|error| {
+        tracing::error!("cannot start: {error}");
+        Exit::Start
+    });
+    // There is nobody left to tell about lines that stderr did not take.
+    let _ = log.close(LAST_LINES);
+    exit
+}
+
+fn logged(config: Config, file: Option<&Path>, log: &AppLog) -> io::Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // Before the engine, so that no signal kills a process that has begun to serve.
+    let mut signals = {
+        let _inside = runtime.enter();
+        Signals::new()?
+    };
+    raise_open_files(&config);
+    let engine = match Engine::start(config) {
+        Ok(engine) => engine,
+        Err(error) => {
+            tracing::error!("cannot start: {error}");
+            return Ok(if matches!(error, EngineError::Header(_)) { Exit::Config } else { Exit::Start });
+        }
+    };
+    tell_addresses(&[], &engine.listeners());
+    tell_admin(None, engine.admin().as_ref());
+    tracing::info!("ready generation={}", engine.status().generation);
+    loop {
+        let order = runtime.block_on(async {
+            tokio::select! {
+                order = signals.next() => Ok(order),
+                why = engine.worker_died() => Err(why),
+            }
+        });
+        match (order, file) {
+            (Ok(Order::Stop), _) => return Ok(finish(&runtime, &mut signals, engine)),
+            (Ok(Order::Reload), Some(file)) => reload(&engine, file, log),
+            (Ok(Order::Reload), None) => tracing::warn!("nothing to reload: there is no configuration file"),
+            (Ok(Order::ReopenLogs), _) => reopen_logs(&engine),
+            (Err(why), _) => {
+                tracing::error!("{why}; ending");
+                engine.shutdown(AFTER_A_DEATH);
+                return Ok(Exit::Bug);
+            }
+        }
+    }
+}
+
+/// Lets requests finish, unless a second order to stop comes.
+fn finish(runtime: &Runtime, signals: &mut Signals, engine: Engine) -> Exit {
+    let grace = engine.config().grace;
+    tracing::info!("stopping: no new connections; requests have {grace:?} to finish, a second signal ends at once");
+    let (done, ended) = tokio::sync::oneshot::channel();
+    let stopping = std::thread::Builder::new().name("shutdown".to_owned()).spawn(move || {
+        // Nobody listens after a second signal.
+        let _ = done.send(engine.shutdown(grace));
+    });
+    if let Err(error) = stopping {
+        tracing::error!("cannot wait for requests: {error}");
+        return Exit::Cut;
+    }
+    let cut = runtime.block_on(async {
+        tokio::select! {
+            cut = ended => Some(cut.unwrap_or(0)),
+            () = signals.stop() => None,
+        }
+    });
+    match cut {
+        Some(0) => {
+            tracing::info!("stopped: every request was finished");
+            Exit::Fine
+        }
+        Some(cut) => {
+            tracing::warn!("stopped: the grace period of {grace:?} is over, {cut} requests were cut");
+            Exit::Cut
+        }
+        None => {
+            tracing::warn!("stopped at once by a second signal: what still ran was cut");
+            Exit::Cut
+        }
+    }
+}
+
+/// Puts the file as it is now in force, or says why not.
+fn reload(engine: &Engine, file: &Path, log: &AppLog) {
+    let generation = engine.status().generation;
+    let refused = |why: String| tracing::error!("reload refused, generation {generation} stays in force: {why}");
+    let loaded = match Config::load(file) {
+        Ok(loaded) => loaded,
+        Err(diagnostics) => {
+            let others = diagnostics.iter().filter(|it| it.severity == Severity::Error).count().saturating_sub(1);
+            let mut lines = diagnostics.iter().filter(|it| it.severity == Severity::Error).map(one_line);
+            let first = lines.next().unwrap_or_default();
+            refused(if others == 0 { first } else { format!("{first} (and {others} more)") });
+            lines.for_each(|line| tracing::error!("{line}"));
+            return;
+        }
+    };
+    let (before, listeners, admin) = (engine.config(), engine.listeners(), engine.admin());
+    let changes = Config::diff(&before, &loaded.config);
+    let new_log = loaded.config.log.clone();
+    raise_open_files(&loaded.config);
+    if let Err(error) = engine.reload(loaded.config) {
+        refused(error.to_string());
+        return;
+    }
+    log.apply(&new_log);
+    loaded.warnings.iter().for_each(|warning| tracing::warn!("{}", one_line(warning)));
+    changes.iter().for_each(|change| tracing::info!("changed: {change}"));
+    tell_addresses(&listeners, &engine.listeners());
+    tell_admin(admin.as_ref(), engine.admin().as_ref());
+    let summary = match changes.len() {
+        0 => "nothing changed".to_owned(),
+        1 => "1 change".to_owned(),
+        many => format!("{many} changes"),
+    };
+    tracing::info!("reloaded generation={}: {summary}", engine.status().generation);
+}
+
+fn reopen_logs(engine: &Engine) {
+    match engine.reopen_logs() {
+        Ok(()) => tracing::info!("logs reopened"),
+        Err(error) => tracing::error!("logs cannot be reopened: {error}; lines go on to the old ones"),
+    }
+}
+
+/// A line for each listener that was not there before, or has gone.
+fn tell_addresses(before: &[(Arc<str>, ListenAddress)], now: &[(Arc<str>, ListenAddress)]) {
+    for (name, address) in before.iter().filter(|listener| !now.contains(listener)) {
+        tracing::info!("no longer listening on {} listener={name}", show(address));
+    }
+    for (name, address) in now.iter().filter(|listener| !before.contains(listener)) {
+        tracing::info!("listening on {} listener={name}", show(address));
+    }
+}
+
+fn tell_admin(before: Option<&ListenAddress>, now: Option<&ListenAddress>) {
+    match now {
+        Some(address) if before != now => tracing::info!("admin on {}", show(address)),
+        None if before.is_some() => tracing::info!("admin is off"),
+        _ => {}
+    }
+}
+
+/// A diagnostic as one line of the log, whose level says how bad it is.
+fn one_line(diagnostic: &Diagnostic) -> String {
+    let mut line = String::new();
+    if let Some(place) = &diagnostic.place {
+        line += &format!("{}:{}:{}: ", place.file.display(), place.line, place.column);
+    }
+    line += &diagnostic.message;
+    if let Some(expected) = &diagnostic.expected {
+        line += &format!("; expected {expected}");
+    }
+    if let Some(suggestion) = &diagnostic.suggestion {
+        line += &format!("; {suggestion}");
+    }
+    line
+}
+
+/// Every connection is an open file, and every proxied request has two. The soft limit, often 1024, is there for
+/// programs that use `select`; ours is raised to the hard one.
+fn raise_open_files(config: &Config) {
+    let needed = 2 * config.limits.connections.get() as u64;
+    match rlimit::increase_nofile_limit(rlimit::INFINITY) {
+        Ok(limit) if limit < needed => tracing::warn!(
+            "the system lets this process open {limit} files; limits.connections = {} may need {needed} (see `ulimit -n`)",
+            config.limits.connections
+        ),
+        Ok(limit) => tracing::debug!("may open {limit} files"),
+        Err(error) => tracing::warn!("the limit of open files cannot be raised: {error}"),
+    }
+}

@@ -1,0 +1,55 @@
+//! The signals we listen to.
+
+use std::io;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// What somebody outside asks of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// SIGTERM or SIGINT: finish what runs and end.
+    Stop,
+    /// SIGHUP: read the configuration again.
+    Reload,
+    /// SIGUSR1: open the log files again.
+    ReopenLogs,
+}
+
+/// The orders, as they come. Several of one kind that come while one is carried out are one.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+    user_1: Signal,
+}
+
+impl Signals {
+    /// From now on these signals no longer end the process by themselves. Must be called inside a runtime.
+    ///
+    /// # Errors
+    /// The system refuses the handlers.
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+            user_1: signal(SignalKind::user_defined1())?,
+        })
+    }
+
+    /// The next order. Cancelling it loses none.
+    pub(crate) async fn next(&mut self) -> Order {
+        tokio::select! {
+            _ = self.terminate.recv() => Order::Stop,
+            _ = self.interrupt.recv() => Order::Stop,
+            _ = self.hang_up.recv() => Order::Reload,
+            _ = self.user_1.recv() => Order::ReopenLogs,
+        }
+    }
+
+    /// Waits for an order to stop; others are of no use any more.
+    pub(crate) async fn stop(&mut self) {
+        while self.next().await != Order::Stop {}
+    }
+}
