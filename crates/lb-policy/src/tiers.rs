@@ -64,9 +64,12 @@ impl Judgement {
         let total = healths.iter().sum::<u32>().min(100);
         let panics = |tier| total < 100 && is_low(tier);
         // All in panic, or nobody well at all: spread by head count.
-        let worth: Vec<u32> =
-            if total == 0 || tiers.iter().all(panics) { tiers.iter().map(|tier| tier.able).collect() } else { healths };
-        let loads = shares_of_100(&worth);
+        let loads = if total == 0 || tiers.iter().all(panics) {
+            let heads: Vec<u32> = tiers.iter().map(|tier| tier.able).collect();
+            shares_of_100(&heads, heads.iter().sum())
+        } else {
+            shares_of_100(&healths, total)
+        };
         tiers.iter().zip(loads).map(|(tier, load)| Verdict { panics: panics(tier), load }).collect()
     }
 }
