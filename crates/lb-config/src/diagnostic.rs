@@ -149,8 +149,10 @@ fn excerpt(f: &mut fmt::Formatter<'_>, place: &Place, gutter: usize) -> fmt::Res
     let marked = place.text.get(place.marked.clone()).unwrap_or_default();
     let after = place.text.get(place.marked.end..).unwrap_or_default();
     // A line too long for any screen keeps what is meant and its surroundings.
-    let skip = before.chars().count().saturating_sub(WINDOW / 2);
-    let before: String = before.chars().skip(skip).collect();
+    let long = place.text.chars().count() > WINDOW;
+    let skip = if long { before.chars().count().saturating_sub(WINDOW / 2) } else { 0 };
+    let ellipsis = if skip > 0 { "… " } else { "" };
+    let before: String = ellipsis.chars().chain(before.chars().skip(skip)).collect();
     let marked: String = marked.chars().take(WINDOW / 2).collect();
     let left = WINDOW.saturating_sub(before.chars().count() + marked.chars().count());
     let after: String = after.chars().take(left).collect();
@@ -216,6 +218,19 @@ impl Report {
 
     pub(crate) fn has_errors(&self) -> bool {
         self.0.iter().any(|problem| problem.severity == Severity::Error)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// What was reported about this very value since then would also have been right as this word.
+    pub(crate) fn also_expected(&mut self, since: usize, span: Span, word: &str) {
+        for problem in self.0.iter_mut().skip(since).filter(|problem| problem.span == span) {
+            if let Some(expected) = &mut problem.expected {
+                expected.push_str(&format!(", or \"{word}\""));
+            }
+        }
     }
 
     pub(crate) fn into_problems(self) -> Vec<Problem> {

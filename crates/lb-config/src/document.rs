@@ -270,7 +270,15 @@ impl<'a> Writer<'a> {
         }
         let mut all = fields! { "name": text(policy.kind.name()) };
         all.extend(policy.key.iter().map(|key| ("key".to_owned(), self.template(key))));
-        all.extend(policy.options.iter().map(|(name, value)| (name.to_string(), plain(value))));
+        all.extend(policy.options.iter().map(|(name, value)| {
+            // Durations come from whole milliseconds, so the way back loses nothing.
+            let item = if policy.kind.is_duration(name) {
+                duration(Duration::from_millis(*value as u64))
+            } else {
+                plain(value)
+            };
+            (name.to_string(), item)
+        }));
         Item::Table(all)
     }
 

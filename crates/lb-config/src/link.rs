@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::decode::{ActionWritten, ClusterWritten, Global, ListenerWritten, RouteWritten};
 use crate::diagnostic::Report;
 use crate::source::Span;
-use crate::suggest::nearest;
+use crate::suggest::{nearest, one_of};
 use crate::valid::{
     Action, Cluster, Config, HostPattern, ListenAddress, Listener, Match, PathPattern, RateLimit, Route,
 };
@@ -184,7 +184,7 @@ fn unknown_name<'n>(
     match (listed.is_empty(), what) {
         (true, "cluster") => problem.help(format!("add [cluster.{name}] with its `endpoints`")),
         (true, _) => problem,
-        (false, _) => problem.expected(format!("one of {}", listed.join(", "))),
+        (false, _) => problem.expected(one_of(&listed)),
     };
     if let Some(near) = nearest(name, known) {
         problem.help(format!("did you mean `{near}`?"));

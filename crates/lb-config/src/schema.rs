@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::keys::{Default, Key, Kind, POLICIES, ROOT, Section, all_sections};
+use crate::keys::{Default, Key, Kind, POLICIES, ROOT, Section, Unit, all_sections};
 use crate::tree::{self, Node};
 
 /// The JSON Schema (draft 2020-12) of a configuration file.
@@ -48,12 +48,15 @@ fn table(section: &Section) -> Value {
 
 fn policy_options() -> impl Iterator<Item = (String, Value)> {
     POLICIES.iter().filter(|policy| policy.built).flat_map(|policy| policy.options).map(|option| {
-        let kind = if option.whole { "integer" } else { "number" };
-        let number = json!({ "type": kind, "minimum": option.least, "maximum": option.most });
-        (
-            option.name.to_owned(),
-            json!({ "anyOf": [number, from_env()], "default": option.default, "description": option.doc }),
-        )
+        let mut value = match option.unit {
+            Unit::Count => self::kind(&Kind::Integer(option.least as i64, option.most as i64)),
+            Unit::Factor => {
+                json!({ "anyOf": [{ "type": "number", "minimum": option.least, "maximum": option.most }, from_env()] })
+            }
+            Unit::Duration => self::kind(&Kind::Duration { zero: option.least == 0.0 }),
+        };
+        value["description"] = json!(option.doc);
+        (option.name.to_owned(), value)
     })
 }
 

@@ -1,16 +1,40 @@
 //! The nearest known word to one that is not known.
 
-/// The candidate with the smallest edit distance, if it is near enough to be what was meant: at most a third of the
-/// word, at least one edit. The first of equals wins.
+/// The candidate that is near enough to be what was meant: the one with the smallest edit distance, if that is at most
+/// a third of the word (one edit at least); else one that begins the word, or that the word begins ("warning" for
+/// "warn"). The first of equals wins.
 pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let allowed = (word.chars().count() / 3).max(1);
-    let lower = word.to_lowercase().replace('-', "_");
+    let plain = |text: &str| text.to_lowercase().replace('-', "_");
+    let word = plain(word);
+    let length = word.chars().count();
+    let begins = |candidate: &str| {
+        length.min(candidate.len()) >= 3 && (candidate.starts_with(&word) || word.starts_with(candidate))
+    };
+    let far = (length / 3).max(1) + 1;
     candidates
         .into_iter()
-        .map(|candidate| (distance(&lower, &candidate.to_lowercase().replace('-', "_")), candidate))
-        .min_by_key(|(distance, _)| *distance)
-        .filter(|(distance, _)| *distance <= allowed)
+        .filter_map(|candidate| {
+            let other = plain(candidate);
+            let distance = distance(&word, &other);
+            let rank = if distance < far {
+                distance
+            } else if begins(&other) {
+                far
+            } else {
+                return None;
+            };
+            Some((rank, candidate))
+        })
+        .min_by_key(|(rank, _)| *rank)
         .map(|(_, candidate)| candidate)
+}
+
+/// "`a`", or "one of `a`, `b`".
+pub(crate) fn one_of(list: &[String]) -> String {
+    match list {
+        [one] => one.clone(),
+        list => format!("one of {}", list.join(", ")),
+    }
 }
 
 /// Optimal string alignment: insertions, deletions, substitutions and swaps of neighbours each count one.
@@ -49,6 +73,9 @@ mod tests {
         assert_eq!(nearest("max-in-flight", keys), Some("max_in_flight"));
         assert_eq!(nearest("Endpoint", keys), Some("endpoints"));
         assert_eq!(nearest("colour", keys), None);
+        assert_eq!(nearest("warning", ["error", "warn"]), Some("warn"));
+        assert_eq!(nearest("max", keys), Some("max_in_flight"));
+        assert_eq!(nearest("m", keys), None);
         assert_eq!(nearest("", keys), None);
         assert_eq!(nearest("x", []), None);
     }

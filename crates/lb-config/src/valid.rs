@@ -561,7 +561,7 @@ pub struct Policy {
     pub kind: PolicyKind,
     /// What a hashing policy hashes; `None` where the kind needs none (`ip_hash` has the client address).
     pub key: Option<Template>,
-    /// Options of the kind, checked by name at load.
+    /// Options of the kind that were written, checked by name and range at load; durations in milliseconds.
     pub options: BTreeMap<Arc<str>, f64>,
 }
 

@@ -36,12 +36,10 @@ fn cluster(report: &mut Report, entry: &Entry) -> Option<ClusterWritten> {
             None
         }
     };
-    if entry.node.table().is_none() {
-        let help = format!("write [cluster.{}] and the keys below it", entry.key);
-        convert::mismatch(report, &entry.node, format!("a table with the keys {}", CLUSTER.list()));
-        if name.is_some() && CLUSTER.find(&entry.key).is_some() {
-            report.error(entry.key_span, format!("a cluster needs a name before its keys: {help}"));
-        }
+    if entry.node.table().is_none() && CLUSTER.find(&entry.key).is_some() {
+        report
+            .error(entry.key_span, "a cluster needs a name before its keys")
+            .help("write [cluster.NAME] and the keys below it");
         return None;
     }
     let fields = Fields::open(report, &entry.node, &CLUSTER)?;

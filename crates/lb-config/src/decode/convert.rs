@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::diagnostic::Report;
-use crate::suggest::nearest;
+use crate::suggest::{nearest, one_of};
 use crate::template::TemplateError;
 use crate::tree::{Entry, Node, Value};
 use crate::valid::{Condition, LimitKey, Network, Part, Template, Variable};
@@ -126,7 +126,7 @@ pub(crate) fn duration(report: &mut Report, node: &Node, zero: bool) -> Option<D
 /// A size of at least so many bytes.
 pub(crate) fn size(report: &mut Report, node: &Node, least: u64) -> Option<u64> {
     if let Value::Integer(number) = node.value {
-        let help = format!("write \"{number}B\" or \"{number}KiB\"");
+        let help = format!("write \"{number}B\"");
         wrong(report, node, Wrong::new("has no unit", quantity::SIZE).help(help));
         return None;
     }
@@ -151,17 +151,20 @@ pub(crate) fn or_word<T>(
     convert: impl FnOnce(&mut Report, &Node) -> Option<T>,
 ) -> impl FnOnce(&mut Report, &Node) -> Option<Option<T>> {
     move |report, node| {
-        if node.text() == Some(word) { Some(None) } else { convert(report, node).map(Some) }
+        if node.text() == Some(word) {
+            return Some(None);
+        }
+        let before = report.len();
+        let value = convert(report, node).map(Some);
+        report.also_expected(before, node.span, word);
+        value
     }
 }
 
 /// One of some words.
 pub(crate) fn word<T: Clone>(report: &mut Report, node: &Node, words: &[(&str, T)]) -> Option<T> {
     let list: Vec<String> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
-    let expected = match list.as_slice() {
-        [one] => one.clone(),
-        list => format!("one of {}", list.join(", ")),
-    };
+    let expected = one_of(&list);
     let Some(text) = node.text() else {
         mismatch(report, node, expected);
         return None;
@@ -256,8 +259,9 @@ pub(crate) fn condition(least: u16) -> impl Fn(&mut Report, &Node) -> Option<Con
                 None
             }
             Err(error) => {
-                let expected = if error.what == "is not a status" { expected } else { error.expected.clone() };
-                wrong(report, node, Wrong { expected, ..error });
+                let unknown = error.what == "is not a status" && node.text().is_some();
+                let what = if unknown { "is neither a failure nor a status".into() } else { error.what };
+                wrong(report, node, Wrong { what, expected, help: error.help });
                 None
             }
         }

@@ -89,9 +89,15 @@ impl<'t> Fields<'t> {
         self.table.find(name)
     }
 
-    /// Whether the key was written, reserved ones included.
+    /// Whether the key was written, though reserved.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.table.find(name).is_some()
+    }
+
+    /// Whether an unknown key was probably meant to be this one, and has been complained about already.
+    pub(crate) fn is_meant(&self, name: &str) -> bool {
+        let unknown = self.table.entries.iter().filter(|entry| self.section.find(&entry.key).is_none());
+        unknown.into_iter().any(|entry| meant(&entry.key, self.section) == Some(name))
     }
 
     /// The value, or the default; reports a key that may not be left out.
@@ -106,7 +112,10 @@ impl<'t> Fields<'t> {
             (Some(entry), _) => convert(report, &entry.node),
             (None, Default::Value(literal)) => convert(report, &Node::literal(literal)),
             (None, _) => {
-                report.error(self.span, format!("{} has no `{name}`", self.section.title));
+                if !self.is_meant(name) {
+                    let doc = self.key(name)?.doc;
+                    report.error(self.span, format!("{} has no `{name}`", self.section.title)).help(doc);
+                }
                 None
             }
         }
@@ -232,14 +241,20 @@ impl<'t> Fields<'t> {
 
 fn unknown_key(report: &mut Report, entry: &Entry, section: &'static Section) {
     let name = &entry.key;
-    let problem = report.error(entry.key_span, format!("unknown key `{name}` in {}", section.title));
+    let problem = report.error(entry.key_span, format!("unknown key `{}` in {}", name.escape_debug(), section.title));
     problem.expected(format!("one of {}", section.list()));
-    let alias = ALIASES.iter().find(|(theirs, ours)| theirs == name && section.find(ours).is_some());
-    if let Some((_, ours)) = alias {
-        problem.help(format!("did you mean `{ours}`?"));
-    } else if let Some(near) = nearest(name, section.built().map(|key| key.name)) {
+    if let Some(near) = meant(name, section) {
         problem.help(format!("did you mean `{near}`?"));
     } else if let Some(other) = all_sections().into_iter().find(|section| section.find(name).is_some()) {
-        problem.help(format!("`{name}` belongs to {}", other.title));
+        match other.name {
+            "root" => problem.help(format!("`{name}` belongs to the top level of the file")),
+            _ => problem.help(format!("`{name}` belongs to {}", other.title)),
+        };
     }
+}
+
+/// What an unknown key was probably meant to be.
+fn meant(name: &str, section: &'static Section) -> Option<&'static str> {
+    let alias = ALIASES.iter().find(|(theirs, ours)| *theirs == name && section.find(ours).is_some());
+    alias.map(|(_, ours)| *ours).or_else(|| nearest(name, section.built().map(|key| key.name)))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::diagnostic::Report;
-use crate::keys::{KeyUse, OptionInfo, POLICIES, POLICY, PolicyInfo};
+use crate::keys::{KeyUse, OptionInfo, POLICIES, POLICY, PolicyInfo, Unit};
 use crate::suggest::nearest;
 use crate::tree::{Entry, Node, Table, Value};
 use crate::valid::Policy;
@@ -22,7 +22,7 @@ pub(crate) fn policy(report: &mut Report, node: &Node) -> Option<Policy> {
             report.error(node.span, format!("the policy `{}` needs a `key`", info.name)).help(help);
             return None;
         }
-        return Some(Policy { kind: info.kind, key: None, options: defaults(info) });
+        return Some(Policy { kind: info.kind, key: None, options: BTreeMap::new() });
     }
     let Some(table) = node.table() else {
         convert::mismatch(report, node, "a policy's name, or a table with `name`");
@@ -102,12 +102,8 @@ fn key_for(
     }
 }
 
-fn defaults(info: &PolicyInfo) -> BTreeMap<Arc<str>, f64> {
-    info.options.iter().map(|option| (Arc::from(option.name), option.default)).collect()
-}
-
 fn options(report: &mut Report, table: &Table, info: &PolicyInfo) -> Option<BTreeMap<Arc<str>, f64>> {
-    let mut options = defaults(info);
+    let mut options = BTreeMap::new();
     let mut whole = true;
     for entry in table.entries.iter().filter(|entry| POLICY.find(&entry.key).is_none()) {
         let Some(option) = info.options.iter().find(|option| option.name == entry.key) else {
@@ -128,24 +124,31 @@ fn options(report: &mut Report, table: &Table, info: &PolicyInfo) -> Option<BTre
 }
 
 fn number(report: &mut Report, node: &Node, option: &OptionInfo) -> Option<f64> {
-    let expected = format!("a number from {} to {}", option.least, option.most);
-    let number = match (&node.value, node.text()) {
-        // Options are small numbers; beyond 2^53 the bounds refuse them anyway.
-        #[allow(clippy::cast_precision_loss)]
-        (Value::Integer(number), _) => *number as f64,
-        (Value::Float(number), _) => *number,
-        (_, Some(text)) if node.is_from_env() => text.trim().parse().unwrap_or(f64::NAN),
-        _ => {
-            convert::mismatch(report, node, expected);
-            return None;
+    let OptionInfo { least, most, .. } = *option;
+    let (number, expected) = match option.unit {
+        Unit::Duration => {
+            let duration = convert::duration(report, node, true)?;
+            // At most a year: exact in an f64.
+            (duration.as_millis() as f64, format!("a duration from \"{least}ms\" to \"{most}ms\""))
+        }
+        unit => {
+            let what = if unit == Unit::Count { "a whole number" } else { "a number" };
+            let expected = format!("{what} from {least} to {most}");
+            let number = match (&node.value, node.text()) {
+                // Beyond 2^53 an f64 is not exact, and the bounds refuse it anyway.
+                (Value::Integer(number), _) => *number as f64,
+                (Value::Float(number), _) => *number,
+                (_, Some(text)) if node.is_from_env() => text.trim().parse().unwrap_or(f64::NAN),
+                _ => {
+                    convert::mismatch(report, node, expected);
+                    return None;
+                }
+            };
+            (number, expected)
         }
     };
-    if !(option.least..=option.most).contains(&number) {
-        convert::wrong(report, node, Wrong::new("is out of range", expected));
-        return None;
-    }
-    if option.whole && number.fract() != 0.0 {
-        convert::wrong(report, node, Wrong::new("has a fraction", "a whole number"));
+    if !(least..=most).contains(&number) || (option.unit == Unit::Count && number.fract() != 0.0) {
+        convert::wrong(report, node, Wrong::new("does not fit here", expected));
         return None;
     }
     Some(number)

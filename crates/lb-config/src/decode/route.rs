@@ -127,7 +127,8 @@ fn action(report: &mut Report, fields: &Fields<'_>) -> Option<ActionWritten> {
     let candidates = if own.is_empty() { all } else { own };
     match candidates.as_slice() {
         [] => {
-            if !fields.has("files") {
+            let slipped = ["cluster", "redirect", "respond"].into_iter().any(|key| fields.is_meant(key));
+            if !fields.has("files") && !slipped {
                 report
                     .error(fields.span, "the route does nothing")
                     .expected("one of `cluster`, `redirect`, `respond`")

@@ -5,7 +5,7 @@ use super::{Key, Kind, Section, cluster, key, later, route};
 
 pub(crate) const ROOT: Section = Section {
     name: "root",
-    title: "the top level",
+    title: "the configuration",
     doc: "A configuration of lbproxy.",
     keys: &[
         key(

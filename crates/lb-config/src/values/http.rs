@@ -100,7 +100,7 @@ pub(crate) fn path_pattern(text: &str) -> Result<PathPattern, Wrong> {
     if let Some(pattern) = text.strip_prefix('~') {
         if let Some(rest) = pattern.strip_prefix('*') {
             let wrong = Wrong::new("is not a regular expression", PATH);
-            return Err(wrong.help(format!("write \"~(?i){}\" to ignore case", rest.trim_start())));
+            return Err(wrong.help(format!("write '~(?i){}' to ignore case", rest.trim_start())));
         }
         return regex(pattern).map(PathPattern::Regex);
     }
@@ -245,7 +245,7 @@ mod tests {
         ] {
             assert!(path_pattern(text).is_err(), "{text}");
         }
-        assert_eq!(path_pattern("~* ^/x").unwrap_err().help.unwrap(), "write \"~(?i)^/x\" to ignore case");
+        assert_eq!(path_pattern("~* ^/x").unwrap_err().help.unwrap(), "write '~(?i)^/x' to ignore case");
         assert_eq!(path_pattern("~(").unwrap_err().what, "is not a regular expression: unclosed group");
         assert_eq!(path_pattern("~(a{1000}){1000}").unwrap_err().what, "is too large a regular expression");
     }

@@ -1,0 +1,212 @@
+//! Clusters, policies, endpoints, health.
+
+use super::refused;
+
+#[test]
+fn policies_that_cannot_be() {
+    refused(
+        r#"[cluster.a]
+endpoints = ["a:1", "b:1"]
+policy = "leastconn"
+
+[cluster.b]
+endpoints = ["a:1", "b:1"]
+policy = { name = "least_request", choices = 9, key = "{uri}" }
+
+[cluster.c]
+endpoints = ["a:1", "b:1"]
+policy = { name = "p2c", choices = 2, seed = 1 }
+
+[cluster.d]
+endpoints = ["a:1", "b:1"]
+policy = ["p2c"]
+"#,
+        r#"
+lbproxy.toml:3:10: error: `leastconn` is not a policy
+  |
+3 | policy = "leastconn"
+  |          ^^^^^^^^^^^
+  = expected one of "round_robin", "random", "weighted_random", "least_request", "p2c", "ip_hash", "first"
+  = help: did you mean "least_request"?
+
+lbproxy.toml:7:46: error: `9` does not fit here
+  |
+7 | policy = { name = "least_request", choices = 9, key = "{uri}" }
+  |                                              ^
+  = expected a whole number from 1 to 8
+
+lbproxy.toml:7:49: error: the policy `least_request` takes no `key`
+  |
+7 | policy = { name = "least_request", choices = 9, key = "{uri}" }
+  |                                                 ^^^
+
+lbproxy.toml:11:26: error: the policy `p2c` has no option `choices`
+   |
+11 | policy = { name = "p2c", choices = 2, seed = 1 }
+   |                          ^^^^^^^
+
+lbproxy.toml:11:39: error: unknown key `seed` in `policy`
+   |
+11 | policy = { name = "p2c", choices = 2, seed = 1 }
+   |                                       ^^^^
+   = expected one of `name`, `key`
+
+lbproxy.toml:15:10: error: a list does not fit here
+   |
+15 | policy = ["p2c"]
+   |          ^^^^^^^
+   = expected a policy's name, or a table with `name`
+"#,
+    );
+}
+
+#[test]
+fn endpoints_that_cannot_be() {
+    refused(
+        r#"[cluster.a]
+endpoints = ["a:1", { address = "A:1", weight = 2 }]
+
+[cluster.b]
+endpoints = "a:1"
+
+[cluster.c]
+endpoints = [{ weight = 70000, max_in_flight = 0 }]
+
+[cluster.d]
+policy = "random"
+"#,
+        r#"
+lbproxy.toml:2:21: error: the endpoint `a:1` is listed twice
+  |
+2 | endpoints = ["a:1", { address = "A:1", weight = 2 }]
+  |                     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  = help: write it once, with a `weight`
+  = first here: lbproxy.toml:2:14
+  |
+2 | endpoints = ["a:1", { address = "A:1", weight = 2 }]
+  |              ^^^^^
+
+lbproxy.toml:5:13: error: a string does not fit here
+  |
+5 | endpoints = "a:1"
+  |             ^^^^^
+  = expected a list
+  = help: write ["a:1"]
+
+lbproxy.toml:8:14: error: an endpoint has no `address`
+  |
+8 | endpoints = [{ weight = 70000, max_in_flight = 0 }]
+  |              ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  = help: Where it is: "10.0.0.1:80", "app:80", "[::1]:80" or "unix:/run/app.sock".
+
+lbproxy.toml:8:25: error: `70000` is too large
+  |
+8 | endpoints = [{ weight = 70000, max_in_flight = 0 }]
+  |                         ^^^^^
+  = expected a whole number from 0 to 65535
+
+lbproxy.toml:8:48: error: `0` is too small
+  |
+8 | endpoints = [{ weight = 70000, max_in_flight = 0 }]
+  |                                                ^
+  = expected a whole number from 1 to 4294967294, or "none"
+
+lbproxy.toml:10:1: error: [cluster] has no `endpoints`
+   |
+10 | [cluster.d]
+   | ^^^^^^^^^^^
+   = help: The endpoints: addresses, or tables with further keys.
+"#,
+    );
+}
+
+#[test]
+fn health_that_cannot_be() {
+    refused(
+        r#"[cluster.a]
+endpoints = ["a:1", "b:1"]
+health.active = { tcp = true, path = "/x", rise = 0, initial = "unknown", expect = [] , interval = "0s" }
+health.passive = { on = ["5xx", "resets"], failures = 0 }
+
+[cluster.b]
+endpoints = ["a:1", "b:1"]
+health.active = { tcp = true, path = "/x" }
+
+[cluster.c]
+endpoints = ["a:1", "b:1"]
+health = { active = "on", passive = true }
+"#,
+        r#"
+lbproxy.toml:3:51: error: `0` is too small
+  |
+3 | health.active = { tcp = true, path = "/x", rise = 0, initial = "unknown", expect = [] , interval = "0s" }
+  |                                                   ^
+  = expected a whole number from 1 to 1000
+
+lbproxy.toml:3:64: error: `unknown` is not known here
+  |
+3 | health.active = { tcp = true, path = "/x", rise = 0, initial = "unknown", expect = [] , interval = "0s" }
+  |                                                                ^^^^^^^^^
+  = expected one of "up", "down"
+
+lbproxy.toml:3:84: error: no status would pass
+  |
+3 | health.active = { tcp = true, path = "/x", rise = 0, initial = "unknown", expect = [] , interval = "0s" }
+  |                                                                                    ^^
+  = expected at least one status
+
+lbproxy.toml:3:100: error: `0s` is no time at all
+  |
+3 | health.active = { tcp = true, path = "/x", rise = 0, initial = "unknown", expect = [] , interval = "0s" }
+  |                                                                                                    ^^^^
+  = expected a duration of at least "1ms"
+
+lbproxy.toml:4:33: error: `resets` is neither a failure nor a status
+  |
+4 | health.passive = { on = ["5xx", "resets"], failures = 0 }
+  |                                 ^^^^^^^^
+  = expected "connect_error", "reset", "timeout", "invalid_response" or a status such as 404, "5xx" or "500-504"
+  = help: did you mean "reset"?
+
+lbproxy.toml:4:55: error: `0` is too small
+  |
+4 | health.passive = { on = ["5xx", "resets"], failures = 0 }
+  |                                                       ^
+  = expected a whole number from 1 to 1000000
+
+lbproxy.toml:8:31: error: `path` has no meaning where `tcp = true`: nothing is asked for
+  |
+8 | health.active = { tcp = true, path = "/x" }
+  |                               ^^^^
+  = help: leave one of the two out
+
+lbproxy.toml:12:21: error: a string does not fit here
+   |
+12 | health = { active = "on", passive = true }
+   |                     ^^^^
+   = expected a table with the keys `path`, `method`, `host`, `port`, `interval`, `timeout`, `expect`, `rise`, `fall`, `tcp`, `initial`, or "off"
+
+lbproxy.toml:12:37: error: a boolean does not fit here
+   |
+12 | health = { active = "on", passive = true }
+   |                                     ^^^^
+   = expected a table with the keys `failures`, `window`, `eject_for`, `on`, or "off"
+"#,
+    );
+}
+
+#[test]
+fn clusters_without_a_name() {
+    refused(
+        r#"[cluster]
+endpoints = ["a:1"]
+"#,
+        r#"
+lbproxy.toml:2:1: error: a cluster needs a name before its keys
+  |
+2 | endpoints = ["a:1"]
+  | ^^^^^^^^^
+  = help: write [cluster.NAME] and the keys below it
+"#,
+    );
+}

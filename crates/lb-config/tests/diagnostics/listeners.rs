@@ -1,0 +1,194 @@
+//! Listeners, and what is missing altogether.
+
+use super::{refused, refused_alone};
+
+#[test]
+fn a_listener_without_an_address() {
+    refused(
+        r#"[[listener]]
+name = "web"
+"#,
+        r#"
+lbproxy.toml:1:1: error: [[listener]] has no `address`
+  |
+1 | [[listener]]
+  | ^^^^^^^^^^^^
+  = help: Where it listens: "0.0.0.0:80", "[::]:80" or "unix:/run/web.sock".
+"#,
+    );
+}
+
+#[test]
+fn addresses_that_are_none() {
+    refused(
+        r#"[[listener]]
+address = ":8080"
+
+[[listener]]
+address = "localhost:8080"
+
+[[listener]]
+name = "unix"
+address = "unix:"
+
+[cluster.other]
+endpoints = ["app", "10.0.0.256:80", "http://app/", "app:80 2", "app:0", 5]
+"#,
+        r#"
+lbproxy.toml:2:11: error: `:8080` is not an address to listen on
+  |
+2 | address = ":8080"
+  |           ^^^^^^^
+  = expected an address such as "0.0.0.0:80", "[::1]:80" or "unix:/run/lbproxy.sock"
+  = help: write "0.0.0.0:8080" for IPv4 or "[::]:8080" for IPv6
+
+lbproxy.toml:5:11: error: `localhost:8080` is not an address to listen on
+  |
+5 | address = "localhost:8080"
+  |           ^^^^^^^^^^^^^^^^
+  = expected an address such as "0.0.0.0:80", "[::1]:80" or "unix:/run/lbproxy.sock"
+  = help: write "127.0.0.1:8080"
+
+lbproxy.toml:9:11: error: `unix:` names no path
+  |
+9 | address = "unix:"
+  |           ^^^^^^^
+  = expected "unix:" and a path of 1 to 107 bytes
+
+lbproxy.toml:12:14: error: `app` has no port
+   |
+12 | endpoints = ["app", "10.0.0.256:80", "http://app/", "app:80 2", "app:0", 5]
+   |              ^^^^^
+   = expected an address such as "10.0.0.1:80", "app:80", "[::1]:80" or "unix:/run/app.sock"
+
+lbproxy.toml:12:21: error: `10.0.0.256:80` is not an IPv4 address
+   |
+12 | endpoints = ["app", "10.0.0.256:80", "http://app/", "app:80 2", "app:0", 5]
+   |                     ^^^^^^^^^^^^^^^
+   = expected an address such as "10.0.0.1:80", "app:80", "[::1]:80" or "unix:/run/app.sock"
+
+lbproxy.toml:12:38: error: `http://app/` is a URL
+   |
+12 | endpoints = ["app", "10.0.0.256:80", "http://app/", "app:80 2", "app:0", 5]
+   |                                      ^^^^^^^^^^^^^
+   = expected an address such as "10.0.0.1:80", "app:80", "[::1]:80" or "unix:/run/app.sock"
+   = help: write "app:80"
+
+lbproxy.toml:12:53: error: `app:80 2` has a space in it
+   |
+12 | endpoints = ["app", "10.0.0.256:80", "http://app/", "app:80 2", "app:0", 5]
+   |                                                     ^^^^^^^^^^
+   = expected an address such as "10.0.0.1:80", "app:80", "[::1]:80" or "unix:/run/app.sock"
+   = help: write { address = "app:80", weight = 2 }
+
+lbproxy.toml:12:65: error: `app:0` has port 0, to which nothing can connect
+   |
+12 | endpoints = ["app", "10.0.0.256:80", "http://app/", "app:80 2", "app:0", 5]
+   |                                                                 ^^^^^^^
+   = expected an address such as "10.0.0.1:80", "app:80", "[::1]:80" or "unix:/run/app.sock"
+
+lbproxy.toml:12:74: error: an integer does not fit here
+   |
+12 | endpoints = ["app", "10.0.0.256:80", "http://app/", "app:80 2", "app:0", 5]
+   |                                                                          ^
+   = expected an address such as "10.0.0.1:80", "app:80", "[::1]:80" or "unix:/run/app.sock"
+"#,
+    );
+}
+
+#[test]
+fn the_admin_listener_is_not_open_to_everybody() {
+    refused(
+        r#"[admin]
+address = "0.0.0.0:9900"
+"#,
+        r#"
+lbproxy.toml:2:11: error: the admin listener would be open to everybody
+  |
+2 | address = "0.0.0.0:9900"
+  |           ^^^^^^^^^^^^^^
+  = expected a loopback address, a Unix socket, or `allow` with the networks that may come
+  = help: write address = "127.0.0.1:9900", or add allow = ["10.0.0.0/8"]
+"#,
+    );
+}
+
+#[test]
+fn listeners_that_cannot_be_bound_together() {
+    refused(
+        r#"[admin]
+address = "127.0.0.1:8080"
+
+[[listener]]
+address = "127.0.0.1:80"
+
+[[listener]]
+name = "one"
+address = "[::]:8080"
+
+[[listener]]
+name = "one"
+address = "0.0.0.0:8080"
+"#,
+        r#"
+lbproxy.toml:12:8: error: two listeners are named `one`
+   |
+12 | name = "one"
+   |        ^^^^^
+   = the other one: lbproxy.toml:8:8
+   |
+ 8 | name = "one"
+   |        ^^^^^
+
+lbproxy.toml:13:11: error: `0.0.0.0:8080` cannot be bound beside the admin listener's `127.0.0.1:8080`
+   |
+13 | address = "0.0.0.0:8080"
+   |           ^^^^^^^^^^^^^^
+
+lbproxy.toml:16:11: error: `0.0.0.0:80` cannot be bound beside `127.0.0.1:80`
+   |
+16 | address = "0.0.0.0:80"
+   |           ^^^^^^^^^^^^
+   = the other listener: lbproxy.toml:5:11
+   |
+ 5 | address = "127.0.0.1:80"
+   |           ^^^^^^^^^^^^^^
+"#,
+    );
+}
+
+#[test]
+fn a_listener_but_no_route() {
+    refused_alone(
+        r#"[[listener]]
+address = "0.0.0.0:80"
+"#,
+        r#"
+lbproxy.toml:1:1: error: there is no route: every request would get a 404
+  |
+1 | [[listener]]
+  | ^
+  = expected at least one [[route]]
+  = help: add [[route]] and below it cluster = "NAME"
+"#,
+    );
+}
+
+#[test]
+fn no_cluster_at_all() {
+    refused_alone(
+        r#"[[listener]]
+address = "0.0.0.0:80"
+
+[[route]]
+cluster = "app"
+"#,
+        r#"
+lbproxy.toml:5:11: error: there is no cluster `app`
+  |
+5 | cluster = "app"
+  |           ^^^^^
+  = help: add [cluster.app] with its `endpoints`
+"#,
+    );
+}

@@ -1,0 +1,143 @@
+//! What is accepted, but doubted.
+
+use super::doubted;
+
+#[test]
+fn doubtful_clusters() {
+    doubted(
+        r#"[cluster.lonely]
+endpoints = ["10.0.0.1:80"]
+health.passive = {}
+
+[cluster.empty]
+endpoints = []
+
+[cluster.weightless]
+endpoints = [{ address = "a:1", weight = 0 }, { address = "b:1", weight = 0 }]
+
+[cluster.slow]
+endpoints = ["a:1", "b:1"]
+health.active = { interval = "1s", timeout = "2s" }
+
+[[route]]
+path = "/x"
+cluster = "lonely"
+"#,
+        r#"
+lbproxy.toml:2:1: warning: the cluster `lonely` has a single endpoint: nothing takes over when it fails
+  |
+2 | endpoints = ["10.0.0.1:80"]
+  | ^^^^^^^^^
+
+lbproxy.toml:3:1: warning: `health.passive` has no effect in `lonely`: the last endpoint is never ejected
+  |
+3 | health.passive = {}
+  | ^^^^^^
+
+lbproxy.toml:5:10: warning: no route uses the cluster `empty`
+  |
+5 | [cluster.empty]
+  |          ^^^^^
+
+lbproxy.toml:6:1: warning: the cluster `empty` has no endpoint: every request gets a 503
+  |
+6 | endpoints = []
+  | ^^^^^^^^^
+
+lbproxy.toml:8:10: warning: no route uses the cluster `weightless`
+  |
+8 | [cluster.weightless]
+  |          ^^^^^^^^^^
+
+lbproxy.toml:9:1: warning: every endpoint of `weightless` has weight 0: none takes new requests
+  |
+9 | endpoints = [{ address = "a:1", weight = 0 }, { address = "b:1", weight = 0 }]
+  | ^^^^^^^^^
+
+lbproxy.toml:11:10: warning: no route uses the cluster `slow`
+   |
+11 | [cluster.slow]
+   |          ^^^^
+
+lbproxy.toml:13:1: warning: the active check of `slow` may take longer than its interval
+   |
+13 | health.active = { interval = "1s", timeout = "2s" }
+   | ^^^^^^
+"#,
+    );
+}
+
+#[test]
+fn doubtful_routes() {
+    doubted(
+        r#"[limits]
+uri = "64KiB"
+
+[[listener]]
+name = "plain"
+address = "0.0.0.0:81"
+redirect = "https"
+
+[[route]]
+path = "/a"
+cluster = "app"
+sticky = { cookie = "a", same_site = "none" }
+methods = ["GTE"]
+
+[[route]]
+path = "/b"
+cluster = "app"
+sticky = { cookie = "a", secret = ["short", "***"] }
+listeners = ["plain"]
+
+[[route]]
+path = "/c"
+redirect = "https"
+retry.attempts = 2
+"#,
+        r#"
+lbproxy.toml:2:7: warning: `uri` is larger than `request_head`, which ends every request before it
+  |
+2 | uri = "64KiB"
+  |       ^^^^^^^
+
+lbproxy.toml:12:21: warning: `sticky` has no `secret`: one is made at start, and cookies live as long as the process
+   |
+12 | sticky = { cookie = "a", same_site = "none" }
+   |                     ^^^
+   = help: write secret = "${STICKY_SECRET}"
+
+lbproxy.toml:12:38: warning: browsers drop a cookie with `same_site = "none"` that is not `secure`
+   |
+12 | sticky = { cookie = "a", same_site = "none" }
+   |                                      ^^^^^^
+
+lbproxy.toml:13:12: warning: `GTE` is an unusual method
+   |
+13 | methods = ["GTE"]
+   |            ^^^^^
+   = help: did you mean "GET"?
+
+lbproxy.toml:18:36: warning: the secret is shorter than 16 bytes and may be guessed
+   |
+18 | sticky = { cookie = "a", secret = [*******, *****] }
+   |                                    ^^^^^^^
+   = expected a random text, best of 32 characters or more
+
+lbproxy.toml:18:45: warning: this is what a printed configuration shows in place of a secret
+   |
+18 | sticky = { cookie = "a", secret = [*******, *****] }
+   |                                             ^^^^^
+
+lbproxy.toml:19:14: warning: the route is never used: its listeners redirect every request
+   |
+19 | listeners = ["plain"]
+   |              ^^^^^^^
+
+lbproxy.toml:24:1: warning: `retry` has no effect on a route that forwards nothing
+   |
+24 | retry.attempts = 2
+   | ^^^^^
+"#,
+    );
+}
