@@ -301,8 +301,9 @@ fn check_unused(report: &mut Report, routes: &[(Route, RouteWritten)], clusters:
     if !whole {
         return;
     }
-    for (at, cluster) in clusters.iter().enumerate() {
-        if !routes.iter().any(|(route, _)| route.action == Action::Cluster(at)) {
+    let names: Vec<&str> = routes.iter().filter_map(|(_, written)| written.action.cluster()).collect();
+    for cluster in clusters {
+        if !names.contains(&&*cluster.cluster.name) {
             report.warning(cluster.name_span, format!("no route uses the cluster `{}`", cluster.cluster.name));
         }
     }

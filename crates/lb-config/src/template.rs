@@ -2,7 +2,8 @@
 //!
 //! A fixed answer is often JSON, so a brace cannot be special everywhere. The rule: `{` begins a variable only where a
 //! letter or `_` follows and the word runs on to `}` or to `:name}`; anywhere else a brace is a brace. That leaves
-//! `{"ok":true}` and `{"a":{"b":1}}` alone. `{{` is always a literal `{`, and the `}}` that answers it a literal `}`.
+//! `{"ok":true}` and `{"a":{"b":1}}` alone. `{{` is a literal `{`, and the `}}` that answers it a literal `}`; a brace
+//! after `$` is a brace as well, since `$${x}` in a file stands for the text `${x}`.
 //! A word in braces that is no variable is an error, never text, since it is a slip far more often than it is meant.
 
 use std::fmt;
@@ -92,6 +93,10 @@ impl Parser {
             self.literal.push('{');
             self.open += 1;
             return Ok(after);
+        }
+        if self.literal.ends_with('$') && rest.starts_with('{') {
+            self.literal.push('{');
+            return Ok(&rest[1..]);
         }
         if self.open > 0
             && let Some(after) = rest.strip_prefix("}}")
@@ -211,9 +216,11 @@ impl fmt::Display for Template {
 
 fn write_literal(f: &mut fmt::Formatter<'_>, text: &Arc<str>, joins: bool, open: &mut usize) -> fmt::Result {
     let mut chars = text.chars().peekable();
+    let mut previous = None;
     while let Some(char) = chars.next() {
         let means_something = match chars.peek() {
-            Some(next) => next.is_ascii_alphabetic() || *next == '_' || *next == '{',
+            Some('{') => true,
+            Some(next) => previous != Some('$') && (next.is_ascii_alphabetic() || *next == '_'),
             None => joins,
         };
         match char {
@@ -227,6 +234,7 @@ fn write_literal(f: &mut fmt::Formatter<'_>, text: &Arc<str>, joins: bool, open:
             }
             other => write!(f, "{other}")?,
         }
+        previous = Some(char);
     }
     Ok(())
 }
@@ -241,9 +249,21 @@ mod tests {
 
     #[test]
     fn json_needs_no_escapes() {
-        for body in
-            [r#"{"ok":true}"#, r#"{"a":{"b":1}}"#, "{}", "{ x }", "}", "}}", "{", "a{1}", "{\n}", "{ok", "{ok or}"]
-        {
+        for body in [
+            r#"{"ok":true}"#,
+            r#"{"a":{"b":1}}"#,
+            "{}",
+            "{ x }",
+            "}",
+            "}}",
+            "{",
+            "a{1}",
+            "{\n}",
+            "{ok",
+            "{ok or}",
+            "${host}",
+            "$${x",
+        ] {
             assert_eq!(Template::parse(body), Ok(Template { parts: vec![text(body)] }), "{body}");
         }
         assert_eq!(Template::parse(""), Ok(Template::default()));
@@ -306,9 +326,18 @@ mod tests {
             assert_eq!(template.parts, [Part::Variable(variable)]);
             assert_eq!(template.to_string(), written);
         }
-        for written in
-            ["{header:x-env}", "{cookie:Id}", "{host}{path}", "{{{host}}}", "{{a}}", "{{{{x", "a{{{host}b}}}"]
-        {
+        for written in [
+            "{header:x-env}",
+            "{cookie:Id}",
+            "{host}{path}",
+            "{{{host}}}",
+            "{{a}}",
+            "{{{{x",
+            "a{{{host}b}}}",
+            "${host}",
+            "${{{host}}}",
+            "${{a}}",
+        ] {
             let template = Template::parse(written).unwrap();
             assert_eq!(Template::parse(&template.to_string()), Ok(template), "{written}");
         }

@@ -101,11 +101,6 @@ fn advise(report: &mut Report, entry: &Entry, cluster: &Cluster) {
         }
         _ => {}
     }
-    if let Some(active) = &cluster.active
-        && active.timeout > active.interval
-    {
-        report.warning(spot("health"), format!("the active check of `{name}` may take longer than its interval"));
-    }
 }
 
 fn protocol(report: &mut Report, node: &Node) -> Option<()> {
@@ -186,6 +181,12 @@ fn active(report: &mut Report, node: &Node) -> Option<ActiveCheck> {
     let port = fields.maybe_integer::<u16>(report, "port");
     let interval = fields.duration(report, "interval");
     let timeout = fields.duration(report, "timeout");
+    // Only where it was written: whoever asks every second need not repeat that a check may take a second.
+    if let (Some(entry), Some((timeout, interval))) = (fields.entry("timeout"), timeout.zip(interval))
+        && timeout > interval
+    {
+        report.warning(entry.node.span, "a check may take longer than the interval between two");
+    }
     let rise = fields.integer::<u32>(report, "rise");
     let fall = fields.integer::<u32>(report, "fall");
     let initial_up = fields.word(report, "initial", &[("up", true), ("down", false)]);

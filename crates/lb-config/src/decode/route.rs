@@ -40,6 +40,16 @@ pub(crate) enum ActionWritten {
     Respond(Respond),
 }
 
+impl ActionWritten {
+    /// The name of the cluster it forwards to.
+    pub(crate) fn cluster(&self) -> Option<&str> {
+        match self {
+            Self::Cluster(name, _) => Some(name),
+            Self::Redirect(_) | Self::Respond(_) => None,
+        }
+    }
+}
+
 /// Every route that could be read; `false` if one could not.
 pub(crate) fn routes(report: &mut Report, nodes: &[Node]) -> (Vec<RouteWritten>, bool) {
     let read: Vec<_> = nodes.iter().map(|node| route(report, node)).collect();

@@ -59,10 +59,10 @@ lbproxy.toml:11:10: warning: no route uses the cluster `slow`
 11 | [cluster.slow]
    |          ^^^^
 
-lbproxy.toml:13:1: warning: the active check of `slow` may take longer than its interval
+lbproxy.toml:13:46: warning: a check may take longer than the interval between two
    |
 13 | health.active = { interval = "1s", timeout = "2s" }
-   | ^^^^^^
+   |                                              ^^^^
 "#,
     );
 }

@@ -1,0 +1,413 @@
+//! What every key means when it is left out, and that every spelling of a value is read.
+
+use std::time::Duration;
+
+use lb_config::*;
+
+fn env(_: &str) -> Option<String> {
+    None
+}
+
+#[track_caller]
+fn load(text: &str) -> Config {
+    Config::parse(text, &env).unwrap_or_else(|diagnostics| panic!("{diagnostics}")).config
+}
+
+/// A whole configuration around some lines of its one route.
+#[track_caller]
+fn route(lines: &str) -> Route {
+    let text = format!(
+        "[[listener]]\naddress = \"0.0.0.0:80\"\n[[route]]\ncluster = \"app\"\n{lines}\n[cluster.app]\nendpoints = [\"a:1\"]"
+    );
+    load(&text).routes.remove(0)
+}
+
+/// A whole configuration around some lines of its one cluster.
+#[track_caller]
+fn cluster(lines: &str) -> Cluster {
+    let text = format!(
+        "[[listener]]\naddress = \"0.0.0.0:80\"\n[[route]]\ncluster = \"app\"\n[cluster.app]\nendpoints = [\"a:1\"]\n{lines}"
+    );
+    load(&text).clusters.remove(0)
+}
+
+/// Every default, written down once by hand.
+const DEFAULTS: &str = r#"
+[top]
+workers = "auto"
+grace = "30s"
+
+[admin]
+address = "off"
+allow = []
+
+[log]
+level = "info"
+format = "text"
+access = { format = "combined", to = "stdout" }
+
+[limits]
+request_head = "32KiB"
+headers = 100
+uri = "8KiB"
+request_body = "100MiB"
+connections = 20000
+connections_per_client = "none"
+head_timeout = "10s"
+idle_timeout = "65s"
+
+[[listener]]
+name = "0.0.0.0:80"
+address = "0.0.0.0:80"
+redirect = "off"
+trusted_proxies = []
+backlog = "auto"
+
+[[route]]
+name = "/"
+hosts = []
+path = "/"
+methods = []
+headers_match = {}
+listeners = []
+cluster = "app"
+timeout = { connect = "5s", response = "1m", idle = "1m", total = "none", tunnel = "1h" }
+retry = { on = ["connect_error", "reset"], attempts = 3, for = "none", interval = "0ms", budget = "20%", unsafe_methods = false, body_limit = "64KiB" }
+sticky = { cookie = "c", secure = false, http_only = true, path = "/", max_age = "session" }
+forwarded = { headers = "x-forwarded", host = "preserve" }
+rate_limit = { key = "client_ip", rate = "10/s", burst = 0, status = 429, name = "/", memory = "10MiB" }
+headers.request = { remove = [], set = {}, add = {} }
+headers.response = { remove = [], set = {}, add = {} }
+body_limit = "100MiB"
+access_log = "on"
+
+[[route]]
+name = "/moved"
+hosts = []
+path = "/moved"
+methods = []
+headers_match = {}
+listeners = []
+redirect = { to = "/new", status = 308 }
+rate_limit = "off"
+headers.request = { remove = [], set = {}, add = {} }
+headers.response = { remove = [], set = {}, add = {} }
+body_limit = "100MiB"
+access_log = "on"
+
+[[route]]
+name = "/fixed"
+hosts = []
+path = "/fixed"
+methods = []
+headers_match = {}
+listeners = []
+respond = { status = 200, body = "", content_type = "text/plain; charset=utf-8", headers = {} }
+rate_limit = "off"
+headers.request = { remove = [], set = {}, add = {} }
+headers.response = { remove = [], set = {}, add = {} }
+body_limit = "100MiB"
+access_log = "on"
+
+[cluster.app]
+policy = "round_robin"
+endpoints = [
+  { address = "a:1", weight = 1, max_in_flight = "none" },
+]
+protocol = "http1"
+dns_interval = "10s"
+keep_alive = { idle = 32, timeout = "4s", requests = 1000, age = "1h" }
+panic_threshold = "50%"
+health.active = { path = "/", method = "GET", expect = ["2xx", "3xx"], interval = "10s", timeout = "5s", rise = 2, fall = 3, initial = "up" }
+health.passive = { failures = 3, window = "30s", eject_for = "30s", on = ["connect_error", "reset", "timeout", "5xx"] }
+"#;
+
+#[test]
+fn what_is_left_out_has_its_default_and_print_shows_it() {
+    let text = r#"
+        listener = [{ address = "0.0.0.0:80" }]
+        cluster.app = { endpoints = ["a:1"], health.active = {}, health.passive = {} }
+
+        [[route]]
+        cluster = "app"
+        sticky = { cookie = "c" }
+        rate_limit.rate = "10/s"
+        [[route]]
+        path = "/moved"
+        redirect.to = "/new"
+        [[route]]
+        path = "/fixed"
+        respond = {}
+    "#;
+    let loaded = Config::parse(text, &env).unwrap();
+    let expected = DEFAULTS.trim_start().strip_prefix("[top]\n").unwrap();
+    assert_eq!(loaded.config.print(&loaded.sources), expected);
+    assert_eq!(load(expected), loaded.config);
+}
+
+#[test]
+fn sections_that_are_left_out_are_off() {
+    let plain = route("");
+    assert_eq!(plain.options.sticky, None);
+    assert_eq!(plain.options.rate_limit, None);
+    assert_eq!(plain.options.policy, None);
+    let plain = cluster("");
+    assert_eq!((plain.active, plain.passive), (None, None));
+}
+
+#[test]
+fn the_top_level() {
+    let config = load(
+        r#"
+        workers = 4
+        grace = "0s"
+        listener = [{ address = "unix:/run/web.sock", redirect = "https", backlog = 128, trusted_proxies = ["10.0.0.0/8", "::1"] }]
+        [admin]
+        address = "0.0.0.0:9900"
+        allow = ["10.0.0.0/8"]
+        [log]
+        level = "trace"
+        format = "json"
+        access = "off"
+        [limits]
+        request_body = "none"
+        connections_per_client = 10
+        "#,
+    );
+    assert_eq!(config.workers.unwrap().get(), 4);
+    assert_eq!(config.grace, Duration::ZERO);
+    assert_eq!(config.admin.unwrap().allow[0].to_string(), "10.0.0.0/8");
+    assert_eq!((config.log.level, config.log.format, config.log.access), (Level::Trace, LogFormat::Json, None));
+    assert_eq!(config.limits.request_body_bytes, None);
+    assert_eq!(config.limits.connections_per_client.unwrap().get(), 10);
+    let listener = &config.listeners[0];
+    assert_eq!((&*listener.name, listener.backlog.unwrap().get()), ("unix:/run/web.sock", 128));
+    assert_eq!(listener.address, ListenAddress::Unix("/run/web.sock".into()));
+    assert_eq!(listener.trusted_proxies.len(), 2);
+    assert!(config.routes.is_empty(), "a listener that redirects everything needs no route");
+}
+
+#[test]
+fn where_the_access_log_goes() {
+    let to = |value: &str| {
+        let text =
+            format!("log.access.to = \"{value}\"\nlistener = [{{ address = \"0.0.0.0:80\", redirect = \"https\" }}]");
+        load(&text).log.access.map(|access| access.to)
+    };
+    assert_eq!(to("stdout"), Some(AccessTarget::Stdout));
+    assert_eq!(to("off"), None);
+    assert_eq!(to("/var/log/access.log"), Some(AccessTarget::File("/var/log/access.log".into())));
+    assert_eq!(to("./access.log"), Some(AccessTarget::File("./access.log".into())));
+}
+
+#[test]
+fn redirects_short_and_long() {
+    let redirect = |value: &str| {
+        let text = format!("listener = [{{ address = \"0.0.0.0:80\" }}]\nroute = [{{ redirect = {value} }}]");
+        match load(&text).routes.remove(0).action {
+            Action::Redirect(redirect) => redirect,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(redirect("\"https\""), Redirect { to: RedirectTo::Https, status: 301 });
+    assert_eq!(redirect("{ to = \"https\" }"), Redirect { to: RedirectTo::Https, status: 308 });
+    assert_eq!(redirect("{ to = \"/new/\" }"), Redirect { to: RedirectTo::Path("/new/".into()), status: 308 });
+    let whole = redirect("{ to = \"https://example.com/\", status = 302 }");
+    assert_eq!(whole, Redirect { to: RedirectTo::Template(Template::literal("https://example.com/")), status: 302 });
+    let RedirectTo::Template(template) = redirect("{ to = \"/login?next={uri}\" }").to else { panic!("as written") };
+    assert_eq!(template.variables().collect::<Vec<_>>(), [&Variable::Uri]);
+}
+
+#[test]
+fn every_kind_of_match() {
+    let route = route(
+        r#"
+        hosts = ["Example.com", "*.example.org"]
+        path = "~^/v[0-9]+/"
+        methods = ["GET", "PROPFIND"]
+        headers_match = { X-Version = "2", Accept = "~^text/" }
+        listeners = ["0.0.0.0:80"]
+        name = "api"
+        "#,
+    );
+    assert_eq!(&*route.name, "api");
+    let Match { hosts, path, methods, headers, listeners } = route.matcher;
+    assert_eq!(hosts, [HostPattern::Exact("example.com".into()), HostPattern::Wildcard(".example.org".into())]);
+    assert!(matches!(path, PathPattern::Regex(regex) if regex.as_str() == "^/v[0-9]+/"));
+    assert_eq!(methods.iter().map(|method| &**method).collect::<Vec<_>>(), ["GET", "PROPFIND"]);
+    assert_eq!(headers[0], ("x-version".into(), ValuePattern::Exact("2".into())));
+    assert!(
+        matches!(&headers[1], (name, ValuePattern::Regex(regex)) if &**name == "accept" && regex.as_str() == "^text/")
+    );
+    assert_eq!(listeners, [0]);
+}
+
+#[test]
+fn options_of_a_route() {
+    let options = route(
+        r#"
+        policy = { name = "least_request", choices = 3 }
+        timeout = { connect = "250ms", response = "2m", idle = "5s", total = "1h", tunnel = "24h" }
+        retry = { on = ["timeout", "invalid_response", 429, "5xx", "500-504"], attempts = 5, for = "2s", interval = "250ms", budget = "12.5%", unsafe_methods = true, body_limit = "0B" }
+        sticky = { cookie = "id", secure = true, http_only = false, same_site = "none", path = "/app", domain = ".Example.com", max_age = "1h", secret = ["new secret of enough bytes", "old secret of enough bytes"] }
+        rate_limit = { key = "{header:X-Key}", rate = "1/m", burst = 20, status = 503, name = "keys", memory = "1MB" }
+        headers.request = { remove = ["X-Debug"], set = { Host = "app", X-Real = "{client_ip}" }, add = { Via = ["a", "b"], X-Id = "{request_id}" } }
+        headers.response = { set = { X-Frame-Options = "DENY" } }
+        forwarded = { headers = "both", host = "endpoint" }
+        body_limit = "none"
+        access_log = false
+        "#,
+    )
+    .options;
+    let policy = options.policy.unwrap();
+    assert_eq!((policy.kind, policy.options.get("choices")), (PolicyKind::LeastRequest, Some(&3.0)));
+    let seconds = Duration::from_secs;
+    assert_eq!(
+        options.timeout,
+        Timeouts {
+            connect: Duration::from_millis(250),
+            response: seconds(120),
+            idle: seconds(5),
+            total: Some(seconds(3600)),
+            tunnel: seconds(86_400),
+        }
+    );
+    let retry = options.retry.unwrap();
+    let status = |from, to| Condition::Status { from, to };
+    let on = [Condition::Timeout, Condition::InvalidResponse, status(429, 429), status(500, 599), status(500, 504)];
+    assert_eq!(retry.on, on);
+    assert_eq!((retry.attempts.get(), retry.within, retry.interval), (5, Some(seconds(2)), Duration::from_millis(250)));
+    assert!((retry.budget_ratio - 0.125).abs() < f64::EPSILON);
+    assert_eq!((retry.unsafe_methods, retry.body_limit), (true, 0));
+    let sticky = options.sticky.unwrap();
+    assert_eq!((sticky.secure, sticky.http_only, sticky.same_site), (true, false, Some(SameSite::None)));
+    assert_eq!((&*sticky.path, sticky.domain.as_deref()), ("/app", Some("example.com")));
+    assert_eq!((sticky.max_age, sticky.secrets.len()), (Some(seconds(3600)), 2));
+    let limit = options.rate_limit.unwrap();
+    assert!(matches!(limit.key, LimitKey::Template(_)));
+    assert_eq!((limit.requests.get(), limit.period, limit.burst, limit.status), (1, seconds(60), 20, 503));
+    assert_eq!((&*limit.name, limit.memory_bytes), ("keys", 1_000_000));
+    let edits = options.request_headers;
+    assert_eq!(edits.remove, ["x-debug".into()]);
+    assert_eq!(edits.set.iter().map(|(name, _)| &**name).collect::<Vec<_>>(), ["Host", "X-Real"]);
+    assert_eq!(edits.add.iter().map(|(name, _)| &**name).collect::<Vec<_>>(), ["Via", "Via", "X-Id"]);
+    assert_eq!(options.response_headers.set[0].1, Template::literal("DENY"));
+    assert_eq!(options.forwarded, Forwarded { x_forwarded: true, rfc7239: true, preserve_host: false });
+    assert_eq!((options.body_limit, options.access_log), (None, false));
+}
+
+#[test]
+fn short_forms() {
+    assert_eq!(route("retry = \"off\"").options.retry, None);
+    assert_eq!(route("retry.attempts = 1").options.retry, None);
+    assert_eq!(route("policy = \"p2c\"").options.policy.unwrap().kind, PolicyKind::P2c);
+    assert!(!route("access_log = \"off\"").options.access_log);
+    let forwarded = route("forwarded = \"rfc7239\"").options.forwarded;
+    assert_eq!(forwarded, Forwarded { x_forwarded: false, rfc7239: true, preserve_host: true });
+    let off = route("forwarded = \"off\"").options.forwarded;
+    assert_eq!((off.x_forwarded, off.rfc7239), (false, false));
+    assert_eq!(
+        route("rate_limit = { rate = \"1/s\", key = \"{client_ip}\" }").options.rate_limit.unwrap().key,
+        LimitKey::ClientIp
+    );
+    let secrets =
+        route("sticky = { cookie = \"a\", secret = \"one secret of enough bytes\" }").options.sticky.unwrap().secrets;
+    assert_eq!(secrets.len(), 1);
+}
+
+#[test]
+fn health_in_every_form() {
+    let active =
+        cluster("health.active = { tcp = true, port = 81, initial = \"down\", rise = 1, fall = 1 }").active.unwrap();
+    assert_eq!((active.probe, active.port, active.initial_up), (Probe::Tcp, Some(81), false));
+    let active = cluster(
+        "health.active = { path = \"/h?x=1\", method = \"HEAD\", host = \"example.com\", expect = \"200-204\" }",
+    );
+    let Probe::Http { path, method, host, expect } = active.active.unwrap().probe else { panic!("asks by HTTP") };
+    assert_eq!((&*path, &*method, host.as_deref()), ("/h?x=1", "HEAD", Some("example.com")));
+    assert_eq!(expect, [(200, 204)]);
+    let expects = |value: &str| match cluster(&format!("health.active.expect = {value}")).active.unwrap().probe {
+        Probe::Http { expect, .. } => expect,
+        Probe::Tcp => panic!("asks by HTTP"),
+    };
+    assert_eq!(expects("200"), [(200, 200)]);
+    assert_eq!(expects("[200, \"3xx\", \"404-410\"]"), [(200, 200), (300, 399), (404, 410)]);
+    let passive = cluster("health.passive = { failures = 1, window = \"1s\", eject_for = \"2m\", on = [\"5xx\"] }")
+        .passive
+        .unwrap();
+    assert_eq!(
+        (passive.failures.get(), passive.window, passive.eject_for),
+        (1, Duration::from_secs(1), Duration::from_secs(120))
+    );
+    assert_eq!(passive.on, [Condition::Status { from: 500, to: 599 }]);
+    let off = cluster("health = { active = \"off\", passive = \"off\" }");
+    assert_eq!((off.active, off.passive), (None, None));
+}
+
+#[test]
+fn endpoints_in_every_form() {
+    let config = load(
+        r#"
+        listener = [{ address = "0.0.0.0:80" }]
+        route = [{ cluster = "app" }]
+        [cluster.app]
+        policy = "first"
+        endpoints = ["10.0.0.1:80", "[::1]:80", "App:80", "unix:/run/app.sock", { address = "b:1", weight = 0, max_in_flight = 7 }]
+        keep_alive = { idle = 0, timeout = "1s", requests = 1, age = "1m" }
+        dns_interval = "1s"
+        panic_threshold = "0%"
+        "#,
+    );
+    let cluster = &config.clusters[0];
+    let names: Vec<&str> = cluster.endpoints.iter().map(|endpoint| &*endpoint.name).collect();
+    assert_eq!(names, ["10.0.0.1:80", "[::1]:80", "app:80", "unix:/run/app.sock", "b:1"]);
+    assert_eq!(cluster.endpoints[2].address, EndpointAddress::Name("app".into(), 80));
+    assert_eq!((cluster.endpoints[4].weight, cluster.endpoints[4].max_in_flight.unwrap().get()), (0, 7));
+    assert_eq!(cluster.keep_alive.idle, 0);
+    assert_eq!((cluster.dns_interval, cluster.panic_threshold), (Duration::from_secs(1), 0.0));
+}
+
+#[test]
+fn policies_that_are_built_and_those_that_are_not() {
+    let built: Vec<&str> = PolicyKind::all().filter(|kind| kind.is_built()).map(PolicyKind::name).collect();
+    assert_eq!(built, ["round_robin", "random", "weighted_random", "least_request", "p2c", "ip_hash", "first"]);
+    for kind in PolicyKind::all() {
+        let text = format!(
+            "listener = [{{ address = \"0.0.0.0:80\" }}]\nroute = [{{ cluster = \"app\" }}]\n\
+             cluster.app = {{ endpoints = [\"a:1\"], policy = \"{}\" }}",
+            kind.name()
+        );
+        match Config::parse(&text, &env) {
+            Ok(loaded) => assert_eq!((loaded.config.clusters[0].policy.kind, kind.is_built()), (kind, true)),
+            Err(errors) => {
+                assert!(!kind.is_built());
+                assert!(errors.to_string().contains("not built yet"), "{errors}");
+            }
+        }
+    }
+}
+
+#[test]
+fn routes_that_differ_in_anything_that_counts_stand_together() {
+    let config = load(
+        r#"
+        listener = [{ name = "a", address = "0.0.0.0:80" }, { name = "b", address = "0.0.0.0:81" }]
+        cluster.app.endpoints = ["x:1"]
+        route = [
+            { cluster = "app" },
+            { cluster = "app", methods = ["GET"] },
+            { cluster = "app", methods = ["POST"] },
+            { cluster = "app", headers_match = { X-A = "1" } },
+            { cluster = "app", headers_match = { X-A = "2" } },
+            { cluster = "app", path = "=/" },
+            { cluster = "app", hosts = ["a.example"] },
+            { cluster = "app", hosts = ["*.example"] },
+            { cluster = "app", path = "/x", listeners = ["a"] },
+            { cluster = "app", path = "/x", listeners = ["b"] },
+        ]
+        "#,
+    );
+    let names: Vec<&str> = config.routes.iter().map(|route| &*route.name).collect();
+    let expected = ["/", "/@GET", "/@POST", "/@x-a", "/@x-a#2", "=/", "a.example/", "*.example/", "/x", "/x#2"];
+    assert_eq!(names, expected);
+}
