@@ -226,7 +226,9 @@ impl Report {
 
     /// What was reported about this very value since then would also have been right as this word.
     pub(crate) fn also_expected(&mut self, since: usize, span: Span, word: &str) {
-        for problem in self.0.iter_mut().skip(since).filter(|problem| problem.span == span) {
+        // What nobody wrote has no place, and so nothing to tell its problems apart by.
+        let here = |problem: &&mut Problem| span != Span::NOWHERE && problem.span == span;
+        for problem in self.0.iter_mut().skip(since).filter(here) {
             if let Some(expected) = &mut problem.expected {
                 expected.push_str(&format!(", or \"{word}\""));
             }

@@ -108,6 +108,10 @@ fn join(path: &str, key: &str) -> String {
 
 fn item(changes: &mut Changes, prefix: &str, path: &str, old: &Item, new: &Item) {
     match (old, new) {
+        (old, new) if path == "policy" && old != new => match (policy_name(old), policy_name(new)) {
+            (before, after) if before == after => changes.0.push(format!("{prefix}options of {after} changed")),
+            (before, after) => changes.0.push(format!("{prefix}policy {before} → {after}")),
+        },
         (Item::Leaf(old), Item::Leaf(new)) if old.value == new.value => {}
         (Item::Leaf(old), Item::Leaf(new)) if old.quiet || new.quiet => {
             changes.0.push(format!("{prefix}{path} changed"));
@@ -115,10 +119,18 @@ fn item(changes: &mut Changes, prefix: &str, path: &str, old: &Item, new: &Item)
         (Item::Leaf(old), Item::Leaf(new)) => changes.0.push(format!("{prefix}{path} {} → {}", old.value, new.value)),
         (Item::Table(old), Item::Table(new)) => fields(changes, prefix, path, old, new),
         (Item::Endpoints(old), Item::Endpoints(new)) => endpoints(changes, prefix, old, new),
-        // A policy is a word or a table; everything else that is no table is off.
         (Item::Leaf(leaf), Item::Table(_)) if is_off(leaf) => changes.0.push(format!("{prefix}{path} added")),
         (Item::Table(_), Item::Leaf(leaf)) if is_off(leaf) => changes.0.push(format!("{prefix}{path} removed")),
         _ => changes.0.push(format!("{prefix}{path} changed")),
+    }
+}
+
+/// A policy is a word, or a table with a name.
+fn policy_name(item: &Item) -> &str {
+    match item {
+        Item::Leaf(leaf) => &leaf.value,
+        Item::Table(fields) => fields.iter().find(|(key, _)| key == "name").map_or("", |(_, item)| policy_name(item)),
+        Item::Endpoints(_) => "",
     }
 }
 

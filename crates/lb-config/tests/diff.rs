@@ -1,0 +1,141 @@
+//! What a reload says it changes.
+
+use lb_config::*;
+
+const BEFORE: &str = r#"
+    grace = "30s"
+    listener = [{ name = "web", address = "0.0.0.0:80" }, { name = "old", address = "0.0.0.0:81" }]
+
+    [[route]]
+    name = "ui"
+    cluster = "n8n"
+    headers.request.set.X-Env = "test"
+
+    [[route]]
+    name = "hooks"
+    path = "/hooks"
+    cluster = "n8n"
+    rate_limit.rate = "10/s"
+
+    [[route]]
+    name = "gone"
+    path = "/gone"
+    redirect = "https"
+
+    [cluster.n8n]
+    endpoints = ["n8n-1:5678", "n8n-2:5678"]
+    health.passive = {}
+"#;
+
+const AFTER: &str = r#"
+    grace = "1m"
+    workers = 2
+    listener = [{ name = "web", address = "0.0.0.0:8080" }, { name = "new", address = "0.0.0.0:82" }]
+
+    [[route]]
+    name = "hooks"
+    path = "/hooks"
+    cluster = "n8n"
+    methods = ["POST"]
+    timeout.response = "2m"
+    sticky.cookie = "id"
+
+    [[route]]
+    name = "ui"
+    cluster = "n8n"
+    headers.request.set.X-Env = "prod"
+
+    [cluster.n8n]
+    policy = { name = "least_request", choices = 2 }
+    endpoints = [{ address = "n8n-1:5678", weight = 2 }, "n8n-3:5678"]
+    health.active.path = "/healthz"
+
+    [cluster.more]
+    endpoints = ["a:1"]
+"#;
+
+fn load(text: &str) -> Config {
+    Config::parse(text, &|_| None).unwrap_or_else(|diagnostics| panic!("{diagnostics}")).config
+}
+
+#[test]
+fn every_change_is_told_once_in_the_words_of_the_file() {
+    let changes = Config::diff(&load(BEFORE), &load(AFTER));
+    let expected = [
+        "workers auto → 2",
+        "grace 30s → 1m",
+        "listener web: address 0.0.0.0:80 → 0.0.0.0:8080",
+        "listener old removed",
+        "listener new added",
+        "route ui: headers.request.set.X-Env changed",
+        "route hooks: methods [] → [POST]",
+        "route hooks: timeout.response 1m → 2m",
+        "route hooks: sticky added",
+        "route hooks: rate_limit removed",
+        "route gone removed",
+        "cluster n8n: policy round_robin → least_request",
+        "cluster n8n: weight of n8n-1:5678 1 → 2",
+        "cluster n8n: endpoint n8n-2:5678 removed",
+        "cluster n8n: endpoint n8n-3:5678 added",
+        "cluster n8n: health.active added",
+        "cluster n8n: health.passive removed",
+        "cluster more added",
+        "routes are in another order",
+    ];
+    assert_eq!(changes.iter().collect::<Vec<_>>(), expected);
+    assert_eq!(changes.len(), expected.len());
+    assert!(changes.to_string().starts_with("workers auto → 2; grace 30s → 1m; "));
+}
+
+#[test]
+fn what_is_written_in_another_way_is_no_change() {
+    let other = AFTER.replace("\"1m\"", "\"60s\"").replace("\"2m\"", "\"120000ms\"");
+    let changes = Config::diff(&load(AFTER), &load(&other));
+    assert!(changes.is_empty(), "{changes}");
+    assert_eq!(changes.to_string(), "nothing changed");
+}
+
+#[test]
+fn the_order_of_endpoints_counts() {
+    let other = BEFORE.replace("\"n8n-1:5678\", \"n8n-2:5678\"", "\"n8n-2:5678\", \"n8n-1:5678\"");
+    let changes = Config::diff(&load(BEFORE), &load(&other));
+    assert_eq!(changes.iter().collect::<Vec<_>>(), ["cluster n8n: endpoints are in another order"]);
+}
+
+#[test]
+fn a_configuration_without_a_file() {
+    let config = Config::for_proxy(":8080", &["app-1:3000", "10.0.0.2:3000"], Some("p2c"), Some("/healthz")).unwrap();
+    assert_eq!(config.listeners[0].address.to_string(), "0.0.0.0:8080");
+    assert_eq!(config.clusters[0].policy.kind, PolicyKind::P2c);
+    assert_eq!(config.clusters[0].endpoints.len(), 2);
+    let Probe::Http { path, .. } = &config.clusters[0].active.as_ref().unwrap().probe else { panic!("asks by HTTP") };
+    assert_eq!(&**path, "/healthz");
+    assert_eq!(config.routes[0].action, Action::Cluster(0));
+    let plain = Config::for_proxy("[::1]:8080", &["a:1"], None, None).unwrap();
+    assert_eq!((plain.clusters[0].policy.kind, &plain.clusters[0].active), (PolicyKind::RoundRobin, &None));
+    let printed = config.print(&Sources::default());
+    assert_eq!(load(&printed), config);
+}
+
+#[test]
+fn a_configuration_without_a_file_says_plainly_what_is_wrong() {
+    let errors = Config::for_proxy("nowhere", &["app", "b:1", "b:1"], Some("leastconn"), Some("healthz")).unwrap_err();
+    assert_eq!(
+        errors.to_string(),
+        "error: `nowhere` is not an address to listen on\n\
+         \x20= expected an address such as \"0.0.0.0:80\", \"[::1]:80\" or \"unix:/run/lbproxy.sock\"\n\
+         \n\
+         error: `leastconn` is not a policy\n\
+         \x20= expected one of \"round_robin\", \"random\", \"weighted_random\", \"least_request\", \"p2c\", \"ip_hash\", \"first\"\n\
+         \x20= help: did you mean \"least_request\"?\n\
+         \n\
+         error: `app` has no port\n\
+         \x20= expected an address such as \"10.0.0.1:80\", \"app:80\", \"[::1]:80\" or \"unix:/run/app.sock\"\n\
+         \n\
+         error: `healthz` is not a path\n\
+         \x20= expected a path such as \"/healthz\", percent-encoded where need be\n"
+    );
+    let none: [&str; 0] = [];
+    let errors = Config::for_proxy("80", &none, None, None).unwrap_err();
+    assert!(errors.to_string().contains("there is no endpoint to forward to"));
+}
