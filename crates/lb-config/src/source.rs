@@ -19,6 +19,8 @@ pub struct Sources {
 struct File {
     path: PathBuf,
     text: Arc<str>,
+    /// Where each line begins.
+    lines: Vec<usize>,
     /// Byte ranges of literal secrets, never shown.
     secrets: Vec<Range<usize>>,
 }
@@ -79,7 +81,8 @@ impl Sources {
     }
 
     pub(crate) fn add(&mut self, path: PathBuf, text: String) -> usize {
-        self.files.push(File { path, text: text.into(), secrets: Vec::new() });
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        self.files.push(File { path, text: text.into(), lines, secrets: Vec::new() });
         self.files.len() - 1
     }
 
@@ -99,14 +102,15 @@ impl Sources {
         let file = self.files.get(span.file)?;
         let text = &*file.text;
         let start = floor_char(text, span.start);
-        let from = text.get(..start)?.rfind('\n').map_or(0, |at| at + 1);
-        let line_end = text.get(start..)?.find('\n').map_or(text.len(), |at| start + at);
+        let line = file.lines.partition_point(|begin| *begin <= start);
+        let from = line.checked_sub(1).and_then(|line| file.lines.get(line).copied())?;
+        let line_end = file.lines.get(line).map_or(text.len(), |next| next - 1);
         let until = if text.get(from..line_end)?.ends_with('\r') { line_end - 1 } else { line_end };
         let start = start.min(until);
         let end = ceil_char(text, span.end).clamp(start, until);
         Some(Place {
             file: file.path.clone(),
-            line: 1 + text.get(..from)?.matches('\n').count(),
+            line,
             column: 1 + text.get(from..start)?.chars().count(),
             span: span.start..span.end,
             text: file.line_without_secrets(from..until),

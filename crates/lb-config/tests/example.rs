@@ -78,3 +78,19 @@ fn it_prints_as_an_equal_configuration_without_its_secret() {
     }
     assert_eq!(again, loaded.config);
 }
+
+#[test]
+fn every_example_of_the_manual_is_right() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md");
+    // A published crate comes without the manual of the whole.
+    let Ok(manual) = std::fs::read_to_string(path) else { return };
+    let mut examples = manual.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let whole: Vec<&str> = examples.by_ref().take(2).collect();
+    load(whole[0]);
+    assert_eq!(whole[1], EXAMPLE, "the manual's whole example is the tested one");
+    for fragment in examples {
+        let rest = "[[listener]]\naddress = \"0.0.0.0:80\"\n[[route]]\npath = \"/x\"\nrespond = {}\n[cluster.app]\nendpoints = [\"a:1\"]\n";
+        // An include that matches nothing is a warning, and a text can include nothing.
+        load(&format!("{fragment}\n{rest}"));
+    }
+}

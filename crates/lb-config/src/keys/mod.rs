@@ -172,3 +172,81 @@ const fn key(name: &'static str, kind: Kind, default: Default, doc: &'static str
 const fn later(name: &'static str, doc: &'static str) -> Key {
     Key { name, kind: Kind::Anything, default: Default::NotBuilt, doc }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The manual's table for a section.
+    fn rows(section: &Section) -> String {
+        let mut rows = String::from("| key | default | meaning |\n|---|---|---|\n");
+        for key in section.built() {
+            let default = match key.default {
+                Default::Value(literal) => format!("`{literal}`"),
+                Default::Unset(what) => what.to_owned(),
+                Default::Required | Default::NotBuilt => "must be written".to_owned(),
+            };
+            rows.push_str(&format!("| `{}` | {default} | {} |\n", key.name, key.doc));
+        }
+        let later: Vec<String> = section
+            .keys
+            .iter()
+            .filter(|key| key.default == Default::NotBuilt)
+            .map(|key| format!("`{}`", key.name))
+            .collect();
+        if !later.is_empty() {
+            rows.push_str(&format!("\nNot built yet: {}.\n", later.join(", ")));
+        }
+        rows
+    }
+
+    #[test]
+    fn the_manual_lists_every_key_with_its_default() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md");
+        // A published crate comes without the manual of the whole.
+        let Ok(manual) = std::fs::read_to_string(path) else { return };
+        for section in all_sections().into_iter().filter(|section| section.name != "defaults") {
+            let rows = rows(section);
+            assert!(manual.contains(&rows), "{}: docs/configuration.md should have\n\n{rows}", section.title);
+        }
+        for policy in &POLICIES {
+            assert!(manual.contains(&format!("`{}`", policy.name)), "{}", policy.name);
+            for option in policy.options {
+                assert!(
+                    manual.contains(&format!("| `{}` | {} |", option.name, option.doc)),
+                    "{}: {}",
+                    policy.name,
+                    option.name
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn every_key_that_works_is_in_the_schema_and_no_other() {
+        let schema = crate::schema();
+        for section in all_sections() {
+            let table = if section.name == ROOT.name { &schema } else { &schema["$defs"][section.name] };
+            let listed: Vec<&String> = table["properties"].as_object().unwrap().keys().collect();
+            for key in section.keys {
+                let built = key.default != Default::NotBuilt;
+                assert_eq!(listed.contains(&&key.name.to_owned()), built, "{}: {}", section.title, key.name);
+            }
+            let options = POLICIES.iter().flat_map(|policy| policy.options).map(|option| option.name);
+            let options: Vec<&str> = options.filter(|_| section.name == "policy").collect();
+            assert!(listed.iter().all(|name| section.find(name).is_some() || options.contains(&name.as_str())));
+        }
+    }
+
+    #[test]
+    fn sections_and_keys_have_names_of_their_own() {
+        let sections = all_sections();
+        for (at, section) in sections.iter().enumerate() {
+            assert!(sections[..at].iter().all(|other| other.name != section.name), "{}", section.name);
+            for (at, key) in section.keys.iter().enumerate() {
+                assert!(section.keys[..at].iter().all(|other| other.name != key.name), "{}.{}", section.name, key.name);
+                assert!(!key.doc.contains('|') && key.doc.ends_with('.'), "{}.{}", section.name, key.name);
+            }
+        }
+    }
+}
