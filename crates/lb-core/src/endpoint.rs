@@ -15,7 +15,13 @@
 //! | only drain, weight zero | no           | yes             | drain       |
 //! | any other               | no           | no              | down        |
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+// The word and its limit are model-checked: `RUSTFLAGS="--cfg loom" cargo test -p lb-core --lib loom`.
+#[cfg(loom)]
+use loom::sync::atomic::{AtomicU32 as Limit, AtomicU64 as Word};
+#[cfg(not(loom))]
+use std::sync::atomic::{AtomicU32 as Limit, AtomicU64 as Word};
 
 /// A reason not to send requests to an endpoint. Each is set and cleared by its own owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -123,7 +129,7 @@ pub enum Acquire {
 #[derive(Debug)]
 #[repr(align(64))]
 pub struct EndpointState {
-    word: AtomicU64,
+    word: Word,
     /// For latency-aware policies: what it holds is theirs to define; zero is "nothing learned".
     latency: AtomicU64,
     /// For policies that want a plain average beside it, with the same meaning of zero.
@@ -132,21 +138,21 @@ pub struct EndpointState {
     failures: AtomicU64,
     /// When slow start began, nanoseconds of the caller's clock; zero is "not warming".
     warming_since: AtomicU64,
-    max_in_flight: AtomicU32,
+    max_in_flight: Limit,
 }
 
 impl EndpointState {
     /// An eligible endpoint with nothing in flight and nothing learned.
     #[must_use]
-    pub const fn new(limit: InFlightLimit) -> Self {
+    pub fn new(limit: InFlightLimit) -> Self {
         Self {
-            word: AtomicU64::new(0),
+            word: Word::new(0),
             latency: AtomicU64::new(0),
             average: AtomicU64::new(0),
             requests: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             warming_since: AtomicU64::new(0),
-            max_in_flight: AtomicU32::new(limit.0),
+            max_in_flight: Limit::new(limit.0),
         }
     }
 
@@ -303,7 +309,78 @@ impl EndpointState {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, loom))]
+mod loom_models {
+    use std::sync::Arc;
+
+    use loom::thread;
+
+    use super::*;
+
+    fn hold_and_release(state: &EndpointState, holders: &Limit) -> Acquire {
+        let answer = state.acquire();
+        if let Acquire::Taken { .. } = answer {
+            assert_eq!(holders.fetch_add(1, Ordering::Relaxed), 0, "the limit of one is exceeded");
+            holders.fetch_sub(1, Ordering::Relaxed);
+            state.release();
+        }
+        answer
+    }
+
+    #[test]
+    fn loom_a_limit_is_never_exceeded_and_nothing_leaks() {
+        loom::model(|| {
+            let state = Arc::new(EndpointState::new(InFlightLimit::new(1)));
+            let holders = Arc::new(Limit::new(0));
+            let other = {
+                let (state, holders) = (Arc::clone(&state), Arc::clone(&holders));
+                thread::spawn(move || hold_and_release(&state, &holders))
+            };
+            let own = hold_and_release(&state, &holders);
+            let other = other.join().unwrap();
+            assert!([own, other].iter().any(|answer| matches!(answer, Acquire::Taken { .. })), "both were refused");
+            assert_eq!(state.in_flight(), 0);
+            assert!(state.is_eligible());
+        });
+    }
+
+    #[test]
+    fn loom_an_order_holds_from_its_moment_on_whatever_runs_beside_it() {
+        loom::model(|| {
+            let state = Arc::new(EndpointState::new(InFlightLimit::NONE));
+            let worker = {
+                let state = Arc::clone(&state);
+                thread::spawn(move || {
+                    if let Acquire::Taken { .. } = state.acquire() {
+                        state.release();
+                    }
+                })
+            };
+            assert!(state.set(Axis::Drain, true));
+            assert_eq!(state.acquire(), Acquire::Ineligible);
+            worker.join().unwrap();
+            assert_eq!(state.in_flight(), 0);
+            assert_eq!(state.reasons().collect::<Vec<_>>(), [Axis::Drain]);
+        });
+    }
+
+    #[test]
+    fn loom_two_axes_set_at_once_are_both_set() {
+        loom::model(|| {
+            let state = Arc::new(EndpointState::new(InFlightLimit::NONE));
+            let checker = {
+                let state = Arc::clone(&state);
+                thread::spawn(move || assert!(state.set(Axis::Check, true)))
+            };
+            assert!(state.set(Axis::Drain, true));
+            checker.join().unwrap();
+            assert!(state.set(Axis::Check, false));
+            assert_eq!(state.reasons().collect::<Vec<_>>(), [Axis::Drain], "a passing check undoes no drain");
+        });
+    }
+}
+
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
