@@ -11,7 +11,7 @@
 //! ```
 //!
 //! and every step goes on after a mistake, so that one load reports them all as [`Diagnostics`]. One table lists every
-//! key with its kind, its default and its meaning; the decoder, [`schema`] and the manual follow it.
+//! key with its kind, its default and its meaning; the decoder, [`schema()`] and the manual follow it.
 //!
 //! The crate reads files and nothing else: it opens no socket, resolves no name and logs nothing.
 //!
@@ -22,7 +22,7 @@
 //! | make one without a file | [`Config::for_proxy`] |
 //! | show it whole, defaults included | [`Config::print`] |
 //! | say what a reload changes | [`Config::diff`] |
-//! | serve an editor | [`schema`] |
+//! | serve an editor | [`schema()`] |
 #![forbid(unsafe_code)]
 
 mod decode;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 /// The files a configuration was read from, and what the environment put into them.
 ///
-/// It is what a reload watches, and what [`print`](crate::print) needs to write `${NAME}` where the environment's
+/// It is what a reload watches, and what [`Config::print`](crate::Config::print) needs to write `${NAME}` where the environment's
 /// value stood, so that a secret from the environment is never printed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sources {

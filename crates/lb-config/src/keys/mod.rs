@@ -21,7 +21,7 @@ pub(crate) use route::{
 pub(crate) struct Section {
     /// Its name, unique, for the schema's definitions.
     pub(crate) name: &'static str,
-    /// How it is called in messages: "[[listener]]", "`timeout`".
+    /// How it is called in messages: `[[listener]]`, `timeout`.
     pub(crate) title: &'static str,
     pub(crate) doc: &'static str,
     pub(crate) keys: &'static [Key],

@@ -246,7 +246,7 @@ lbproxy.toml:13:8: error: `/a%20b` is percent-encoded, and paths are matched dec
    |
 13 | path = "/a%20b"
    |        ^^^^^^^^
-   = expected a path as it is after decoding: no `?`, `#`, `%xx`, `.` or `..` segments
+   = expected a path as it is after decoding: no `?`, `#`, `%xx`, empty, `.` or `..` segments
 
 lbproxy.toml:17:8: error: `~* \\.php$` is not a regular expression
    |
