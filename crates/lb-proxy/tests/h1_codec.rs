@@ -3,7 +3,7 @@
 
 use bytes::BytesMut;
 use lb_proxy::message::{
-    Edits, Framing, InvalidField, Line, Method, RequestHead, ResponseHead, TargetForm, Version, name,
+    Edits, Framing, InvalidField, Line, Method, RequestHead, ResponseHead, TargetForm, Trailers, Version, name,
 };
 use lb_proxy::wire::h1::{
     Answering, BodyDecoder, Cause, ChunkPrefix, Connection, HeadLimits, RequestParser, ResponseParser, Step,
@@ -465,4 +465,17 @@ fn responses_are_converted_from_and_to_the_http_crate() {
     assert_eq!(back.status, 404);
     let headers: Vec<_> = back.headers.keys().map(http::HeaderName::as_str).collect();
     assert_eq!(headers, ["x-a"]);
+}
+
+#[test]
+fn trailers_are_converted_from_and_to_the_http_crate() {
+    let mut headers = http::HeaderMap::new();
+    headers.append("grpc-status", "0".parse().unwrap());
+    headers.append("set-cookie", "a=b".parse().unwrap());
+    let trailers = Trailers::from_headers(&headers).unwrap().unwrap();
+    headers.remove("set-cookie");
+    assert_eq!(trailers.to_headers(), headers);
+    assert!(Trailers::from_headers(&http::HeaderMap::new()).unwrap().is_none());
+    headers.append("content-length", "5".parse().unwrap());
+    assert_eq!(Trailers::from_headers(&headers).unwrap_err().cause(), Cause::ForbiddenTrailer);
 }

@@ -124,16 +124,26 @@ fn every_story_is_a_fuzz_seed() {
     if !corpus.exists() {
         return; // The crate was unpacked alone, without the repository around it.
     }
-    for (target, cases) in [("h1_request", REQUESTS), ("h1_response", RESPONSES), ("h1_chunked", CHUNKED)] {
+    let check = |target: &str, name: &str, bytes: &[u8]| {
+        let path = corpus.join(target).join(name);
+        if std::env::var_os("LBPROXY_WRITE_SEEDS").is_some() {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, bytes).unwrap();
+        }
+        assert_eq!(std::fs::read(&path).ok().as_deref(), Some(bytes), "{}", path.display());
+    };
+    // The split target reads which codec is meant, and six lengths to cut the input in.
+    for (target, codec, cases) in
+        [("h1_request", 0, REQUESTS), ("h1_response", 2, RESPONSES), ("h1_chunked", 6, CHUNKED)]
+    {
         let mut names = HashSet::new();
         for case in cases {
             assert!(names.insert(case.name), "{target}: {} is told twice", case.name);
-            let path = corpus.join(target).join(case.name);
-            if std::env::var_os("LBPROXY_WRITE_SEEDS").is_some() {
-                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-                std::fs::write(&path, case.bytes).unwrap();
+            check(target, case.name, case.bytes);
+            if !matches!(case.verdict, Verdict::Refused(..)) {
+                let seed = [&[codec, 1, 2, 3, 5, 8, 13], case.bytes].concat();
+                check("h1_split", &format!("{target}_{}", case.name), &seed);
             }
-            assert_eq!(std::fs::read(&path).ok().as_deref(), Some(case.bytes), "{}", path.display());
         }
     }
 }

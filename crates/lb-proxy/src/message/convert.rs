@@ -3,12 +3,14 @@
 //! A foreign head is written down as HTTP/1.1 and read by our own parser, so that exactly the same rules hold for it.
 //! Lengths and codings in it are not believed: the caller knows how the body is framed.
 
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
 use http::{HeaderMap, header};
 
 use super::fields::flag;
-use super::{Edits, Fields, Framing, RequestHead, ResponseHead, Version, name};
-use crate::wire::h1::{Answering, Cause, HeadError, HeadLimits, RequestParser, ResponseParser};
+use super::{Edits, Fields, Framing, RequestHead, ResponseHead, Trailers, Version, name};
+use crate::wire::h1::{
+    Answering, BodyDecoder, BodyError, Cause, HeadError, HeadLimits, RequestParser, ResponseParser, Step,
+};
 
 /// The other library had limits of its own.
 const NO_LIMITS: HeadLimits = HeadLimits { bytes: usize::MAX, headers: usize::MAX, uri: usize::MAX };
@@ -21,15 +23,15 @@ impl RequestHead {
     /// What our own codec refuses in such a head.
     pub fn from_parts(parts: &http::request::Parts, framing: Framing) -> Result<Self, HeadError> {
         let is_http2 = parts.version == http::Version::HTTP_2;
-        let mut text = Vec::with_capacity(512);
+        let mut text = BytesMut::with_capacity(512);
         text.extend_from_slice(parts.method.as_str().as_bytes());
-        text.push(b' ');
+        text.put_u8(b' ');
         match parts.uri.path_and_query() {
             _ if parts.method == http::Method::CONNECT => {
                 text.extend_from_slice(parts.uri.authority().map_or("", |a| a.as_str()).as_bytes());
             }
             Some(target) => text.extend_from_slice(target.as_str().as_bytes()),
-            None => text.push(b'/'),
+            None => text.put_u8(b'/'),
         }
         let version: &[u8] = if parts.version == http::Version::HTTP_10 { b" HTTP/1.0" } else { b" HTTP/1.1" };
         text.extend_from_slice(version);
@@ -51,8 +53,7 @@ impl RequestHead {
         }
         text.extend_from_slice(b"\r\n");
 
-        let mut buf = BytesMut::from(text.as_slice());
-        let head = RequestParser::new().parse(&mut buf, &NO_LIMITS)?.filter(|_| buf.is_empty());
+        let head = RequestParser::new().parse(&mut text, &NO_LIMITS)?.filter(|_| text.is_empty());
         let head = head.ok_or(HeadError::from(Cause::BadRequestLine))?;
         Ok(head.amended(|index| {
             index.framing = framing;
@@ -119,10 +120,10 @@ impl ResponseHead {
     /// # Errors
     /// What our own codec refuses in such a head; 101 among it, which is not an answer any more once it was parsed.
     pub fn from_parts(parts: &http::response::Parts, framing: Framing) -> Result<Self, HeadError> {
-        let mut text = Vec::with_capacity(512);
+        let mut text = BytesMut::with_capacity(512);
         text.extend_from_slice(b"HTTP/1.1 ");
         text.extend_from_slice(parts.status.as_str().as_bytes());
-        text.push(b' ');
+        text.put_u8(b' ');
         text.extend_from_slice(parts.status.canonical_reason().unwrap_or_default().as_bytes());
         text.extend_from_slice(b"\r\n");
         // A length without a body is what HEAD and 304 may have.
@@ -133,8 +134,7 @@ impl ResponseHead {
         put_headers(&mut text, &parts.headers, stated.map_or(framing, Framing::Length), is_connection);
         text.extend_from_slice(b"\r\n");
 
-        let mut buf = BytesMut::from(text.as_slice());
-        let head = ResponseParser::new().parse(&mut buf, Answering::Other, &NO_LIMITS)?.filter(|_| buf.is_empty());
+        let head = ResponseParser::new().parse(&mut text, Answering::Other, &NO_LIMITS)?.filter(|_| text.is_empty());
         let head = head.ok_or(HeadError::from(Cause::BadStatusLine))?;
         Ok(head.amended(|index| {
             index.framing = framing;
@@ -167,6 +167,39 @@ impl ResponseHead {
     }
 }
 
+impl Trailers {
+    /// Trailers that another library parsed, less those that may not be trailers.
+    ///
+    /// # Errors
+    /// What our own decoder refuses: a trailer that would change framing or routing, too many, or too large.
+    pub fn from_headers(headers: &HeaderMap) -> Result<Option<Self>, BodyError> {
+        let mut text = BytesMut::from(&b"0\r\n"[..]);
+        for (name, value) in headers {
+            put(&mut text, name.as_str().as_bytes(), value.as_bytes());
+        }
+        text.extend_from_slice(b"\r\n");
+        match BodyDecoder::new(Framing::Chunked).decode(&mut text)? {
+            Step::Trailers(trailers) => Ok(Some(trailers)),
+            _ => Ok(None),
+        }
+    }
+
+    /// These trailers for another library to send.
+    #[must_use]
+    pub fn to_headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::with_capacity(self.iter().len());
+        for (name, value) in self {
+            // Both were checked by our own rules, which are no laxer.
+            if let (Ok(name), Ok(value)) =
+                (header::HeaderName::from_bytes(name), header::HeaderValue::from_bytes(value))
+            {
+                headers.append(name, value);
+            }
+        }
+        headers
+    }
+}
+
 fn fill(headers: &mut HeaderMap, bytes: &[u8], fields: &Fields, edits: &Edits, skip: u8) -> Result<(), http::Error> {
     let kept = fields.as_slice().iter().filter(|f| !f.has(skip) && !edits.drops(f, bytes));
     for (name, value) in kept.map(|f| (f.name(bytes), f.value(bytes))).chain(edits.added_fields()) {
@@ -175,7 +208,7 @@ fn fill(headers: &mut HeaderMap, bytes: &[u8], fields: &Fields, edits: &Edits, s
     Ok(())
 }
 
-fn put_headers(text: &mut Vec<u8>, headers: &HeaderMap, framing: Framing, skip: impl Fn(&header::HeaderName) -> bool) {
+fn put_headers(text: &mut BytesMut, headers: &HeaderMap, framing: Framing, skip: impl Fn(&header::HeaderName) -> bool) {
     for (name, value) in headers {
         let frames = name == header::CONTENT_LENGTH || name == header::TRANSFER_ENCODING;
         if !frames && !skip(name) {
@@ -187,14 +220,14 @@ fn put_headers(text: &mut Vec<u8>, headers: &HeaderMap, framing: Framing, skip: 
     }
 }
 
-fn put_cookies(text: &mut Vec<u8>, headers: &HeaderMap) {
+fn put_cookies(text: &mut BytesMut, headers: &HeaderMap) {
     let crumbs: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(header::HeaderValue::as_bytes).collect();
     if !crumbs.is_empty() {
         put(text, b"cookie", &crumbs.join(&b"; "[..]));
     }
 }
 
-fn put(text: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+fn put(text: &mut BytesMut, name: &[u8], value: &[u8]) {
     text.extend_from_slice(name);
     text.extend_from_slice(b": ");
     text.extend_from_slice(value);

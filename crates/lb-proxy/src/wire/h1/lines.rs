@@ -4,6 +4,10 @@
 //! CR. The cutter remembers how far it went, so that a client that sends byte by byte costs no second look at what was
 //! already seen. Whatever is refused is refused when its line is complete (or when a limit is passed), never earlier
 //! or later, so that the verdict does not depend on how the bytes were split into reads.
+//!
+//! A lax tokenizer such as httparse would not spare this pass: what it tolerates must be found again afterwards, and
+//! what it refuses must be given a name. It is the oracle of the tests and fuzz targets instead: what passes here, it
+//! reads alike.
 
 use memchr::memchr;
 

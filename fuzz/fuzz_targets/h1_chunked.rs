@@ -1,0 +1,25 @@
+//! Any bytes as a chunked body. A body that ends, written again, reads back as the same data and trailers; and no
+//! byte that follows it is touched.
+#![no_main]
+
+use bytes::BytesMut;
+use lb_fuzz::body;
+use lb_proxy::message::Framing;
+use lb_proxy::wire::h1::{encode_chunk, encode_last_chunk};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| {
+    let read = body(&[input], Framing::Chunked);
+    assert!(read.data.len() <= input.len());
+    let Ok(Some(left)) = read.end else { return };
+    assert!(input.ends_with(&left));
+    assert_eq!(body(&[&input[..input.len() - left.len()]], Framing::Chunked).end, Ok(Some(Vec::new())));
+
+    let mut wire = BytesMut::new();
+    for piece in read.data.chunks(17) {
+        encode_chunk(&mut wire, piece);
+    }
+    encode_last_chunk(&mut wire, None);
+    let again = body(&[&wire], Framing::Chunked);
+    assert_eq!((again.data, again.end), (read.data, Ok(Some(Vec::new()))));
+});
