@@ -80,7 +80,7 @@ pub(crate) fn field_line(buf: &[u8], line: LineAt) -> Result<Field, Cause> {
     }
     let (skipped, trimmed) = trim_ows(value);
     // `: ` and nothing after the value: the line may be copied as it stands.
-    let canonical = skipped == 1 && value.len() == trimmed.len() + 1 && value.first() == Some(&b' ');
+    let canonical = value.first() == Some(&b' ') && value.len() == trimmed.len() + 1;
     Ok(Field {
         name_start: line.start as u32,
         value: Span::new(line.start + name_len + 1 + skipped, trimmed.len()),
