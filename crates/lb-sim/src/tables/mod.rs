@@ -1,0 +1,3 @@
+//! The tables: each a scenario whose outcome is known from theory or from somebody else's measurement.
+
+pub mod supermarket;
