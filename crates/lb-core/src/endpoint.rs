@@ -134,6 +134,8 @@ pub struct EndpointState {
     latency: AtomicU64,
     /// For policies that want a plain average beside it, with the same meaning of zero.
     average: AtomicU64,
+    /// For policies that go by what endpoints report, with the same meaning of zero.
+    report: AtomicU64,
     requests: AtomicU64,
     failures: AtomicU64,
     /// When slow start began, nanoseconds of the caller's clock; zero is "not warming".
@@ -149,6 +151,7 @@ impl EndpointState {
             word: Word::new(0),
             latency: AtomicU64::new(0),
             average: AtomicU64::new(0),
+            report: AtomicU64::new(0),
             requests: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             warming_since: AtomicU64::new(0),
@@ -202,9 +205,17 @@ impl EndpointState {
     /// A hint, since another request may take the last slot; [`acquire`](Self::acquire) decides.
     #[must_use]
     pub fn has_room(&self, in_panic: bool) -> bool {
+        self.load_with_room(in_panic).is_some()
+    }
+
+    /// The requests in flight, if a new one [would be let in](Self::has_room); the same load tells both.
+    #[inline]
+    #[must_use]
+    pub fn load_with_room(&self, in_panic: bool) -> Option<u32> {
         let word = self.word.load(Ordering::Relaxed);
         let refusing = if in_panic { FLAGS & !HEALTH } else { FLAGS };
-        word & refusing == 0 && ((word & COUNT) as u32) < self.max_in_flight.load(Ordering::Relaxed)
+        let in_flight = (word & COUNT) as u32;
+        (word & refusing == 0 && in_flight < self.max_in_flight.load(Ordering::Relaxed)).then_some(in_flight)
     }
 
     /// Takes a slot if the endpoint is eligible and not full. One `fetch_add`; an overshoot is undone.
@@ -280,6 +291,12 @@ impl EndpointState {
     #[must_use]
     pub fn average_cell(&self) -> &AtomicU64 {
         &self.average
+    }
+
+    /// The cell for what the endpoint last reported about itself; zero is "nothing".
+    #[must_use]
+    pub fn report_cell(&self) -> &AtomicU64 {
+        &self.report
     }
 
     /// The cell that says since when the endpoint is warming up (slow start).

@@ -11,6 +11,7 @@ use crate::ip_hash::{IpHash, IpHashTable};
 use crate::least_request::{LeastRequest, LeastRequestTable};
 use crate::least_time::{LeastTime, LeastTimeTable};
 use crate::maglev::{Maglev, MaglevTable};
+use crate::orca::{Orca, OrcaTable};
 use crate::p2c::{P2c, P2cTable};
 use crate::peak_ewma::{PeakEwma, PeakEwmaTable};
 use crate::policy::{Candidate, Index, Learning, Policy, Signals, Table};
@@ -19,6 +20,7 @@ use crate::random::{Random, RandomTable};
 use crate::rendezvous::{Rendezvous, RendezvousTable};
 use crate::ring_hash::{RingHash, RingHashTable};
 use crate::round_robin::{RoundRobin, RoundRobinTable};
+use crate::static_stride::{StaticStride, StaticStrideTable};
 use crate::view::View;
 use crate::weighted_random::{WeightedRandom, WeightedRandomTable};
 
@@ -99,6 +101,10 @@ macro_rules! built_in {
 built_in! {
     /// Turns by weight, in nginx's order; the default.
     RoundRobin(RoundRobin, RoundRobinTable) = "round_robin",
+    /// Turns by weight, spread out, in gRPC's order.
+    StaticStride(StaticStride, StaticStrideTable) = "static_stride",
+    /// Turns by what endpoints report of their load.
+    Orca(Orca, OrcaTable) = "orca",
     /// All alike, at random.
     Random(Random, RandomTable) = "random",
     /// At random, by weight.
@@ -153,6 +159,8 @@ impl BuiltIn {
         let mut options = Options { policy: name, given: options.into_iter().collect() };
         let policy = match name {
             "round_robin" => RoundRobin.into(),
+            "static_stride" => StaticStride.into(),
+            "orca" => Orca.into(),
             "random" => Random.into(),
             "weighted_random" => WeightedRandom.into(),
             "least_request" => match options.whole("choices", 1, 8)? {
@@ -163,7 +171,7 @@ impl BuiltIn {
             "peak_ewma" => PeakEwma::new(options.learning()?).into(),
             "least_time" => LeastTime::new(options.penalty()?).into(),
             "prequal" => {
-                let quantile = options.ratio("quantile")?.unwrap_or(Prequal::QUANTILE);
+                let quantile = options.number("quantile", 0.0, 1.0)?.unwrap_or(Prequal::QUANTILE);
                 Prequal::new(quantile, options.learning()?).into()
             }
             "hash" => Hash.into(),
@@ -240,20 +248,17 @@ impl Options<'_> {
         BadPolicy::BadValue { policy: self.policy.to_owned(), option: option.to_owned(), value, expected }
     }
 
-    fn ratio(&mut self, option: &str) -> Result<Option<f64>, BadPolicy> {
+    /// Takes a number in this range.
+    fn number(&mut self, option: &str, least: f64, most: f64) -> Result<Option<f64>, BadPolicy> {
         let Some(value) = self.take(option) else { return Ok(None) };
-        if (0.0..=1.0).contains(&value) {
+        if (least..=most).contains(&value) {
             return Ok(Some(value));
         }
-        Err(self.bad(option, value, "a number from 0 to 1".to_owned()))
+        Err(self.bad(option, value, format!("a number from {least} to {most}")))
     }
 
     fn bounded(&mut self) -> Result<Option<BoundedLoad>, BadPolicy> {
-        let Some(factor) = self.take("bounded_load") else { return Ok(None) };
-        if (1.01..=100.0).contains(&factor) {
-            return Ok(Some(BoundedLoad::new(factor)));
-        }
-        Err(self.bad("bounded_load", factor, "a factor from 1.01 to 100".to_owned()))
+        Ok(self.number("bounded_load", 1.01, 100.0)?.map(BoundedLoad::new))
     }
 
     fn penalty(&mut self) -> Result<Learning, BadPolicy> {
@@ -295,7 +300,7 @@ mod tests {
         let message = |name, options: &[(&'static str, f64)]| {
             BuiltIn::from_name(name, options.iter().copied()).unwrap_err().to_string()
         };
-        assert!(message("least_conn", &[]).starts_with("unknown policy `least_conn`; known are round_robin, random"));
+        assert!(message("least_conn", &[]).starts_with("unknown policy `least_conn`; known are round_robin, "));
         assert_eq!(message("p2c", &[("choices", 3.0)]), "policy `p2c` has no option `choices`");
         let range = "option `choices` of policy `least_request` must be a whole number from 1 to 8, not 2.5";
         assert_eq!(message("least_request", &[("choices", 2.5)]), range);

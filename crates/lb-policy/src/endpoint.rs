@@ -11,6 +11,7 @@ use std::time::Duration;
 use lb_core::{EndpointState, InFlightLimit, Mono, Weight};
 
 use crate::latency;
+use crate::orca::{self, LoadReport};
 
 /// Who an endpoint is within its cluster: the address as configured, and the one it resolved to.
 ///
@@ -189,6 +190,11 @@ impl<T> Endpoint<T> {
     pub fn latency(&self) -> Option<Duration> {
         let estimate = latency::read(self.state.latency_cell(), Mono::ZERO)?;
         Some(Duration::from_secs_f64(f64::from(estimate.ms) / 1_000.0))
+    }
+
+    /// The endpoint said how busy it is; for the policy `orca`.
+    pub fn on_report(&self, report: LoadReport, now: Mono) {
+        orca::note(&self.state, report, now);
     }
 
     /// Its tier.

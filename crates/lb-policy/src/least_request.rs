@@ -3,7 +3,8 @@
 //! **Source**: nginx's `least_conn` (exact), Envoy's `LEAST_REQUEST` (`choices`). The exact form compares in flight ∕ weight by
 //! cross-multiplication, and breaks ties by the turns of `round_robin`: while all are idle, picks come in nginx's order. nginx
 //! runs its round among the tied only; here a turn that falls to one not tied is skipped, which gives the tied the same shares.
-//! **Cost**: exact O(n), one load an endpoint; with `choices` = d, d random numbers and loads.
+//! **Cost**: exact, as for `round_robin` while one of the next few in turn is idle, since nobody can have less; else O(n), one load an
+//! endpoint. With `choices` = d, d random numbers and loads.
 //!
 //! **Use it** for WebSockets, long polling and requests of very different length. **Do not** use the exact form when many
 //! proxies share the endpoints: all would send to the same least one; use `p2c` or `choices`.
@@ -82,10 +83,9 @@ impl Table for LeastRequestTable {
     #[inline]
     fn pick(&self, view: &View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
         match &self.search {
-            Search::Exact { seats, turns } => {
-                let load = |index| u64::from(view.in_flight(index));
-                least(seats, turns, view, cx, load)
-            }
+            Search::Exact { seats, turns } => turns
+                .next_of(|index| view.usable_load(index, cx) == Some(0))
+                .or_else(|| least(seats, turns, view, cx, |_, in_flight| in_flight.into())),
             Search::Choices { alias, choices } => {
                 alias.lightest_of(*choices, view, cx, |one, other| is_lighter(view, one, other))
             }
@@ -93,21 +93,19 @@ impl Table for LeastRequestTable {
     }
 }
 
-/// The usable seat of least load ∕ weight; the next in turn among several.
+/// The usable seat of least load ∕ weight, the load being made from place and requests in flight; the next in turn among several.
 pub(crate) fn least(
     seats: &[(Index, u64)],
     turns: &Turns,
     view: &View<'_>,
     cx: &mut PickCx<'_>,
-    load: impl Fn(Index) -> u64,
+    load: impl Fn(Index, u32) -> u64,
 ) -> Option<Index> {
     let mut least: Option<(Index, u64, u64)> = None;
     let mut tied = 0;
     for &(index, weight) in seats {
-        if !view.is_usable(index, cx) {
-            continue;
-        }
-        let load = load(index);
+        let Some(in_flight) = view.usable_load(index, cx) else { continue };
+        let load = load(index, in_flight);
         let order = least.map_or(std::cmp::Ordering::Less, |(_, best_load, best_weight)| {
             load.saturating_mul(best_weight).cmp(&best_load.saturating_mul(weight))
         });
@@ -122,7 +120,8 @@ pub(crate) fn least(
         return Some(first);
     }
     let is_tied = |index, weight, cx: &PickCx<'_>| {
-        view.is_usable(index, cx) && load(index).saturating_mul(least_weight) == least_load.saturating_mul(weight)
+        let own = view.usable_load(index, cx).map(|in_flight| load(index, in_flight));
+        own.is_some_and(|own| own.saturating_mul(least_weight) == least_load.saturating_mul(weight))
     };
     for _ in 0..DRAWS {
         let index = turns.next()?;

@@ -64,19 +64,19 @@ impl Table for LeastTimeTable {
     #[inline]
     fn pick(&self, view: &View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
         let now = cx.now;
-        least(&self.seats, &self.turns, view, cx, |index| eta(view, index, now))
+        least(&self.seats, &self.turns, view, cx, |index, in_flight| eta(view, index, in_flight, now))
     }
 }
 
 /// Milliseconds in clusters of 20, times (1 + in flight).
-fn eta(view: &View<'_>, index: Index, now: Mono) -> u64 {
+fn eta(view: &View<'_>, index: Index, in_flight: u32, now: Mono) -> u64 {
     let Some(state) = view.state(index) else { return u64::MAX };
     let average = latency::read(state.average_cell(), now).map_or(0, |estimate| {
         let halvings = (estimate.age_ms / FADE_MS).min(63);
         (estimate.ms as u64) >> halvings
     });
     let clustered = if average > LONGEST_MS { LONGEST_MS } else { average + (CLUSTER_MS - average % CLUSTER_MS) };
-    clustered * (1 + u64::from(state.in_flight()))
+    clustered * (1 + u64::from(in_flight))
 }
 
 const CLUSTER_MS: u64 = 20;

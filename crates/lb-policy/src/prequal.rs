@@ -3,16 +3,16 @@
 //! **Source**: Wydrowski et al. (NSDI 2024), the hot-cold lexicographic rule: an endpoint whose requests in flight exceed a quantile of those
 //! seen lately is hot. Among the cold ones the least latency wins; if all are hot, the fewest in flight. The order matters: in
 //! the paper every weighted sum of the two did worse. **Cost**: with a [`ProbePool`](crate::ProbePool) a scan of at most 16 answers;
-//! without one, up to eight draws.
+//! without one, up to five draws.
 //!
 //! With a pool ([`PickCx::probes`]) it knows what other proxies send to an endpoint. Without one, or with fewer than two fresh
-//! answers, it goes by what this process has in flight and has measured, over eight endpoints drawn by weight.
+//! answers, it goes by what this process has in flight and has measured, over five endpoints drawn by weight.
 //!
 //! **Use it** where tails matter and load changes under one's feet: many proxies, noisy neighbours. **Do not** when endpoints fail
 //! fast and nothing takes them out: by latency and load they look excellent to a probe (without a pool, failures count as slow).
 //! In flight counts per weight.
 
-use crate::alias::{Alias, MOST_CHOICES};
+use crate::alias::Alias;
 use crate::cx::PickCx;
 use crate::endpoint::Uid;
 use crate::peak_ewma::{TELLING, expected};
@@ -83,6 +83,9 @@ impl Table for PrequalTable {
     }
 }
 
+/// How many endpoints to look at without a pool: enough for "hot" to mean something, few enough to be cheap.
+const SIGHTS: usize = 5;
+
 /// How an endpoint looks to the rule.
 #[derive(Clone, Copy, Debug)]
 struct Sight<H> {
@@ -129,9 +132,9 @@ impl PrequalTable {
 
     fn pick_by_own_sight(&self, view: &View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
         let now = cx.now;
-        let drawn = self.alias.draw_distinct(MOST_CHOICES, view, cx);
+        let drawn = self.alias.draw_distinct(SIGHTS, view, cx);
         let load = |index: Index| view.in_flight(index) as f32 / weight(view, index);
-        let mut loads = [f32::INFINITY; MOST_CHOICES];
+        let mut loads = [f32::INFINITY; SIGHTS];
         for (slot, &index) in loads.iter_mut().zip(drawn.as_slice()) {
             *slot = load(index);
         }

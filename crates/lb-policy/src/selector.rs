@@ -105,7 +105,7 @@ impl<P: Policy, T: Send + Sync + 'static> Selector<P, T> {
     }
 }
 
-#[cfg(feature = "conformance")]
+#[cfg(any(test, feature = "conformance"))]
 impl<P: Policy, T: Send + Sync + 'static> Selector<P, T> {
     /// Shows the first tier's table and what it would see.
     pub(crate) fn inspect<R>(&self, look: impl FnOnce(&P::Table, &View<'_>) -> R) -> Option<R> {

@@ -56,7 +56,11 @@ impl Turns {
     /// Whose turn it is, usable or not; none if there are no candidates.
     #[inline]
     pub(crate) fn next(&self) -> Option<Index> {
-        let turn = self.cursor.fetch_add(1, Ordering::Relaxed);
+        self.at(self.cursor.fetch_add(1, Ordering::Relaxed))
+    }
+
+    #[inline]
+    fn at(&self, turn: u64) -> Option<Index> {
         match &self.order {
             Order::Cycle(cycle) => {
                 let len = (cycle.len() as u64).max(1);
@@ -67,6 +71,23 @@ impl Turns {
                 indices.get(ends.partition_point(|&end| u128::from(end) <= spot)).copied()
             }
         }
+    }
+
+    /// The next in turn of whom this holds; those before lose their turn. None, and nobody else loses any, if it holds of none of the
+    /// next few.
+    #[inline]
+    pub(crate) fn next_of(&self, mut holds: impl FnMut(Index) -> bool) -> Option<Index> {
+        let turn = self.cursor.fetch_add(1, Ordering::Relaxed);
+        for ahead in 0..AHEAD {
+            let index = self.at(turn.wrapping_add(ahead))?;
+            if holds(index) {
+                if ahead > 0 {
+                    self.cursor.fetch_add(ahead, Ordering::Relaxed);
+                }
+                return Some(index);
+            }
+        }
+        None
     }
 
     /// The next in turn who is usable; none after [`DRAWS`] turns.
@@ -85,6 +106,8 @@ impl Turns {
 /// How many draws a table makes before it leaves the search to its selector. Each costs a few nanoseconds; with half of
 /// all weight unusable, one pick in 2³² needs more.
 pub(crate) const DRAWS: usize = 32;
+/// How far to look ahead for a cheap answer before everybody is looked at.
+const AHEAD: u64 = 8;
 /// 256 KiB of sequence.
 const LONGEST_CYCLE: u64 = 65_536;
 /// 2⁶⁴ ∕ φ: its multiples modulo 2⁶⁴ fill every interval as evenly as any sequence can (Weyl, Steinhaus).

@@ -72,11 +72,18 @@ impl<'a> View<'a> {
     #[inline]
     #[must_use]
     pub fn is_usable(&self, index: Index, cx: &PickCx<'_>) -> bool {
-        let Some(state) = self.roster.states.get(index.get()) else { return false };
-        state.has_room(self.in_panic)
-            && (cx.tried.is_empty() || !cx.tried.contains(self.roster.uid(index)))
+        self.usable_load(index, cx).is_some()
+    }
+
+    /// The requests in flight of a member that [is usable](Self::is_usable); the same load tells both.
+    #[inline]
+    #[must_use]
+    pub fn usable_load(&self, index: Index, cx: &PickCx<'_>) -> Option<u32> {
+        let load = self.roster.states.get(index.get())?.load_with_room(self.in_panic)?;
+        let is_free = (cx.tried.is_empty() || !cx.tried.contains(self.roster.uid(index)))
             && cx.passed_over != Some(index)
-            && (self.roster.tiers.len() <= 1 || self.roster.tier(index) == self.tier)
+            && (self.roster.tiers.len() <= 1 || self.roster.tier(index) == self.tier);
+        is_free.then_some(load)
     }
 
     /// The places that eligible members hold (in panic mode, all that only their health keeps out), in the order of

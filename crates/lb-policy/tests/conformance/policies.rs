@@ -1,7 +1,7 @@
 use lb_policy::conformance::{ORIGINS, Promises, Shares, allocations, check};
 use lb_policy::{
-    BoundedLoad, BuiltIn, First, Hash, IpHash, LeastRequest, LeastTime, Maglev, P2c, PeakEwma, Policy, Prequal, Random,
-    Rendezvous, RingHash, RoundRobin, WeightedRandom, ZoneAware,
+    BoundedLoad, BuiltIn, First, Hash, IpHash, LeastRequest, LeastTime, Maglev, Orca, P2c, PeakEwma, Policy, Prequal,
+    Random, Rendezvous, RingHash, RoundRobin, StaticStride, WeightedRandom, ZoneAware,
 };
 
 #[track_caller]
@@ -16,6 +16,18 @@ fn holds<P: Policy>(make: impl Fn() -> P, promises: Promises) {
 #[test]
 fn round_robin() {
     holds(|| RoundRobin, Promises::turns());
+}
+
+#[test]
+fn static_stride() {
+    // Even to a turn over each cycle, but not turn by turn.
+    holds(|| StaticStride, Promises { spread: 0.002, ..Promises::random() });
+}
+
+#[test]
+fn orca() {
+    // Nobody reports: all alike, whatever the weights.
+    holds(|| Orca, Promises { shares: Shares::Alike, spread: 0.002, ..Promises::random() });
 }
 
 #[test]

@@ -1,0 +1,184 @@
+//! Weights that follow what endpoints report of themselves: gRPC's `weighted_round_robin` (ORCA).
+//!
+//! **Source**: gRPC proposal A58 and Envoy's client-side weighted round robin. An endpoint that answers q requests a second at utilisation u could
+//! answer q ∕ u: that is its weight; errors count as load, weight = q ∕ (u + errors ∕ q). Turns are taken by `static_stride`. A report is believed
+//! from 10 s after the first one that followed a pause (a cold endpoint's first figures say little) until 3 minutes after the last. Who has no
+//! believed report has the mean weight of those who have; with fewer than two of them, all are alike. **Cost**: that of
+//! `static_stride`; once a second one pick takes the reports in, O(n), without allocating.
+//!
+//! **Use it** where endpoints of unequal size can put one header on their answers. **Do not** where they cannot tell their utilisation
+//! truly: the loop is only as good as its gauge. Configured weights are not used, but for zero.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use lb_core::{EndpointState, Mono};
+
+use crate::cx::PickCx;
+use crate::policy::{Candidate, Index, Policy, Signals, Table};
+use crate::static_stride::Stride;
+use crate::view::View;
+
+/// The policy `orca`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Orca;
+
+impl Policy for Orca {
+    type Table = OrcaTable;
+
+    fn signals(&self) -> Signals {
+        Signals::NONE
+    }
+
+    fn build(&self, candidates: &[Candidate<'_>], previous: Option<&Self::Table>) -> Self::Table {
+        OrcaTable {
+            stride: Stride::new(candidates, previous.map(|old| &old.stride)),
+            indices: candidates.iter().map(|candidate| candidate.index).collect(),
+            weighed: AtomicU64::new(NEVER),
+        }
+    }
+}
+
+/// The table of [`Orca`].
+#[derive(Debug)]
+pub struct OrcaTable {
+    stride: Stride,
+    indices: Box<[Index]>,
+    /// When the reports were last taken in, in milliseconds.
+    weighed: AtomicU64,
+}
+
+impl Table for OrcaTable {
+    #[inline]
+    fn pick(&self, view: &View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
+        let now = cx.now.as_millis();
+        let weighed = self.weighed.load(Ordering::Relaxed);
+        if weighed == NEVER || now.abs_diff(weighed) >= PERIOD_MS {
+            // Whoever wins takes the reports in; the others go on with the weights there are.
+            let won = self.weighed.compare_exchange(weighed, now, Ordering::Relaxed, Ordering::Relaxed);
+            if won.is_ok() {
+                let reported = |&index| believed(view.state(index)?, cx.now);
+                self.stride.weigh(self.indices.iter().map(reported));
+            }
+        }
+        self.stride.pick(view, cx)
+    }
+}
+
+const NEVER: u64 = u64::MAX;
+const PERIOD_MS: u64 = 1_000;
+const BLACKOUT_S: u64 = 10;
+const EXPIRY_S: u64 = 180;
+
+/// What an endpoint says of itself, over its own last moments.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LoadReport {
+    /// Requests it answers a second.
+    pub requests_per_second: f64,
+    /// How busy it is: 0 to 1, above 1 if it is overloaded. The first of named metrics, application utilisation and processor that it tells.
+    pub utilization: f64,
+    /// Errors it answers a second; multiply them to punish errors harder than A58's default does.
+    pub errors_per_second: f64,
+}
+
+impl LoadReport {
+    /// The requests a second it could answer; none if the report is of no use: no requests, no utilisation, or not a number.
+    #[must_use]
+    pub fn weight(&self) -> Option<f64> {
+        let errors = self.errors_per_second.max(0.0) / self.requests_per_second;
+        let weight = self.requests_per_second / (self.utilization + errors);
+        (weight.is_finite() && weight > 0.0 && self.utilization > 0.0).then_some(weight)
+    }
+}
+
+/// Remembers a report: the weight in 24 bits of a float, the seconds of the first and of the last report in 20 bits each.
+pub(crate) fn note(state: &EndpointState, report: LoadReport, now: Mono) {
+    let Some(weight) = report.weight() else { return };
+    let cell = state.report_cell();
+    let old = cell.load(Ordering::Relaxed);
+    let second = (now.as_millis() / 1_000) & SECONDS;
+    let is_new = old == 0 || since(old & SECONDS, second) >= EXPIRY_S;
+    let first = if is_new { second } else { old >> 20 & SECONDS };
+    let rounded = u64::from((weight.clamp(1e-6, 1e12) as f32).to_bits() >> 8);
+    // Two reports at once: either is as good.
+    cell.store(rounded << 40 | first << 20 | second, Ordering::Relaxed);
+}
+
+fn believed(state: &EndpointState, now: Mono) -> Option<f32> {
+    let word = state.report_cell().load(Ordering::Relaxed);
+    let second = (now.as_millis() / 1_000) & SECONDS;
+    let is_believed =
+        word != 0 && since(word >> 20 & SECONDS, second) >= BLACKOUT_S && since(word & SECONDS, second) < EXPIRY_S;
+    is_believed.then(|| f32::from_bits(((word >> 40) as u32) << 8))
+}
+
+const SECONDS: u64 = (1 << 20) - 1;
+
+/// Seconds from one to the other on a circle of twelve days; the upper half of it is a clock that went backwards.
+fn since(earlier: u64, later: u64) -> u64 {
+    let passed = later.wrapping_sub(earlier) & SECONDS;
+    if passed > SECONDS / 2 { 0 } else { passed }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Tried;
+    use crate::testing::{Bench, letters};
+
+    fn report(requests: f64, utilization: f64, errors: f64) -> LoadReport {
+        LoadReport { requests_per_second: requests, utilization, errors_per_second: errors }
+    }
+
+    #[test]
+    fn a_weight_is_what_it_could_answer_less_for_errors() {
+        assert_eq!(report(100.0, 0.5, 0.0).weight(), Some(200.0));
+        assert_eq!(report(100.0, 0.5, 50.0).weight(), Some(100.0));
+        assert_eq!(report(0.0, 0.5, 0.0).weight(), None);
+        assert_eq!(report(100.0, 0.0, 0.0).weight(), None);
+        assert_eq!(report(f64::NAN, 0.5, 0.0).weight(), None);
+    }
+
+    fn picks(bench: &Bench<Orca>, second: u64, count: usize) -> Vec<usize> {
+        let now = Mono::from_millis(1_000 * second);
+        (0..count).map(|_| *bench.pick_with(None, &Tried::new(), now).unwrap().endpoint().value()).collect()
+    }
+
+    #[test]
+    fn reports_are_believed_after_the_blackout_and_until_they_expire() {
+        let bench = Bench::new(Orca, &[1, 1, 1]);
+        let endpoints = bench.cluster.endpoints();
+        for second in [100, 105, 111] {
+            endpoints[0].on_report(report(500.0, 0.5, 0.0), Mono::from_millis(1_000 * second));
+            endpoints[1].on_report(report(100.0, 0.5, 0.0), Mono::from_millis(1_000 * second));
+            endpoints[2].on_report(report(100.0, 0.5, 0.0), Mono::from_millis(1_000 * second));
+        }
+        assert_eq!(letters(&picks(&bench, 105, 3)), "abc", "blackout: all alike");
+        // 28 steps give 14 picks in the golden order of weights 5, 1, 1, wherever in it the counter stands: ten of them are a's.
+        let counted = picks(&bench, 111, 140).iter().filter(|&&place| place == 0).count();
+        assert!(counted.abs_diff(100) <= 2, "{counted}");
+        let later = picks(&bench, 300, 30).iter().filter(|&&place| place == 0).count();
+        assert!(later.abs_diff(10) <= 1, "expired after three minutes: {later}");
+    }
+
+    #[test]
+    fn who_does_not_report_has_the_mean() {
+        let bench = Bench::new(Orca, &[1, 1, 1]);
+        let endpoints = bench.cluster.endpoints();
+        for second in [0, 20] {
+            endpoints[0].on_report(report(300.0, 1.0, 0.0), Mono::from_millis(1_000 * second));
+            endpoints[1].on_report(report(100.0, 1.0, 0.0), Mono::from_millis(1_000 * second));
+        }
+        let picks = picks(&bench, 21, 600);
+        let count = |place| picks.iter().filter(|&&other| other == place).count();
+        // Weights 3, 1, 2.
+        assert!(count(0).abs_diff(300) <= 3 && count(1).abs_diff(100) <= 3 && count(2).abs_diff(200) <= 3);
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_or_round_does_no_harm() {
+        assert_eq!(since(5, 3), 0);
+        assert_eq!(since(SECONDS - 4, 5), 10);
+        let bench = Bench::new(Orca, &[1, 1]);
+        assert_eq!(picks(&bench, 50, 2).len() + picks(&bench, 0, 2).len(), 4);
+    }
+}
