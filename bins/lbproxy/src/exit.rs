@@ -2,13 +2,15 @@
 
 use std::process::{ExitCode, Termination};
 
-/// What the exit code says to whoever started the process. `2`, for wrong arguments, is clap's to return.
+/// What the exit code says to whoever started the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// All is well.
     Fine,
     /// The configuration is wrong; nothing was bound.
     Config,
+    /// The arguments are wrong. What clap finds, it returns by itself.
+    Usage,
     /// It could not start: a port is in use, a log cannot be written.
     Start,
     /// Requests were cut at the end of the grace period, or by a second signal.
@@ -23,6 +25,7 @@ impl Exit {
         match self {
             Self::Fine => 0,
             Self::Config => 1,
+            Self::Usage => 2,
             Self::Start => 3,
             Self::Cut => 4,
             Self::Bug => 101,
@@ -33,5 +36,16 @@ impl Exit {
 impl Termination for Exit {
     fn report(self) -> ExitCode {
         ExitCode::from(self.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_those_that_scripts_rely_on() {
+        let all = [Exit::Fine, Exit::Config, Exit::Usage, Exit::Start, Exit::Cut, Exit::Bug];
+        assert_eq!(all.map(Exit::code), [0, 1, 2, 3, 4, 101]);
     }
 }

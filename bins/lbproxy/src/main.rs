@@ -5,18 +5,50 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod demo;
 mod exit;
-mod run;
+mod file;
+mod paint;
+mod proxy;
 mod serve;
 mod signals;
 
-use clap::Parser;
+use std::io::{self, Write};
 
-use crate::args::{Args, Command};
+use clap::{CommandFactory, Parser};
+
+use crate::args::{Arguments, Command};
 use crate::exit::Exit;
 
 fn main() -> Exit {
-    match Args::parse().command {
-        Command::Run { file } => run::run(&file),
+    match Arguments::parse().command {
+        Command::Run { file } => file::run(&file),
+        Command::Check { file } => file::check(&file),
+        Command::Print { file } => file::print(&file),
+        Command::Schema => say(&format!("{:#}\n", lb_config::schema())),
+        Command::Proxy(arguments) => proxy::proxy(&arguments),
+        Command::Demo(arguments) => demo::demo(&arguments),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "lbproxy", &mut script);
+            say(&String::from_utf8_lossy(&script))
+        }
     }
+}
+
+/// Writes to standard output. A reader that has seen enough (`| head`) is no fault.
+fn say(text: &str) -> Exit {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            complain(&format!("cannot write to standard output: {error}\n"));
+            Exit::Start
+        }
+        _ => Exit::Fine,
+    }
+}
+
+/// Writes to standard error. Where that does not work there is nobody to tell.
+fn complain(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
 }

@@ -28,7 +28,7 @@ pub(crate) fn serve(config: Config, file: Option<&Path>) -> Exit {
         Err(_) => return Exit::Start,
     };
     let exit = logged(config, file, &log).unwrap_or_else(|error| {
-        tracing::error!("cannot start: {error}");
+        tracing::error!("{error}");
         Exit::Start
     });
     // There is nobody left to tell about lines that stderr did not take.
@@ -41,7 +41,7 @@ fn logged(config: Config, file: Option<&Path>, log: &AppLog) -> io::Result<Exit>
     // Before the engine, so that no signal kills a process that has begun to serve.
     let mut signals = {
         let _inside = runtime.enter();
-        Signals::new()?
+        Signals::new(file.is_some())?
     };
     raise_open_files(&config);
     let engine = match Engine::start(config) {
@@ -62,7 +62,7 @@ fn logged(config: Config, file: Option<&Path>, log: &AppLog) -> io::Result<Exit>
             }
         });
         match (order, file) {
-            (Ok(Order::Stop), _) => return Ok(finish(&runtime, &mut signals, engine)),
+            (Ok(Order::Stop), _) => return stop(&runtime, &mut signals, engine),
             (Ok(Order::Reload), Some(file)) => reload(&engine, file, log),
             (Ok(Order::Reload), None) => tracing::warn!("nothing to reload: there is no configuration file"),
             (Ok(Order::ReopenLogs), _) => reopen_logs(&engine),
@@ -75,39 +75,37 @@ fn logged(config: Config, file: Option<&Path>, log: &AppLog) -> io::Result<Exit>
     }
 }
 
-/// Lets requests finish, unless a second order to stop comes.
-fn finish(runtime: &Runtime, signals: &mut Signals, engine: Engine) -> Exit {
+/// Lets requests finish, unless a second order to stop comes. Returns how many were cut; `None` is by that order.
+pub(crate) async fn finish(signals: &mut Signals, engine: Engine) -> io::Result<Option<usize>> {
+    let grace = engine.config().grace;
+    let (done, ended) = tokio::sync::oneshot::channel();
+    std::thread::Builder::new().name("shutdown".to_owned()).spawn(move || {
+        // Nobody listens after a second order.
+        let _ = done.send(engine.shutdown(grace));
+    })?;
+    tokio::select! {
+        cut = ended => cut.map(Some).map_err(|_| io::Error::other("the shutdown panicked")),
+        () = signals.stop() => Ok(None),
+    }
+}
+
+fn stop(runtime: &Runtime, signals: &mut Signals, engine: Engine) -> io::Result<Exit> {
     let grace = engine.config().grace;
     tracing::info!("stopping: no new connections; requests have {grace:?} to finish, a second signal ends at once");
-    let (done, ended) = tokio::sync::oneshot::channel();
-    let stopping = std::thread::Builder::new().name("shutdown".to_owned()).spawn(move || {
-        // Nobody listens after a second signal.
-        let _ = done.send(engine.shutdown(grace));
-    });
-    if let Err(error) = stopping {
-        tracing::error!("cannot wait for requests: {error}");
-        return Exit::Cut;
-    }
-    let cut = runtime.block_on(async {
-        tokio::select! {
-            cut = ended => Some(cut.unwrap_or(0)),
-            () = signals.stop() => None,
-        }
-    });
-    match cut {
+    Ok(match runtime.block_on(finish(signals, engine))? {
         Some(0) => {
             tracing::info!("stopped: every request was finished");
             Exit::Fine
         }
         Some(cut) => {
-            tracing::warn!("stopped: the grace period of {grace:?} is over, {cut} requests were cut");
+            tracing::warn!("stopped: the grace period of {grace:?} is over; requests cut: {cut}");
             Exit::Cut
         }
         None => {
-            tracing::warn!("stopped at once by a second signal: what still ran was cut");
+            tracing::warn!("stopped at once by a second signal; what still ran was cut");
             Exit::Cut
         }
-    }
+    })
 }
 
 /// Puts the file as it is now in force, or says why not.

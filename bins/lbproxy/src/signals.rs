@@ -20,20 +20,23 @@ pub(crate) enum Order {
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    hang_up: Signal,
+    hang_up: Option<Signal>,
     user_1: Signal,
 }
 
 impl Signals {
     /// From now on these signals no longer end the process by themselves. Must be called inside a runtime.
     ///
+    /// Where nothing `can_reload`, SIGHUP stays what it is elsewhere: the terminal has gone, and so does the process,
+    /// unless it was started with `nohup`.
+    ///
     /// # Errors
     /// The system refuses the handlers.
-    pub(crate) fn new() -> io::Result<Self> {
+    pub(crate) fn new(can_reload: bool) -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
-            hang_up: signal(SignalKind::hangup())?,
+            hang_up: can_reload.then(|| signal(SignalKind::hangup())).transpose()?,
             user_1: signal(SignalKind::user_defined1())?,
         })
     }
@@ -43,7 +46,7 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => Order::Stop,
             _ = self.interrupt.recv() => Order::Stop,
-            _ = self.hang_up.recv() => Order::Reload,
+            () = recv(self.hang_up.as_mut()) => Order::Reload,
             _ = self.user_1.recv() => Order::ReopenLogs,
         }
     }
@@ -51,5 +54,15 @@ impl Signals {
     /// Waits for an order to stop; others are of no use any more.
     pub(crate) async fn stop(&mut self) {
         while self.next().await != Order::Stop {}
+    }
+}
+
+/// The next signal; none ever comes of what is not listened to.
+async fn recv(signal: Option<&mut Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
     }
 }

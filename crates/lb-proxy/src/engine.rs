@@ -69,6 +69,15 @@ pub enum EngineError {
     Thread(io::Error),
 }
 
+/// Whether the engine can carry this configuration out, as far as that can be known without binding, opening or starting
+/// anything.
+///
+/// # Errors
+/// What [`Engine::start`] would refuse with. Addresses in use and logs that cannot be written show only at the start.
+pub fn validate(config: &Config) -> Result<(), EngineError> {
+    Ok(Registry::check(config)?)
+}
+
 impl Engine {
     /// Binds every listener and starts to serve.
     ///
@@ -160,7 +169,7 @@ impl Engine {
         let registry = Arc::clone(&state.registry);
         let snapshot = {
             let mut registry = lock(&registry);
-            registry.check(&config)?;
+            Registry::check(&config)?;
             self.shared.access_log.apply(config.log.access.as_ref()).map_err(EngineError::AccessLog)?;
             registry.build(Arc::clone(&config))?
         };

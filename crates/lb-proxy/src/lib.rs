@@ -19,7 +19,7 @@ mod upstream;
 pub mod wire;
 mod worker;
 
-pub use engine::{Engine, EngineError};
+pub use engine::{Engine, EngineError, validate};
 
 /// An address as the configuration writes it.
 #[must_use]

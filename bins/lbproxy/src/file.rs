@@ -1,0 +1,104 @@
+//! What is done with a configuration file: run, check, print.
+
+use std::path::Path;
+
+use lb_config::{Config, Diagnostics, Loaded, Severity};
+
+use crate::exit::Exit;
+use crate::{complain, paint, say, serve};
+
+/// Serves as the file says.
+pub(crate) fn run(file: &Path) -> Exit {
+    match load(file) {
+        Ok(loaded) => serve::serve(loaded.config, Some(file)),
+        Err(_) => Exit::Config,
+    }
+}
+
+/// Says what is wrong with the file, or how much is in it.
+pub(crate) fn check(file: &Path) -> Exit {
+    let name = file.display();
+    let loaded = match load(file) {
+        Ok(loaded) => loaded,
+        Err(found) => {
+            complain(&format!("{name}: not valid, {}\n", found.summary()));
+            return Exit::Config;
+        }
+    };
+    let Config { listeners, routes, clusters, .. } = &loaded.config;
+    let inside = [
+        count(listeners.len(), "listener", "listeners"),
+        count(routes.len(), "route", "routes"),
+        count(clusters.len(), "cluster", "clusters"),
+    ]
+    .join(", ");
+    match loaded.warnings.len() {
+        0 => say(&format!("{name}: valid, {inside}\n")),
+        warnings => say(&format!("{name}: valid, {inside}; {}\n", count(warnings, "warning", "warnings"))),
+    }
+}
+
+/// Prints what is in effect.
+pub(crate) fn print(file: &Path) -> Exit {
+    match load(file) {
+        Ok(loaded) => say(&loaded.config.print(&loaded.sources)),
+        Err(_) => Exit::Config,
+    }
+}
+
+/// How many things are wrong.
+#[derive(Debug, Default)]
+struct Found {
+    errors: usize,
+    warnings: usize,
+}
+
+impl Found {
+    fn summary(&self) -> String {
+        let errors = count(self.errors, "error", "errors");
+        match self.warnings {
+            0 => errors,
+            warnings => format!("{errors} and {}", count(warnings, "warning", "warnings")),
+        }
+    }
+}
+
+/// Reads the file; all that is to be said about it has been said on standard error then.
+fn load(file: &Path) -> Result<Loaded, Found> {
+    let loaded = match Config::load(file) {
+        Ok(loaded) => loaded,
+        Err(diagnostics) => {
+            paint::show(&diagnostics);
+            return Err(found(&diagnostics));
+        }
+    };
+    paint::show(&loaded.warnings);
+    match lb_proxy::validate(&loaded.config) {
+        Ok(()) => Ok(loaded),
+        Err(error) => {
+            complain(&format!("{}: error: {error}\n", file.display()));
+            Err(Found { errors: 1, ..found(&loaded.warnings) })
+        }
+    }
+}
+
+fn found(diagnostics: &Diagnostics) -> Found {
+    let errors = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).count();
+    Found { errors, warnings: diagnostics.len() - errors }
+}
+
+fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_counts_in_words() {
+        assert_eq!(Found { errors: 1, warnings: 0 }.summary(), "1 error");
+        assert_eq!(Found { errors: 2, warnings: 1 }.summary(), "2 errors and 1 warning");
+        assert_eq!(count(0, "route", "routes"), "0 routes");
+    }
+}
