@@ -23,8 +23,8 @@ use super::{RequestHead, ResponseHead, is_valid_origin_form};
 /// `-`, so that no look-alike of a header that we set comes from outside.
 #[derive(Clone, Debug, Default)]
 pub struct Edits {
-    removed: SmallVec<[Removed; 4]>,
-    added: SmallVec<[Added; 6]>,
+    removed: SmallVec<[Removed; 8]>,
+    added: SmallVec<[Added; 8]>,
     /// The text of both: names removed, and whole lines added.
     text: Vec<u8>,
     target: Option<Bytes>,
@@ -97,6 +97,17 @@ impl Edits {
     pub fn set<'n>(&mut self, name: impl Into<Name<'n>>, value: impl AsRef<[u8]>) -> Result<(), InvalidField> {
         let (name, value) = (name.into(), value.as_ref());
         check(&name, value)?;
+        self.drop_name(&name);
+        self.push(&name, value);
+        Ok(())
+    }
+
+    /// [`set`](Self::set) with a name that is known to be one, which most of ours are.
+    pub(crate) fn put(&mut self, name: Name<'static>, value: &[u8]) -> Result<(), InvalidField> {
+        debug_assert_eq!(check_name(&name), Ok(()));
+        if !is_valid_value(value) {
+            return Err(InvalidField::Value);
+        }
         self.drop_name(&name);
         self.push(&name, value);
         Ok(())

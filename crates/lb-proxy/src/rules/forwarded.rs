@@ -306,7 +306,7 @@ fn separate(list: &mut Vec<u8>) {
 
 /// Sets a header; should the value not be one, the client's own must not pass in its place.
 fn put(edits: &mut Edits, name: Name<'static>, value: &[u8]) {
-    if edits.set(name, value).is_err() {
+    if edits.put(name, value).is_err() {
         let _ = edits.remove(name);
     }
 }

@@ -56,7 +56,7 @@ impl RequestId {
     /// Sends it on as `X-Request-Id`, in the place of whatever came.
     pub fn write(&self, edits: &mut Edits) {
         // An id is made of characters that any value may hold.
-        let _ = edits.set(name::X_REQUEST_ID, self.as_str());
+        let _ = edits.put(name::X_REQUEST_ID, self.as_str().as_bytes());
     }
 }
 

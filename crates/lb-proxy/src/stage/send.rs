@@ -82,19 +82,28 @@ impl tower_service::Service<Request> for Send {
 }
 
 async fn send(upstream: Arc<Upstream>, request: Request) -> Result<Response, SendError> {
-    let limit = request.route.options.timeout.connect;
-    let connect = async || upstream.connect(limit).await.map_err(|error| SendError::connecting(&error));
     request.visit.trace.on_attempt(&upstream);
     let kept = upstream.take(request.visit.worker, Instant::now());
-    let connection = match kept {
+    let mut connection = match kept {
         Some(connection) => connection,
-        None => connect().await?,
+        None => connect(&upstream, &request).await?,
     };
-    match attempt(&upstream, connection, &request).await {
-        Err(error) if error.stale && request.may_repeat() => attempt(&upstream, connect().await?, &request).await,
-        result => result,
+    loop {
+        match attempt(&upstream, connection, &request).await {
+            // Only a kept connection can be stale, so this comes round once.
+            Err(error) if error.stale && request.may_repeat() => connection = connect(&upstream, &request).await?,
+            result => return result,
+        }
     }
 }
+
+/// Makes a connection. Boxed: most requests need none, and all of them would carry the room for it.
+fn connect<'a>(upstream: &'a Upstream, request: &'a Request) -> Connecting<'a> {
+    let limit = request.route.options.timeout.connect;
+    Box::pin(async move { upstream.connect(limit).await.map_err(|error| SendError::connecting(&error)) })
+}
+
+type Connecting<'a> = Pin<Box<dyn Future<Output = Result<Connection, SendError>> + std::marker::Send + 'a>>;
 
 impl Request {
     /// Whether it may be sent a second time although an endpoint may have acted on the first.

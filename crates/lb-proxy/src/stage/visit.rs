@@ -154,19 +154,43 @@ pub(crate) async fn serve(
     head: RequestHead,
 ) -> After {
     let _counted = Counted::request(&session.worker);
-    let mut visit = Visit::new(session, snapshot, listener, head);
-    session.downstream.lock().intake = Intake::new(visit.head.framing(), None, 0, visit.head.expects_continue());
-    let (route, outgoing) = match route::route(&visit) {
-        Routed::Forward(route) => match limit::admit(&mut visit, &route) {
-            Ok(()) => {
-                let request = limit::request(Arc::new(visit), &route);
-                return forward(session, request).await;
-            }
-            Err(cause) => (Some(route), visit.refusal(cause, None)),
+    let (visit, route, next) = prepare(session, snapshot, listener, head);
+    let outgoing = match next {
+        Next::Answer(outgoing) => outgoing,
+        Next::Forward(request) => match obtain(session, request).await {
+            Some(outgoing) => outgoing,
+            None => return outcome::close(session, &visit, route.as_deref(), &Outcome::client_gone()),
         },
-        Routed::Answer(route, outgoing) => (route, *outgoing),
     };
     send(session, &visit, route.as_deref(), outgoing).await
+}
+
+/// What is next for a request that has been routed.
+enum Next {
+    Forward(Request),
+    Answer(Box<Outgoing>),
+}
+
+/// Everything up to the first wait. Not `async`: what lives here takes no room while an endpoint is waited for.
+fn prepare(
+    session: &Session,
+    snapshot: Arc<WorkerSnapshot>,
+    listener: usize,
+    head: RequestHead,
+) -> (Arc<Visit>, Option<Arc<RouteRuntime>>, Next) {
+    let mut visit = Visit::new(session, snapshot, listener, head);
+    session.downstream.lock().intake = Intake::new(visit.head.framing(), None, 0, visit.head.expects_continue());
+    let route = match route::route(&visit) {
+        Routed::Forward(route) => route,
+        Routed::Answer(route, outgoing) => return (Arc::new(visit), route, Next::Answer(outgoing)),
+    };
+    if let Err(cause) = limit::admit(&mut visit, &route) {
+        let outgoing = Box::new(visit.refusal(cause, None));
+        return (Arc::new(visit), Some(route), Next::Answer(outgoing));
+    }
+    let visit = Arc::new(visit);
+    let request = limit::request(Arc::clone(&visit), &route);
+    (visit, Some(route), Next::Forward(request))
 }
 
 /// Answers what was no request.
@@ -190,12 +214,11 @@ pub(crate) fn refuse(
     After::Close
 }
 
-/// Finds an endpoint and passes its response on.
-async fn forward(session: &mut Session, request: Request) -> After {
+/// Finds an endpoint and waits for its response head; `None` when the client has gone meanwhile.
+async fn obtain(session: &Session, request: Request) -> Option<Box<Outgoing>> {
     let (visit, route) = (Arc::clone(&request.visit), Arc::clone(&request.route));
     let Some(call) = visit.snapshot.stack(route.index).map(|mut stack| stack.call(request)) else {
-        let outgoing = visit.refusal(Cause::Internal, None);
-        return send(session, &visit, Some(&route), outgoing).await;
+        return Some(Box::new(visit.refusal(Cause::Internal, None)));
     };
     let mut call = pin!(call);
     let watch_from = visit.started + HALF_CLOSE_GRACE;
@@ -211,12 +234,10 @@ async fn forward(session: &mut Session, request: Request) -> After {
         }
     })
     .await;
-    let outgoing = match result {
-        Some(Ok(response)) => returned(&visit, &route, response),
-        Some(Err(error)) => failed(session, &visit, &route, &error),
-        None => return outcome::close(session, &visit, Some(&route), &Outcome::client_gone()),
-    };
-    send(session, &visit, Some(&route), outgoing).await
+    Some(Box::new(match result? {
+        Ok(response) => returned(&visit, &route, response),
+        Err(error) => failed(session, &visit, &route, &error),
+    }))
 }
 
 /// An endpoint's response, with the edits that the route makes to it.
@@ -247,29 +268,37 @@ fn failed(session: &Session, visit: &Visit, route: &RouteRuntime, error: &StackE
 }
 
 /// Writes a response and settles what follows it.
-async fn send(session: &mut Session, visit: &Visit, route: Option<&RouteRuntime>, mut outgoing: Outgoing) -> After {
+async fn send(
+    session: &mut Session,
+    visit: &Visit,
+    route: Option<&RouteRuntime>,
+    mut outgoing: Box<Outgoing>,
+) -> After {
     if outgoing.cause == Some(Cause::ClientClosed) {
         return outcome::close(session, visit, route, &Outcome::client_gone());
     }
     if let Some(route) = route {
-        route.response_headers.apply(&visit.facts(Some(route)), &mut outgoing.edits);
+        let last = visit.trace.last();
+        let endpoint = last.as_ref().map_or("", |(endpoint, _)| &endpoint.name);
+        route.response_headers.apply(&Facts { endpoint, ..visit.facts(Some(route)) }, &mut outgoing.edits);
     }
-    let Outgoing { response, mut edits, cause, detail } = outgoing;
-    let Response { head, body, held } = response;
-    if let Body::Tunnel(connection) = body {
-        return tunnel(session, visit, route, &head, &edits, *connection, held).await;
-    }
-    let is_own = held.is_none();
+    let is_own = outgoing.response.held.is_none();
     if is_own {
-        date(&mut edits);
+        date(&mut outgoing.edits);
     }
+    if let Body::Tunnel(_) = outgoing.response.body {
+        return Box::pin(tunnel(session, visit, route, outgoing)).await;
+    }
+    let Response { head, body, held } = outgoing.response;
+    let cause = outgoing.cause;
     let framing = framing_for(visit, &head, &body);
     let keep = may_keep(session, visit, framing, is_own, cause);
     let body_before = {
         let mut io = session.downstream.lock();
-        h1::encode_response(&mut io.out.front, &head, &edits, framing, connection_for(visit, keep));
+        h1::encode_response(&mut io.out.front, &head, &outgoing.edits, framing, connection_for(visit, keep));
         io.out.written + io.out.front.len() as u64
     };
+    drop(outgoing.edits);
     session.timer.clear();
     let is_stream = head.header("content-type").is_some_and(|kind| kind.starts_with(b"text/event-stream"));
     let timeouts = route.filter(|_| !is_own).map(|route| &route.options.timeout);
@@ -299,6 +328,7 @@ async fn send(session: &mut Session, visit: &Visit, route: Option<&RouteRuntime>
         End::UpstreamAborted | End::Cancelled => After::Abort,
     };
     let bytes_out = session.downstream.lock().out.written.saturating_sub(body_before);
+    let detail = outgoing.detail;
     let outcome = Outcome { status: head.status(), bytes_out, cause: broke.or(cause), detail, after };
     outcome::close(session, visit, route, &outcome)
 }
@@ -342,21 +372,15 @@ fn connection_for(visit: &Visit, keep: bool) -> h1::Connection {
 }
 
 /// Passes a 101 on and carries bytes both ways from then on.
-async fn tunnel(
-    session: &mut Session,
-    visit: &Visit,
-    route: Option<&RouteRuntime>,
-    head: &ResponseHead,
-    edits: &Edits,
-    connection: crate::upstream::Connection,
-    held: Option<select::Held>,
-) -> After {
+async fn tunnel(session: &mut Session, visit: &Visit, route: Option<&RouteRuntime>, outgoing: Box<Outgoing>) -> After {
+    let Response { head, body, held } = outgoing.response;
+    let Body::Tunnel(connection) = body else { return After::Abort };
     {
         let mut io = session.downstream.lock();
-        h1::encode_response(&mut io.out.front, head, edits, Framing::None, h1::Connection::Upgrade);
+        h1::encode_response(&mut io.out.front, &head, &outgoing.edits, Framing::None, h1::Connection::Upgrade);
     }
     let idle = route.map_or(OWN_ANSWER_IDLE, |route| route.options.timeout.tunnel);
-    let carried = tunnel::carry(&visit.downstream, connection, &mut session.timer, idle).await;
+    let carried = tunnel::carry(&visit.downstream, *connection, &mut session.timer, idle).await;
     if let Some(held) = held {
         held.end(carried.end);
     }
