@@ -31,7 +31,7 @@ impl Policy for Hash {
     }
 }
 
-/// The table of [`Hash`].
+/// The table of the policy `hash`.
 #[derive(Debug)]
 pub struct HashTable {
     shares: Shares,
