@@ -2,6 +2,7 @@
 //!
 //! Goodwill does not keep an architecture: one convenient import makes a policy depend on a runtime, and every embedder
 //! pays for it. So each crate lists here what it may use, and anything else fails.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
 use std::path::Path;

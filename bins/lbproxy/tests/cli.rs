@@ -1,0 +1,202 @@
+//! What every command says, where, and with which exit code.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+const VALID: &str = r#"
+[[listener]]
+address = "127.0.0.1:0"
+
+[[route]]
+path = "/api/"
+cluster = "app"
+sticky = { cookie = "affinity", secret = "do not tell anybody about it" }
+headers.request.set = { X-Token = "${TOKEN:-none}" }
+
+[[route]]
+respond = { status = 404, body = "no\n" }
+
+[cluster.app]
+endpoints = ["127.0.0.1:3000", "127.0.0.1:3001"]
+"#;
+
+fn lbproxy(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lbproxy"));
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+/// Exit code, standard output, standard error.
+fn ended(mut command: Command) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+/// A configuration of this text; the directory goes with the first of the pair.
+fn file(text: &str) -> (TempDir, PathBuf) {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("lbproxy.toml");
+    std::fs::write(&path, text).unwrap();
+    (directory, path)
+}
+
+fn with_file(command: &str, text: &str) -> (Option<i32>, String, String) {
+    let (_directory, path) = file(text);
+    let (code, out, err) = ended(lbproxy(&[command, path.to_str().unwrap()]));
+    let name = path.display().to_string();
+    (code, out.replace(&name, "FILE"), err.replace(&name, "FILE"))
+}
+
+#[test]
+fn check_tells_what_is_in_a_valid_file() {
+    let (code, out, err) = with_file("check", VALID);
+    assert_eq!((code, out.as_str(), err.as_str()), (Some(0), "FILE: valid, 1 listener, 2 routes, 1 cluster\n", ""));
+}
+
+#[test]
+fn check_shows_warnings_and_passes() {
+    let one = VALID.replace(", \"127.0.0.1:3001\"", "");
+    let (code, out, err) = with_file("check", &one);
+    assert_eq!((code, out.as_str()), (Some(0), "FILE: valid, 1 listener, 2 routes, 1 cluster; 1 warning\n"));
+    assert!(err.starts_with("FILE:15:1: warning: the cluster `app` has a single endpoint"), "{err}");
+}
+
+#[test]
+fn check_tells_everything_that_is_wrong_at_once() {
+    let wrong = VALID.replace("cluster = \"app\"", "clutser = \"app\"").replace("404", "4040").replace("app]", "app");
+    let (code, out, err) = with_file("check", &wrong);
+    assert_eq!((code, out.as_str()), (Some(1), ""), "not TOML: {err}");
+    assert!(err.starts_with("FILE:14:"), "{err}");
+
+    let wrong = VALID.replace("cluster = \"app\"", "clutser = \"app\"").replace("404", "4040");
+    let (code, out, err) = with_file("check", &wrong);
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    // Place, line, marks, suggestion.
+    for part in ["FILE:7:1: error: ", "7 | clutser = \"app\"", "  | ^^^^^^^", "did you mean `cluster`?", "FILE:12:"] {
+        assert!(err.contains(part), "{part} is not in\n{err}");
+    }
+    assert!(err.trim_end().lines().last().unwrap().starts_with("FILE: not valid, 2 errors"), "{err}");
+    assert!(!err.contains('\x1b'), "no colours into a pipe");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    for command in ["check", "print", "run"] {
+        let (code, out, err) = ended(lbproxy(&[command, "/nonexistent/lbproxy.toml"]));
+        assert_eq!((code, out.as_str()), (Some(1), ""), "{command}");
+        assert!(err.contains("error: cannot read /nonexistent/lbproxy.toml: No such file"), "{command}: {err}");
+    }
+}
+
+#[test]
+fn print_shows_defaults_and_no_secrets_and_can_be_read_again() {
+    let (_directory, path) = file(VALID);
+    let mut command = lbproxy(&["print", path.to_str().unwrap()]);
+    command.env("TOKEN", "from the environment");
+    let (code, out, err) = ended(command);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(out.contains("grace = \"30s\"") && out.contains("request_head = \"32KiB\""), "{out}");
+    assert!(out.contains("127.0.0.1:3001"), "as it was written: {out}");
+    assert!(!out.contains("do not tell"), "{out}");
+
+    let plain = VALID.replace("sticky", "#");
+    let printed = with_file("print", &plain).1;
+    let [once, twice] = [&plain, &printed].map(|text| lb_config::Config::parse(text, &|_| None).unwrap().config);
+    assert_eq!(once, twice, "{printed}");
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_fault() {
+    let (_directory, path) = file(VALID);
+    let mut child = lbproxy(&["print", path.to_str().unwrap()]);
+    let mut child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+}
+
+#[test]
+fn schema_is_json() {
+    let (code, out, _) = ended(lbproxy(&["schema"]));
+    let schema: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(code, Some(0));
+    assert!(schema["properties"]["listener"].is_object(), "{out}");
+}
+
+#[test]
+fn shells_complete_every_command() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let (code, out, _) = ended(lbproxy(&["completions", shell]));
+        assert_eq!(code, Some(0));
+        for command in ["run", "check", "print", "schema", "proxy", "demo"] {
+            assert!(out.contains(command), "{command} is not in the script for {shell}");
+        }
+    }
+}
+
+#[test]
+fn wrong_arguments_are_2() {
+    for arguments in [&[][..], &["serve"], &["run"], &["proxy"], &["proxy", "--to", "a:1", "--policy", "fastest"]] {
+        let (code, out, err) = ended(lbproxy(arguments));
+        assert_eq!((code, out.as_str()), (Some(2), ""), "{arguments:?}");
+        assert!(err.contains("--help") || err.contains("Usage: lbproxy"), "{err}");
+    }
+    let (code, _, err) = ended(lbproxy(&["proxy", "--listen", "nowhere", "--to", "https://a:1"]));
+    assert_eq!(code, Some(2), "{err}");
+    assert!(err.contains("nowhere") && err.contains("https://a:1"), "both are told: {err}");
+}
+
+#[test]
+fn help_tells_every_exit_code() {
+    let (code, out, _) = ended(lbproxy(&["--help"]));
+    assert_eq!(code, Some(0));
+    for line in ["0    fine", "1    the configuration", "2    wrong", "3    could not start", "4    requests were cut"]
+    {
+        assert!(out.contains(&format!("\n  {line}")), "{line} is not in\n{out}");
+    }
+}
+
+#[test]
+fn a_wrong_configuration_is_1_and_nothing_is_bound() {
+    let (code, out, err) = with_file("run", &VALID.replace("cluster = \"app\"", "cluster = \"ap\""));
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    assert!(err.contains("there is no cluster `ap`"), "{err}");
+    assert!(!err.contains("listening on"), "{err}");
+}
+
+#[test]
+fn an_address_in_use_is_3() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let (code, _, err) = with_file("run", &VALID.replace("127.0.0.1:0", &address.to_string()));
+    assert_eq!(code, Some(3), "{err}");
+    assert!(err.contains(&format!("cannot listen on {address}")), "{err}");
+    assert!(!err.contains("ready generation"), "{err}");
+
+    let (code, _, err) = ended(lbproxy(&["proxy", "--listen", &address.to_string(), "--to", "127.0.0.1:1"]));
+    assert_eq!(code, Some(3), "{err}");
+}
+
+#[test]
+fn a_log_that_cannot_be_written_is_3() {
+    let (code, _, err) = with_file("run", &format!("log.access.to = \"/nonexistent/access.log\"\n{VALID}"));
+    assert_eq!(code, Some(3), "{err}");
+    assert!(err.contains("cannot write the access log"), "{err}");
+}
+
+#[test]
+fn the_demonstration_shows_where_requests_went() {
+    let (code, out, err) = ended(lbproxy(&["demo", "--seconds", "1", "--rate", "100"]));
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(out.contains("curl -i http://127.0.0.1:") && out.contains("/status"), "{out}");
+    let clients = out.lines().rfind(|line| line.trim_start().starts_with("clients")).unwrap();
+    let words: Vec<_> = clients.split_whitespace().collect();
+    assert_eq!(words[1..3], ["0", "failed"], "{out}");
+    let requests: u32 = clients.split("  ").filter_map(|cell| cell.trim().parse().ok()).max().unwrap();
+    assert!((1..=101).contains(&requests), "at most one each hundredth of a second and one at once: {out}");
+    assert!(out.ends_with("stopped\n") && !out.contains('\x1b'), "{out}");
+}
