@@ -115,11 +115,7 @@ pub(crate) struct Demo {
 
 /// The policies that need no more than their name.
 fn policies() -> PossibleValuesParser {
-    let needs_key =
-        |kind| matches!(kind, PolicyKind::Hash | PolicyKind::RingHash | PolicyKind::Maglev | PolicyKind::Rendezvous);
-    PossibleValuesParser::new(
-        PolicyKind::all().filter(|kind| kind.is_built() && !needs_key(*kind)).map(PolicyKind::name),
-    )
+    PossibleValuesParser::new(PolicyKind::all().filter(|kind| !kind.needs_key()).map(PolicyKind::name))
 }
 
 const EXAMPLES: &str = "\

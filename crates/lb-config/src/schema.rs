@@ -47,7 +47,7 @@ fn table(section: &Section) -> Value {
 }
 
 fn policy_options() -> impl Iterator<Item = (String, Value)> {
-    POLICIES.iter().filter(|policy| policy.built).flat_map(|policy| policy.options).map(|option| {
+    POLICIES.iter().flat_map(|policy| policy.options).map(|option| {
         let mut value = match option.unit {
             Unit::Count => self::kind(&Kind::Integer(option.least as i64, option.most as i64)),
             Unit::Factor => {

@@ -570,6 +570,7 @@ pub struct Policy {
 #[allow(missing_docs)]
 pub enum PolicyKind {
     RoundRobin,
+    StaticStride,
     Random,
     WeightedRandom,
     LeastRequest,

@@ -368,20 +368,23 @@ fn endpoints_in_every_form() {
 }
 
 #[test]
-fn policies_that_are_built_and_those_that_are_not() {
-    let built: Vec<&str> = PolicyKind::all().filter(|kind| kind.is_built()).map(PolicyKind::name).collect();
-    assert_eq!(built, ["round_robin", "random", "weighted_random", "least_request", "p2c", "ip_hash", "first"]);
+fn every_policy_by_name_and_with_every_option() {
+    let names: Vec<&str> = PolicyKind::all().map(PolicyKind::name).collect();
+    let contract = "round_robin static_stride random weighted_random least_request p2c peak_ewma least_time prequal ip_hash hash \
+                    ring_hash maglev rendezvous first";
+    assert_eq!(names.join(" "), contract);
+    let hashing: Vec<&str> = PolicyKind::all().filter(|kind| kind.needs_key()).map(PolicyKind::name).collect();
+    assert_eq!(hashing, ["hash", "ring_hash", "maglev", "rendezvous"]);
     for kind in PolicyKind::all() {
-        let text = format!(
-            "listener = [{{ address = \"0.0.0.0:80\" }}]\nroute = [{{ cluster = \"app\" }}]\n\
-             cluster.app = {{ endpoints = [\"a:1\"], policy = \"{}\" }}",
-            kind.name()
-        );
-        match Config::parse(&text, &env) {
-            Ok(loaded) => assert_eq!((loaded.config.clusters[0].policy.kind, kind.is_built()), (kind, true)),
-            Err(errors) => {
-                assert!(!kind.is_built());
-                assert!(errors.to_string().contains("not built yet"), "{errors}");
+        let key = if kind.needs_key() { "key = \"{client_ip}{cookie:id}\"" } else { "" };
+        let bare = cluster(&format!("[cluster.app.policy]\nname = \"{}\"\n{key}", kind.name())).policy;
+        assert_eq!((bare.kind, bare.key.is_some(), bare.options.len()), (kind, kind.needs_key(), 0));
+        for (option, bounds) in kind.options() {
+            for bound in [*bounds.start(), *bounds.end()] {
+                let written =
+                    if ["decay", "penalty"].contains(&option) { format!("\"{bound}ms\"") } else { bound.to_string() };
+                let lines = format!("[cluster.app.policy]\nname = \"{}\"\n{key}\n{option} = {written}", kind.name());
+                assert_eq!(cluster(&lines).policy.options.get(option), Some(&bound), "{lines}");
             }
         }
     }

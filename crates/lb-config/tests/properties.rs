@@ -146,6 +146,8 @@ fn option() -> impl Strategy<Value = String> {
             "sticky = { cookie = \"c\", same_site = \"lax\", domain = \"example.com\" }",
             "policy = { name = \"least_request\", choices = 3 }",
             "policy = \"first\"",
+            "policy = { name = \"maglev\", key = \"{cookie:id}\", bounded_load = 1.25 }",
+            "policy = { name = \"prequal\", quantile = 0.7, decay = \"1500ms\", penalty = \"2s\" }",
             "retry = \"off\"",
             "forwarded = \"both\"",
             "forwarded.host = \"endpoint\"",

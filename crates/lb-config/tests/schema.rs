@@ -103,7 +103,7 @@ fn it_accepts_every_short_form() {
         redirect = "https"
         rate_limit = "off"
         [cluster.app]
-        policy = "random"
+        policy = { name = "ring_hash", key = "{uri}", bounded_load = 1.25 }
         health.active.expect = 200
         health.passive = "off"
     "#;
@@ -130,6 +130,8 @@ fn it_refuses_what_an_editor_should_underline() {
         "[cluster.app]\nendpoints = [{ weight = 1 }]",
         "[cluster.app]\nslow_start = \"1s\"",
         "[cluster.app]\npolicy = { name = \"least_request\", choices = 9 }",
+        "[cluster.app]\npolicy = { name = \"prequal\", quantile = 1.1 }",
+        "[cluster.app]\npolicy = { name = \"peak_ewma\", decay = 10 }",
         "[cluster.app]\nhealth.active.expect = \"ok\"",
     ] {
         assert!(check(text).is_err(), "{text}");

@@ -42,9 +42,9 @@ pub(crate) fn policy(report: &mut Report, node: &Node) -> Option<Policy> {
 }
 
 fn named(report: &mut Report, node: &Node) -> Option<&'static PolicyInfo> {
-    let names = || POLICIES.iter().filter(|policy| policy.built).map(|policy| policy.name);
+    let names = || POLICIES.iter().map(|policy| policy.name);
     let expected = names().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
-    let info = convert::read(report, node, "a policy's name", |text| {
+    convert::read(report, node, "a policy's name", |text| {
         POLICIES.iter().find(|policy| policy.name == text).ok_or_else(|| {
             let error = Wrong::new("is not a policy", format!("one of {expected}"));
             match nearest(text, names()).or_else(|| foreign(text)) {
@@ -52,14 +52,7 @@ fn named(report: &mut Report, node: &Node) -> Option<&'static PolicyInfo> {
                 None => error,
             }
         })
-    })?;
-    if !info.built {
-        report
-            .error(node.span, format!("the policy `{}` is not built yet", info.name))
-            .expected(format!("one of {expected}"));
-        return None;
-    }
-    Some(info)
+    })
 }
 
 /// What other balancers call it.
@@ -69,6 +62,10 @@ fn foreign(name: &str) -> Option<&'static str> {
         "leastconn" | "least_conn" | "least_connections" => "least_request",
         "source" | "client_ip" => "ip_hash",
         "random_choose" | "power_of_two" => "p2c",
+        "consistent" | "consistent_hash" | "ketama" => "ring_hash",
+        "uri" | "uri_hash" | "header" | "hdr" | "cookie" => "hash",
+        "hrw" => "rendezvous",
+        "ewma" => "peak_ewma",
         _ => return None,
     })
 }

@@ -1,6 +1,8 @@
-//! The selection policies by name: which are built, which need a key, and which options each has.
+//! The selection policies by name: which need a key, and which options each has.
 //!
-//! To put a policy into service, set `built` in its line.
+//! The balancing crates are not imported here; a test of the proxy, which sees both sides, holds this table against theirs.
+
+use std::ops::RangeInclusive;
 
 use super::Default::{Required, Unset};
 use super::{Kind, Section, key};
@@ -20,7 +22,6 @@ pub(crate) enum KeyUse {
 pub(crate) struct PolicyInfo {
     pub(crate) name: &'static str,
     pub(crate) kind: PolicyKind,
-    pub(crate) built: bool,
     pub(crate) key: KeyUse,
     pub(crate) options: &'static [OptionInfo],
 }
@@ -57,24 +58,22 @@ pub(crate) const POLICY: Section = Section {
     ],
 };
 
-const BUILT: bool = true;
-const LATER: bool = false;
-
-pub(crate) const POLICIES: [PolicyInfo; 14] = [
-    plain("round_robin", PolicyKind::RoundRobin, BUILT, &[]),
-    plain("random", PolicyKind::Random, BUILT, &[]),
-    plain("weighted_random", PolicyKind::WeightedRandom, BUILT, &[]),
-    plain("least_request", PolicyKind::LeastRequest, BUILT, &[CHOICES]),
-    plain("p2c", PolicyKind::P2c, BUILT, &[]),
-    plain("peak_ewma", PolicyKind::PeakEwma, LATER, &[DECAY, PENALTY]),
-    plain("least_time", PolicyKind::LeastTime, LATER, &[PENALTY]),
-    plain("prequal", PolicyKind::Prequal, LATER, &[]),
-    plain("ip_hash", PolicyKind::IpHash, BUILT, &[]),
-    hashing("hash", PolicyKind::Hash, LATER, &[]),
-    hashing("ring_hash", PolicyKind::RingHash, LATER, &[BOUNDED_LOAD]),
-    hashing("maglev", PolicyKind::Maglev, LATER, &[BOUNDED_LOAD]),
-    hashing("rendezvous", PolicyKind::Rendezvous, LATER, &[BOUNDED_LOAD]),
-    plain("first", PolicyKind::First, BUILT, &[]),
+pub(crate) const POLICIES: [PolicyInfo; 15] = [
+    plain("round_robin", PolicyKind::RoundRobin, &[]),
+    plain("static_stride", PolicyKind::StaticStride, &[]),
+    plain("random", PolicyKind::Random, &[]),
+    plain("weighted_random", PolicyKind::WeightedRandom, &[]),
+    plain("least_request", PolicyKind::LeastRequest, &[CHOICES]),
+    plain("p2c", PolicyKind::P2c, &[]),
+    plain("peak_ewma", PolicyKind::PeakEwma, &[DECAY, PENALTY]),
+    plain("least_time", PolicyKind::LeastTime, &[PENALTY]),
+    plain("prequal", PolicyKind::Prequal, &[QUANTILE, DECAY, PENALTY]),
+    plain("ip_hash", PolicyKind::IpHash, &[]),
+    hashing("hash", PolicyKind::Hash, &[]),
+    hashing("ring_hash", PolicyKind::RingHash, &[BOUNDED_LOAD]),
+    hashing("maglev", PolicyKind::Maglev, &[BOUNDED_LOAD]),
+    hashing("rendezvous", PolicyKind::Rendezvous, &[BOUNDED_LOAD]),
+    plain("first", PolicyKind::First, &[]),
 ];
 
 const CHOICES: OptionInfo = OptionInfo {
@@ -89,29 +88,36 @@ const DECAY: OptionInfo = OptionInfo {
     unit: Unit::Duration,
     least: 100.0,
     most: 1_000_000.0,
-    doc: "`peak_ewma`: how fast a latency is forgotten, \"10s\" if left out.",
+    doc: "`peak_ewma`, `prequal`: how fast a latency is forgotten, \"10s\" if left out.",
 };
 const PENALTY: OptionInfo = OptionInfo {
     name: "penalty",
     unit: Unit::Duration,
     least: 0.0,
     most: 1_000_000.0,
-    doc: "`peak_ewma`, `least_time`: the latency that a failure counts as, \"5s\" if left out.",
+    doc: "`peak_ewma`, `least_time`, `prequal`: the latency that a failure counts as, \"5s\" if left out.",
+};
+const QUANTILE: OptionInfo = OptionInfo {
+    name: "quantile",
+    unit: Unit::Factor,
+    least: 0.0,
+    most: 1.0,
+    doc: "`prequal`: an endpoint is hot if it has more in flight than this share of the others, 0.84 if left out.",
 };
 const BOUNDED_LOAD: OptionInfo = OptionInfo {
     name: "bounded_load",
     unit: Unit::Factor,
     least: 1.01,
     most: 100.0,
-    doc: "Hashes: how far above its fair share an endpoint may go, 1.25 to 2 as a rule; left out, any far.",
+    doc: "`ring_hash`, `maglev`, `rendezvous`: how many times its fair share of the requests in flight an endpoint may have, 1.25 to 2 as a rule; left out, any number.",
 };
 
-const fn plain(name: &'static str, kind: PolicyKind, built: bool, options: &'static [OptionInfo]) -> PolicyInfo {
-    PolicyInfo { name, kind, built, key: KeyUse::None, options }
+const fn plain(name: &'static str, kind: PolicyKind, options: &'static [OptionInfo]) -> PolicyInfo {
+    PolicyInfo { name, kind, key: KeyUse::None, options }
 }
 
-const fn hashing(name: &'static str, kind: PolicyKind, built: bool, options: &'static [OptionInfo]) -> PolicyInfo {
-    PolicyInfo { name, kind, built, key: KeyUse::Required, options }
+const fn hashing(name: &'static str, kind: PolicyKind, options: &'static [OptionInfo]) -> PolicyInfo {
+    PolicyInfo { name, kind, key: KeyUse::Required, options }
 }
 
 impl PolicyKind {
@@ -121,10 +127,16 @@ impl PolicyKind {
         POLICIES.iter().find(|policy| policy.kind == self).map_or("", |policy| policy.name)
     }
 
-    /// Whether a configuration may name it yet.
+    /// Whether it hashes a `key`, which must then be written.
     #[must_use]
-    pub fn is_built(self) -> bool {
-        POLICIES.iter().any(|policy| policy.kind == self && policy.built)
+    pub fn needs_key(self) -> bool {
+        POLICIES.iter().any(|policy| policy.kind == self && policy.key == KeyUse::Required)
+    }
+
+    /// The options it takes, with the least and the most that each may be; milliseconds for a duration.
+    pub fn options(self) -> impl Iterator<Item = (&'static str, RangeInclusive<f64>)> {
+        let options = POLICIES.iter().filter(move |policy| policy.kind == self).flat_map(|policy| policy.options);
+        options.map(|option| (option.name, option.least..=option.most))
     }
 
     /// Whether the option is a duration, which the model holds in milliseconds.
@@ -133,7 +145,7 @@ impl PolicyKind {
         options.into_iter().any(|known| known.name == option && known.unit == Unit::Duration)
     }
 
-    /// Every policy, built or not.
+    /// Every policy.
     pub fn all() -> impl Iterator<Item = Self> {
         POLICIES.iter().map(|policy| policy.kind)
     }

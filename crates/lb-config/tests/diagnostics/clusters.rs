@@ -26,7 +26,7 @@ lbproxy.toml:3:10: error: `leastconn` is not a policy
   |
 3 | policy = "leastconn"
   |          ^^^^^^^^^^^
-  = expected one of "round_robin", "random", "weighted_random", "least_request", "p2c", "ip_hash", "first"
+  = expected one of "round_robin", "static_stride", "random", "weighted_random", "least_request", "p2c", "peak_ewma", "least_time", "prequal", "ip_hash", "hash", "ring_hash", "maglev", "rendezvous", "first"
   = help: did you mean "least_request"?
 
 lbproxy.toml:7:46: error: `9` does not fit here
@@ -56,6 +56,82 @@ lbproxy.toml:15:10: error: a list does not fit here
 15 | policy = ["p2c"]
    |          ^^^^^^^
    = expected a policy's name, or a table with `name`
+"#,
+    );
+}
+
+#[test]
+fn what_hashes_needs_a_key_that_varies() {
+    refused(
+        r#"[cluster.a]
+endpoints = ["a:1", "b:1"]
+policy = "maglev"
+
+[cluster.b]
+endpoints = ["a:1", "b:1"]
+policy = { name = "ring_hash", bounded_load = 1 }
+
+[cluster.c]
+endpoints = ["a:1", "b:1"]
+policy = { name = "hash", key = "all", bounded_load = 1.25 }
+
+[cluster.d]
+endpoints = ["a:1", "b:1"]
+policy = { name = "peak_ewma", decay = "99ms", penalty = 5000 }
+
+[cluster.e]
+endpoints = ["a:1", "b:1"]
+policy = "ketama"
+"#,
+        r#"
+lbproxy.toml:3:10: error: the policy `maglev` needs a `key`
+  |
+3 | policy = "maglev"
+  |          ^^^^^^^^
+  = help: write { name = "maglev", key = "{uri}" }
+
+lbproxy.toml:7:10: error: the policy `ring_hash` needs a `key`
+  |
+7 | policy = { name = "ring_hash", bounded_load = 1 }
+  |          ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  = help: add key = "{uri}"
+
+lbproxy.toml:7:47: error: `1` does not fit here
+  |
+7 | policy = { name = "ring_hash", bounded_load = 1 }
+  |                                               ^
+  = expected a number from 1.01 to 100
+
+lbproxy.toml:11:33: error: `all` is the same for every request
+   |
+11 | policy = { name = "hash", key = "all", bounded_load = 1.25 }
+   |                                 ^^^^^
+   = expected a text with `{variables}` such as "{uri}"
+
+lbproxy.toml:11:40: error: the policy `hash` has no option `bounded_load`
+   |
+11 | policy = { name = "hash", key = "all", bounded_load = 1.25 }
+   |                                        ^^^^^^^^^^^^
+
+lbproxy.toml:15:40: error: `99ms` does not fit here
+   |
+15 | policy = { name = "peak_ewma", decay = "99ms", penalty = 5000 }
+   |                                        ^^^^^^
+   = expected a duration from "100ms" to "1000000ms"
+
+lbproxy.toml:15:58: error: `5000` has no unit
+   |
+15 | policy = { name = "peak_ewma", decay = "99ms", penalty = 5000 }
+   |                                                          ^^^^
+   = expected a duration such as "250ms", "5s", "2m" or "1h"
+   = help: write "5000s" or "5000ms"
+
+lbproxy.toml:19:10: error: `ketama` is not a policy
+   |
+19 | policy = "ketama"
+   |          ^^^^^^^^
+   = expected one of "round_robin", "static_stride", "random", "weighted_random", "least_request", "p2c", "peak_ewma", "least_time", "prequal", "ip_hash", "hash", "ring_hash", "maglev", "rendezvous", "first"
+   = help: did you mean "ring_hash"?
 "#,
     );
 }

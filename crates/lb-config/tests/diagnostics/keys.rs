@@ -233,7 +233,6 @@ rate_limit = { rate = "1/s", dry_run = true }
 [cluster.other]
 endpoints = ["https://a:443", { address = "b:1", backup = false }]
 protocol = "h2"
-policy = "maglev"
 tls.verify = true
 queue.size = 1
 slow_start = "30s"
@@ -285,35 +284,29 @@ lbproxy.toml:14:12: error: `protocol = "h2"` is not built yet
    |            ^^^^
    = expected "http1"
 
-lbproxy.toml:15:10: error: the policy `maglev` is not built yet
+lbproxy.toml:15:1: error: `tls` in [cluster] is not built yet
    |
-15 | policy = "maglev"
-   |          ^^^^^^^^
-   = expected one of "round_robin", "random", "weighted_random", "least_request", "p2c", "ip_hash", "first"
-
-lbproxy.toml:16:1: error: `tls` in [cluster] is not built yet
-   |
-16 | tls.verify = true
+15 | tls.verify = true
    | ^^^
 
-lbproxy.toml:17:1: error: `queue` in [cluster] is not built yet
+lbproxy.toml:16:1: error: `queue` in [cluster] is not built yet
    |
-17 | queue.size = 1
+16 | queue.size = 1
    | ^^^^^
 
-lbproxy.toml:18:1: error: `slow_start` in [cluster] is not built yet
+lbproxy.toml:17:1: error: `slow_start` in [cluster] is not built yet
    |
-18 | slow_start = "30s"
+17 | slow_start = "30s"
    | ^^^^^^^^^^
 
-lbproxy.toml:19:15: error: `grpc` in `health.active` is not built yet
+lbproxy.toml:18:15: error: `grpc` in `health.active` is not built yet
    |
-19 | health.active.grpc = true
+18 | health.active.grpc = true
    |               ^^^^
 
-lbproxy.toml:22:13: error: `syslog:local0` is not built yet
+lbproxy.toml:21:13: error: `syslog:local0` is not built yet
    |
-22 | access.to = "syslog:local0"
+21 | access.to = "syslog:local0"
    |             ^^^^^^^^^^^^^^^
    = expected "stdout", "off" or the path of a file, with a `/` in it
 "#,

@@ -65,5 +65,7 @@ pub(crate) fn request(visit: Arc<Visit>, route: &Arc<RouteRuntime>) -> Request {
             text.into()
         }
     });
+    // All requests without the cookie or header that is hashed must not end up at one endpoint.
+    let key = key.filter(|key: &Bytes| !key.is_empty());
     Request { visit, route: Arc::clone(route), body, tried: Tried::new(), preferred, key }
 }
