@@ -106,21 +106,6 @@ fn head_limits(limits: &Limits) -> h1::HeadLimits {
     h1::HeadLimits { bytes: limits.request_head_bytes, headers: limits.headers, uri: limits.uri_bytes }
 }
 
-/// Why a head was refused, in the words of our answers.
-fn cause_of(cause: h1::Cause) -> Cause {
-    match cause {
-        h1::Cause::HeadTooLarge => Cause::HeadTooLarge,
-        h1::Cause::TooManyHeaders => Cause::TooManyHeaders,
-        _ => match cause.status() {
-            414 => Cause::UriTooLong,
-            417 => Cause::ExpectationFailed,
-            501 => Cause::NotImplemented,
-            505 => Cause::UnsupportedVersion,
-            _ => Cause::BadRequest,
-        },
-    }
-}
-
 impl Session {
     fn poll_next(&mut self, cx: &mut Context<'_>, limits: &Limits, is_first: bool) -> Poll<Next> {
         let io = &mut *self.downstream.lock();
@@ -133,7 +118,7 @@ impl Session {
                     }
                     Ok(None) => {}
                     Err(error) => {
-                        return Poll::Ready(Next::Refused(cause_of(error.cause()), Some(error.name())));
+                        return Poll::Ready(Next::Refused(Cause::of_request(error.cause()), Some(error.name())));
                     }
                 }
             }
