@@ -14,7 +14,7 @@ use crate::message::{Framing, ResponseHead};
 use crate::rules::cause::Cause;
 use crate::snapshot::RouteRuntime;
 use crate::stage::select::Held;
-use crate::stage::send::Upload;
+use crate::stage::send::{SendError, Upload, UploadError};
 use crate::stage::visit::Visit;
 use crate::upstream::{Connection, Upstream};
 use crate::wire::h1::{BodyDecoder, Step};
@@ -139,19 +139,30 @@ impl UpstreamBody {
                 Ok(Step::NeedMore) => {}
                 Err(_) => return Poll::Ready(Some(Err(self.fail(Cause::InvalidResponse)))),
             }
-            if let Some(upload) = &mut self.upload
-                && let Poll::Ready(sent) = upload.poll(cx, &mut connection.stream)
-            {
-                // An endpoint that has answered need not take the rest; its connection is just not used again.
-                self.keep &= sent.is_ok();
-                self.upload = None;
-            }
             match ready!(connection.poll_fill(cx)) {
                 Ok(0) if self.framing == Framing::Close => self.decoder = None,
                 Ok(0) | Err(_) => return Poll::Ready(Some(Err(self.fail(Cause::UpstreamAborted)))),
                 Ok(_) => {}
             }
         }
+    }
+
+    /// Sends on what the client still uploads; tells whether any of it moved.
+    ///
+    /// # Errors
+    /// The upload broke off on the client's side, so that the endpoint would wait for the rest in vain.
+    pub(crate) fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<bool, Cause> {
+        let (Some(upload), Some(connection)) = (&mut self.upload, &mut self.connection) else { return Ok(false) };
+        let before = upload.progress();
+        match upload.poll(cx, &mut connection.stream) {
+            Poll::Pending => return Ok(upload.progress() != before),
+            Poll::Ready(Ok(())) => {}
+            // An endpoint that has answered need not take the rest; its connection is just not used again.
+            Poll::Ready(Err(UploadError::Endpoint)) => self.keep = false,
+            Poll::Ready(Err(UploadError::Client(failure))) => return Err(self.fail(SendError::from(failure).cause)),
+        }
+        self.upload = None;
+        Ok(true)
     }
 
     fn on_end(&mut self) {

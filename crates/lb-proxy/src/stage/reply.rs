@@ -28,6 +28,8 @@ pub(crate) struct Reply<'a> {
     /// From when on an end of the client's stream means that it is gone.
     pub(crate) watch_from: Instant,
     pub(crate) ended: bool,
+    /// Why it ended before its time. What came until then is still passed on.
+    pub(crate) broken: Option<Cause>,
 }
 
 /// How writing ended, and why where it was not as it should.
@@ -37,17 +39,18 @@ impl Reply<'_> {
     /// Ready when the last byte was taken by the kernel, or nothing more can be done.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Written> {
         loop {
-            let dry = match self.fill(cx) {
-                Ok(dry) => dry,
-                Err(cause) => return Poll::Ready((End::UpstreamAborted, Some(cause))),
-            };
+            let dry = self.advance(cx).unwrap_or_else(|cause| {
+                self.broken = Some(cause);
+                self.ended = true;
+                false
+            });
             let before = self.downstream.lock().out.written;
             let flushed = self.downstream.lock().poll_flush(cx);
             if self.downstream.lock().out.written != before {
                 self.timer.clear();
             }
             match flushed {
-                Poll::Ready(Ok(())) if self.ended => return Poll::Ready((End::Completed, None)),
+                Poll::Ready(Ok(())) if self.ended => return Poll::Ready((self.end(), self.broken)),
                 Poll::Ready(Ok(())) if !dry => continue,
                 Poll::Ready(Ok(())) => {
                     if self.downstream.lock().poll_gone(cx, self.watch_from).is_ready() {
@@ -73,6 +76,28 @@ impl Reply<'_> {
             Some(deadline) => self.timer.poll_until(cx, deadline).map(|()| (End::Cancelled, Some(Cause::TotalTimeout))),
             None => Poll::Pending,
         }
+    }
+
+    /// How it ended, once nothing more will come.
+    fn end(&self) -> End {
+        match self.broken {
+            None => End::Completed,
+            Some(Cause::ClientClosed) => End::ClientGone,
+            Some(Cause::UpstreamAborted | Cause::InvalidResponse) => End::UpstreamAborted,
+            // The request's own fault: too large, malformed.
+            Some(_) => End::Cancelled,
+        }
+    }
+
+    /// Moves both bodies: the rest of an upload that was answered early goes on whether the client reads or not.
+    fn advance(&mut self, cx: &mut Context<'_>) -> Result<bool, Cause> {
+        if let Body::Upstream(body) = &mut self.body
+            && !self.ended
+            && body.poll_upload(cx)?
+        {
+            self.timer.clear();
+        }
+        self.fill(cx)
     }
 
     /// Queues what the endpoint has sent, as far as there is room; tells whether it ran dry.

@@ -149,12 +149,12 @@ fn poll_head(
 ) -> Poll<Result<ResponseHead, SendError>> {
     let timeouts = &request.route.options.timeout;
     loop {
-        let before = (upload.out.written, upload.received());
+        let before = upload.progress();
         let was_done = upload.is_done();
         if let Poll::Ready(Err(UploadError::Client(failure))) = upload.poll(cx, &mut connection.stream) {
             return Poll::Ready(Err(failure.into()));
         }
-        if before != (upload.out.written, upload.received()) || was_done != upload.is_done() {
+        if before != upload.progress() || was_done != upload.is_done() {
             connection.timer.clear();
         }
         match next_head(connection, &request.visit.head) {
@@ -194,7 +194,7 @@ fn next_head(connection: &mut Connection, asked: &RequestHead) -> Result<Option<
     let parsed = connection.parser.parse(&mut connection.read, Answering::from(asked), &HeadLimits::response());
     parsed.map_err(|error| {
         let detail = Some(error.name().to_owned());
-        SendError { detail, ..SendError::new(Class::InvalidResponse, Cause::InvalidResponse) }
+        SendError { detail, ..SendError::new(Class::InvalidResponse, Cause::of_response(error.cause())) }
     })
 }
 
@@ -224,14 +224,14 @@ pub(crate) enum UploadError {
 
 impl From<BodyFailure> for SendError {
     fn from(failure: BodyFailure) -> Self {
-        let cause = match failure {
-            BodyFailure::ClientGone => Cause::ClientClosed,
-            BodyFailure::Malformed(_) => Cause::BadRequest,
-            BodyFailure::TooLarge => Cause::BodyTooLarge,
+        let (cause, detail) = match failure {
+            BodyFailure::ClientGone => (Cause::ClientClosed, None),
+            BodyFailure::Malformed(error) => (Cause::of_request(error.cause()), Some(error.name().to_owned())),
+            BodyFailure::TooLarge => (Cause::BodyTooLarge, None),
             // Whoever asked for another attempt made sure that the body was kept.
-            BodyFailure::NotKept => Cause::Internal,
+            BodyFailure::NotKept => (Cause::Internal, None),
         };
-        Self::new(Class::Cancelled, cause)
+        Self { detail, ..Self::new(Class::Cancelled, cause) }
     }
 }
 
@@ -278,8 +278,9 @@ impl Upload {
         self.broken || (self.body.is_none() && self.out.is_empty())
     }
 
-    fn received(&self) -> u64 {
-        self.body.as_ref().map_or(0, Incoming::received)
+    /// Bytes written to the endpoint, and received from the client: what tells whether it moves.
+    pub(crate) fn progress(&self) -> (u64, u64) {
+        (self.out.written, self.body.as_ref().map_or(0, Incoming::received))
     }
 
     fn waits_for(&self) -> WaitsFor {

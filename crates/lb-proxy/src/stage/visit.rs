@@ -314,6 +314,7 @@ async fn send(
             .map(|total| visit.started + total),
         watch_from: visit.started + HALF_CLOSE_GRACE,
         ended: false,
+        broken: None,
     };
     let (end, broke) = poll_fn(|cx| reply.poll(cx)).await;
     drop(reply);
