@@ -1,0 +1,52 @@
+//! A target in absolute form is routed by its target, whatever its `Host`; and paths that climb out are refused.
+
+use crate::support::{Client, Endpoint, Proxy, config};
+use crate::with_one_and_four_workers;
+
+with_one_and_four_workers!(the_target_decides_and_the_endpoint_sees_one_host, paths_that_climb_are_refused);
+
+fn the_target_decides_and_the_endpoint_sees_one_host(workers: usize) {
+    let (public, private) = (Endpoint::named("public"), Endpoint::named("private"));
+    let proxy = Proxy::start(&config(
+        workers,
+        &format!(
+            "[[route]]\nhosts = [\"public.test\"]\ncluster = \"public\"\n\
+             [[route]]\nhosts = [\"private.test\"]\ncluster = \"private\"\n\
+             [cluster.public]\nendpoints = [\"{}\"]\n[cluster.private]\nendpoints = [\"{}\"]\n",
+            public.at(),
+            private.at()
+        ),
+    ));
+    let mut client = Client::connect(proxy.web());
+    let answer = client.ask("GET http://public.test/a?b HTTP/1.1\nHost: private.test");
+    assert_eq!((answer.text().as_str(), private.requests()), ("public", 0));
+    let seen = public.last().head;
+    assert_eq!((seen.target(), seen.header("Host")), ("/a?b", Some("public.test")));
+    let answer = client.ask("GET http://PUBLIC.test:80 HTTP/1.1\nHost: private.test");
+    assert_eq!(answer.text(), "public");
+    assert_eq!(public.last().head.target(), "/");
+    assert_eq!(client.ask("GET / HTTP/1.1\nHost: nobody.test").status(), 404);
+}
+
+fn paths_that_climb_are_refused(workers: usize) {
+    let endpoint = Endpoint::named("open");
+    let proxy = Proxy::start(&config(
+        workers,
+        &format!(
+            "[[route]]\npath = \"/open/\"\ncluster = \"app\"\n[[route]]\npath = \"/admin/\"\nrespond = {{ status = 403 }}\n\
+             [cluster.app]\nendpoints = [\"{}\"]\n",
+            endpoint.at()
+        ),
+    ));
+    let mut client = Client::connect(proxy.web());
+    for path in ["/../admin/", "/open/../../x", "/%2e%2e/admin/", "/open/%zz", "/open/%"] {
+        assert_eq!(client.get(path).status(), 400, "{path}");
+    }
+    for path in ["/open/../admin/", "/open/%2e%2e/admin/", "/admin", "/%61dmin/x", "/./admin/"] {
+        assert_eq!(client.get(path).status(), 403, "{path}");
+    }
+    assert_eq!(endpoint.requests(), 0);
+    // What passes is sent on unchanged.
+    assert_eq!(client.get("/open/./a/../%41?b=/../c").text(), "open");
+    assert_eq!(endpoint.last().head.target(), "/open/./a/../%41?b=/../c");
+}

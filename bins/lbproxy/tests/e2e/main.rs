@@ -1,0 +1,12 @@
+//! The real binary between raw sockets: what goes in on one side, and what comes out on the other.
+//!
+//! One scenario a file, each with one worker and with four. The endpoints and clients are scripted down to the byte,
+//! because what matters happens where a polite library would not go.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod failures;
+mod framing;
+
+#[path = "../support/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "not every scenario is here yet")]
+mod support;
