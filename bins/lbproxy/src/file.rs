@@ -7,10 +7,10 @@ use lb_config::{Config, Diagnostics, Loaded, Severity};
 use crate::exit::Exit;
 use crate::{complain, paint, say, serve};
 
-/// Serves as the file says.
+/// Serves as the file says. Its warnings go to the log, which may be JSON.
 pub(crate) fn run(file: &Path) -> Exit {
     match load(file) {
-        Ok(loaded) => serve::serve(loaded.config, Some(file)),
+        Ok(loaded) => serve::serve(loaded.config, &loaded.warnings, Some(file)),
         Err(_) => Exit::Config,
     }
 }
@@ -25,6 +25,7 @@ pub(crate) fn check(file: &Path) -> Exit {
             return Exit::Config;
         }
     };
+    paint::show(&loaded.warnings);
     let Config { listeners, routes, clusters, .. } = &loaded.config;
     let inside = [
         count(listeners.len(), "listener", "listeners"),
@@ -41,7 +42,10 @@ pub(crate) fn check(file: &Path) -> Exit {
 /// Prints what is in effect.
 pub(crate) fn print(file: &Path) -> Exit {
     match load(file) {
-        Ok(loaded) => say(&loaded.config.print(&loaded.sources)),
+        Ok(loaded) => {
+            paint::show(&loaded.warnings);
+            say(&loaded.config.print(&loaded.sources))
+        }
         Err(_) => Exit::Config,
     }
 }
@@ -63,23 +67,18 @@ impl Found {
     }
 }
 
-/// Reads the file; all that is to be said about it has been said on standard error then.
+/// Reads the file. If it is wrong, all that is to be said about it is said on standard error.
 fn load(file: &Path) -> Result<Loaded, Found> {
-    let loaded = match Config::load(file) {
-        Ok(loaded) => loaded,
-        Err(diagnostics) => {
-            paint::show(&diagnostics);
-            return Err(found(&diagnostics));
-        }
-    };
-    paint::show(&loaded.warnings);
-    match lb_proxy::validate(&loaded.config) {
-        Ok(()) => Ok(loaded),
-        Err(error) => {
-            complain(&format!("{}: error: {error}\n", file.display()));
-            Err(Found { errors: 1, ..found(&loaded.warnings) })
-        }
-    }
+    let loaded = Config::load(file).map_err(|diagnostics| {
+        paint::show(&diagnostics);
+        found(&diagnostics)
+    })?;
+    lb_proxy::validate(&loaded.config).map_err(|error| {
+        paint::show(&loaded.warnings);
+        complain(&format!("{}: error: {error}\n", file.display()));
+        Found { errors: 1, ..found(&loaded.warnings) }
+    })?;
+    Ok(loaded)
 }
 
 fn found(diagnostics: &Diagnostics) -> Found {

@@ -9,7 +9,7 @@ use crate::{paint, serve};
 /// Serves what the arguments say.
 pub(crate) fn proxy(arguments: &Proxy) -> Exit {
     match config(arguments) {
-        Ok(config) => serve::serve(config, None),
+        Ok(config) => serve::serve(config, &Diagnostics::default(), None),
         Err(diagnostics) => {
             paint::show(&diagnostics);
             Exit::Usage

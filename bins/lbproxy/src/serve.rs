@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lb_config::{Config, Diagnostic, ListenAddress, Severity};
+use lb_config::{Config, Diagnostic, Diagnostics, ListenAddress, Severity};
 use lb_proxy::observe::app_log::AppLog;
 use lb_proxy::{Engine, EngineError, show};
 use tokio::runtime::Runtime;
@@ -20,13 +20,14 @@ const LAST_LINES: Duration = Duration::from_secs(2);
 /// What the requests of other workers get to finish when one worker has died.
 const AFTER_A_DEATH: Duration = Duration::from_secs(5);
 
-/// Serves `config` until told to stop. `file` is what a reload reads again.
-pub(crate) fn serve(config: Config, file: Option<&Path>) -> Exit {
+/// Serves `config` until told to stop. `file` is what a reload reads again; `warnings` came with it.
+pub(crate) fn serve(config: Config, warnings: &Diagnostics, file: Option<&Path>) -> Exit {
     let log = match AppLog::start(&config.log) {
         Ok(log) => log,
         // Nobody to tell: it is stderr that does not work.
         Err(_) => return Exit::Start,
     };
+    warn(warnings);
     let exit = logged(config, file, &log).unwrap_or_else(|error| {
         tracing::error!("{error}");
         Exit::Start
@@ -126,13 +127,15 @@ fn reload(engine: &Engine, file: &Path, log: &AppLog) {
     let (before, listeners, admin) = (engine.config(), engine.listeners(), engine.admin());
     let changes = Config::diff(&before, &loaded.config);
     let new_log = loaded.config.log.clone();
-    raise_open_files(&loaded.config);
+    if before.limits.connections != loaded.config.limits.connections {
+        raise_open_files(&loaded.config);
+    }
     if let Err(error) = engine.reload(loaded.config) {
         refused(error.to_string());
         return;
     }
     log.apply(&new_log);
-    loaded.warnings.iter().for_each(|warning| tracing::warn!("{}", one_line(warning)));
+    warn(&loaded.warnings);
     changes.iter().for_each(|change| tracing::info!("changed: {change}"));
     tell_addresses(&listeners, &engine.listeners());
     tell_admin(admin.as_ref(), engine.admin().as_ref());
@@ -167,6 +170,10 @@ fn tell_admin(before: Option<&ListenAddress>, now: Option<&ListenAddress>) {
         None if before.is_some() => tracing::info!("admin is off"),
         _ => {}
     }
+}
+
+fn warn(warnings: &Diagnostics) {
+    warnings.iter().for_each(|warning| tracing::warn!("{}", one_line(warning)));
 }
 
 /// A diagnostic as one line of the log, whose level says how bad it is.

@@ -200,3 +200,53 @@ fn the_demonstration_shows_where_requests_went() {
     assert!((1..=101).contains(&requests), "at most one each hundredth of a second and one at once: {out}");
     assert!(out.ends_with("stopped\n") && !out.contains('\x1b'), "{out}");
 }
+
+/// The README, and the text of its first block in this language.
+fn readme(language: &str) -> (String, String) {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md")).unwrap();
+    let block = text.split_once(&format!("```{language}\n")).unwrap().1.split_once("```").unwrap().0.to_owned();
+    (text, block)
+}
+
+#[test]
+fn the_file_in_the_readme_is_valid() {
+    let (code, _, err) = with_file("check", &readme("toml").1);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn the_rust_in_the_readme_is_what_lb_tower_compiles() {
+    let page =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../crates/lb-tower/src/lib.rs")).unwrap();
+    let doc = page.lines().map(|line| line.strip_prefix("//!").unwrap_or(line));
+    let page: String = doc.map(|line| line.strip_prefix(' ').unwrap_or(line).to_owned() + "\n").collect();
+    let (_, example) = readme("rust");
+    assert!(page.contains(&example), "README.md and crates/lb-tower/src/lib.rs differ");
+}
+
+#[test]
+fn what_the_readme_says_is_not_built_is_refused() {
+    let text = readme("toml").0;
+    let listed = text.split_once("## What does not work yet").unwrap().1.split_once("\n`lb-policy`").unwrap().0;
+    let keys: Vec<_> = listed.split('`').skip(1).step_by(2).collect();
+    assert!(keys.len() > 15, "{keys:?}");
+    for key in keys {
+        let (section, name) = key.split_once('.').unwrap();
+        let value = if name == "protocol" { "\"h2\"" } else { "\"x\"" };
+        let line = format!("{name} = {value}");
+        let part = |of: &str| if of == section { line.as_str() } else { "" };
+        let file = format!(
+            "[[listener]]\naddress = \"127.0.0.1:0\"\n{}\n[[route]]\ncluster = \"app\"\n{}\n\
+             rate_limit = {{ rate = \"1/s\", {} }}\n[cluster.app]\n{}\nendpoints = [{{ address = \"a:1\", {} }}, \"b:1\"]\n\
+             health.active = {{ {} }}\n",
+            part("listener"),
+            part("route"),
+            part("rate_limit"),
+            part("cluster"),
+            part("endpoint"),
+            part("active"),
+        );
+        let refused = lb_config::Config::parse(&file, &|_| None).expect_err(key).to_string();
+        assert!(refused.contains("not built yet") && refused.contains(name), "{key}: {refused}");
+    }
+}
