@@ -32,8 +32,7 @@ pub(crate) enum Command {
     },
     /// Print the configuration in effect, every default filled in
     ///
-    /// Included files are in place, inherited keys too. What came from the environment is printed as it was written,
-    /// `${NAME}`, and secrets are not printed at all.
+    /// Included files are in place, inherited keys too. Secrets are not printed.
     Print {
         /// The configuration, in TOML
         file: PathBuf,
@@ -124,8 +123,8 @@ Examples:
   lbproxy proxy --to app-1:3000 --to app-2:3000   before your own endpoints
   lbproxy run lbproxy.toml                        as a file says
 
-Exit codes: 0 fine, 1 the configuration is wrong, 2 wrong arguments, 3 could not start, 4 requests were cut.
-`lbproxy --help` says more.";
+Exit codes: 0 fine, 1 the configuration is wrong, 2 wrong arguments,
+3 could not start, 4 requests were cut. `lbproxy --help` says more.";
 
 const LONG_EXAMPLES: &str = "\
 Examples:
@@ -136,7 +135,8 @@ Examples:
 
 Exit codes:
   0    fine
-  1    the configuration is wrong: all of it is said on standard error, nothing was bound
+  1    the configuration is wrong: all of it is said on standard error, and
+       nothing was bound
   2    wrong arguments
   3    could not start: an address is in use, a log cannot be written
   4    requests were cut at the end of the grace period, or by a second signal
@@ -155,17 +155,19 @@ A small file:
   health.active = { path = \"/healthz\" }
 
 Signals:
-  TERM, INT  stop accepting, let requests finish for `grace` (30s unless the file says otherwise), end;
-             a second one ends at once
-  HUP        read the file again; what did not change keeps its connections, health and limits;
-             a file that is wrong changes nothing, and the log says why
+  TERM, INT  stop accepting, let requests finish for `grace` (30s unless the
+             file says otherwise), end; a second one ends at once
+  HUP        read the file again: what did not change keeps its connections,
+             health and limits; a file that is wrong changes nothing, and the
+             log says why
   USR1       open the log files again, after they were moved away
 
 The log goes to standard error. It begins with the addresses:
   listening on 0.0.0.0:8080 listener=0.0.0.0:8080
   ready generation=1
 
-Exit codes: 0 fine, 1 the configuration is wrong, 3 could not start, 4 requests were cut.";
+Exit codes: 0 fine, 1 the configuration is wrong, 3 could not start,
+4 requests were cut.";
 
 const CHECK: &str = "\
 Example:
@@ -182,15 +184,20 @@ Exit codes: 0 valid (there may be warnings), 1 not.";
 const PROXY: &str = "\
 Examples:
   lbproxy proxy --to 127.0.0.1:3000,127.0.0.1:3001
-  lbproxy proxy --listen 8080 --to app-1:3000 --to app-2:3000 --policy least_request --health /healthz
-  lbproxy proxy --to app:3000 --admin 127.0.0.1:9900      # then: curl 127.0.0.1:9900/status
+  lbproxy proxy --listen 8080 --to app-1:3000 --to app-2:3000 --health /healthz
+  lbproxy proxy --to app:3000 --policy least_request
+  lbproxy proxy --to app:3000 --admin 127.0.0.1:9900
+  curl 127.0.0.1:9900/status
 
-A name that resolves to several addresses is that many endpoints. TERM and INT end it when requests have finished.
+A name that resolves to several addresses is that many endpoints.
+TERM and INT end it when requests have finished, a second one at once.
+
 Exit codes: 0 fine, 2 wrong arguments, 3 could not start, 4 requests were cut.";
 
 const DEMO: &str = "\
-Three endpoints run in this process: `fast`, `slow`, and `flaky`, which turns bad now and then. The table shows where
-requests go and why. Everything is on loopback and ends with Ctrl-C.
+Three endpoints run in this process: `fast`, `slow`, and `flaky`, which turns
+bad now and then. The table shows where requests go and why. Everything is on
+loopback and ends with Ctrl-C.
 
 Examples:
   lbproxy demo
@@ -254,6 +261,14 @@ mod tests {
         for policy in policies().possible_values().into_iter().flatten() {
             let made = lb_config::Config::for_proxy("0", &["a:1", "b:1"], Some(policy.get_name()), None);
             assert!(made.is_ok(), "{}: {made:?}", policy.get_name());
+        }
+    }
+
+    #[test]
+    fn what_the_help_teaches_fits_a_narrow_terminal() {
+        for text in [EXAMPLES, LONG_EXAMPLES, RUN, CHECK, PROXY, DEMO] {
+            let long: Vec<_> = text.lines().filter(|line| line.chars().count() > 80).collect();
+            assert!(long.is_empty(), "{long:?}");
         }
     }
 
