@@ -337,6 +337,7 @@ impl<'a> Writer<'a> {
             "protocol": text("http1"),
             "dns_interval": duration(cluster.dns_interval),
             "keep_alive": keep_alive(&cluster.keep_alive),
+            "slow_start": duration_or("off", cluster.slow_start),
             "panic_threshold": text(&quantity::show_share(cluster.panic_threshold)),
             "health": Item::Table(fields! {
                 "active": cluster.active.as_ref().map_or_else(off, |active| self.active(active)),

@@ -509,6 +509,8 @@ pub struct Cluster {
     pub dns_interval: Duration,
     /// Upstream connections kept.
     pub keep_alive: KeepAlive,
+    /// How long an endpoint that joins or recovers takes to come to its full share; `None` is at once.
+    pub slow_start: Option<Duration>,
     /// Share of eligible endpoints (0..=1) strictly below which health is ignored.
     pub panic_threshold: f64,
     /// Active checks.

@@ -197,6 +197,12 @@ impl<T: Send + Sync + 'static> Cluster<T> {
         self.shared.slow_start.store(slow_start.map(Arc::new));
     }
 
+    /// The share of its weight, below 1, that slow start leaves to an endpoint now; none if it is warm or slow start is off.
+    #[must_use]
+    pub fn warming_share(&self, endpoint: &Endpoint<T>, now: Mono) -> Option<f64> {
+        self.shared.slow_start.load().as_ref()?.share_of(&endpoint.state, now)
+    }
+
     /// Whether health is being ignored because too few members are well. Log it loudly.
     #[must_use]
     pub fn is_panicking(&self) -> bool {

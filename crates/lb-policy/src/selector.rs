@@ -20,6 +20,7 @@ use crate::error::{Census, PickError};
 use crate::hashing::{key_hash, mix, score};
 use crate::latency::Teach;
 use crate::policy::{Candidate, Index, Policy, Signals, Table};
+use crate::slow_start::SlowStart;
 use crate::ticket::Ticket;
 use crate::view::View;
 
@@ -326,8 +327,21 @@ fn is_thinned<T>(shared: &Shared<T>, view: &View<'_>, index: Index, cx: &mut Pic
         return false;
     }
     let ramp = shared.slow_start.load();
-    let share = ramp.as_ref().and_then(|ramp| ramp.share_of(state, cx.now));
-    share.is_some_and(|share| cx.entropy.unit() >= share)
+    let Some(ramp) = ramp.as_ref() else { return false };
+    let Some(share) = ramp.share_of(state, cx.now) else { return false };
+    let point = cx.entropy.unit();
+    point >= share && point * warmest(ramp, view, cx) >= share
+}
+
+/// The share of the warmest member that could serve instead: endpoints that came together owe one another nothing, and to thin
+/// them all would only tear keys from their homes.
+fn warmest(ramp: &SlowStart, view: &View<'_>, cx: &PickCx<'_>) -> f64 {
+    let mut warmest: f64 = 0.0;
+    for index in (0..).map(Index::new).take(view.len()).filter(|&index| view.is_usable(index, cx)) {
+        let Some(share) = view.state(index).and_then(|state| ramp.share_of(state, cx.now)) else { return 1.0 };
+        warmest = warmest.max(share);
+    }
+    warmest
 }
 
 fn candidates<T>(snapshot: &Snapshot<T>) -> impl Iterator<Item = (u8, Candidate<'_>)> {

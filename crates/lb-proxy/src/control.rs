@@ -237,7 +237,8 @@ impl Watched {
             self.tell_panic(cluster);
             for endpoint in cluster.members.endpoints().iter() {
                 let key = (Arc::clone(&cluster.name), endpoint.uid());
-                let (state, _) = status::observed(endpoint.state(), false);
+                let is_warming = cluster.members.warming_share(endpoint, now).is_some();
+                let (state, _) = status::observed(endpoint.state(), is_warming);
                 let since = match states.remove(&key) {
                     Some((same, since)) if same == state => since,
                     _ => at,
@@ -271,12 +272,14 @@ impl Watched {
 impl StatusSource for Watched {
     fn status(&self) -> Status {
         let Some(snapshot) = self.snapshot.load_full() else { return Status::default() };
+        let now = self.shared.now();
         let states = lock(&self.states);
         let clusters = snapshot.clusters.iter().map(|cluster| {
             let endpoints = cluster.members.endpoints();
             let endpoints = endpoints.iter().map(|endpoint| {
                 let state = endpoint.state();
-                let (word, reason) = status::observed(state, false);
+                let is_warming = cluster.members.warming_share(endpoint, now).is_some();
+                let (word, reason) = status::observed(state, is_warming);
                 let upstream = &endpoint.value().upstream;
                 let report = upstream.identity(&cluster.name).and_then(|identity| self.checks.get()?.report(&identity));
                 let why = report.as_ref().and_then(|report| report.why.clone()).filter(|_| word == State::Down);

@@ -11,7 +11,7 @@ use std::num::NonZeroU16;
 
 use lb_core::{Axis, InFlightLimit, Mono, Weight};
 use lb_health::{Ejection, FailureSet};
-use lb_policy::{BuiltIn, Cluster, Identity, Member, Selector, Update, affinity_of};
+use lb_policy::{BuiltIn, Cluster, Identity, Member, Selector, SlowStart, Update, affinity_of};
 use lb_ratelimit::{Keyed, Quota, Ratio, RetryBudget};
 use lb_tower::{Passive, PassiveRule, Transition};
 use rand::Rng;
@@ -179,6 +179,8 @@ impl Registry {
             .iter()
             .map(|endpoint| (Arc::clone(&endpoint.name), series.endpoint(&config.name, &endpoint.name)))
             .collect();
+        // First of all, so that who joins with this configuration warms up by it.
+        state.members.set_slow_start(config.slow_start.map(SlowStart::new));
         state.apply(self.workers, now);
         state.members.set_panic_threshold(config.panic_threshold, now);
         state.judge(now);
@@ -469,5 +471,58 @@ fn hash_key(policy: &valid::Policy) -> Option<HashKey> {
         (Some(text), _) => Some(HashKey::Text(text.clone())),
         (None, PolicyKind::IpHash) => Some(HashKey::ClientIp),
         (None, _) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::access_log::AccessLog;
+    use crate::observe::metrics::Metrics;
+
+    /// A registry, and the members of the cluster `app` after each of its configurations.
+    struct Bench {
+        registry: Registry,
+        members: Option<Cluster<Send>>,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let metrics = Arc::new(Metrics::new(2));
+            let access_log = AccessLog::start(None, metrics.access_log_dropped()).unwrap();
+            let shared = Arc::new(Shared::new(metrics, access_log));
+            Self { registry: Registry::new(shared, 1), members: None }
+        }
+
+        /// Puts these lines of the cluster in force.
+        fn apply(&mut self, lines: &str) {
+            let text = format!(
+                "listener = [{{ address = \"127.0.0.1:0\" }}]\nroute = [{{ cluster = \"app\" }}]\n[cluster.app]\n{lines}"
+            );
+            let config = Config::parse(&text, &|_| None).unwrap_or_else(|errors| panic!("{errors}")).config;
+            let snapshot = self.registry.build(Arc::new(config)).unwrap();
+            self.members = Some(snapshot.clusters[0].members.clone());
+        }
+
+        fn members(&self) -> &Cluster<Send> {
+            self.members.as_ref().unwrap()
+        }
+
+        fn warming(&self) -> Vec<bool> {
+            let now = self.registry.shared.now();
+            let endpoints = self.members().endpoints();
+            endpoints.iter().map(|endpoint| self.members().warming_share(endpoint, now).is_some()).collect()
+        }
+    }
+
+    #[test]
+    fn who_joins_a_running_cluster_warms_up_and_nobody_else() {
+        let mut bench = Bench::new();
+        bench.apply("slow_start = \"1h\"\nendpoints = [\"127.0.0.1:1\", \"127.0.0.1:2\"]");
+        assert_eq!(bench.warming(), [false, false]);
+        bench.apply("slow_start = \"1h\"\nendpoints = [\"127.0.0.1:1\", \"127.0.0.1:3\"]");
+        assert_eq!(bench.warming(), [false, true]);
+        bench.apply("endpoints = [\"127.0.0.1:1\", \"127.0.0.1:3\", \"127.0.0.1:4\"]");
+        assert_eq!(bench.warming(), [false, false, false]);
     }
 }

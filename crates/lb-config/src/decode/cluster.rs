@@ -48,6 +48,7 @@ fn cluster(report: &mut Report, entry: &Entry) -> Option<ClusterWritten> {
     let protocol = fields.get(report, "protocol", protocol);
     let dns_interval = fields.duration(report, "dns_interval");
     let keep_alive = fields.get(report, "keep_alive", keep_alive);
+    let slow_start = fields.duration_or(report, "slow_start", "off");
     let panic_threshold = fields.get(report, "panic_threshold", convert::share);
     let health = fields.get(report, "health", health);
     fields.done();
@@ -60,6 +61,7 @@ fn cluster(report: &mut Report, entry: &Entry) -> Option<ClusterWritten> {
         endpoints: endpoints?,
         dns_interval: dns_interval?,
         keep_alive: keep_alive?,
+        slow_start: slow_start?,
         panic_threshold: panic_threshold?,
         active,
         passive,

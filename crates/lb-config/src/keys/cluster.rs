@@ -35,7 +35,12 @@ pub(crate) const CLUSTER: Section = Section {
         ),
         key("keep_alive", Kind::Table(&KEEP_ALIVE), Value("{}"), "Connections kept to the endpoints, per worker."),
         later("queue", "Waiting for a full cluster."),
-        later("slow_start", "A ramp for new endpoints."),
+        key(
+            "slow_start",
+            Kind::Any(&[Kind::Word(&["off"]), Kind::Duration { zero: false }]),
+            Value("\"off\""),
+            "How long an endpoint that joins or recovers takes to come to its full share.",
+        ),
         key(
             "panic_threshold",
             Kind::Share,

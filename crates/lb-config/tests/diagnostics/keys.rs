@@ -67,7 +67,7 @@ lbproxy.toml:5:1: error: unknown key `servers` in [cluster]
   |
 5 | servers = ["a:1", "b:1"]
   | ^^^^^^^
-  = expected one of `policy`, `endpoints`, `protocol`, `dns_interval`, `keep_alive`, `panic_threshold`, `health`
+  = expected one of `policy`, `endpoints`, `protocol`, `dns_interval`, `keep_alive`, `slow_start`, `panic_threshold`, `health`
   = help: did you mean `endpoints`?
 "#,
     );
@@ -235,7 +235,6 @@ endpoints = ["https://a:443", { address = "b:1", backup = false }]
 protocol = "h2"
 tls.verify = true
 queue.size = 1
-slow_start = "30s"
 health.active.grpc = true
 
 [log]
@@ -294,19 +293,14 @@ lbproxy.toml:16:1: error: `queue` in [cluster] is not built yet
 16 | queue.size = 1
    | ^^^^^
 
-lbproxy.toml:17:1: error: `slow_start` in [cluster] is not built yet
+lbproxy.toml:17:15: error: `grpc` in `health.active` is not built yet
    |
-17 | slow_start = "30s"
-   | ^^^^^^^^^^
-
-lbproxy.toml:18:15: error: `grpc` in `health.active` is not built yet
-   |
-18 | health.active.grpc = true
+17 | health.active.grpc = true
    |               ^^^^
 
-lbproxy.toml:21:13: error: `syslog:local0` is not built yet
+lbproxy.toml:20:13: error: `syslog:local0` is not built yet
    |
-21 | access.to = "syslog:local0"
+20 | access.to = "syslog:local0"
    |             ^^^^^^^^^^^^^^^
    = expected "stdout", "off" or the path of a file, with a `/` in it
 "#,
@@ -477,7 +471,7 @@ lbproxy.toml:6:1: error: unknown key `dns` in [cluster]
   |
 6 | dns = "10s"
   | ^^^
-  = expected one of `policy`, `endpoints`, `protocol`, `dns_interval`, `keep_alive`, `panic_threshold`, `health`
+  = expected one of `policy`, `endpoints`, `protocol`, `dns_interval`, `keep_alive`, `slow_start`, `panic_threshold`, `health`
   = help: did you mean `dns_interval`?
 
 lbproxy.toml:8:11: error: unknown key `listener` in [defaults]

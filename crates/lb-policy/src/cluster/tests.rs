@@ -4,7 +4,7 @@ use lb_core::{End, InFlightLimit};
 
 use super::*;
 use crate::testing::{Bench, letters, member};
-use crate::{Census, LeastRequest, PickError, RoundRobin, Tried, WeightedRandom};
+use crate::{Census, LeastRequest, PickError, Rendezvous, RoundRobin, Tried, WeightedRandom};
 
 fn census(error: PickError) -> Census {
     error.census()
@@ -308,6 +308,26 @@ fn a_recovered_endpoint_warms_up_and_serves_alone_if_it_must() {
     assert_ne!(bench.cluster.endpoints()[0].state().warming_cell().load(Ordering::Relaxed), 0);
     let now = Mono::from_millis(2);
     assert!((0..20).all(|_| bench.pick_with(None, &Tried::new(), now).is_ok()));
+}
+
+#[test]
+fn endpoints_that_warm_up_together_owe_one_another_nothing() {
+    let bench = Bench::new(Rendezvous::new(), &[1, 1, 1]);
+    let home = |key: u32, now| {
+        let ticket = bench.pick_with(Some(&key.to_le_bytes()), &Tried::new(), now).unwrap();
+        *ticket.endpoint().value()
+    };
+    let homes: Vec<usize> = (0..500).map(|key| home(key, Mono::ZERO)).collect();
+    bench.cluster.set_slow_start(Some(SlowStart::new(Duration::from_secs(10))));
+    bench.cluster.set_panic_threshold(0.0, Mono::ZERO);
+    for on in [true, false] {
+        (0..3).for_each(|n| bench.set(n, Axis::Check, on, Mono::from_millis(1)));
+    }
+    let early = Mono::from_millis(2);
+    assert!(bench.cluster.endpoints().iter().all(|endpoint| bench.cluster.warming_share(endpoint, early) == Some(0.1)));
+    assert!((0..500).all(|key| home(key, early) == homes[key as usize]), "no key leaves its home");
+    let late = Mono::from_millis(10_001);
+    assert!(bench.cluster.endpoints().iter().all(|endpoint| bench.cluster.warming_share(endpoint, late).is_none()));
 }
 
 #[test]

@@ -426,6 +426,7 @@ mod tests {
                 requests: std::num::NonZeroU64::MIN,
                 age: Duration::from_secs(60),
             },
+            slow_start: None,
             panic_threshold: 0.5,
             active: None,
             passive: None,
