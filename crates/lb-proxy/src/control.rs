@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwapOption;
-use lb_config::ListenAddress;
+use lb_config::{Config, ListenAddress};
 use lb_core::Axis;
 use lb_policy::Uid;
 use tokio::runtime::Handle;
@@ -41,6 +41,16 @@ pub(crate) struct Control {
     watch: Arc<Watched>,
     admin: Mutex<Option<RunningAdmin>>,
     admin_state: Arc<AdminState>,
+}
+
+/// The admin listener of a configuration that is to be taken over.
+pub(crate) enum NextAdmin {
+    /// None is wanted.
+    None,
+    /// The one that runs.
+    Same,
+    /// A new one, and the address as configured.
+    Bound(Admin, ListenAddress),
 }
 
 struct RunningAdmin {
@@ -96,8 +106,8 @@ impl Control {
     }
 
     /// Takes over a snapshot: what is resolved and checked, and where the admin listener is.
-    pub(crate) fn adopt(&self, snapshot: &Arc<Snapshot>) -> Result<(), EngineError> {
-        self.adopt_admin(snapshot)?;
+    pub(crate) fn adopt(&self, snapshot: &Arc<Snapshot>, admin: NextAdmin) {
+        self.adopt_admin(&snapshot.config, admin);
         self.watch.snapshot.store(Some(Arc::clone(snapshot)));
         let known = self.resolve.apply(&snapshot.config.clusters);
         let mut registry = lock(&self.registry);
@@ -108,36 +118,37 @@ impl Control {
         self.checks.apply(registry.to_check());
         drop(registry);
         self.watch.on_tick();
-        Ok(())
     }
 
     /// Waits a moment for names to resolve, so that the first requests after a start find endpoints.
     pub(crate) fn first_round(&self) {
-        let (done, wait) = std::sync::mpsc::channel::<()>();
+        // A thread of its own, because the caller's may belong to a runtime, where blocking on one is refused.
         std::thread::scope(|scope| {
-            scope.spawn(|| {
-                self.runtime.block_on(self.resolve.first_round(FIRST_ROUND));
-                drop(done);
-            });
+            scope.spawn(|| self.runtime.block_on(self.resolve.first_round(FIRST_ROUND)));
         });
-        // Disconnected: the round is over.
-        let _ = wait.recv();
     }
 
-    fn adopt_admin(&self, snapshot: &Snapshot) -> Result<(), EngineError> {
-        let mut running = lock(&self.admin);
-        let wanted = snapshot.config.admin.as_ref();
-        self.admin_state.set_allow(wanted.map(|admin| admin.allow.clone()).unwrap_or_default());
-        if running.as_ref().map(|admin| &admin.configured) == wanted.map(|admin| &admin.address) {
-            return Ok(());
+    /// Binds the admin listener of a configuration that is to be taken over, unless it is the one that runs.
+    pub(crate) fn bind_admin(&self, config: &Config) -> Result<NextAdmin, EngineError> {
+        let running = lock(&self.admin);
+        let Some(wanted) = &config.admin else { return Ok(NextAdmin::None) };
+        if running.as_ref().is_some_and(|running| running.configured == wanted.address) {
+            return Ok(NextAdmin::Same);
         }
-        let started = match wanted {
-            None => None,
-            Some(wanted) => {
-                let bound = Admin::bind(&wanted.address);
-                let admin =
-                    bound.map_err(|source| EngineError::Bind { address: crate::show(&wanted.address), source })?;
-                let actual = admin.local_addr().map_or_else(|| wanted.address.clone(), ListenAddress::Tcp);
+        let address = &wanted.address;
+        let bound = Admin::bind(address);
+        let admin = bound.map_err(|source| EngineError::Bind { address: crate::show(address), source })?;
+        Ok(NextAdmin::Bound(admin, address.clone()))
+    }
+
+    fn adopt_admin(&self, config: &Config, next: NextAdmin) {
+        let allow = config.admin.as_ref().map(|admin| admin.allow.clone());
+        self.admin_state.set_allow(allow.unwrap_or_default());
+        let started = match next {
+            NextAdmin::Same => return,
+            NextAdmin::None => None,
+            NextAdmin::Bound(admin, configured) => {
+                let actual = admin.local_addr().map_or_else(|| configured.clone(), ListenAddress::Tcp);
                 let stop = self.stop.child_token();
                 let serving = admin.serve(Arc::clone(&self.admin_state), stop.clone());
                 self.runtime.spawn(async move {
@@ -145,13 +156,12 @@ impl Control {
                         tracing::error!("the admin listener has ended: {error}");
                     }
                 });
-                Some(RunningAdmin { configured: wanted.address.clone(), actual, stop })
+                Some(RunningAdmin { configured, actual, stop })
             }
         };
-        if let Some(old) = std::mem::replace(&mut *running, started) {
+        if let Some(old) = std::mem::replace(&mut *lock(&self.admin), started) {
             old.stop.cancel();
         }
-        Ok(())
     }
 
     pub(crate) fn admin_address(&self) -> Option<ListenAddress> {

@@ -101,8 +101,9 @@ impl Engine {
         let shared = Arc::new(Shared::new(metrics, access_log));
         let registry = Arc::new(Mutex::new(Registry::new(Arc::clone(&shared), workers)));
         let control = Control::start(&shared, &registry).map_err(EngineError::Thread)?;
+        let admin = control.bind_admin(&config)?;
         let snapshot = lock(&registry).build(Arc::clone(&config))?;
-        control.adopt(&snapshot)?;
+        control.adopt(&snapshot, admin);
         control.first_round();
 
         let (death, deaths) = mpsc::unbounded_channel();
@@ -166,14 +167,13 @@ impl Engine {
                 fresh.push((listener.address.clone(), bind_listener(listener, self.threads.len())?));
             }
         }
+        let admin = self.control.bind_admin(&config)?;
+        Registry::check(&config)?;
+        self.shared.access_log.apply(config.log.access.as_ref()).map_err(EngineError::AccessLog)?;
+        // The header rules were checked above, so from here on nothing fails.
         let registry = Arc::clone(&state.registry);
-        let snapshot = {
-            let mut registry = lock(&registry);
-            Registry::check(&config)?;
-            self.shared.access_log.apply(config.log.access.as_ref()).map_err(EngineError::AccessLog)?;
-            registry.build(Arc::clone(&config))?
-        };
-        self.control.adopt(&snapshot)?;
+        let snapshot = lock(&registry).build(Arc::clone(&config))?;
+        self.control.adopt(&snapshot, admin);
         for handle in self.shared.workers() {
             let own = lock(&registry).for_worker(&snapshot);
             handle.worker.snapshot.store(Arc::new(own));
