@@ -484,6 +484,8 @@ fn endpoint(endpoint: &Endpoint) -> Fields {
         "address": text(&endpoint.address.to_string()),
         "weight": plain(endpoint.weight),
         "max_in_flight": or("none", endpoint.max_in_flight),
+        "backup": plain(endpoint.backup),
+        "drain": plain(endpoint.drain),
     }
 }
 

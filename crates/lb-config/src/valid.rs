@@ -530,6 +530,18 @@ pub struct Endpoint {
     pub weight: u16,
     /// Most requests at once.
     pub max_in_flight: Option<NonZeroU32>,
+    /// Takes requests only while no endpoint that is not a backup can.
+    pub backup: bool,
+    /// Takes no new requests, only sticky ones.
+    pub drain: bool,
+}
+
+impl Endpoint {
+    /// The endpoint at this address, everything else by default.
+    #[must_use]
+    pub fn at(address: EndpointAddress) -> Self {
+        Self { name: address.to_string().into(), address, weight: 1, max_in_flight: None, backup: false, drain: false }
+    }
 }
 
 /// Where an endpoint is.

@@ -112,7 +112,7 @@ access_log = "on"
 [cluster.app]
 policy = "round_robin"
 endpoints = [
-  { address = "a:1", weight = 1, max_in_flight = "none" },
+  { address = "a:1", weight = 1, max_in_flight = "none", backup = false, drain = false },
 ]
 protocol = "http1"
 dns_interval = "10s"
@@ -353,7 +353,7 @@ fn endpoints_in_every_form() {
         route = [{ cluster = "app" }]
         [cluster.app]
         policy = "first"
-        endpoints = ["10.0.0.1:80", "[::1]:80", "App:80", "unix:/run/app.sock", { address = "b:1", weight = 0, max_in_flight = 7 }]
+        endpoints = ["10.0.0.1:80", "[::1]:80", "App:80", "unix:/run/app.sock", { address = "b:1", weight = 0, max_in_flight = 7, backup = true, drain = true }]
         keep_alive = { idle = 0, timeout = "1s", requests = 1, age = "1m" }
         dns_interval = "1s"
         slow_start = "30s"
@@ -364,6 +364,8 @@ fn endpoints_in_every_form() {
     let names: Vec<&str> = cluster.endpoints.iter().map(|endpoint| &*endpoint.name).collect();
     assert_eq!(names, ["10.0.0.1:80", "[::1]:80", "app:80", "unix:/run/app.sock", "b:1"]);
     assert_eq!(cluster.endpoints[2].address, EndpointAddress::Name("app".into(), 80));
+    let told: Vec<_> = cluster.endpoints.iter().map(|endpoint| (endpoint.backup, endpoint.drain)).collect();
+    assert_eq!(told[3..], [(false, false), (true, true)]);
     assert_eq!((cluster.endpoints[4].weight, cluster.endpoints[4].max_in_flight.unwrap().get()), (0, 7));
     assert_eq!((cluster.keep_alive.idle, cluster.slow_start), (0, Some(Duration::from_secs(30))));
     assert_eq!((cluster.dns_interval, cluster.panic_threshold), (Duration::from_secs(1), 0.0));

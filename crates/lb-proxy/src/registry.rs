@@ -32,6 +32,9 @@ use crate::stage::select;
 use crate::stage::send::Send;
 use crate::upstream::Upstream;
 
+/// The tier of backups: after the one tier of all others.
+const BACKUP: u8 = 1;
+
 /// Retries that are always allowed, however little traffic there is.
 const RETRIES_PER_SECOND: u32 = 10;
 
@@ -360,7 +363,7 @@ impl ClusterState {
     fn apply(&mut self, workers: usize, now: Mono) {
         let mut upstreams = HashMap::with_capacity(self.upstreams.len());
         let mut members = Vec::new();
-        let mut unresolved = Vec::new();
+        let mut kept_out: Vec<(Identity, [(Axis, bool); 2])> = Vec::new();
         for endpoint in &self.config.endpoints {
             for address in self.addresses(endpoint) {
                 let shown = address.as_ref().map_or_else(|| "unresolved".to_owned(), ToString::to_string);
@@ -374,9 +377,8 @@ impl ClusterState {
                     }
                 };
                 upstream.set_keep_alive(self.config.keep_alive.clone());
-                if address.is_none() {
-                    unresolved.push(identity.clone());
-                }
+                let axes = [(Axis::Unresolved, address.is_none()), (Axis::Drain, endpoint.drain)];
+                kept_out.push((identity.clone(), axes));
                 let several = self.resolved.get(&endpoint.name).is_some_and(|all| all.len() > 1);
                 let affinity = if several {
                     affinity_of(&format!("{}|{}", identity.name, identity.address))
@@ -386,14 +388,16 @@ impl ClusterState {
                 upstreams.insert(identity.clone(), Arc::clone(&upstream));
                 let limit = endpoint.max_in_flight.map_or(InFlightLimit::NONE, |most| InFlightLimit::new(most.get()));
                 let member = Member::new(identity, Send { upstream });
-                members.push(member.weight(Weight::new(endpoint.weight)).limit(limit).affinity(affinity));
+                let member = member.weight(Weight::new(endpoint.weight)).limit(limit).affinity(affinity);
+                members.push(member.priority(if endpoint.backup { BACKUP } else { 0 }));
             }
         }
         self.upstreams = upstreams;
         self.members.apply(Update::Reset(members), now);
-        for identity in unresolved {
-            if let Some(uid) = self.members.uid_of(&identity) {
-                self.members.set(uid, Axis::Unresolved, true, now);
+        for (identity, axes) in kept_out {
+            let Some(uid) = self.members.uid_of(&identity) else { continue };
+            for (axis, on) in axes {
+                self.members.set(uid, axis, on, now);
             }
         }
     }
@@ -477,6 +481,7 @@ fn hash_key(policy: &valid::Policy) -> Option<HashKey> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::drivers::resolve::Resolved;
     use crate::observe::access_log::AccessLog;
     use crate::observe::metrics::Metrics;
 
@@ -508,6 +513,12 @@ mod tests {
             self.members.as_ref().unwrap()
         }
 
+        /// Priority and whether it may be picked, of each member.
+        fn eligible(&self) -> Vec<(u8, bool)> {
+            let endpoints = self.members().endpoints();
+            endpoints.iter().map(|endpoint| (endpoint.priority(), endpoint.state().is_eligible())).collect()
+        }
+
         fn warming(&self) -> Vec<bool> {
             let now = self.registry.shared.now();
             let endpoints = self.members().endpoints();
@@ -524,5 +535,31 @@ mod tests {
         assert_eq!(bench.warming(), [false, true]);
         bench.apply("endpoints = [\"127.0.0.1:1\", \"127.0.0.1:3\", \"127.0.0.1:4\"]");
         assert_eq!(bench.warming(), [false, false, false]);
+    }
+
+    #[test]
+    fn endpoints_drain_and_stand_in_as_the_file_says_and_as_it_takes_back() {
+        let mut bench = Bench::new();
+        let drained =
+            "endpoints = [{ address = \"127.0.0.1:1\", drain = true }, { address = \"127.0.0.1:2\", backup = true }]";
+        bench.apply(drained);
+        assert_eq!(bench.eligible(), [(0, false), (1, true)]);
+        bench.apply("endpoints = [\"127.0.0.1:1\", { address = \"127.0.0.1:2\", drain = true }]");
+        assert_eq!(bench.eligible(), [(0, true), (0, false)]);
+        // Who is remembered with an order to drain comes back without it.
+        bench.apply("endpoints = [\"127.0.0.1:1\"]");
+        bench.apply("endpoints = [\"127.0.0.1:1\", \"127.0.0.1:2\"]");
+        assert_eq!(bench.eligible(), [(0, true), (0, true)]);
+    }
+
+    #[test]
+    fn a_name_that_drains_drains_wherever_it_leads() {
+        let mut bench = Bench::new();
+        bench.apply("endpoints = [{ address = \"app:80\", drain = true }, \"127.0.0.1:1\"]");
+        assert_eq!(bench.eligible(), [(0, false), (0, true)]);
+        let addresses = [1, 2].map(|last| Address::Ip(std::net::SocketAddr::from(([10, 0, 0, last], 80)))).into();
+        let endpoints = vec![Resolved { endpoint: "app:80".into(), addresses }];
+        bench.registry.on_resolved(&Resolution { cluster: "app".into(), endpoints });
+        assert_eq!(bench.eligible(), [(0, false), (0, false), (0, true)]);
     }
 }

@@ -101,6 +101,18 @@ fn advise(report: &mut Report, entry: &Entry, cluster: &Cluster) {
                 format!("every endpoint of `{name}` has weight 0: none takes new requests"),
             );
         }
+        all if all.iter().all(|endpoint| endpoint.weight == 0 || endpoint.drain) => {
+            report.warning(
+                spot("endpoints"),
+                format!("every endpoint of `{name}` drains or has weight 0: none takes new requests"),
+            );
+        }
+        all if all.iter().all(|endpoint| endpoint.backup) => {
+            report.warning(
+                spot("endpoints"),
+                format!("every endpoint of `{name}` is a backup: there is nobody to stand in for"),
+            );
+        }
         _ => {}
     }
 }
@@ -119,8 +131,7 @@ fn endpoint(report: &mut Report, node: &Node) -> Option<Placed> {
     let at = |report: &mut Report, node: &Node| convert::read(report, node, address::ENDPOINT, address::endpoint);
     if node.text().is_some() {
         let address = at(report, node)?;
-        let endpoint = Endpoint { name: address.to_string().into(), address, weight: 1, max_in_flight: None };
-        return Some((endpoint, node.span));
+        return Some((Endpoint::at(address), node.span));
     }
     let Some(table) = node.table() else {
         convert::mismatch(report, node, address::ENDPOINT);
@@ -130,13 +141,15 @@ fn endpoint(report: &mut Report, node: &Node) -> Option<Placed> {
     let address = fields.get(report, "address", at);
     let weight = fields.integer(report, "weight");
     let max_in_flight = fields.integer_or::<u32>(report, "max_in_flight", "none");
+    let backup = fields.get(report, "backup", convert::boolean);
+    let drain = fields.get(report, "drain", convert::boolean);
     fields.done();
-    let address = address?;
     let endpoint = Endpoint {
-        name: address.to_string().into(),
-        address,
         weight: weight?,
         max_in_flight: max_in_flight?.and_then(NonZeroU32::new),
+        backup: backup?,
+        drain: drain?,
+        ..Endpoint::at(address?)
     };
     Some((endpoint, node.span))
 }

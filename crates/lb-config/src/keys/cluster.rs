@@ -69,9 +69,9 @@ pub(crate) const ENDPOINT: Section = Section {
             Value("\"none\""),
             "Most requests at once.",
         ),
-        later("backup", "Only used when the others are gone."),
+        key("backup", Kind::Bool, Value("false"), "Takes requests only while no endpoint that is not a backup can."),
+        key("drain", Kind::Bool, Value("false"), "Takes no new requests, only those whose sticky cookie names it."),
         later("zone", "Its locality."),
-        later("drain", "Only sticky requests."),
     ],
 };
 

@@ -231,7 +231,7 @@ compress = true
 rate_limit = { rate = "1/s", dry_run = true }
 
 [cluster.other]
-endpoints = ["https://a:443", { address = "b:1", backup = false }]
+endpoints = ["https://a:443", { address = "b:1", zone = "a" }]
 protocol = "h2"
 tls.verify = true
 queue.size = 1
@@ -268,14 +268,14 @@ lbproxy.toml:10:30: error: `dry_run` in `rate_limit` is not built yet
 
 lbproxy.toml:13:14: error: `https://a:443` asks for TLS to the endpoint, which is not built yet
    |
-13 | endpoints = ["https://a:443", { address = "b:1", backup = false }]
+13 | endpoints = ["https://a:443", { address = "b:1", zone = "a" }]
    |              ^^^^^^^^^^^^^^^
    = expected an address such as "10.0.0.1:80", "app:80", "[::1]:80" or "unix:/run/app.sock"
 
-lbproxy.toml:13:50: error: `backup` in an endpoint is not built yet
+lbproxy.toml:13:50: error: `zone` in an endpoint is not built yet
    |
-13 | endpoints = ["https://a:443", { address = "b:1", backup = false }]
-   |                                                  ^^^^^^
+13 | endpoints = ["https://a:443", { address = "b:1", zone = "a" }]
+   |                                                  ^^^^
 
 lbproxy.toml:14:12: error: `protocol = "h2"` is not built yet
    |

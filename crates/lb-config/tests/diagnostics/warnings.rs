@@ -19,6 +19,12 @@ endpoints = [{ address = "a:1", weight = 0 }, { address = "b:1", weight = 0 }]
 endpoints = ["a:1", "b:1"]
 health.active = { interval = "1s", timeout = "2s" }
 
+[cluster.leaving]
+endpoints = [{ address = "a:1", weight = 0 }, { address = "b:1", drain = true }]
+
+[cluster.substitutes]
+endpoints = [{ address = "a:1", backup = true }, { address = "b:1", backup = true }]
+
 [[route]]
 path = "/x"
 cluster = "lonely"
@@ -63,6 +69,26 @@ lbproxy.toml:13:46: warning: a check may take longer than the interval between t
    |
 13 | health.active = { interval = "1s", timeout = "2s" }
    |                                              ^^^^
+
+lbproxy.toml:15:10: warning: no route uses the cluster `leaving`
+   |
+15 | [cluster.leaving]
+   |          ^^^^^^^
+
+lbproxy.toml:16:1: warning: every endpoint of `leaving` drains or has weight 0: none takes new requests
+   |
+16 | endpoints = [{ address = "a:1", weight = 0 }, { address = "b:1", drain = true }]
+   | ^^^^^^^^^
+
+lbproxy.toml:18:10: warning: no route uses the cluster `substitutes`
+   |
+18 | [cluster.substitutes]
+   |          ^^^^^^^^^^^
+
+lbproxy.toml:19:1: warning: every endpoint of `substitutes` is a backup: there is nobody to stand in for
+   |
+19 | endpoints = [{ address = "a:1", backup = true }, { address = "b:1", backup = true }]
+   | ^^^^^^^^^
 "#,
     );
 }

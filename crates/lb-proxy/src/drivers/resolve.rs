@@ -411,7 +411,7 @@ mod tests {
                 EndpointAddress::Name(name.into(), port.parse().unwrap())
             }
         };
-        Endpoint { name: text.into(), address, weight: 1, max_in_flight: None }
+        Endpoint { name: text.into(), ..Endpoint::at(address) }
     }
 
     fn cluster(name: &str, endpoints: &[&str]) -> Cluster {
