@@ -6,6 +6,7 @@
 
 mod failures;
 mod framing;
+mod policies;
 
 #[path = "../support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "not every scenario is here yet")]
