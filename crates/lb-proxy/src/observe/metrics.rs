@@ -26,8 +26,9 @@
 //! is dropped and comes back later begins at zero, which Prometheus takes for a restart. There are as many series as
 //! the file says: (listener × route × endpoints of its cluster × codes seen).
 //!
-//! `in_flight` and `endpoint_eligible` are not counted here but read from the [`StatusSource`] when `/metrics` is asked
-//! for, so that they cannot drift from what selection sees.
+//! `in_flight` and `endpoint_eligible` are not counted here but read from the
+//! [`StatusSource`](super::status::StatusSource) when `/metrics` is asked for, so that they cannot drift from what
+//! selection sees.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
