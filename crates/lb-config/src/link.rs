@@ -77,6 +77,13 @@ fn check_listeners(report: &mut Report, listeners: &[ListenerWritten], global: O
                 report
                     .error(listener.address_span, format!("`{mine}` cannot be bound beside `{theirs}`"))
                     .related("the other listener", earlier.address_span);
+            } else if listener.listener.address == earlier.listener.address {
+                // Port 0. A reload knows a listener again by its address.
+                let address = &listener.listener.address;
+                report
+                    .error(listener.address_span, format!("two listeners on `{address}` cannot be told apart"))
+                    .help("give one of them a port, or another address of this machine")
+                    .related("the other listener", earlier.address_span);
             } else if listener.listener.name == earlier.listener.name {
                 report
                     .error(listener.name_span, format!("two listeners are named `{}`", listener.listener.name))

@@ -419,7 +419,7 @@ fn a_configuration_routes_as_it_reads() {
         address = "127.0.0.1:0"
         [[listener]]
         name = "inside"
-        address = "127.0.0.1:0"
+        address = "127.0.0.2:0"
 
         [[route]]
         hosts = ["automation.example.com", "*.example.org"]

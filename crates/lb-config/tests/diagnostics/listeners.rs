@@ -158,6 +158,31 @@ lbproxy.toml:16:11: error: `0.0.0.0:80` cannot be bound beside `127.0.0.1:80`
 }
 
 #[test]
+fn listeners_that_cannot_be_told_apart() {
+    refused(
+        r#"[[listener]]
+name = "one"
+address = "127.0.0.1:0"
+
+[[listener]]
+name = "two"
+address = "127.0.0.1:0"
+"#,
+        r#"
+lbproxy.toml:7:11: error: two listeners on `127.0.0.1:0` cannot be told apart
+  |
+7 | address = "127.0.0.1:0"
+  |           ^^^^^^^^^^^^^
+  = help: give one of them a port, or another address of this machine
+  = the other listener: lbproxy.toml:3:11
+  |
+3 | address = "127.0.0.1:0"
+  |           ^^^^^^^^^^^^^
+"#,
+    );
+}
+
+#[test]
 fn a_listener_but_no_route() {
     refused_alone(
         r#"[[listener]]
