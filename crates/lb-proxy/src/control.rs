@@ -299,8 +299,10 @@ impl StatusSource for Watched {
                     eligible: state.is_eligible(),
                     state: word,
                     reason: why.or(reason),
+                    // A state that the next tick will see has begun just now.
                     since: states
                         .get(&(Arc::clone(&cluster.name), endpoint.uid()))
+                        .filter(|(seen, _)| *seen == word)
                         .map_or_else(SystemTime::now, |(_, since)| *since),
                     in_flight: state.in_flight(),
                     requests: state.requests(),
