@@ -174,6 +174,13 @@ impl Engine {
         let registry = Arc::clone(&state.registry);
         let snapshot = lock(&registry).build(Arc::clone(&config))?;
         self.control.adopt(&snapshot, admin);
+        // Before the snapshot that does not know them: what the kernel has queued for them is still served.
+        let gone: Vec<_> = state.bound.keys().filter(|address| snapshot.listener(address).is_none()).cloned().collect();
+        for address in gone {
+            state.bound.remove(&address);
+            self.unlisten(&address);
+            remove_socket_file(&address);
+        }
         for handle in self.shared.workers() {
             let own = lock(&registry).for_worker(&snapshot);
             handle.worker.snapshot.store(Arc::new(own));
@@ -181,15 +188,6 @@ impl Engine {
         for (address, (actual, sockets)) in fresh {
             state.bound.insert(address.clone(), actual);
             self.listen(&address, sockets);
-        }
-        let gone: Vec<_> = state.bound.keys().filter(|address| snapshot.listener(address).is_none()).cloned().collect();
-        for address in gone {
-            state.bound.remove(&address);
-            for handle in self.shared.workers() {
-                // A worker that has ended has nothing to stop.
-                let _ = handle.commands.send(Command::Unlisten(address.clone()));
-            }
-            remove_socket_file(&address);
         }
         state.snapshot = snapshot;
         Ok(())
@@ -280,6 +278,26 @@ impl Engine {
         for (handle, socket) in self.shared.workers().iter().zip(sockets) {
             // A worker that died ends the process; see `worker_died`.
             let _ = handle.commands.send(Command::Listen(address.clone(), socket));
+        }
+    }
+
+    /// Ends a listener: when this returns, whatever the kernel had queued for it is being served.
+    fn unlisten(&self, address: &ListenAddress) {
+        // The second order finds nothing to end. Its answer tells that a worker has seen all that was handed over to it
+        // before the others answered the first.
+        for _ in 0..2 {
+            let mut answers = Vec::new();
+            for handle in self.shared.workers() {
+                let (done, answer) = oneshot::channel();
+                // A worker that has ended has nothing to stop.
+                if handle.commands.send(Command::Unlisten(address.clone(), done)).is_ok() {
+                    answers.push(answer);
+                }
+            }
+            for answer in answers {
+                // A worker that dies meanwhile ends the process; see `worker_died`.
+                let _ = answer.blocking_recv();
+            }
         }
     }
 

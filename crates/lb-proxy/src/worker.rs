@@ -44,8 +44,8 @@ pub(crate) struct Worker {
 pub(crate) enum Command {
     /// Accept on this socket.
     Listen(ListenAddress, Socket),
-    /// Stop accepting there. Connections finish their request and close.
-    Unlisten(ListenAddress),
+    /// Stop accepting there, and say when that is so. Connections finish their request and close.
+    Unlisten(ListenAddress, oneshot::Sender<()>),
     /// A connection that another worker had no room for.
     Take(Accepted),
     /// Stop accepting, finish what runs until the deadline, answer how many requests were cut.
@@ -71,22 +71,32 @@ pub(crate) async fn run(worker: Arc<Worker>, mut commands: UnboundedReceiver<Com
                     let accepting = accept::accept(socket, address.clone(), Arc::clone(&worker), stop.clone());
                     listening.insert(address, (stop, tokio::spawn(accepting)));
                 }
-                Some(Command::Unlisten(address)) => {
-                    if let Some((stop, _)) = listening.remove(&address) {
+                Some(Command::Unlisten(address, done)) => {
+                    if let Some((stop, accepting)) = listening.remove(&address) {
                         stop.cancel();
+                        // It takes what the kernel has queued for it before it ends.
+                        let _ = accepting.await;
                     }
+                    // A reload that does not wait any more needs no answer.
+                    let _ = done.send(());
                 }
                 Some(Command::Take(accepted)) => {
-                    // Without its listener it came too late: a reload has just removed it.
-                    if let Some((stop, _)) = listening.get(accepted.address()) {
-                        accept::adopt(accepted, &worker, stop);
-                    }
+                    // Its listener may have just been removed; it is served all the same, and then closed.
+                    let stop = listening.get(accepted.address()).map_or_else(cancelled, |(stop, _)| stop.clone());
+                    accept::adopt(accepted, &worker, &stop);
                 }
                 Some(Command::Stop(deadline, done)) => {
                     for (_, (stop, accepting)) in listening.drain() {
                         stop.cancel();
                         // It takes what the kernel has queued for it before it ends.
                         let _ = accepting.await;
+                    }
+                    // From here on others keep what they would have handed over; what they did is served.
+                    commands.close();
+                    while let Some(command) = commands.recv().await {
+                        if let Command::Take(accepted) = command {
+                            accept::adopt(accepted, &worker, &worker.stopping);
+                        }
                     }
                     let cut = finish(&worker, deadline).await;
                     // Nobody waits for the count where the control thread is gone already.
@@ -98,6 +108,12 @@ pub(crate) async fn run(worker: Arc<Worker>, mut commands: UnboundedReceiver<Com
             _ = reap.tick() => reap_idle(&worker),
         }
     }
+}
+
+fn cancelled() -> CancellationToken {
+    let token = CancellationToken::new();
+    token.cancel();
+    token
 }
 
 /// Lets what runs finish; the number of requests that did not by the deadline.

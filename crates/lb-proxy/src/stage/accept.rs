@@ -11,11 +11,15 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use lb_config::ListenAddress;
+#[cfg(target_os = "linux")]
+use socket2::{SockFilter, SockRef};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::mpsc::error::SendError;
 use tokio_util::sync::CancellationToken;
 
 use crate::net::Stream;
 use crate::observe::metrics::ListenerMetrics;
+use crate::snapshot::WorkerSnapshot;
 use crate::stage::http;
 use crate::worker::{Command, Counted, Worker};
 
@@ -71,6 +75,54 @@ impl Listening {
             Self::Unix(listener) => Ok(Stream::Unix(listener.accept().await?.0)),
         }
     }
+
+    fn into_std(self) -> io::Result<Socket> {
+        Ok(match self {
+            Self::Tcp(listener) => Socket::Tcp(listener.into_std()?),
+            Self::Unix(listener) => Socket::Unix(listener.into_std()?),
+        })
+    }
+}
+
+impl Socket {
+    /// Has the kernel drop requests for new connections, so that what is queued when nothing more comes is all there
+    /// is: between the last accept and the close another one could be established, and would be reset. Who was not
+    /// heard asks again within a second, and finds the port closed, or its next owner.
+    #[cfg(target_os = "linux")]
+    fn deafen(&self) {
+        /// Byte 13 of a TCP header has the flags; SYN without ACK asks for a connection.
+        const DROP_SYN: [SockFilter; 5] = [
+            SockFilter::new(0x30, 0, 0, 13),       // load the flags
+            SockFilter::new(0x54, 0, 0, 0x12),     // and with SYN and ACK
+            SockFilter::new(0x15, 0, 1, 0x02),     // unless it is SYN alone, skip one
+            SockFilter::new(0x06, 0, 0, 0),        // drop
+            SockFilter::new(0x06, 0, 0, u32::MAX), // keep
+        ];
+        if let Self::Tcp(listener) = self {
+            // A kernel that refuses leaves the gap as it is everywhere else.
+            let _ = SockRef::from(listener).attach_filter(&DROP_SYN);
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn deafen(&self) {}
+
+    /// The next connection that the kernel has queued, without waiting.
+    fn queued(&self) -> io::Result<AcceptedSocket> {
+        Ok(match self {
+            Self::Tcp(listener) => {
+                let (stream, _) = listener.accept()?;
+                stream.set_nonblocking(true)?;
+                stream.set_nodelay(true)?;
+                AcceptedSocket::Tcp(stream)
+            }
+            Self::Unix(listener) => {
+                let (stream, _) = listener.accept()?;
+                stream.set_nonblocking(true)?;
+                AcceptedSocket::Unix(stream)
+            }
+        })
+    }
 }
 
 /// Accepts until told to stop, and then what the kernel had already queued.
@@ -97,8 +149,15 @@ pub(crate) async fn accept(socket: Socket, address: ListenAddress, worker: Arc<W
             }
         }
     }
-    while let Some(Ok(stream)) = listening.accept().now_or_never() {
-        start(stream, &address, &worker, &stop);
+    // The kernel is asked itself: of what came last the reactor has not heard yet, and a close would reset it.
+    let Ok(socket) = listening.into_std() else { return };
+    socket.deafen();
+    loop {
+        match socket.queued() {
+            Ok(socket) => adopt(Accepted { socket, address: address.clone() }, &worker, &stop),
+            Err(error) if is_of_the_connection(&error) => {}
+            Err(_) => return,
+        }
     }
 }
 
@@ -121,8 +180,11 @@ fn place(stream: Stream, address: &ListenAddress, worker: &Arc<Worker>, stop: &C
     match least {
         Some(other) if other.worker.connections.load(Ordering::Relaxed) * 2 < mine => {
             let Ok(socket) = detach(stream) else { return };
-            // A worker that ended meanwhile drops the connection, as it drops its own.
-            let _ = other.commands.send(Command::Take(Accepted { socket, address: address.clone() }));
+            let handed = other.commands.send(Command::Take(Accepted { socket, address: address.clone() }));
+            // The other one is stopping already.
+            if let Err(SendError(Command::Take(accepted))) = handed {
+                adopt(accepted, worker, stop);
+            }
         }
         _ => start(stream, address, worker, stop),
     }
@@ -155,8 +217,7 @@ struct Open {
 
 impl Open {
     /// `None` when the listener has just been removed.
-    fn new(address: &ListenAddress, worker: &Arc<Worker>) -> Option<Self> {
-        let snapshot = worker.snapshot.load();
+    fn new(address: &ListenAddress, snapshot: &WorkerSnapshot, worker: &Arc<Worker>) -> Option<Self> {
         let listener = snapshot.shared.listener(address)?;
         let listener = Arc::clone(&snapshot.shared.listeners[listener].metrics);
         listener.on_connect();
@@ -172,14 +233,17 @@ impl Drop for Open {
 
 fn start(stream: Stream, address: &ListenAddress, worker: &Arc<Worker>, stop: &CancellationToken) {
     let peer = stream.peer_addr();
-    let Some(admitted) = worker.shared.admit(&worker.snapshot.load().shared.config.limits, peer.map(|p| p.ip())) else {
+    // The snapshot that knows the listener goes with the connection: the next reload may remove the listener before the
+    // task has run once.
+    let snapshot = worker.snapshot.load_full();
+    let Some(admitted) = worker.shared.admit(&snapshot.shared.config.limits, peer.map(|p| p.ip())) else {
         return;
     };
-    let Some(open) = Open::new(address, worker) else { return };
+    let Some(open) = Open::new(address, &snapshot, worker) else { return };
     let (address, worker, stop) = (address.clone(), Arc::clone(worker), stop.clone());
     tokio::spawn(async move {
         let _held = (admitted, open);
-        let serving = http::serve(stream, peer, address, Arc::clone(&worker), stop);
+        let serving = http::serve(stream, peer, address, snapshot, Arc::clone(&worker), stop);
         let served = AssertUnwindSafe(serving).catch_unwind().await;
         if served.is_err() {
             // The panic's message has already been logged by the hook; here it is counted, and ends here.

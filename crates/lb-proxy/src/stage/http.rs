@@ -22,6 +22,7 @@ use crate::downstream::Downstream;
 use crate::message::RequestHead;
 use crate::net::{Stream, Timer};
 use crate::rules::cause::Cause;
+use crate::snapshot::WorkerSnapshot;
 use crate::stage::visit::{self, After};
 use crate::wire::h1;
 use crate::worker::Worker;
@@ -60,6 +61,7 @@ pub(crate) async fn serve(
     stream: Stream,
     peer: Option<SocketAddr>,
     address: ListenAddress,
+    mut snapshot: Arc<WorkerSnapshot>,
     worker: Arc<Worker>,
     stop: CancellationToken,
 ) {
@@ -75,7 +77,6 @@ pub(crate) async fn serve(
     };
     let mut is_first = true;
     loop {
-        let snapshot = session.worker.snapshot.load_full();
         let Some(listener) = snapshot.shared.listener(&address) else { return };
         let limits = &snapshot.shared.config.limits;
         let after = match poll_fn(|cx| session.poll_next(cx, limits, is_first)).await {
@@ -94,7 +95,10 @@ pub(crate) async fn serve(
             Next::Refused(cause, detail) => visit::refuse(&session, &snapshot, listener, cause, detail),
         };
         match after {
-            After::Keep => is_first = false,
+            After::Keep => {
+                is_first = false;
+                snapshot = session.worker.snapshot.load_full();
+            }
             After::Close => return session.linger().await,
             After::Abort => return session.downstream.lock().stream.reset_on_close(),
             After::Gone => return,
