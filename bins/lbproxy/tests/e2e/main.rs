@@ -4,9 +4,10 @@
 //! because what matters happens where a polite library would not go.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod balance;
 mod failures;
 mod framing;
-mod policies;
+mod lifecycle;
 
 #[path = "../support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "not every scenario is here yet")]

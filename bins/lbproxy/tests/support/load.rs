@@ -64,6 +64,24 @@ impl Load {
     }
 }
 
+/// So many clients ask, each request on a connection of its own, until they are refused one. Whoever could connect must
+/// be answered with a 200.
+pub(crate) fn until_refused(address: SocketAddr, clients: usize) -> Vec<JoinHandle<Result<usize, String>>> {
+    let ask_until_refused = move || {
+        let mut answered = 0;
+        while let Ok(stream) = TcpStream::connect(address) {
+            let mut wire = Wire::new(stream);
+            let asked = wire.write("GET /load HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+            match asked.and_then(|()| wire.read_response("GET")) {
+                Ok(answer) if answer.status() == 200 && answer.body.is_whole => answered += 1,
+                other => return Err(format!("after {answered}: {other:?}")),
+            }
+        }
+        Ok(answered)
+    };
+    (0..clients).map(|_| std::thread::spawn(ask_until_refused)).collect()
+}
+
 impl Report {
     /// Fails where any request did.
     #[track_caller]

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use client::{Client, exchange, get, post};
 pub(crate) use endpoint::{Endpoint, Gate, Refusing, Seen, text};
-pub(crate) use load::{Load, Report};
+pub(crate) use load::{Load, Report, until_refused};
 pub(crate) use message::{Body, Head, Message};
 pub(crate) use proxy::{Exit, Proxy, config, failed_start};
 pub(crate) use wire::Wire;

@@ -260,7 +260,7 @@ impl Exit {
 }
 
 impl Drop for Proxy {
-    #[expect(clippy::print_stderr, reason = "whoever reads of the failure wants to know what the proxy said")]
+    #[allow(clippy::print_stderr, reason = "whoever reads of a failed scenario wants to know what the proxy said")]
     fn drop(&mut self) {
         // It may have ended by itself.
         let _ = self.child.kill();

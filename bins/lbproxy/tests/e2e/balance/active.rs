@@ -1,0 +1,62 @@
+//! Active checks take an endpoint out and bring it back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use super::{answers, balancing, list};
+use crate::support::{Endpoint, text, wait_until};
+use crate::with_one_and_four_workers;
+
+with_one_and_four_workers!(an_endpoint_that_fails_its_checks_is_down_until_it_passes, an_endpoint_that_refuses_is_down);
+
+const CHECKS: &str =
+    "health.active = { path = \"/health\", interval = \"20ms\", timeout = \"5s\", rise = 2, fall = 3 }";
+
+fn an_endpoint_that_fails_its_checks_is_down_until_it_passes(workers: usize) {
+    let health = Arc::new(AtomicU16::new(200));
+    let sick = {
+        let health = Arc::clone(&health);
+        Endpoint::answering(move |request| match request.head.target() {
+            "/health" => text(health.load(Ordering::SeqCst), ""),
+            _ => text(200, "s"),
+        })
+    };
+    let endpoints = [sick, Endpoint::named("h"), Endpoint::named("h")];
+    let proxy = balancing(workers, "", &list(&endpoints), CHECKS);
+    let at = endpoints[0].at();
+    wait_until("a first check", || proxy.endpoint("app", &at)["last_check"]["ok"] == true);
+    assert!(answers(&proxy, 3).contains('s'));
+
+    health.store(500, Ordering::SeqCst);
+    let line = proxy.wait_log(&format!("endpoint {at} is down: "));
+    assert!(line.contains("status 500") && line.contains("3 of 3") && line.contains("cluster=app"), "{line}");
+    wait_until("it to be passed over", || !answers(&proxy, 3).contains('s'));
+    assert_eq!(answers(&proxy, 9), "hhhhhhhhh");
+    let status = proxy.endpoint("app", &at);
+    assert_eq!((&status["state"], &status["eligible"]), (&"down".into(), &false.into()), "{status}");
+    assert_eq!(status["last_check"]["ok"], false, "{status}");
+    assert_eq!(proxy.metric("lbproxy_endpoint_eligible", &[&at]), 0.0);
+    assert!(proxy.metric("lbproxy_checks_total", &[&at]) >= 3.0);
+
+    health.store(204, Ordering::SeqCst);
+    let line = proxy.wait_log(&format!("endpoint {at} is up: "));
+    assert!(line.contains("2 of 2"), "{line}");
+    wait_until("it to take part again", || answers(&proxy, 3).contains('s'));
+    let log = proxy.log();
+    let transitions = log.iter().filter(|line| line.contains(&format!("endpoint {at} is "))).count();
+    assert_eq!(transitions, 2, "one line a transition: {log:#?}");
+}
+
+fn an_endpoint_that_refuses_is_down(workers: usize) {
+    let mut endpoints = [Endpoint::named("a"), Endpoint::named("b")];
+    let cluster = "health.active = { tcp = true, interval = \"20ms\", rise = 1, fall = 2 }";
+    let proxy = balancing(workers, "", &list(&endpoints), cluster);
+    endpoints[0].stop();
+    let line = proxy.wait_log(&format!("endpoint {} is down: ", endpoints[0].at()));
+    assert!(line.contains("connect_refused"), "{line}");
+    wait_until("it to be passed over", || proxy.endpoint("app", &endpoints[0].at())["eligible"] == false);
+    assert_eq!(answers(&proxy, 4), "bbbb");
+    endpoints[0].start();
+    proxy.wait_log(&format!("endpoint {} is up: ", endpoints[0].at()));
+    wait_until("it to take part again", || answers(&proxy, 2).contains('a'));
+}

@@ -1,0 +1,30 @@
+//! Logs that are moved away and opened anew.
+
+use rustix::process::Signal;
+
+use crate::support::{Load, Proxy, config, wait_until};
+use crate::with_one_and_four_workers;
+
+with_one_and_four_workers!(a_log_that_was_moved_away_is_opened_anew_and_no_line_is_lost);
+
+fn a_log_that_was_moved_away_is_opened_anew_and_no_line_is_lost(workers: usize) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("access.log");
+    let moved = directory.path().join("access.log.1");
+    let text = config(workers, "[[route]]\nrespond = { body = \"ok\" }\n")
+        .replace("{ format = \"json\" }", &format!("{{ to = \"{}\" }}", path.display()));
+    let proxy = Proxy::start(&text);
+    let load = Load::start(proxy.web(), 4);
+    load.wait_for_more(100);
+    std::fs::rename(&path, &moved).unwrap();
+    proxy.signal(Signal::USR1);
+    proxy.wait_log("logs reopened");
+    load.wait_for_more(100);
+    let report = load.stop();
+    report.expect_no_failure();
+    wait_until("the new file to be written", || std::fs::metadata(&path).is_ok_and(|file| file.len() > 0));
+    assert_eq!(proxy.terminate().code, Some(0));
+    let lines = |path| std::fs::read_to_string(path).unwrap().lines().filter(|line| line.contains("GET /load")).count();
+    assert!(lines(&moved) >= 100);
+    assert_eq!(lines(&moved) + lines(&path), report.answered, "every request has its line");
+}

@@ -1,0 +1,10 @@
+//! Start, reload, end: what runs goes on.
+
+mod listeners;
+mod logs;
+mod refused;
+mod reload;
+mod start;
+mod stop;
+mod survival;
+mod tunnels;
