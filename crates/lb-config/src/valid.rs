@@ -585,6 +585,7 @@ pub struct Policy {
 pub enum PolicyKind {
     RoundRobin,
     StaticStride,
+    Orca,
     Random,
     WeightedRandom,
     LeastRequest,

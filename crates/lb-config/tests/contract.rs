@@ -374,7 +374,7 @@ fn endpoints_in_every_form() {
 #[test]
 fn every_policy_by_name_and_with_every_option() {
     let names: Vec<&str> = PolicyKind::all().map(PolicyKind::name).collect();
-    let contract = "round_robin static_stride random weighted_random least_request p2c peak_ewma least_time prequal ip_hash hash \
+    let contract = "round_robin static_stride orca random weighted_random least_request p2c peak_ewma least_time prequal ip_hash hash \
                     ring_hash maglev rendezvous first";
     assert_eq!(names.join(" "), contract);
     let hashing: Vec<&str> = PolicyKind::all().filter(|kind| kind.needs_key()).map(PolicyKind::name).collect();

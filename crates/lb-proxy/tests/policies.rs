@@ -5,9 +5,6 @@ use std::collections::BTreeSet;
 use lb_config::PolicyKind;
 use lb_policy::{BuiltIn, Policy, Signals};
 
-/// Built, and not reachable from a configuration: what endpoints report about themselves is not read yet.
-const UNREACHABLE: [&str; 1] = ["orca"];
-
 fn made(kind: PolicyKind, options: &[(&str, f64)]) -> bool {
     BuiltIn::from_name(kind.name(), options.iter().copied()).is_ok()
 }
@@ -15,7 +12,7 @@ fn made(kind: PolicyKind, options: &[(&str, f64)]) -> bool {
 #[test]
 fn every_policy_has_its_name_in_the_configuration() {
     let configurable: BTreeSet<&str> = PolicyKind::all().map(PolicyKind::name).collect();
-    let built: BTreeSet<&str> = BuiltIn::NAMES.iter().copied().filter(|name| !UNREACHABLE.contains(name)).collect();
+    let built: BTreeSet<&str> = BuiltIn::NAMES.iter().copied().collect();
     assert_eq!(configurable, built);
     assert_eq!(PolicyKind::all().count(), configurable.len(), "no name twice");
 }

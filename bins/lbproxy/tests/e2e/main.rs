@@ -8,6 +8,7 @@ mod balance;
 mod failures;
 mod framing;
 mod lifecycle;
+mod policies;
 
 #[path = "../support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "not every scenario is here yet")]

@@ -58,9 +58,10 @@ pub(crate) const POLICY: Section = Section {
     ],
 };
 
-pub(crate) const POLICIES: [PolicyInfo; 15] = [
+pub(crate) const POLICIES: [PolicyInfo; 16] = [
     plain("round_robin", PolicyKind::RoundRobin, &[]),
     plain("static_stride", PolicyKind::StaticStride, &[]),
+    plain("orca", PolicyKind::Orca, &[]),
     plain("random", PolicyKind::Random, &[]),
     plain("weighted_random", PolicyKind::WeightedRandom, &[]),
     plain("least_request", PolicyKind::LeastRequest, &[CHOICES]),

@@ -14,6 +14,7 @@ pub mod forwarded;
 pub mod headers;
 pub mod host;
 pub mod limit_key;
+pub mod load_report;
 pub mod networks;
 pub mod path;
 pub mod redirect;

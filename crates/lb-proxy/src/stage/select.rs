@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lb_core::{Class, SystemClock};
+use lb_core::{Class, Clock, SystemClock};
 use lb_policy::{BuiltIn, PickCx, Selector};
 use lb_tower::{
     Balance, Guard, Inspect, Observe, RateLimit, RateLimitError, RateLimitLayer, Retry, RetryLayer, RetryPolicy,
@@ -20,6 +20,7 @@ use tower_layer::Layer;
 use crate::exchange::{Request, Response};
 use crate::registry::Outliers;
 use crate::rules::cause::Cause;
+use crate::rules::load_report;
 use crate::snapshot::RouteRuntime;
 use crate::stage::limit::ByKey;
 use crate::stage::outcome::Watch;
@@ -43,9 +44,10 @@ pub(crate) type StackError = RateLimitError<TimeoutError<lb_tower::Error<SendErr
 /// The stack of a route over this cluster's members.
 pub(crate) fn stack(route: &Arc<RouteRuntime>, selector: Selector<BuiltIn, Send>, clock: SystemClock) -> Stack {
     let watch = Watch { route: Arc::clone(&route.metrics[0]) };
+    let reports = matches!(selector.policy(), BuiltIn::Orca(_)).then_some(clock);
     let balance = Balance::builder(selector)
         .inspect(ReadRequest)
-        .observe(HoldInResponse)
+        .observe(HoldInResponse { reports })
         .clock(clock)
         .events((watch.clone(), route.cluster().and_then(|cluster| cluster.passive.clone())))
         .build();
@@ -77,9 +79,12 @@ impl Inspect<Request> for ReadRequest {
     }
 }
 
-/// Keeps the slot in the response, until both bodies have ended.
+/// Keeps the slot in the response, until both bodies have ended, and notes what the endpoint says of its load.
 #[derive(Clone, Copy)]
-pub(crate) struct HoldInResponse;
+pub(crate) struct HoldInResponse {
+    /// Only where the policy goes by it: nobody else should pay for looking.
+    reports: Option<SystemClock>,
+}
 
 impl Observe<Response, SendError, Held> for HoldInResponse {
     type Output = Response;
@@ -92,6 +97,11 @@ impl Observe<Response, SendError, Held> for HoldInResponse {
     }
 
     fn attach(&self, mut response: Response, held: Held) -> Response {
+        if let Some(clock) = self.reports
+            && let Some(report) = load_report::reported(&response.head)
+        {
+            held.endpoint().on_report(report, clock.now());
+        }
         response.held = Some(held);
         response
     }
