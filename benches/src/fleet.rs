@@ -1,0 +1,57 @@
+//! Clusters of every size and shape.
+
+use lb_core::{Acquire, InFlightLimit, Mono};
+use lb_policy::{Cluster, Identity, Member, Update};
+
+/// What the endpoints of a [`Fleet`] are like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// How many there are.
+    pub endpoints: usize,
+    /// Every tenth has ten times the weight of the others.
+    pub is_skewed: bool,
+    /// Three of ten are full. They stay in every table, since requests end at any moment, so a pick meets them.
+    pub is_crowded: bool,
+}
+
+impl Shape {
+    /// Equal endpoints with room.
+    #[must_use]
+    pub const fn even(endpoints: usize) -> Self {
+        Self { endpoints, is_skewed: false, is_crowded: false }
+    }
+}
+
+impl Shape {
+    /// A cluster of this shape; its endpoints' values are their places.
+    ///
+    /// # Panics
+    /// Never: the slots that are taken are those of endpoints that nobody else knows.
+    #[must_use]
+    pub fn cluster(self) -> Cluster<usize> {
+        let cluster = Cluster::new("bench");
+        let members = (0..self.endpoints).map(|place| member(place, self)).collect();
+        cluster.apply(Update::Reset(members), Mono::ZERO);
+        if self.is_crowded {
+            for (place, endpoint) in cluster.endpoints().iter().enumerate() {
+                if is_full(place) {
+                    // Never given back: the cluster is as crowded as this to its end.
+                    assert!(matches!(endpoint.state().acquire(), Acquire::Taken { .. }), "the one slot is free");
+                }
+            }
+        }
+        cluster
+    }
+}
+
+fn member(place: usize, shape: Shape) -> Member<usize> {
+    let address = format!("10.{}.{}.{}:80", place >> 16, (place >> 8) & 255, place & 255);
+    let weight: u16 = if shape.is_skewed && place.is_multiple_of(10) { 10 } else { 1 };
+    let member = Member::new(Identity::literal(address), place).weight(weight);
+    if shape.is_crowded && is_full(place) { member.limit(InFlightLimit::new(1)) } else { member }
+}
+
+/// Spread evenly, and over both weights.
+const fn is_full(place: usize) -> bool {
+    (place * 7 + place / 10) % 10 < 3
+}

@@ -1,0 +1,102 @@
+//! The figures as tables that a person reads, and what they ought to be.
+
+use std::fmt::{self, Write};
+
+use crate::rounds::Measured;
+
+/// Everything that was measured, by section.
+#[derive(Debug, Default)]
+pub struct Results {
+    sections: Vec<(String, Vec<Measured>)>,
+}
+
+/// What a pick may cost: the section, the subject, the endpoints, and the most it may take in floors.
+const TARGETS: &[(&str, &str, usize, f64)] = &[
+    ("table", "round_robin", 10, 2.0),
+    ("table", "round_robin", 100, 2.0),
+    ("table", "round_robin", 1000, 2.0),
+    ("slot", "p2c", 100, 6.0),
+    ("slot", "p2c", 1000, 6.0),
+    ("table", "peak_ewma", 100, 12.0),
+    ("table", "peak_ewma", 1000, 12.0),
+    ("table", "maglev", 100, 3.0),
+    ("table", "maglev", 1000, 3.0),
+    ("table", "least_request", 100, 12.0),
+    ("table", "least_request", 1000, 24.0),
+];
+
+/// The most that snapshot and ticket may add to table and slot, in floors.
+const MOST_OF_CLUSTER: f64 = 3.0;
+
+impl Results {
+    /// Adds to a section.
+    pub fn add(&mut self, section: &str, measured: Measured) {
+        match self.sections.iter_mut().find(|(name, _)| name == section) {
+            Some((_, list)) => list.push(measured),
+            None => self.sections.push((section.to_owned(), vec![measured])),
+        }
+    }
+
+    fn floors(&self, section: &str, name: &str, endpoints: usize) -> Option<f64> {
+        let (_, list) = self.sections.iter().find(|(it, _)| it == section)?;
+        Some(list.iter().find(|it| it.name == name && it.endpoints == endpoints)?.floors)
+    }
+
+    fn write_section(&self, out: &mut impl Write, title: &str, list: &[Measured]) -> fmt::Result {
+        let mut sizes: Vec<_> = list.iter().map(|it| it.endpoints).collect();
+        sizes.sort_unstable();
+        sizes.dedup();
+        let mut names: Vec<&str> = Vec::new();
+        for it in list {
+            if !names.contains(&it.name.as_str()) {
+                names.push(&it.name);
+            }
+        }
+        writeln!(out, "\n{title}")?;
+        write!(out, "{:32}", "endpoints")?;
+        for size in &sizes {
+            write!(out, "{size:>20}")?;
+        }
+        writeln!(out)?;
+        for name in names {
+            write!(out, "{name:32}")?;
+            for size in &sizes {
+                match list.iter().find(|it| it.name == name && it.endpoints == *size) {
+                    Some(it) => write!(out, "{:>11.1} ns{:>5.1} F", it.ns, it.floors)?,
+                    None => write!(out, "{:>20}", "-")?,
+                }
+            }
+            writeln!(out)?;
+        }
+        Ok(())
+    }
+
+    fn write_targets(&self, out: &mut impl Write) -> fmt::Result {
+        writeln!(out, "\nWhat it ought to cost")?;
+        let mut line = |what: String, most: f64, is: f64| {
+            let verdict = if is <= most { "kept" } else { "MISSED" };
+            writeln!(out, "{what:56} at most {most:>4.1} F   is {is:>5.1} F   {verdict}")
+        };
+        for &(section, name, endpoints, most) in TARGETS {
+            if let Some(is) = self.floors(section, name, endpoints) {
+                line(format!("{name}, {endpoints} endpoints, {section}"), most, is)?;
+            }
+        }
+        for name in ["round_robin", "p2c", "maglev"] {
+            let layers = ["reader", "slot"].map(|section| self.floors(section, name, 100));
+            if let [Some(whole), Some(inner)] = layers {
+                line(format!("{name}, 100 endpoints, snapshot and ticket"), MOST_OF_CLUSTER, whole - inner)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Results {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (title, list) in &self.sections {
+            self.write_section(f, title, list)?;
+        }
+        self.write_targets(f)
+    }
+}
