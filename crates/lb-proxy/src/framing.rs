@@ -20,13 +20,13 @@ impl BodyWriter {
             Frame::Data(piece) if piece.is_empty() => {}
             Frame::Data(piece) if self.chunked => {
                 if let Some(size) = h1::ChunkPrefix::new(piece.len()) {
-                    out.front.extend_from_slice(size.as_bytes());
+                    out.front().extend_from_slice(size.as_bytes());
                     out.push(piece, h1::CHUNK_SUFFIX);
                 }
             }
             Frame::Data(piece) => out.push(piece, b""),
             Frame::Trailers(trailers) if self.chunked => {
-                h1::encode_last_chunk(&mut out.front, Some(&trailers));
+                h1::encode_last_chunk(out.front(), Some(&trailers));
                 self.ended = true;
             }
             Frame::Trailers(_) => {}
@@ -36,7 +36,7 @@ impl BodyWriter {
     /// Queues the end.
     pub(crate) fn end(&mut self, out: &mut Outbox) {
         if self.chunked && !self.ended {
-            h1::encode_last_chunk(&mut out.front, None);
+            h1::encode_last_chunk(out.front(), None);
         }
         self.ended = true;
     }

@@ -133,7 +133,7 @@ impl Incoming {
     pub(crate) fn send_continue(&self) {
         let mut io = self.downstream.lock();
         if std::mem::take(&mut io.intake.awaits_continue) {
-            io.out.front.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+            io.out.front().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
     }
 

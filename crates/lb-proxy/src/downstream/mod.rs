@@ -20,10 +20,8 @@ pub(crate) use incoming::{BodyFailure, Frame, Incoming, Intake};
 pub(crate) use outbox::Outbox;
 
 use crate::net::Stream;
+use crate::net::buffers::ReadSize;
 
-/// Smallest and largest read from a client.
-const MIN_READ: usize = 4 * 1024;
-const MAX_READ: usize = 256 * 1024;
 /// How much of pipelined requests is read while an earlier one is being answered.
 const READ_AHEAD: usize = 16 * 1024;
 
@@ -38,7 +36,7 @@ pub(crate) struct Io {
     pub(crate) stream: Stream,
     /// Read, not yet used.
     pub(crate) read: BytesMut,
-    read_size: usize,
+    read_size: ReadSize,
     /// Waits to be written.
     pub(crate) out: Outbox,
     /// The request body being received.
@@ -52,7 +50,7 @@ impl Downstream {
         let io = Io {
             stream,
             read: BytesMut::new(),
-            read_size: MIN_READ,
+            read_size: ReadSize::new(),
             out: Outbox::default(),
             intake: Intake::none(),
             ended: false,
@@ -73,19 +71,16 @@ impl Io {
             return Poll::Ready(Ok(0));
         }
         if self.stream.poll_readable(cx)?.is_pending() {
+            if self.read.is_empty() {
+                self.read_size.release(&mut self.read);
+            }
             return Poll::Pending;
         }
-        self.read.reserve(self.read_size);
-        let room = self.read.capacity() - self.read.len();
+        let room = self.read_size.make_room(&mut self.read);
         let polled = self.stream.poll_read_into(cx, &mut self.read);
-        match polled {
-            Poll::Ready(Ok(0)) => self.ended = true,
-            Poll::Ready(Ok(n)) if n == room => self.read_size = (self.read_size * 4).min(MAX_READ),
-            Poll::Pending if self.read.is_empty() => {
-                self.read = BytesMut::new();
-                self.read_size = MIN_READ;
-            }
-            _ => {}
+        if let Poll::Ready(Ok(n)) = polled {
+            self.ended = n == 0;
+            self.read_size.on_read(n, room);
         }
         polled
     }

@@ -10,14 +10,19 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 
+use crate::net::buffers;
+
 /// A piece up to this size is copied: cheaper than a second slice in the system call.
 const COPY_AT_MOST: usize = 8 * 1024;
+
+/// A buffer that grew beyond this is not kept for others.
+const KEEP_AT_MOST: usize = 16 * 1024;
 
 /// An output queue of at most one large piece.
 #[derive(Default)]
 pub(crate) struct Outbox {
     /// Heads, small pieces and chunk sizes, in order.
-    pub(crate) front: BytesMut,
+    front: BytesMut,
     /// A large piece, after `front`.
     piece: Bytes,
     /// What follows `piece`.
@@ -27,6 +32,14 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
+    /// Where heads and small pieces are written.
+    pub(crate) fn front(&mut self) -> &mut BytesMut {
+        if self.front.capacity() == 0 {
+            self.front = buffers::take();
+        }
+        &mut self.front
+    }
+
     /// Whether another piece may be queued now.
     pub(crate) fn has_room(&self) -> bool {
         self.piece.is_empty() && self.tail.is_empty() && self.front.len() < 64 * 1024
@@ -40,8 +53,9 @@ impl Outbox {
     pub(crate) fn push(&mut self, piece: Bytes, tail: &'static [u8]) {
         debug_assert!(self.has_room());
         if piece.len() <= COPY_AT_MOST {
-            self.front.extend_from_slice(&piece);
-            self.front.extend_from_slice(tail);
+            let front = self.front();
+            front.extend_from_slice(&piece);
+            front.extend_from_slice(tail);
         } else {
             self.piece = piece;
             self.tail = tail;
@@ -73,10 +87,14 @@ impl Outbox {
     fn advance(&mut self, mut written: usize) {
         self.written += written as u64;
         let n = written.min(self.front.len());
+        let is_small = self.front.capacity() <= KEEP_AT_MOST;
         self.front.advance(n);
         if self.front.is_empty() {
             // An idle connection keeps no buffer.
-            self.front = BytesMut::new();
+            let front = std::mem::take(&mut self.front);
+            if is_small {
+                buffers::give(front);
+            }
         }
         written -= n;
         let n = written.min(self.piece.len());
@@ -135,7 +153,7 @@ mod tests {
             let mut sink = Trickle { got: Vec::new(), step };
             let mut cx = Context::from_waker(std::task::Waker::noop());
             for (index, (len, tailed)) in pieces.into_iter().enumerate() {
-                outbox.front.extend_from_slice(b"size:");
+                outbox.front().extend_from_slice(b"size:");
                 expected.extend_from_slice(b"size:");
                 let piece = Bytes::from(vec![index as u8; len]);
                 let tail: &'static [u8] = if tailed { b"\r\n" } else { b"" };

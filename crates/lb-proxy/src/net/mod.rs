@@ -1,6 +1,7 @@
 //! Sockets: what is below HTTP.
 
 pub(crate) mod bind;
+pub(crate) mod buffers;
 pub(crate) mod stream;
 pub(crate) mod timer;
 

@@ -107,6 +107,8 @@ pub struct Origin {
     pub client: IpAddr,
     /// [`client`](Self::client) as text.
     pub client_text: AddressText,
+    /// [`Arrival::port`] as text.
+    pub port_text: Text<5>,
     /// The peer of the connection; `127.0.0.1` for a Unix socket.
     pub peer: IpAddr,
     /// How the client speaks to the first proxy, ourselves perhaps.
@@ -135,7 +137,15 @@ impl Origin {
             client = walk(peer, trusted, &said);
             scheme = said.scheme.unwrap_or(scheme);
         }
-        Self { client, client_text: Text::of(client), peer, scheme, is_trusted, arrival }
+        Self {
+            client,
+            client_text: Text::of(client),
+            port_text: Text::of(arrival.port),
+            peer,
+            scheme,
+            is_trusted,
+            arrival,
+        }
     }
 
     /// The port the client spoke to, as far as we know. Behind a proxy that ended TLS for us it is not our listener's.
@@ -227,7 +237,7 @@ fn write_x_forwarded(origin: &Origin, head: &RequestHead, edits: &mut Edits) {
     if !origin.is_trusted {
         put(edits, name::X_FORWARDED_FOR, origin.client_text.as_bytes());
         put(edits, name::X_FORWARDED_PROTO, origin.scheme.as_str().as_bytes());
-        put(edits, name::X_FORWARDED_PORT, Text::<5>::of(origin.arrival.port).as_bytes());
+        put(edits, name::X_FORWARDED_PORT, origin.port_text.as_bytes());
         if let Some(host) = head.host() {
             put(edits, name::X_FORWARDED_HOST, host);
         }

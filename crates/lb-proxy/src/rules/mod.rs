@@ -55,7 +55,7 @@ mod testing {
     }
 
     pub(super) fn facts<'a>(head: &'a RequestHead, origin: &'a Origin) -> Facts<'a> {
-        Facts { head, origin, request_id: "id1", route: "r", cluster: "c", endpoint: "e:80" }
+        Facts { head, origin, request_id: b"id1", route: "r", cluster: "c", endpoint: "e:80" }
     }
 
     /// The lines of a head as they go out, sorted, without the request line.

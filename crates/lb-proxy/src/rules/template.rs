@@ -23,7 +23,6 @@ use std::borrow::Cow;
 use lb_config::{Part, Template, Variable};
 
 use super::forwarded::Origin;
-use super::text::Text;
 use crate::message::{Name, RequestHead};
 
 /// What is known about a request. What is not decided yet, such as the endpoint before one is picked, is empty.
@@ -34,7 +33,7 @@ pub struct Facts<'a> {
     /// Where it comes from.
     pub origin: &'a Origin,
     /// Its id.
-    pub request_id: &'a str,
+    pub request_id: &'a [u8],
     /// The route's name.
     pub route: &'a str,
     /// The cluster's name.
@@ -111,8 +110,8 @@ fn push_variable(variable: &Variable, place: Place, facts: &Facts<'_>, out: &mut
         }
         Variable::Scheme => push(place, facts.origin.scheme.as_str().as_bytes(), out),
         Variable::Method => push(place, head.method().as_bytes(), out),
-        Variable::ListenerPort => push(place, Text::<5>::of(facts.origin.arrival.port).as_bytes(), out),
-        Variable::RequestId => push(place, facts.request_id.as_bytes(), out),
+        Variable::ListenerPort => push(place, facts.origin.port_text.as_bytes(), out),
+        Variable::RequestId => push(place, facts.request_id, out),
         Variable::Route => push(place, facts.route.as_bytes(), out),
         Variable::Cluster => push(place, facts.cluster.as_bytes(), out),
         Variable::Endpoint => push(place, facts.endpoint.as_bytes(), out),

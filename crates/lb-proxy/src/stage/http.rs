@@ -22,7 +22,8 @@ use crate::downstream::Downstream;
 use crate::message::RequestHead;
 use crate::net::{Stream, Timer};
 use crate::rules::cause::Cause;
-use crate::snapshot::WorkerSnapshot;
+use crate::rules::forwarded::{Arrival, Origin};
+use crate::snapshot::{Snapshot, WorkerSnapshot};
 use crate::stage::visit::{self, After};
 use crate::wire::h1;
 use crate::worker::Worker;
@@ -43,6 +44,8 @@ pub(crate) struct Session {
     pub(crate) worker: Arc<Worker>,
     pub(crate) timer: Timer,
     scanner: h1::RequestParser,
+    /// Where requests of this connection come from, under the snapshot of this generation, if no header has a say in it.
+    origin: Option<(u64, Origin)>,
     /// Cancelled when the listener or the worker is to end.
     pub(crate) stop: CancellationToken,
     stopping: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -71,6 +74,7 @@ pub(crate) async fn serve(
         peer,
         timer: Timer::new(),
         scanner: h1::RequestParser::new(),
+        origin: None,
         stopping: Box::pin(stop.clone().cancelled_owned()),
         stop,
         worker,
@@ -111,6 +115,19 @@ fn head_limits(limits: &Limits) -> h1::HeadLimits {
 }
 
 impl Session {
+    /// Where a request comes from. Found once a connection for a peer whose headers are not believed.
+    pub(crate) fn origin(&mut self, snapshot: &Snapshot, listener: usize, head: &RequestHead) -> Origin {
+        if let Some((generation, origin)) = &self.origin
+            && *generation == snapshot.generation
+        {
+            return *origin;
+        }
+        let arrival = Arrival { peer: self.peer.map(|peer| peer.ip()), is_tls: false, port: self.local_port };
+        let origin = Origin::new(arrival, &snapshot.listeners[listener].trusted, head);
+        self.origin = (!origin.is_trusted).then_some((snapshot.generation, origin));
+        origin
+    }
+
     fn poll_next(&mut self, cx: &mut Context<'_>, limits: &Limits, is_first: bool) -> Poll<Next> {
         let io = &mut *self.downstream.lock();
         loop {

@@ -203,8 +203,8 @@ fn on_interim(head: &ResponseHead, upload: &mut Upload, visit: &Visit) {
     if head.status() == 100 {
         upload.release();
     } else if visit.head.version() == Version::Http11 {
-        let out = &mut visit.downstream.lock().out.front;
-        h1::encode_response(out, head, &Edits::new(), Framing::None, h1::Connection::Implicit);
+        let mut io = visit.downstream.lock();
+        h1::encode_response(io.out.front(), head, &Edits::new(), Framing::None, h1::Connection::Implicit);
     }
 }
 
@@ -266,7 +266,7 @@ pub(crate) struct Upload {
 impl Upload {
     fn new(request: &Request, upstream: &Upstream) -> Self {
         let mut out = Outbox::default();
-        write_head(&mut out.front, request, upstream);
+        write_head(out.front(), request, upstream);
         let body = request.body.clone();
         let held = body.as_ref().is_some_and(Incoming::awaits_continue);
         let writer = BodyWriter::new(request.visit.head.framing() == Framing::Chunked);

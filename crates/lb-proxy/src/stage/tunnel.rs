@@ -76,12 +76,12 @@ pub(crate) async fn carry(
     timer: &mut Timer,
     idle: Duration,
 ) -> Carried {
-    let head_bytes = downstream.lock().out.front.len() as u64;
+    let head_bytes = downstream.lock().out.front().len() as u64;
     let (mut up, mut down) = {
         let mut io = downstream.lock();
         let ended = io.ended;
         // The 101 goes first, then what the endpoint sent behind it.
-        let mut first = std::mem::take(&mut io.out.front);
+        let mut first = std::mem::take(io.out.front());
         first.extend_from_slice(&std::mem::take(&mut upstream.read));
         (Pipe::new(std::mem::take(&mut io.read), ended), Pipe::new(first, false))
     };

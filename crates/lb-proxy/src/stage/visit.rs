@@ -20,7 +20,7 @@ use crate::framing::BodyWriter;
 use crate::message::{Edits, Framing, Method, RequestHead, ResponseHead, Version, name};
 use crate::rules::answer::Answer;
 use crate::rules::cause::Cause;
-use crate::rules::forwarded::{Arrival, Origin};
+use crate::rules::forwarded::Origin;
 use crate::rules::reply::Reply as OwnReply;
 use crate::rules::request_id::RequestId;
 use crate::rules::sticky::Stuck;
@@ -88,9 +88,8 @@ impl Outgoing {
 }
 
 impl Visit {
-    fn new(session: &Session, snapshot: Arc<WorkerSnapshot>, listener: usize, head: RequestHead) -> Self {
-        let arrival = Arrival { peer: session.peer.map(|peer| peer.ip()), is_tls: false, port: session.local_port };
-        let origin = Origin::new(arrival, &snapshot.shared.listeners[listener].trusted, &head);
+    fn new(session: &mut Session, snapshot: Arc<WorkerSnapshot>, listener: usize, head: RequestHead) -> Self {
+        let origin = session.origin(&snapshot.shared, listener, &head);
         let id = RequestId::of(&head, &origin, unix_ms(), fastrand::u64(..));
         Self {
             snapshot,
@@ -116,7 +115,7 @@ impl Visit {
         Facts {
             head: &self.head,
             origin: &self.origin,
-            request_id: self.id.as_str(),
+            request_id: self.id.as_bytes(),
             route: route.map_or("", |route| &route.name),
             cluster: route.and_then(RouteRuntime::cluster).map_or("", |cluster| &cluster.name),
             endpoint: "",
@@ -173,7 +172,7 @@ enum Next {
 
 /// Everything up to the first wait. Not `async`: what lives here takes no room while an endpoint is waited for.
 fn prepare(
-    session: &Session,
+    session: &mut Session,
     snapshot: Arc<WorkerSnapshot>,
     listener: usize,
     head: RequestHead,
@@ -207,7 +206,7 @@ pub(crate) fn refuse(
     let mut edits = Edits::new();
     date(&mut edits);
     let mut io = session.downstream.lock();
-    h1::encode_response(&mut io.out.front, &answer.head, &edits, answer.framing, h1::Connection::Close);
+    h1::encode_response(io.out.front(), &answer.head, &edits, answer.framing, h1::Connection::Close);
     io.out.push(answer.body, b"");
     drop(io);
     outcome::close_unread(session, snapshot, listener, &id, cause, detail, started.elapsed());
@@ -295,8 +294,8 @@ async fn send(
     let keep = may_keep(session, visit, framing, is_own, cause);
     let body_before = {
         let mut io = session.downstream.lock();
-        h1::encode_response(&mut io.out.front, &head, &outgoing.edits, framing, connection_for(visit, keep));
-        io.out.written + io.out.front.len() as u64
+        h1::encode_response(io.out.front(), &head, &outgoing.edits, framing, connection_for(visit, keep));
+        io.out.written + io.out.front().len() as u64
     };
     drop(outgoing.edits);
     session.timer.clear();
@@ -378,7 +377,7 @@ async fn tunnel(session: &mut Session, visit: &Visit, route: Option<&RouteRuntim
     let Body::Tunnel(connection) = body else { return After::Abort };
     {
         let mut io = session.downstream.lock();
-        h1::encode_response(&mut io.out.front, &head, &outgoing.edits, Framing::None, h1::Connection::Upgrade);
+        h1::encode_response(io.out.front(), &head, &outgoing.edits, Framing::None, h1::Connection::Upgrade);
     }
     let idle = route.map_or(OWN_ANSWER_IDLE, |route| route.options.timeout.tunnel);
     let carried = tunnel::carry(&visit.downstream, *connection, &mut session.timer, idle).await;

@@ -7,12 +7,9 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::time::Instant;
 
+use crate::net::buffers::ReadSize;
 use crate::net::{Stream, Timer};
 use crate::wire::h1::ResponseParser;
-
-/// Smallest and largest read; a body that fills its buffer gets a larger one next time.
-const MIN_READ: usize = 4 * 1024;
-const MAX_READ: usize = 256 * 1024;
 
 /// An established connection and what has been read from it but not used.
 pub(crate) struct Connection {
@@ -20,7 +17,7 @@ pub(crate) struct Connection {
     pub(crate) read: BytesMut,
     pub(crate) timer: Timer,
     pub(crate) parser: ResponseParser,
-    read_size: usize,
+    read_size: ReadSize,
     born: Instant,
     idle_since: Instant,
     /// Requests sent on it, the current one included.
@@ -36,7 +33,7 @@ impl Connection {
             read: BytesMut::new(),
             timer: Timer::new(),
             parser: ResponseParser::new(),
-            read_size: MIN_READ,
+            read_size: ReadSize::new(),
             born: now,
             idle_since: now,
             requests: 0,
@@ -63,15 +60,15 @@ impl Connection {
     /// Reads once; `Ok(0)` is the end of the stream.
     pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.stream.poll_readable(cx)?.is_pending() {
+            if self.read.is_empty() {
+                self.read_size.release(&mut self.read);
+            }
             return Poll::Pending;
         }
-        self.read.reserve(self.read_size);
-        let room = self.read.capacity() - self.read.len();
+        let room = self.read_size.make_room(&mut self.read);
         let polled = self.stream.poll_read_into(cx, &mut self.read);
-        match polled {
-            Poll::Ready(Ok(n)) if n == room => self.read_size = (self.read_size * 4).min(MAX_READ),
-            Poll::Pending if self.read.is_empty() => self.read = BytesMut::new(),
-            _ => {}
+        if let Poll::Ready(Ok(n)) = polled {
+            self.read_size.on_read(n, room);
         }
         polled
     }
@@ -85,8 +82,7 @@ impl Connection {
 
     pub(super) fn rest(&mut self, now: Instant) {
         self.idle_since = now;
-        self.read = BytesMut::new();
-        self.read_size = MIN_READ;
+        self.read_size.release(&mut self.read);
         self.timer.clear();
     }
 
