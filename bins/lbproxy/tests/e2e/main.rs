@@ -9,6 +9,7 @@ mod failures;
 mod framing;
 mod lifecycle;
 mod policies;
+mod proxying;
 
 #[path = "../support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "not every scenario is here yet")]

@@ -1,0 +1,12 @@
+//! What passes through, and how it looks on the other side.
+
+mod bodies;
+mod events;
+mod expect;
+mod forwarded;
+mod headers;
+mod http_1_0;
+mod interim;
+mod large;
+mod reuse;
+mod upgrade;
