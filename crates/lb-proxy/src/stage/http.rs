@@ -83,6 +83,7 @@ pub(crate) async fn serve(
     loop {
         let Some(listener) = snapshot.shared.listener(&address) else { return };
         let limits = &snapshot.shared.config.limits;
+        let mut refused = false;
         let after = match poll_fn(|cx| session.poll_next(cx, limits, is_first)).await {
             Next::Close => return,
             // The boxes keep what a request needs out of the size of an idle connection.
@@ -96,14 +97,19 @@ pub(crate) async fn serve(
                 };
                 Box::pin(visit::serve(&mut session, snapshot, listener, head)).await
             }
-            Next::Refused(cause, detail) => visit::refuse(&session, &snapshot, listener, cause, detail),
+            Next::Refused(cause, detail) => {
+                refused = true;
+                visit::refuse(&session, &snapshot, listener, cause, detail)
+            }
         };
         match after {
             After::Keep => {
                 is_first = false;
                 snapshot = session.worker.snapshot.load_full();
             }
-            After::Close => return session.linger().await,
+            After::Close if refused || session.has_unread() => return session.linger().await,
+            // Whatever the client sent was read, so that the close is an orderly end.
+            After::Close => return,
             After::Abort => return session.downstream.lock().stream.reset_on_close(),
             After::Gone => return,
         }
@@ -167,6 +173,12 @@ impl Session {
                 false => Next::Refused(Cause::HeadTimeout, None),
             });
         }
+    }
+
+    /// Whether the client sent, or is still sending, what nobody has read.
+    fn has_unread(&self) -> bool {
+        let io = self.downstream.lock();
+        !io.read.is_empty() || !io.intake.is_complete() || (!io.ended && io.stream.is_readable())
     }
 
     /// Lets the client read our answer before the connection closes.
