@@ -77,6 +77,7 @@ fn what_runs_is_finished_and_what_waits_is_closed(workers: usize) {
     assert_eq!(streaming.read_to_end().unwrap(), b"4\r\nlast\r\n0\r\n\r\n");
     assert!(slow.is_closed_silently());
     let exit = proxy.ended(start);
+    assert!(exit.took < Duration::from_secs(4), "nobody waits for clients that have their answer: {:?}", exit.took);
     assert_eq!(exit.code, Some(0), "{:#?}", exit.log);
     assert_eq!(exit.access(|line| line["path"] == "/slow").len(), 1, "the last lines of the log are written");
 }

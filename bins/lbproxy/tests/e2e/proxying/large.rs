@@ -13,8 +13,8 @@ with_one_and_four_workers!(a_large_body_flows_through_flat_memory, a_slow_reader
 /// what an allocator does with them.
 const ROOM: u64 = 24 << 20;
 
-/// Enough to show a body that is kept, ten times over.
-const LARGE: u64 = 256 << 20;
+/// Enough to show a body that is kept, several times over.
+const LARGE: u64 = 128 << 20;
 const PIECE: usize = 1 << 20;
 
 /// Carries memory's largest size while something runs.
