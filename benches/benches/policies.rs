@@ -43,6 +43,7 @@ fn layers(name: &str, endpoints: usize) -> Vec<(&'static str, Subject)> {
     let even = Shape::even(endpoints);
     let mut layers = vec![
         ("table", subject(name, policy(name), even, Layer::Table)),
+        ("table, all busy", subject(name, policy(name), Shape { is_busy: true, ..even }, Layer::Table)),
         ("slot", subject(name, policy(name), even, Layer::Slot)),
         ("reader", subject(name, policy(name), even, Layer::Reader)),
     ];

@@ -12,13 +12,15 @@ pub struct Shape {
     pub is_skewed: bool,
     /// Three of ten are full. They stay in every table, since requests end at any moment, so a pick meets them.
     pub is_crowded: bool,
+    /// Each has one to five requests in flight: no idle one ends a search early.
+    pub is_busy: bool,
 }
 
 impl Shape {
     /// Equal endpoints with room.
     #[must_use]
     pub const fn even(endpoints: usize) -> Self {
-        Self { endpoints, is_skewed: false, is_crowded: false }
+        Self { endpoints, is_skewed: false, is_crowded: false, is_busy: false }
     }
 }
 
@@ -32,15 +34,21 @@ impl Shape {
         let cluster = Cluster::new("bench");
         let members = (0..self.endpoints).map(|place| member(place, self)).collect();
         cluster.apply(Update::Reset(members), Mono::ZERO);
-        if self.is_crowded {
-            for (place, endpoint) in cluster.endpoints().iter().enumerate() {
-                if is_full(place) {
-                    // Never given back: the cluster is as crowded as this to its end.
-                    assert!(matches!(endpoint.state().acquire(), Acquire::Taken { .. }), "the one slot is free");
-                }
+        // Never given back: the cluster stays like this to its end.
+        for (place, endpoint) in cluster.endpoints().iter().enumerate() {
+            for _ in 0..self.in_flight(place) {
+                assert!(matches!(endpoint.state().acquire(), Acquire::Taken { .. }), "nobody else takes slots yet");
             }
         }
         cluster
+    }
+
+    const fn in_flight(self, place: usize) -> usize {
+        match self {
+            Self { is_crowded: true, .. } if is_full(place) => 1,
+            Self { is_busy: true, .. } => 1 + place * 7 % 5,
+            _ => 0,
+        }
     }
 }
 

@@ -74,6 +74,8 @@ pub fn with_two_threads<P: Policy>(name: &str, policy: P, shape: Shape) -> Subje
             ours.max(other.join().unwrap_or(ours))
         })
     })
+    // Long enough for the two to meet although one starts later.
+    .batch(Duration::from_millis(5))
 }
 
 /// The whole pick by a reader while somebody ejects or readmits an endpoint a hundred times a second.
@@ -157,11 +159,16 @@ fn timed(repeat: u64, entropy: &mut Entropy, mut pick: impl FnMut(&mut PickCx<'_
     start.elapsed()
 }
 
-/// Lets the endpoints be known: responses between 1 and 20 ms.
+/// Lets the endpoints be known: responses between 1 and 20 ms. As many as fit in [`LESSON`]; policies that look at
+/// everybody would take minutes over the largest clusters.
 fn teach<P: Policy, T: Send + Sync + 'static>(selector: &Selector<P, T>, endpoints: usize) {
     let mut reader: Reader<P, T> = selector.reader();
     let mut entropy = Entropy::seeded(3);
+    let began = Instant::now();
     for n in 0..(4 * endpoints as u64).min(20_000) {
+        if began.elapsed() > LESSON {
+            return;
+        }
         let start = Mono::from_nanos(n * 1000);
         let Ok(mut ticket) = reader.pick(&mut PickCx::new(start, &mut entropy).key(Some(&key(n)))) else { return };
         let end = Mono::from_nanos(n * 1000 + 1_000_000 * (1 + n % 20));
@@ -169,6 +176,8 @@ fn teach<P: Policy, T: Send + Sync + 'static>(selector: &Selector<P, T>, endpoin
         ticket.on_end(End::Completed, end);
     }
 }
+
+const LESSON: Duration = Duration::from_millis(50);
 
 /// A policy whose tables repeat a pick when told to.
 struct Repeated<P> {

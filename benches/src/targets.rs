@@ -21,8 +21,8 @@ const TARGETS: &[(&str, &str, usize, f64)] = &[
     ("table", "peak_ewma", 1000, 12.0),
     ("table", "maglev", 100, 3.0),
     ("table", "maglev", 1000, 3.0),
-    ("table", "least_request", 100, 12.0),
-    ("table", "least_request", 1000, 24.0),
+    ("table, all busy", "least_request", 100, 12.0),
+    ("table, all busy", "least_request", 1000, 24.0),
 ];
 
 /// The most that snapshot and ticket may add to table and slot, in floors.
@@ -75,7 +75,7 @@ impl Results {
         writeln!(out, "\nWhat it ought to cost")?;
         let mut line = |what: String, most: f64, is: f64| {
             let verdict = if is <= most { "kept" } else { "MISSED" };
-            writeln!(out, "{what:56} at most {most:>4.1} F   is {is:>5.1} F   {verdict}")
+            writeln!(out, "{what:56} at most {most:>4.1} F   is {is:>6.2} F   {verdict}")
         };
         for &(section, name, endpoints, most) in TARGETS {
             if let Some(is) = self.floors(section, name, endpoints) {
