@@ -108,8 +108,8 @@ impl<P: Policy, T: Send + Sync + 'static> Selector<P, T> {
 
 #[cfg(any(test, feature = "conformance"))]
 impl<P: Policy, T: Send + Sync + 'static> Selector<P, T> {
-    /// Shows the first tier's table and what it would see.
-    pub(crate) fn inspect<R>(&self, look: impl FnOnce(&P::Table, &View<'_>) -> R) -> Option<R> {
+    /// Shows the first tier's table and what it would see; none if there are no members. For tests and measurements.
+    pub fn inspect<R>(&self, look: impl FnOnce(&P::Table, &View<'_>) -> R) -> Option<R> {
         let built = self.inner.built.load();
         let roster = &built.snapshot.roster;
         let (_, table) = built.tiers.first()?;
@@ -134,6 +134,7 @@ impl<P: Policy, T: Send + Sync + 'static> Reader<P, T> {
     ///
     /// # Errors
     /// Nobody may take the request; the error says why.
+    #[inline]
     pub fn pick(&mut self, cx: &mut PickCx<'_>) -> Result<Ticket<T>, PickError> {
         self.cache.load().pick(&self.selector.inner.shared, cx).or_else(|_| self.selector.pick(cx))
     }
@@ -159,6 +160,7 @@ impl<P: Policy, T: Send + Sync + 'static> Follow<T> for Inner<P, T> {
 
 impl<T> Shared<T> {
     /// The ticket for a slot that was taken.
+    #[inline]
     fn ticket(&self, endpoint: &Arc<Endpoint<T>>, in_panic: bool, now: Mono) -> Ticket<T> {
         if in_panic {
             self.panic_picks.fetch_add(1, Ordering::Relaxed);
@@ -200,8 +202,25 @@ impl<B: Table, T> Built<B, T> {
         Self { tiers: tiers.collect(), keyed, snapshot }
     }
 
+    #[inline]
     fn pick(&self, shared: &Shared<T>, cx: &mut PickCx<'_>) -> Result<Ticket<T>, PickError> {
         cx.passed_over = None;
+        let picked = match &*self.tiers {
+            [(_, table)] if cx.preferred.is_none() => {
+                let view = View::new(&self.snapshot.roster, 0);
+                self.pick_from(table, view, shared, cx).map(|index| (index, view.is_panicking()))
+            }
+            _ => self.pick_among_tiers(shared, cx),
+        };
+        let found = picked.and_then(|(index, in_panic)| Some((self.snapshot.endpoints.get(index.get())?, in_panic)));
+        match found {
+            Some((endpoint, in_panic)) => Ok(shared.ticket(endpoint, in_panic, cx.now)),
+            None => Err(self.census(cx)),
+        }
+    }
+
+    /// The sticky endpoint, or somebody of the first tier that has one; and whether health was ignored for it.
+    fn pick_among_tiers(&self, shared: &Shared<T>, cx: &mut PickCx<'_>) -> Option<(Index, bool)> {
         let roster = &self.snapshot.roster;
         let picked = self.pick_preferred(cx).or_else(|| {
             let first = roster.tier_at(|| match cx.key {
@@ -215,13 +234,7 @@ impl<B: Table, T> Built<B, T> {
                 self.pick_from(table, View::new(roster, place), shared, cx)
             })
         });
-        let found = picked.and_then(|index| Some((index, self.snapshot.endpoints.get(index.get())?)));
-        let Some((index, endpoint)) = found else { return Err(self.census(cx)) };
-        if roster.is_in_panic(index) {
-            shared.panic_picks.fetch_add(1, Ordering::Relaxed);
-        }
-        let teach = Teach::from_bits(shared.teach.load(Ordering::Relaxed));
-        Ok(Ticket::new(Arc::clone(endpoint), cx.now, teach))
+        picked.map(|index| (index, roster.is_in_panic(index)))
     }
 
     /// The sticky endpoint, if it may serve a sticky request now. A slot there is taken.
@@ -240,6 +253,7 @@ impl<B: Table, T> Built<B, T> {
     }
 
     /// Somebody of one tier, found by its table or else by looking at everybody. A slot there is taken.
+    #[inline]
     fn pick_from(&self, table: &B, view: View<'_>, shared: &Shared<T>, cx: &mut PickCx<'_>) -> Option<Index> {
         for _ in 0..RACES {
             let Some(index) = table.pick(&view, cx) else { break };
@@ -247,7 +261,7 @@ impl<B: Table, T> Built<B, T> {
                 cx.passed_over = Some(index);
                 continue;
             }
-            if view.is_usable(index, cx) && take(&view, index) {
+            if view.is_free(index, cx) && view.acquire(index) {
                 return Some(index);
             }
         }
@@ -257,6 +271,7 @@ impl<B: Table, T> Built<B, T> {
 
     /// Looks at every member of the tier. Those usable are drawn in proportion to weight: at random, or for a keyed
     /// policy by the key. Should every draw lose its race, the first who lets the request in serves it.
+    #[cold]
     fn search(&self, view: View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
         for _ in 0..RACES {
             let drawn = match cx.key {
@@ -264,12 +279,12 @@ impl<B: Table, T> Built<B, T> {
                 _ => draw_at_random(view, cx),
             };
             match drawn {
-                Some(index) if take(&view, index) => return Some(index),
+                Some(index) if view.acquire(index) => return Some(index),
                 Some(_) => {}
                 None => break,
             }
         }
-        (0..).map(Index::new).take(view.len()).find(|&index| view.is_usable(index, cx) && take(&view, index))
+        (0..).map(Index::new).take(view.len()).find(|&index| view.is_usable(index, cx) && view.acquire(index))
     }
 
     fn draw_by_key(&self, view: View<'_>, key: &[u8], cx: &PickCx<'_>) -> Option<Index> {
@@ -300,11 +315,6 @@ fn spans_all<P: Policy>(policy: &P) -> bool {
     policy.signals().contains(Signals::KEY)
 }
 
-fn take(view: &View<'_>, index: Index) -> bool {
-    let taken = |state: &EndpointState| if view.is_panicking() { state.acquire_in_panic() } else { state.acquire() };
-    view.state(index).is_some_and(|state| matches!(taken(state), Acquire::Taken { .. }))
-}
-
 /// One pass, every usable member chosen with the probability weight ∕ total (a reservoir of one).
 fn draw_at_random(view: View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
     let mut total = 0;
@@ -321,11 +331,19 @@ fn draw_at_random(view: View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
     drawn
 }
 
+#[inline]
 fn is_thinned<T>(shared: &Shared<T>, view: &View<'_>, index: Index, cx: &mut PickCx<'_>) -> bool {
     let Some(state) = view.state(index) else { return false };
-    if state.warming_cell().load(Ordering::Relaxed) == 0 {
-        return false;
-    }
+    state.warming_cell().load(Ordering::Relaxed) != 0 && is_thinned_while_warming(shared, view, state, cx)
+}
+
+#[cold]
+fn is_thinned_while_warming<T>(
+    shared: &Shared<T>,
+    view: &View<'_>,
+    state: &EndpointState,
+    cx: &mut PickCx<'_>,
+) -> bool {
     let ramp = shared.slow_start.load();
     let Some(ramp) = ramp.as_ref() else { return false };
     let Some(share) = ramp.share_of(state, cx.now) else { return false };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-use lb_core::{EndpointState, Weight};
+use lb_core::{Acquire, EndpointState, Weight};
 
 use crate::cx::PickCx;
 use crate::endpoint::Uid;
@@ -80,10 +80,39 @@ impl<'a> View<'a> {
     #[must_use]
     pub fn usable_load(&self, index: Index, cx: &PickCx<'_>) -> Option<u32> {
         let load = self.roster.states.get(index.get())?.load_with_room(self.in_panic)?;
-        let is_free = (cx.tried.is_empty() || !cx.tried.contains(self.roster.uid(index)))
+        self.is_free(index, cx).then_some(load)
+    }
+
+    /// The part of the predicate that the state does not know: not tried before, not passed over, in the tier being picked from.
+    #[inline]
+    pub(crate) fn is_free(&self, index: Index, cx: &PickCx<'_>) -> bool {
+        (cx.tried.is_empty() || !cx.tried.contains(self.roster.uid(index)))
             && cx.passed_over != Some(index)
-            && (self.roster.tiers.len() <= 1 || self.roster.tier(index) == self.tier);
-        is_free.then_some(load)
+            && (self.roster.tiers.len() <= 1 || self.roster.tier(index) == self.tier)
+    }
+
+    /// Takes a slot there, unless it is full or may not be picked by now.
+    #[inline]
+    pub(crate) fn acquire(&self, index: Index) -> bool {
+        self.state(index).is_some_and(|state| {
+            let answer = if self.in_panic { state.acquire_in_panic() } else { state.acquire() };
+            matches!(answer, Acquire::Taken { .. })
+        })
+    }
+
+    /// Takes a slot as a selector does, for measurements; tells whether there was one. Give it back with [`let_go`](Self::let_go).
+    #[cfg(feature = "conformance")]
+    #[must_use = "a taken slot must be given back"]
+    pub fn hold(&self, index: Index) -> bool {
+        self.acquire(index)
+    }
+
+    /// Gives a slot back that [`hold`](Self::hold) took.
+    #[cfg(feature = "conformance")]
+    pub fn let_go(&self, index: Index) {
+        if let Some(state) = self.state(index) {
+            state.release();
+        }
     }
 
     /// The places that eligible members hold (in panic mode, all that only their health keeps out), in the order of
