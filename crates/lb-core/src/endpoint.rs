@@ -5,9 +5,12 @@
 //! drain, and a request learns with a single `fetch_add` whether it may go and how many others are there.
 //!
 //! ```text
-//!  63 ............ 41 40 ................. 32 31 ........................ 0
-//! |     unused       |  one bit an Axis      |  requests in flight         |
+//!  63 ... 42    41     40 ................. 32 31 ........................ 0
+//! | unused  | watched |  one bit an Axis      |  requests in flight         |
 //! ```
+//!
+//! Whoever wants to mirror the count elsewhere sets the watched bit ([`EndpointState::watch`]): since it stands in the same word, every
+//! step of the count was made either before it or after it, and is told or not told accordingly.
 //!
 //! | bits set                | new requests | sticky requests | word for it |
 //! |-------------------------|--------------|-----------------|-------------|
@@ -83,7 +86,8 @@ impl Axis {
 }
 
 const COUNT: u64 = 0xffff_ffff;
-const FLAGS: u64 = !COUNT;
+const FLAGS: u64 = 0x1ff << 32;
+const WATCHED: u64 = 1 << 41;
 const STICKY_OK: u64 = Axis::Drain.bit() | Axis::WeightZero.bit();
 /// What panic mode overrides: observations, never orders or facts.
 const HEALTH: u64 = Axis::Check.bit() | Axis::Ejected.bit() | Axis::Breaker.bit();
@@ -242,20 +246,58 @@ impl EndpointState {
         self.acquire_masked(FLAGS & !STICKY_OK & !HEALTH)
     }
 
+    /// As [`acquire`](Self::acquire) and its kin, for a state that may be [watched](Self::watch): `on_step(n)` is called for every
+    /// step of the count between n and n + 1 made after the watch began, an overshoot that is undone included.
+    #[inline]
+    #[must_use = "a taken slot must be released"]
+    pub fn acquire_told(&self, sticky: bool, in_panic: bool, on_step: impl Fn(u32)) -> Acquire {
+        let refusing = FLAGS & !(if sticky { STICKY_OK } else { 0 }) & !(if in_panic { HEALTH } else { 0 });
+        self.acquire_noting(refusing, on_step)
+    }
+
     fn acquire_masked(&self, refusing: u64) -> Acquire {
+        self.acquire_noting(refusing, |_| debug_assert!(false, "a step of a watched count went untold"))
+    }
+
+    #[inline]
+    fn acquire_noting(&self, refusing: u64, on_step: impl Fn(u32)) -> Acquire {
         let old = self.word.fetch_add(1, Ordering::AcqRel);
         let in_flight = (old & COUNT) as u32;
+        if old & WATCHED != 0 {
+            on_step(in_flight);
+        }
         if old & refusing == 0 && in_flight < self.max_in_flight.load(Ordering::Relaxed) {
             return Acquire::Taken { in_flight: in_flight + 1 };
         }
-        self.word.fetch_sub(1, Ordering::AcqRel);
+        self.release_told(on_step);
         if old & refusing == 0 { Acquire::Full } else { Acquire::Ineligible }
     }
 
     /// Gives a slot back. Call it once for each slot taken.
     pub fn release(&self) {
+        self.release_told(|_| debug_assert!(false, "a step of a watched count went untold"));
+    }
+
+    /// As [`release`](Self::release), for a state that may be [watched](Self::watch); see [`acquire_told`](Self::acquire_told).
+    #[inline]
+    pub fn release_told(&self, on_step: impl Fn(u32)) {
         let old = self.word.fetch_sub(1, Ordering::AcqRel);
         debug_assert!(old & COUNT != 0, "released a slot that was not taken");
+        if old & WATCHED != 0 {
+            on_step(((old & COUNT) as u32).wrapping_sub(1));
+        }
+    }
+
+    /// From now on every step of the count is told to whoever makes it. There is no way back. Answers the count at that moment.
+    ///
+    /// All who take and give back slots must then use [`acquire_told`](Self::acquire_told) and [`release_told`](Self::release_told).
+    ///
+    /// # Errors
+    /// It was watched already; the count is as good.
+    pub fn watch(&self) -> Result<u32, u32> {
+        let old = self.word.fetch_or(WATCHED, Ordering::AcqRel);
+        let in_flight = (old & COUNT) as u32;
+        if old & WATCHED == 0 { Ok(in_flight) } else { Err(in_flight) }
     }
 
     /// Requests in flight.
@@ -382,6 +424,37 @@ mod loom_models {
     }
 
     #[test]
+    fn loom_a_watch_hears_exactly_the_steps_after_its_count() {
+        loom::model(|| {
+            let state = Arc::new(EndpointState::new(InFlightLimit::new(1)));
+            let heard = Arc::new(Limit::new(0));
+            let worker = {
+                let (state, heard) = (Arc::clone(&state), Arc::clone(&heard));
+                thread::spawn(move || {
+                    let on_step = |level: u32| {
+                        heard.fetch_xor(1 << level, Ordering::Relaxed);
+                    };
+                    if let Acquire::Taken { .. } = state.acquire_told(false, false, on_step) {
+                        state.release_told(on_step);
+                    }
+                })
+            };
+            let on_step = |level: u32| {
+                heard.fetch_xor(1 << level, Ordering::Relaxed);
+            };
+            let taken = state.acquire_told(false, false, on_step);
+            for level in 0..state.watch().unwrap() {
+                on_step(level);
+            }
+            if let Acquire::Taken { .. } = taken {
+                state.release_told(on_step);
+            }
+            worker.join().unwrap();
+            assert_eq!((state.in_flight(), heard.load(Ordering::Relaxed)), (0, 0), "every step up was undone");
+        });
+    }
+
+    #[test]
     fn loom_two_axes_set_at_once_are_both_set() {
         loom::model(|| {
             let state = Arc::new(EndpointState::new(InFlightLimit::NONE));
@@ -446,6 +519,26 @@ mod tests {
         assert!(!state.has_room(true));
         assert_eq!(state.acquire_sticky(), Acquire::Ineligible);
         assert_eq!(state.acquire_sticky_in_panic(), Acquire::Taken { in_flight: 1 });
+    }
+
+    #[test]
+    fn a_watch_is_told_every_step_from_its_beginning() {
+        let state = EndpointState::new(InFlightLimit::new(2));
+        let heard = std::cell::RefCell::new(Vec::new());
+        let on_step = |level| heard.borrow_mut().push(level);
+        assert_eq!(state.acquire_told(false, false, on_step), Acquire::Taken { in_flight: 1 });
+        assert_eq!((state.watch(), state.watch()), (Ok(1), Err(1)));
+        assert!(heard.borrow().is_empty() && state.is_eligible() && state.reasons().next().is_none());
+        assert_eq!(state.acquire_told(false, false, on_step), Acquire::Taken { in_flight: 2 });
+        assert_eq!(state.acquire_told(false, false, on_step), Acquire::Full);
+        state.release_told(on_step);
+        state.set(Axis::Check, true);
+        assert_eq!(state.acquire_told(true, true, on_step), Acquire::Taken { in_flight: 2 });
+        assert_eq!(state.acquire_told(true, false, on_step), Acquire::Ineligible);
+        state.release_told(on_step);
+        state.release_told(on_step);
+        assert_eq!(*heard.borrow(), [1, 2, 2, 1, 1, 2, 2, 1, 0]);
+        assert_eq!(state.in_flight(), 0);
     }
 
     #[test]

@@ -16,9 +16,10 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use lb_core::{Axis, Mono};
 
 use crate::endpoint::{Endpoint, Identity, Member, Uid};
+use crate::ladder;
 use crate::latency::Teach;
 use crate::ledger::Ledger;
-use crate::policy::Policy;
+use crate::policy::{Index, Policy, Signals};
 use crate::selector::Selector;
 use crate::slow_start::{self, SlowStart};
 use crate::tiers::{Judgement, Spill};
@@ -60,7 +61,7 @@ impl<T: Send + Sync + 'static> Cluster<T> {
         let empty = Arc::new(Snapshot {
             generation: Generation(0),
             endpoints: Arc::from([]),
-            roster: Roster::new(Box::default(), Box::default(), &[], &Judgement::default()),
+            roster: Roster::new(Box::default(), Box::default(), Box::default(), &[], &Judgement::default()),
         });
         Self {
             shared: Arc::new(Shared {
@@ -252,7 +253,12 @@ impl<T: Send + Sync + 'static> Cluster<T> {
         let teach = Teach::new(policy.signals(), policy.learning());
         let older = Teach::from_bits(self.shared.teach.load(Ordering::Relaxed));
         self.shared.teach.store(teach.over(older).bits(), Ordering::Relaxed);
-        let selector = Selector::new(policy, Arc::clone(&self.shared), self.shared.published.load_full());
+        let snapshot = self.shared.published.load_full();
+        if policy.signals().contains(Signals::FEWEST) && !books.ledger.is_watching() {
+            books.ledger.watch();
+            books.settle(&snapshot);
+        }
+        let selector = Selector::new(policy, Arc::clone(&self.shared), snapshot);
         books.followers.push(selector.follower());
         selector
     }
@@ -341,12 +347,12 @@ impl<T> Books<T> {
             list.iter().enumerate().map(|(place, endpoint)| (endpoint.uid, place)).collect();
         let mut zeroed = Vec::new();
         for member in joining {
-            let found = self.ledger.find_or_make(&member.identity);
+            let found = self.ledger.find_or_make(&member.identity, member.weight);
             found.state.set_max_in_flight(member.limit);
             if let (true, Some(now)) = (found.joins, warm_joins) {
                 slow_start::begin(&found.state, now);
             }
-            let endpoint = Arc::new(Endpoint { uid: found.uid, state: found.state, member });
+            let endpoint = Arc::new(Endpoint { uid: found.uid, state: found.state, lane: found.lane, member });
             match places.get(&found.uid).and_then(|&place| list.get_mut(place)) {
                 Some(listed) => *listed = endpoint,
                 None => {
@@ -377,9 +383,21 @@ impl<T> Books<T> {
     }
 
     fn rebuild(&mut self, snapshot: &Arc<Snapshot<T>>, why: Why, now: Mono) {
+        self.settle(snapshot);
         self.followers.retain(|follower| follower.upgrade().inspect(|live| live.follow(snapshot, why)).is_some());
         self.dirty = false;
         self.rebuilt = Some(now);
+    }
+}
+
+impl<T> Books<T> {
+    /// Before tables of these members are built: readies what they go by.
+    fn settle(&self, snapshot: &Snapshot<T>) {
+        if self.ledger.is_watching() {
+            let allowed =
+                snapshot.endpoints.iter().zip(0..).filter(|&(_, n)| snapshot.roster.is_allowed(Index::new(n)));
+            ladder::settle(allowed.map(|(endpoint, _)| (&endpoint.lane, &*endpoint.state)));
+        }
     }
 }
 
@@ -391,8 +409,9 @@ fn roster_of<T>(endpoints: &[Arc<Endpoint<T>>], judgement: &Judgement) -> Roster
         tier: 0,
     });
     let states = endpoints.iter().map(|endpoint| Arc::clone(&endpoint.state));
+    let lanes = endpoints.iter().map(|endpoint| endpoint.lane.clone());
     let priorities: Vec<u8> = endpoints.iter().map(|endpoint| endpoint.priority()).collect();
-    Roster::new(states.collect(), facts.collect(), &priorities, judgement)
+    Roster::new(states.collect(), lanes.collect(), facts.collect(), &priorities, judgement)
 }
 
 #[cfg(test)]

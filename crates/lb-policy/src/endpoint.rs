@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use lb_core::{EndpointState, InFlightLimit, Mono, Weight};
 
+use crate::ladder::Lane;
 use crate::latency;
 use crate::orca::{self, LoadReport};
 
@@ -144,10 +145,17 @@ pub fn affinity_of(name: &str) -> u64 {
 pub struct Endpoint<T> {
     pub(crate) uid: Uid,
     pub(crate) state: Arc<EndpointState>,
+    pub(crate) lane: Lane,
     pub(crate) member: Member<T>,
 }
 
 impl<T> Endpoint<T> {
+    /// Gives a slot back.
+    #[inline]
+    pub(crate) fn release(&self) {
+        self.state.release_told(|level| self.lane.on_step(level));
+    }
+
     /// Who it is.
     #[must_use]
     pub fn identity(&self) -> &Identity {
@@ -160,7 +168,8 @@ impl<T> Endpoint<T> {
         self.uid
     }
 
-    /// Its hot state. Change its axes through [`Cluster::set`](crate::Cluster::set), which keeps the tables right.
+    /// Its hot state. Change its axes through [`Cluster::set`](crate::Cluster::set), which keeps the tables right, and take slots through a
+    /// selector only.
     #[must_use]
     pub fn state(&self) -> &Arc<EndpointState> {
         &self.state

@@ -18,9 +18,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lb_core::{Axis, EndpointState, InFlightLimit, Mono};
+use lb_core::{Axis, EndpointState, InFlightLimit, Mono, Weight};
 
 use crate::endpoint::{Identity, Uid};
+use crate::ladder::{Ladders, Lane};
 use crate::policy::Index;
 
 /// How long a removed endpoint is remembered after its last ticket.
@@ -32,6 +33,9 @@ const REMEMBER_PER_MEMBER: usize = 4;
 pub(crate) struct Ledger {
     uids: BTreeMap<Identity, Uid>,
     known: BTreeMap<Uid, Known>,
+    ladders: Ladders,
+    /// Somebody goes by who has the fewest in flight.
+    is_watching: bool,
     last_uid: u64,
 }
 
@@ -39,6 +43,7 @@ pub(crate) struct Ledger {
 pub(crate) struct Known {
     identity: Identity,
     pub(crate) state: Arc<EndpointState>,
+    lane: Lane,
     /// Its place in the published list, if it is a member.
     pub(crate) place: Option<Index>,
     /// When it was found to be neither a member nor in use.
@@ -49,6 +54,7 @@ pub(crate) struct Known {
 pub(crate) struct Found {
     pub(crate) uid: Uid,
     pub(crate) state: Arc<EndpointState>,
+    pub(crate) lane: Lane,
     pub(crate) joins: bool,
 }
 
@@ -61,8 +67,8 @@ impl Ledger {
         self.known.get(&uid)
     }
 
-    /// The endpoint of this identity, made if nobody knows it. It is not yet a member.
-    pub(crate) fn find_or_make(&mut self, identity: &Identity) -> Found {
+    /// The endpoint of this identity, made if nobody knows it; then its lane stands among those of this weight. It is not yet a member.
+    pub(crate) fn find_or_make(&mut self, identity: &Identity, weight: Weight) -> Found {
         if let Some((uid, known)) = self.uid_of(identity).and_then(|uid| Some((uid, self.known.get(&uid)?))) {
             let joins = known.place.is_none();
             if joins {
@@ -70,15 +76,37 @@ impl Ledger {
                     known.state.set(axis, false);
                 }
             }
-            return Found { uid, state: Arc::clone(&known.state), joins };
+            return Found { uid, state: Arc::clone(&known.state), lane: known.lane.clone(), joins };
         }
         self.last_uid += 1;
         let uid = Uid::new(self.last_uid);
         let state = Arc::new(EndpointState::new(InFlightLimit::NONE));
+        let lane = self.ladders.take(weight.value());
+        if self.is_watching {
+            lane.watch(&state);
+        }
         self.uids.insert(identity.clone(), uid);
-        let known = Known { identity: identity.clone(), state: Arc::clone(&state), place: None, idle_since: None };
+        let known = Known {
+            identity: identity.clone(),
+            state: Arc::clone(&state),
+            lane: lane.clone(),
+            place: None,
+            idle_since: None,
+        };
         self.known.insert(uid, known);
-        Found { uid, state, joins: true }
+        Found { uid, state, lane, joins: true }
+    }
+
+    /// From now on everybody's requests in flight stand on the ladders, those who join later included.
+    pub(crate) fn watch(&mut self) {
+        if !self.is_watching {
+            self.known.values().for_each(|known| known.lane.watch(&known.state));
+            self.is_watching = true;
+        }
+    }
+
+    pub(crate) fn is_watching(&self) -> bool {
+        self.is_watching
     }
 
     /// These are the members now, in this order; everybody else is removed.
@@ -122,6 +150,7 @@ impl Ledger {
         for uid in old.into_iter().chain(away.into_iter().take(surplus).map(|(_, uid)| uid)) {
             if let Some(known) = self.known.remove(&uid) {
                 self.uids.remove(&known.identity);
+                self.ladders.give_back(&known.lane);
             }
         }
     }
@@ -137,7 +166,8 @@ mod tests {
     use super::*;
 
     fn join(ledger: &mut Ledger, names: &[&str], now: Mono) -> Vec<Found> {
-        let found: Vec<_> = names.iter().map(|&name| ledger.find_or_make(&Identity::literal(name))).collect();
+        let found: Vec<_> =
+            names.iter().map(|&name| ledger.find_or_make(&Identity::literal(name), Weight::ONE)).collect();
         ledger.seat(found.iter().map(|found| found.uid), now);
         found
     }

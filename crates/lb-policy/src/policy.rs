@@ -9,6 +9,7 @@ use lb_core::{EndpointState, Weight};
 
 use crate::cx::PickCx;
 use crate::endpoint::{Identity, Uid, Zone};
+use crate::ladder::Lane;
 use crate::view::View;
 
 /// The cold half: makes tables.
@@ -77,6 +78,7 @@ pub struct Candidate<'a> {
     pub zone: Option<Zone>,
     /// What was learned about it.
     pub state: &'a Arc<EndpointState>,
+    pub(crate) lane: &'a Lane,
 }
 
 /// What a policy needs.
@@ -96,6 +98,9 @@ impl Signals {
     pub const LATENCY: Self = Self(8);
     /// The plain average of latency.
     pub const AVERAGE: Self = Self(16);
+    /// Who has the fewest requests in flight. Costs every pick through the cluster, whatever its policy, two atomic operations more on
+    /// words that 64 endpoints share.
+    pub(crate) const FEWEST: Self = Self(32);
 
     /// Both sets of needs.
     #[must_use]

@@ -93,7 +93,7 @@ impl<P: Policy, T: Send + Sync + 'static> Selector<P, T> {
         let Snapshot { endpoints, roster, .. } = &*built.snapshot;
         let endpoint = endpoints.iter().find(|endpoint| endpoint.uid == uid)?;
         let in_panic = roster.is_panicking();
-        let answer = if in_panic { endpoint.state.acquire_in_panic() } else { endpoint.state.acquire() };
+        let answer = endpoint.state.acquire_told(false, in_panic, |level| endpoint.lane.on_step(level));
         matches!(answer, Acquire::Taken { .. }).then(|| self.inner.shared.ticket(endpoint, in_panic, now))
     }
 
@@ -240,15 +240,8 @@ impl<B: Table, T> Built<B, T> {
     /// The sticky endpoint, if it may serve a sticky request now. A slot there is taken.
     fn pick_preferred(&self, cx: &PickCx<'_>) -> Option<Index> {
         let roster = &self.snapshot.roster;
-        let take = |state: &EndpointState, in_panic| {
-            if in_panic { state.acquire_sticky_in_panic() } else { state.acquire_sticky() }
-        };
         roster.with_affinity(cx.preferred?).find(|&index| {
-            !cx.tried.contains(roster.uid(index))
-                && roster
-                    .states()
-                    .get(index.get())
-                    .is_some_and(|state| matches!(take(state, roster.is_in_panic(index)), Acquire::Taken { .. }))
+            !cx.tried.contains(roster.uid(index)) && roster.acquire(index, true, roster.is_in_panic(index))
         })
     }
 
@@ -372,6 +365,7 @@ fn candidates<T>(snapshot: &Snapshot<T>) -> impl Iterator<Item = (u8, Candidate<
             affinity: endpoint.affinity(),
             zone: endpoint.zone(),
             state: endpoint.state(),
+            lane: &endpoint.lane,
         };
         (endpoint.priority(), candidate)
     })

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use lb_core::{Axis, EndpointState, InFlightLimit, Mono};
 
+use crate::ladder::Ladders;
 use crate::{
     Candidate, Cluster, Entropy, Identity, Index, Member, PickCx, PickError, Policy, Selector, Ticket, Tried, Uid,
     Update,
@@ -79,11 +80,13 @@ pub(crate) fn member(n: usize) -> Member<usize> {
 pub(crate) fn with_candidates<R>(weights: &[u16], build: impl FnOnce(&[Candidate<'_>]) -> R) -> R {
     let members: Vec<_> = weights.iter().enumerate().map(|(n, &weight)| member(n).weight(weight)).collect();
     let states: Vec<_> = members.iter().map(|_| Arc::new(EndpointState::new(InFlightLimit::NONE))).collect();
+    let mut ladders = Ladders::default();
+    let lanes: Vec<_> = weights.iter().map(|&weight| ladders.take(weight)).collect();
     let candidates: Vec<_> = members
         .iter()
-        .zip(&states)
+        .zip(states.iter().zip(&lanes))
         .zip(0..)
-        .map(|((member, state), place)| Candidate {
+        .map(|((member, (state, lane)), place)| Candidate {
             index: Index::new(place),
             identity: &member.identity,
             uid: Uid::new(u64::from(place) + 1),
@@ -91,6 +94,7 @@ pub(crate) fn with_candidates<R>(weights: &[u16], build: impl FnOnce(&[Candidate
             affinity: member.affinity,
             zone: member.zone,
             state,
+            lane,
         })
         .collect();
     build(&candidates)

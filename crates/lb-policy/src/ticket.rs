@@ -72,7 +72,7 @@ struct Slot<T>(Arc<Endpoint<T>>);
 
 impl<T> Drop for Slot<T> {
     fn drop(&mut self) {
-        self.0.state.release();
+        self.0.release();
     }
 }
 
@@ -84,6 +84,7 @@ mod tests {
 
     use super::*;
     use crate::endpoint::{Identity, Member, Uid};
+    use crate::ladder::Ladders;
     use crate::latency::read;
     use crate::policy::{Learning, Signals};
 
@@ -91,6 +92,7 @@ mod tests {
         let endpoint = Arc::new(Endpoint {
             uid: Uid::new(1),
             state: Arc::new(EndpointState::new(InFlightLimit::NONE)),
+            lane: Ladders::default().take(1),
             member: Member::new(Identity::literal("a"), ()),
         });
         assert_eq!(endpoint.state.acquire(), Acquire::Taken { in_flight: 1 });

@@ -107,7 +107,7 @@ impl Turns {
 /// all weight unusable, one pick in 2³² needs more.
 pub(crate) const DRAWS: usize = 32;
 /// How far to look ahead for a cheap answer before everybody is looked at.
-const AHEAD: u64 = 8;
+pub(crate) const AHEAD: u64 = 8;
 /// 256 KiB of sequence.
 const LONGEST_CYCLE: u64 = 65_536;
 /// 2⁶⁴ ∕ φ: its multiples modulo 2⁶⁴ fill every interval as evenly as any sequence can (Weyl, Steinhaus).

@@ -7,6 +7,7 @@ use lb_core::{Acquire, EndpointState, Weight};
 
 use crate::cx::PickCx;
 use crate::endpoint::Uid;
+use crate::ladder::Lane;
 use crate::policy::Index;
 use crate::tiers::{Judgement, TierHealth};
 
@@ -94,10 +95,7 @@ impl<'a> View<'a> {
     /// Takes a slot there, unless it is full or may not be picked by now.
     #[inline]
     pub(crate) fn acquire(&self, index: Index) -> bool {
-        self.state(index).is_some_and(|state| {
-            let answer = if self.in_panic { state.acquire_in_panic() } else { state.acquire() };
-            matches!(answer, Acquire::Taken { .. })
-        })
+        self.roster.acquire(index, false, self.in_panic)
     }
 
     /// Takes a slot as a selector does, for measurements; tells whether there was one. Give it back with [`let_go`](Self::let_go).
@@ -111,7 +109,7 @@ impl<'a> View<'a> {
     #[cfg(feature = "conformance")]
     pub fn let_go(&self, index: Index) {
         if let Some(state) = self.state(index) {
-            state.release();
+            state.release_told(|level| self.roster.on_step(index, level));
         }
     }
 
@@ -126,6 +124,7 @@ impl<'a> View<'a> {
 #[derive(Debug)]
 pub(crate) struct Roster {
     states: Box<[Arc<EndpointState>]>,
+    lanes: Box<[Lane]>,
     facts: Box<[Facts]>,
     /// Sorted by affinity; several members may share one.
     affinities: Box<[(u64, Index)]>,
@@ -151,6 +150,7 @@ impl Roster {
     /// `priorities` has one entry a member; tiers are made of the distinct ones.
     pub(crate) fn new(
         states: Box<[Arc<EndpointState>]>,
+        lanes: Box<[Lane]>,
         mut facts: Box<[Facts]>,
         priorities: &[u8],
         judgement: &Judgement,
@@ -167,6 +167,7 @@ impl Roster {
         let roster = Self {
             allowed: Bitset::zeros(states.len()),
             states,
+            lanes,
             facts,
             affinities,
             tiers: distinct.into_iter().map(Tier::new).collect(),
@@ -201,6 +202,22 @@ impl Roster {
         }
         self.eligible.store(healths.iter().map(|health| health.eligible as usize).sum(), Ordering::Relaxed);
         changed
+    }
+
+    /// Takes a slot there, unless it is full or may not be picked.
+    #[inline]
+    pub(crate) fn acquire(&self, index: Index, sticky: bool, in_panic: bool) -> bool {
+        let taken = |state: &Arc<EndpointState>| {
+            let answer = state.acquire_told(sticky, in_panic, |level| self.on_step(index, level));
+            matches!(answer, Acquire::Taken { .. })
+        };
+        self.states.get(index.get()).is_some_and(taken)
+    }
+
+    fn on_step(&self, index: Index, level: u32) {
+        if let Some(lane) = self.lanes.get(index.get()) {
+            lane.on_step(level);
+        }
     }
 
     pub(crate) fn is_panicking(&self) -> bool {
