@@ -4,6 +4,7 @@
 //! because what matters happens where a polite library would not go.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod answers;
 mod balance;
 mod failures;
 mod framing;
@@ -12,5 +13,4 @@ mod policies;
 mod proxying;
 
 #[path = "../support/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "not every scenario is here yet")]
 mod support;

@@ -47,11 +47,6 @@ impl Client {
     pub(crate) fn get(&mut self, path: &str) -> Message {
         self.ask(&format!("GET {path} HTTP/1.1"))
     }
-
-    /// The connection without the client around it.
-    pub(crate) fn into_wire(self) -> Wire {
-        self.wire
-    }
 }
 
 impl Deref for Client {

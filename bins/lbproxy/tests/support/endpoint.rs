@@ -16,9 +16,6 @@ use super::wire::Wire;
 /// What an endpoint does with a connection. The connection closes when it returns.
 type Script = dyn Fn(&mut Wire, &Arc<Seen>) -> io::Result<()> + Send + Sync;
 
-/// What an endpoint answers to a whole request.
-pub(crate) type Responder = dyn Fn(&Message) -> String + Send + Sync;
-
 /// A listening endpoint.
 pub(crate) struct Endpoint {
     /// Where it listens, also while it is stopped.

@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 
 pub(crate) use client::{Client, exchange, get, post};
 pub(crate) use endpoint::{Endpoint, Gate, Refusing, Seen, text};
-pub(crate) use load::{Load, Report, until_refused};
-pub(crate) use message::{Body, Head, Message};
-pub(crate) use proxy::{Exit, Proxy, config, failed_start};
+pub(crate) use load::{Load, until_refused};
+pub(crate) use message::{Head, Message};
+pub(crate) use proxy::{Proxy, config, failed_start};
 pub(crate) use wire::Wire;
 
 /// How long a wait may last before the scenario has failed. The machine may be busy with other things.

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -89,11 +88,6 @@ impl Proxy {
         let log = Lines::of(child.stderr.take().expect("piped"));
         let access = Lines::of(child.stdout.take().expect("piped"));
         Self { child, directory, log, access, generation: 1 }
-    }
-
-    /// The directory of its configuration file, which is gone with it.
-    pub(crate) fn directory(&self) -> &Path {
-        self.directory.path()
     }
 
     /// Where a listener is.
@@ -205,12 +199,6 @@ impl Proxy {
         let endpoints = status["clusters"][cluster]["endpoints"].as_array().cloned().unwrap_or_default();
         let found = endpoints.into_iter().find(|endpoint| endpoint["address"] == address);
         found.unwrap_or_else(|| panic!("no {address} in {cluster}: {status:#}"))
-    }
-
-    /// Waits until `/status` gives an endpoint this state.
-    #[track_caller]
-    pub(crate) fn wait_state(&self, cluster: &str, address: &str, state: &str) {
-        super::wait_until(&format!("{address} to be {state}"), || self.endpoint(cluster, address)["state"] == state);
     }
 
     /// The sum of all series of a metric whose labels contain these parts.

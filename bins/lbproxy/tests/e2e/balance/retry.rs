@@ -3,7 +3,7 @@
 use std::io;
 
 use super::balancing;
-use crate::support::{Client, Endpoint, Proxy, Refusing, Wire, get, post, text};
+use crate::support::{Client, Endpoint, Proxy, Refusing, Wire, get, post, text, wait_until};
 use crate::with_one_and_four_workers;
 
 with_one_and_four_workers!(
@@ -11,6 +11,8 @@ with_one_and_four_workers!(
     a_broken_connection_is_tried_elsewhere_unless_that_could_do_it_twice,
     a_status_is_tried_elsewhere_where_the_route_says_so,
     a_body_too_large_to_keep_is_not_sent_again,
+    a_body_half_sent_is_sent_again_from_the_start,
+    a_body_that_waits_for_leave_waits_through_a_retry,
     retries_stay_within_their_budget,
     a_kept_connection_that_was_closed_is_nobodys_failure,
 );
@@ -100,6 +102,52 @@ fn a_body_too_large_to_keep_is_not_sent_again(workers: usize) {
     assert_eq!(healthy.last().body.data.len(), 1024);
     assert_eq!(put(1025).status(), 502);
     assert_eq!(healthy.requests(), 1);
+}
+
+fn a_body_half_sent_is_sent_again_from_the_start(workers: usize) {
+    let breaking = Endpoint::on_head(|wire: &mut Wire, _| wire.read_exactly(10_000).map(drop));
+    let healthy = Endpoint::named("ok");
+    let proxy = after(workers, &breaking.at(), &healthy, "");
+    for framing in ["Content-Length: 20000", "Transfer-Encoding: chunked"] {
+        let before = breaking.requests();
+        let mut client = Client::connect(proxy.web());
+        client.send(format!("PUT / HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n"));
+        let chunked = framing.contains("chunked");
+        for half in [[b'a'; 10_000], [b'b'; 10_000]] {
+            if chunked {
+                client.write_chunk(half).unwrap();
+            } else {
+                client.send(half);
+            }
+            wait_until("the first endpoint to break off", || breaking.requests() > before && breaking.open() == 0);
+        }
+        if chunked {
+            client.write_chunk("").unwrap();
+        }
+        assert_eq!(client.answer("PUT").text(), "ok", "{framing}");
+        let body = healthy.last().body.data;
+        assert_eq!((body.len(), body[9_999], body[10_000]), (20_000, b'a', b'b'), "{framing}");
+    }
+}
+
+fn a_body_that_waits_for_leave_waits_through_a_retry(workers: usize) {
+    let healthy = Endpoint::on_head(|wire: &mut Wire, _| {
+        assert!(wire.buffer.is_empty());
+        wire.write("HTTP/1.1 100 Continue\r\n\r\n")?;
+        let body = wire.read_exactly(4)?;
+        wire.write(text(200, &String::from_utf8_lossy(&body)))
+    });
+    let (refusing, breaking) = (Refusing::new(), Endpoint::on_head(|_, _| Ok(())));
+    for first in [refusing.address.to_string(), breaking.at()] {
+        let proxy = after(workers, &first, &healthy, "");
+        let mut client = Client::connect(proxy.web());
+        client.send("PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n");
+        assert_eq!(client.read_head().unwrap().unwrap().status(), 100);
+        client.send("body");
+        let head = client.read_head().unwrap().unwrap();
+        assert_eq!(head.status(), 200, "one leave, and then the answer");
+        assert_eq!(client.read_exactly(4).unwrap(), b"body");
+    }
 }
 
 fn retries_stay_within_their_budget(workers: usize) {

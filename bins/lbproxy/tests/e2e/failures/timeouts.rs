@@ -1,5 +1,6 @@
 //! Each timeout by its name: a 504 before the head, a visible abort after it.
 
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::{forwarding, is_logged};
@@ -7,6 +8,7 @@ use crate::support::{Client, Endpoint, Wire, wait_until};
 use crate::with_one_and_four_workers;
 
 with_one_and_four_workers!(
+    an_endpoint_that_does_not_take_the_connection_is_a_504,
     an_endpoint_that_does_not_answer_is_a_504,
     an_endpoint_that_stops_in_the_middle_is_cut_off,
     what_moves_slowly_is_left_alone,
@@ -23,6 +25,23 @@ fn timed<T>(act: impl FnOnce() -> T) -> (T, Duration) {
 /// Reads until the other side closes.
 fn hang(wire: &mut Wire) -> std::io::Result<()> {
     wire.read_to_end().map(drop)
+}
+
+fn an_endpoint_that_does_not_take_the_connection_is_a_504(workers: usize) {
+    // A queue of one that is full: the kernel drops what comes next.
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    socket.listen(0).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    let mut queued = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(50)) {
+        queued.push(stream);
+    }
+    let proxy = forwarding(workers, &address.to_string(), "timeout = { connect = \"200ms\" }\nretry = \"off\"");
+    let (answer, took) = timed(|| Client::connect(proxy.web()).get("/full"));
+    assert_eq!(answer.status(), 504, "{answer:?}");
+    assert!(took >= Duration::from_millis(190), "{took:?}");
+    is_logged(&proxy, "/full", 504, "connect_timeout");
 }
 
 fn an_endpoint_that_does_not_answer_is_a_504(workers: usize) {

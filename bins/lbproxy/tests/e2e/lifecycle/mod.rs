@@ -6,5 +6,6 @@ mod refused;
 mod reload;
 mod start;
 mod stop;
+mod storm;
 mod survival;
 mod tunnels;

@@ -9,4 +9,5 @@ mod http_1_0;
 mod interim;
 mod large;
 mod reuse;
+mod unix;
 mod upgrade;

@@ -1,0 +1,121 @@
+//! The access log: every documented field, in both formats, and silence where that is asked for.
+
+use serde_json::Value;
+
+use super::answering;
+use crate::support::{Client, Endpoint, Proxy, config, get};
+use crate::with_one_and_four_workers;
+
+with_one_and_four_workers!(
+    a_line_in_json_has_every_documented_field,
+    a_line_in_the_combined_format_reads_as_nginx_writes_it,
+    a_route_may_keep_its_requests_out_of_the_log,
+);
+
+const FIELDS: [&str; 19] = [
+    "attempts",
+    "bytes_in",
+    "bytes_out",
+    "cause",
+    "client",
+    "cluster",
+    "duration_ms",
+    "endpoint",
+    "listener",
+    "method",
+    "path",
+    "protocol",
+    "query",
+    "request_id",
+    "route",
+    "status",
+    "time",
+    "upstream_ms",
+    "user_agent",
+];
+
+fn a_line_in_json_has_every_documented_field(workers: usize) {
+    let endpoint = Endpoint::named("twelve bytes");
+    let proxy = Proxy::start(&config(
+        workers,
+        &format!(
+            "[[route]]\nname = \"main\"\npath = \"/\"\ncluster = \"app\"\n[[route]]\npath = \"=/own\"\nname = \"own\"\nrespond = {{ body = \"own\" }}\n\
+             [cluster.app]\nendpoints = [\"{}\"]\n",
+            endpoint.at()
+        ),
+    ));
+    let mut client = Client::connect(proxy.web());
+    client
+        .send("POST /a%20b?c=\"d\"&e HTTP/1.1\r\nHost: a\r\nUser-Agent: probe \"1\"\r\nContent-Length: 4\r\n\r\nbody");
+    assert_eq!(client.answer("POST").status(), 200);
+    let line = proxy.access_of("/a%20b");
+    let mut names: Vec<_> = line.as_object().unwrap().keys().map(String::as_str).collect();
+    names.sort_unstable();
+    assert_eq!(names, FIELDS);
+    for (name, value) in [
+        ("client", Value::from("127.0.0.1")),
+        ("method", "POST".into()),
+        ("query", "c=\"d\"&e".into()),
+        ("status", 200.into()),
+        ("bytes_in", 4.into()),
+        ("bytes_out", 12.into()),
+        ("listener", "web".into()),
+        ("route", "main".into()),
+        ("cluster", "app".into()),
+        ("endpoint", endpoint.at().into()),
+        ("attempts", 1.into()),
+        ("cause", Value::Null),
+        ("protocol", "HTTP/1.1".into()),
+        ("user_agent", "probe \"1\"".into()),
+        ("request_id", endpoint.last().header("X-Request-Id").unwrap().into()),
+    ] {
+        assert_eq!(line[name], value, "{name}: {line}");
+    }
+    let (whole, upstream) = (line["duration_ms"].as_f64().unwrap(), line["upstream_ms"].as_f64().unwrap());
+    assert!(0.0 < upstream && upstream <= whole, "{line}");
+    assert!(line["time"].as_str().unwrap().ends_with('Z'), "{line}");
+
+    get(proxy.web(), "/own");
+    let line = proxy.access_of("/own");
+    for nothing in ["query", "upstream_ms", "cluster", "endpoint", "cause", "user_agent"] {
+        assert_eq!(line[nothing], Value::Null, "{nothing}: {line}");
+    }
+    assert_eq!((&line["attempts"], &line["bytes_out"]), (&0.into(), &3.into()), "{line}");
+}
+
+fn a_line_in_the_combined_format_reads_as_nginx_writes_it(workers: usize) {
+    let text = config(workers, "[[route]]\nrespond = { body = \"four\" }\n").replace("{ format = \"json\" }", "{}");
+    let proxy = Proxy::start(&text);
+    Client::connect(proxy.web()).ask("GET /a?b=\"c HTTP/1.1\nReferer: http://x/\nUser-Agent: probe \"1\"");
+    crate::support::exchange(proxy.web(), "nonsense\r\n\r\n");
+    let exit = proxy.terminate();
+    assert_eq!(exit.stdout.len(), 2, "{:?}", exit.stdout);
+    let line = &exit.stdout[0];
+    let (before, after) = line.split_once('[').unwrap();
+    let (time, after) = after.split_once("] ").unwrap();
+    assert_eq!(before, "127.0.0.1 - - ");
+    assert!(time.len() == "21/Nov/2026:09:00:00 +0000".len() && time.ends_with(" +0000"), "{time}");
+    assert_eq!(after, "\"GET /a?b=\\x22c HTTP/1.1\" 200 4 \"http://x/\" \"probe \\x221\\x22\"");
+    assert!(exit.stdout[1].contains("] \"-\" 400 "), "{}", exit.stdout[1]);
+}
+
+fn a_route_may_keep_its_requests_out_of_the_log(workers: usize) {
+    let proxy = answering(
+        workers,
+        "[[route]]\npath = \"/quiet\"\naccess_log = \"off\"\nrespond = {}\n[[route]]\nrespond = {}\n",
+    );
+    for path in ["/quiet", "/loud", "/quiet/x", "/loud"] {
+        assert_eq!(get(proxy.web(), path).status(), 200);
+    }
+    let exit = proxy.terminate();
+    let paths: Vec<_> = exit.access(|_| true).iter().map(|line| line["path"].clone()).collect();
+    assert_eq!(paths, ["/loud", "/loud"]);
+    // And all of them, where the log is off.
+    let off = config(workers, "[[route]]\nrespond = {}\n").replace("{ format = \"json\" }", "\"off\"");
+    let mut proxy = Proxy::start(&off);
+    assert_eq!(get(proxy.web(), "/").status(), 200);
+    proxy.reload(&off.replace("log.access = \"off\"", "log.access = { format = \"json\" }"));
+    assert_eq!(get(proxy.web(), "/logged").status(), 200);
+    let exit = proxy.terminate();
+    assert_eq!(exit.stdout.len(), 1, "{:?}", exit.stdout);
+}

@@ -1,0 +1,58 @@
+//! Headers that a route sets, adds and removes, on whatever it answers.
+
+use super::answering;
+use crate::support::{Client, Endpoint, Proxy, config, get};
+use crate::with_one_and_four_workers;
+
+with_one_and_four_workers!(headers_are_set_added_and_removed, our_own_answers_have_the_routes_headers);
+
+fn headers_are_set_added_and_removed(workers: usize) {
+    let endpoint = Endpoint::answering(|_| {
+        "HTTP/1.1 200 OK\r\nX-Set: theirs\r\nX-Set: twice\r\nX-Add: theirs\r\nServer: theirs\r\nX-Powered-By: x\r\n\
+         Content-Length: 0\r\n\r\n"
+            .to_owned()
+    });
+    let proxy = Proxy::start(&config(
+        workers,
+        &format!(
+            "[defaults.route]\nheaders.response.set = {{ X-Default = \"yes\" }}\n\
+             [[route]]\nname = \"edits\"\ncluster = \"app\"\n\
+             headers.request = {{ set = {{ X-Set = \"{{client_ip}} {{route}} {{cluster}} {{endpoint}}\", Authorization = \"Bearer s\" }}, \
+             add = {{ X-Add = \"{{header:x-a}}\" }}, remove = [\"X-Debug\", \"cookie\"] }}\n\
+             headers.response = {{ set = {{ X-Set = \"ours {{request_id}}\" }}, add = {{ X-Add = \"ours\" }}, \
+             remove = [\"Server\", \"x-powered-by\"] }}\n[cluster.app]\nendpoints = [\"{}\"]\n",
+            endpoint.at()
+        ),
+    ));
+    let answer = Client::connect(proxy.web()).ask(
+        "GET / HTTP/1.1\nX-Set: mine\nx-set: again\nX-Add: mine\nX-A: a\nX-Debug: 1\nCookie: c=1\nAuthorization: x",
+    );
+    let id = endpoint.last().header("X-Request-Id").unwrap().to_owned();
+    assert_eq!(answer.header("X-Set"), Some(&*format!("ours {id}")));
+    assert_eq!(answer.head.all("X-Add"), ["theirs", "ours"]);
+    assert!(!answer.head.has("Server") && !answer.head.has("X-Powered-By"), "{answer:?}");
+    let seen = endpoint.last().head;
+    assert_eq!(seen.header("X-Set"), Some(&*format!("127.0.0.1 edits app {}", endpoint.at())));
+    assert_eq!(seen.all("X-Add"), ["mine", "a"]);
+    assert_eq!(seen.header("Authorization"), Some("Bearer s"));
+    assert!(!seen.has("X-Debug") && !seen.has("Cookie"), "{seen:?}");
+}
+
+fn our_own_answers_have_the_routes_headers(workers: usize) {
+    let proxy = answering(
+        workers,
+        "[defaults.route]\nheaders.response.set = { X-Frame-Options = \"DENY\" }\n\
+         [[route]]\npath = \"/refused\"\ncluster = \"app\"\n[[route]]\npath = \"/fixed\"\nrespond = {}\n\
+         [[route]]\npath = \"/elsewhere\"\nredirect = { to = \"/\" }\n\
+         [[route]]\npath = \"/limited\"\ncluster = \"app\"\nrate_limit = { rate = \"1/h\" }\n\
+         [[route]]\npath = \"/small\"\ncluster = \"app\"\nbody_limit = \"1B\"\n\
+         [cluster.app]\nendpoints = [\"127.0.0.1:1\"]\n",
+    );
+    get(proxy.web(), "/limited");
+    for (path, status) in [("/refused", 502), ("/fixed", 200), ("/elsewhere", 308), ("/limited", 429)] {
+        let answer = get(proxy.web(), path);
+        assert_eq!((answer.status(), answer.header("X-Frame-Options")), (status, Some("DENY")), "{path}");
+    }
+    let answer = crate::support::post(proxy.web(), "/small", "too much");
+    assert_eq!((answer.status(), answer.header("X-Frame-Options")), (413, Some("DENY")));
+}

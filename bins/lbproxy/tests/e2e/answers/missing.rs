@@ -1,0 +1,70 @@
+//! What no route takes, and which route takes what.
+
+use super::answering;
+use crate::support::{Client, get};
+use crate::with_one_and_four_workers;
+
+with_one_and_four_workers!(what_no_route_takes_is_a_404_or_a_405, the_most_specific_route_wins);
+
+fn what_no_route_takes_is_a_404_or_a_405(workers: usize) {
+    let proxy = answering(
+        workers,
+        "[[route]]\npath = \"/read\"\nmethods = [\"GET\", \"HEAD\"]\nrespond = {}\n\
+         [[route]]\npath = \"/read\"\nmethods = [\"DELETE\"]\nrespond = {}\n\
+         [[route]]\npath = \"/host\"\nhosts = [\"only.test\"]\nrespond = {}\n",
+    );
+    let mut client = Client::connect(proxy.web());
+    let answer = client.get("/nowhere");
+    assert_eq!(answer.status(), 404);
+    assert!(answer.text().contains("request_id"));
+    assert_eq!(answer.header("Cache-Control"), Some("no-store"));
+    let line = proxy.access_of("/nowhere");
+    assert_eq!((&line["cause"], &line["route"]), (&"no_route".into(), &serde_json::Value::Null));
+
+    let answer = client.ask("POST /read HTTP/1.1\nContent-Length: 0");
+    assert_eq!(answer.status(), 405);
+    let mut allowed: Vec<_> = answer.header("Allow").unwrap().split(", ").collect();
+    allowed.sort_unstable();
+    assert_eq!(allowed, ["DELETE", "GET", "HEAD"]);
+    assert_eq!(client.get("/host").status(), 404);
+    assert_eq!(client.ask("GET /host HTTP/1.1\nHost: ONLY.test:99").status(), 200);
+}
+
+fn the_most_specific_route_wins(workers: usize) {
+    let mut rest = String::new();
+    for (name, matcher) in [
+        ("any", "path = \"/\""),
+        ("prefix", "path = \"/api/\""),
+        ("longer", "path = \"/api/v1\""),
+        ("exact", "path = \"=/api/v1\""),
+        ("regex", "path = \"~^/r[0-9]+$\""),
+        ("host", "path = \"/\"\nhosts = [\"a.example.test\"]"),
+        ("wildcard", "path = \"/\"\nhosts = [\"*.example.test\"]"),
+        ("header", "path = \"/api/\"\nheaders_match = { X-Beta = \"~^(yes|on)$\" }"),
+        ("method", "path = \"/api/\"\nmethods = [\"PUT\"]"),
+    ] {
+        rest += &format!("[[route]]\nname = \"{name}\"\n{matcher}\nrespond = {{ body = \"{{route}}\" }}\n");
+    }
+    let proxy = answering(workers, &rest);
+    for (path, winner) in [
+        ("/", "any"),
+        ("/apix", "any"),
+        ("/api", "prefix"),
+        ("/api/", "prefix"),
+        ("/api/v2", "prefix"),
+        ("/api/v1", "exact"),
+        ("/api/v1/x", "longer"),
+        ("/%61pi/v1/x", "longer"),
+        ("/r12", "regex"),
+        ("/r12x", "any"),
+    ] {
+        assert_eq!(get(proxy.web(), path).text(), winner, "{path}");
+    }
+    let ask = |request: &str| Client::connect(proxy.web()).ask(request).text();
+    assert_eq!(ask("GET /api/v1 HTTP/1.1\nHost: A.EXAMPLE.TEST:80"), "host", "the host comes first");
+    assert_eq!(ask("GET /api/v1 HTTP/1.1\nHost: b.example.test"), "wildcard");
+    assert_eq!(ask("GET / HTTP/1.1\nHost: example.test"), "any", "a wildcard is not its own parent");
+    assert_eq!(ask("GET /api/x HTTP/1.1\nX-Beta: yes"), "header");
+    assert_eq!(ask("GET /api/x HTTP/1.1\nX-Beta: no"), "prefix");
+    assert_eq!(ask("PUT /api/x HTTP/1.1\nContent-Length: 0"), "method");
+}

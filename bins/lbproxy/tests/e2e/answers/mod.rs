@@ -1,0 +1,17 @@
+//! What the proxy says itself: refusals, redirects, fixed answers, logs, metrics, status.
+
+mod access_log;
+mod admin;
+mod header_edits;
+mod missing;
+mod rate_limit;
+mod redirect;
+mod respond;
+
+use crate::support::{Proxy, config};
+
+/// A proxy with these routes, and no endpoint.
+#[track_caller]
+pub(crate) fn answering(workers: usize, rest: &str) -> Proxy {
+    Proxy::start(&config(workers, rest))
+}

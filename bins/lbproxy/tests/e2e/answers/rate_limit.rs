@@ -1,0 +1,129 @@
+//! Rate limits: one and the burst pass at once, the rest is told when to come back.
+
+use super::answering;
+use crate::support::{Client, Message, Proxy, get, wait_until};
+use crate::with_one_and_four_workers;
+
+with_one_and_four_workers!(
+    one_and_the_burst_pass_and_the_rest_is_told_when_to_come_back,
+    what_is_counted_is_the_routes_to_choose,
+    a_client_is_counted_by_its_own_address_behind_a_trusted_proxy,
+    limits_of_one_name_share_one_count,
+    a_limited_request_reaches_no_endpoint,
+);
+
+/// An own answer carries no limit, so the cluster is one that refuses: what passes is a 502.
+const CLUSTER: &str = "[cluster.app]\nendpoints = [\"127.0.0.1:1\"]\n";
+
+fn statuses(proxy: &Proxy, path: &str, n: usize) -> Vec<u16> {
+    // A connection each: with several workers they share one count.
+    (0..n).map(|_| get(proxy.web(), path).status()).collect()
+}
+
+fn retry_after(answer: &Message) -> u64 {
+    answer.header("Retry-After").expect("it says when").parse().expect("whole seconds")
+}
+
+fn one_and_the_burst_pass_and_the_rest_is_told_when_to_come_back(workers: usize) {
+    let proxy = answering(
+        workers,
+        &format!(
+            "[[route]]\nname = \"slow\"\npath = \"/slow\"\ncluster = \"app\"\nrate_limit = {{ rate = \"1/m\", burst = 4 }}\n\
+             [[route]]\nname = \"quick\"\npath = \"/quick\"\ncluster = \"app\"\nrate_limit = {{ rate = \"20/s\" }}\n\
+             [[route]]\nname = \"other\"\npath = \"/other\"\ncluster = \"app\"\nrate_limit = {{ rate = \"1/h\", status = 503 }}\n\
+             {CLUSTER}"
+        ),
+    );
+    assert_eq!(statuses(&proxy, "/slow", 8), [502, 502, 502, 502, 502, 429, 429, 429]);
+    let answer = get(proxy.web(), "/slow");
+    assert!((1..=60).contains(&retry_after(&answer)), "{answer:?}");
+    assert!(answer.text().contains("request_id"), "{}", answer.text());
+    let line = proxy.wait_log("limiting requests ");
+    assert!(line.contains("client=127.0.0.1") && line.contains("route=slow"), "{line}");
+    let logged = proxy.wait_access(|line| line["status"] == 429);
+    assert_eq!(
+        (&logged["cause"], &logged["attempts"], &logged["route"]),
+        (&"rate_limited".into(), &0.into(), &"slow".into())
+    );
+    assert_eq!(proxy.metric("lbproxy_rate_limited_total", &["slow"]), 4.0);
+
+    // Five refusals a few milliseconds apart, and one line a second.
+    for _ in 0..50 {
+        assert_eq!(get(proxy.web(), "/slow").status(), 429);
+    }
+    let seconds: std::collections::BTreeSet<_> =
+        proxy.log().iter().filter(|line| line.contains("limiting")).map(|line| line[..19].to_owned()).collect();
+    let lines = proxy.log().iter().filter(|line| line.contains("limiting requests")).count();
+    assert!(lines <= seconds.len() + 1, "{lines} lines in {} seconds", seconds.len());
+
+    // A rate of twenty a second lets another one pass soon, and says a second at least.
+    assert_eq!(get(proxy.web(), "/quick").status(), 502);
+    let refused = get(proxy.web(), "/quick");
+    if refused.status() == 429 {
+        assert_eq!(retry_after(&refused), 1);
+    }
+    wait_until("the next one to pass", || get(proxy.web(), "/quick").status() == 502);
+    assert_eq!(statuses(&proxy, "/other", 2), [502, 503]);
+}
+
+fn what_is_counted_is_the_routes_to_choose(workers: usize) {
+    let proxy = answering(
+        workers,
+        &format!(
+            "[[route]]\ncluster = \"app\"\nrate_limit = {{ rate = \"1/h\", key = \"{{header:x-api-key}}\" }}\n{CLUSTER}"
+        ),
+    );
+    let ask = |key: &str| Client::connect(proxy.web()).ask(&format!("GET / HTTP/1.1\nX-Api-Key: {key}")).status();
+    assert_eq!(["a", "b", "a", "b", "c"].map(ask), [502, 502, 429, 429, 502]);
+}
+
+fn a_client_is_counted_by_its_own_address_behind_a_trusted_proxy(workers: usize) {
+    let proxy = answering(
+        workers,
+        &format!(
+            "[[route]]\nname = \"main\"\ncluster = \"app\"\nrate_limit = {{ rate = \"1/h\" }}\n{CLUSTER}\
+             [[listener]]\nname = \"behind\"\naddress = \"127.0.0.2:0\"\ntrusted_proxies = [\"127.0.0.0/8\"]\n"
+        ),
+    );
+    let ask = |listener: &str, client: &str| {
+        let request = format!("GET / HTTP/1.1\nX-Forwarded-For: {client}");
+        Client::connect(proxy.listener(listener)).ask(&request).status()
+    };
+    assert_eq!(["203.0.113.1", "203.0.113.2", "203.0.113.1"].map(|client| ask("behind", client)), [502, 502, 429]);
+    // IPv6 by /64: one subscriber has as many addresses as he likes.
+    assert_eq!(["2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"].map(|client| ask("behind", client)), [502, 429, 502]);
+    // A stranger cannot choose what it is counted by.
+    assert_eq!(["203.0.113.7", "203.0.113.8"].map(|client| ask("web", client)), [502, 429]);
+    proxy.wait_log("limiting requests client=203.0.113.1 route=main");
+}
+
+fn limits_of_one_name_share_one_count(workers: usize) {
+    let limit = "rate_limit = { rate = \"1/h\", burst = 2, name = \"shared\" }";
+    let proxy = answering(
+        workers,
+        &format!(
+            "[[route]]\npath = \"/a\"\ncluster = \"app\"\n{limit}\n[[route]]\npath = \"/b\"\ncluster = \"app\"\n{limit}\n\
+             [[route]]\npath = \"/c\"\ncluster = \"app\"\nrate_limit = {{ rate = \"1/h\" }}\n{CLUSTER}"
+        ),
+    );
+    let seen = ["/a", "/b", "/a", "/b", "/c"].map(|path| get(proxy.web(), path).status());
+    assert_eq!(seen, [502, 502, 502, 429, 502]);
+}
+
+fn a_limited_request_reaches_no_endpoint(workers: usize) {
+    let endpoint = crate::support::Endpoint::named("ok");
+    let proxy = answering(
+        workers,
+        &format!(
+            "[[route]]\ncluster = \"app\"\nrate_limit = {{ rate = \"1/h\" }}\n[cluster.app]\nendpoints = [\"{}\"]\n",
+            endpoint.at()
+        ),
+    );
+    let mut client = Client::connect(proxy.web());
+    assert_eq!(client.get("/").status(), 200);
+    // The connection goes on, also past a body that nobody wanted.
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody");
+    assert_eq!(client.answer("POST").status(), 429);
+    assert_eq!(client.get("/").status(), 429);
+    assert_eq!((endpoint.connections(), endpoint.requests()), (1, 1));
+}
