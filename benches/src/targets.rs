@@ -72,10 +72,13 @@ impl Results {
     }
 
     fn write_targets(&self, out: &mut impl Write) -> fmt::Result {
-        writeln!(out, "\nWhat it ought to cost")?;
+        let mut is_first = true;
         let mut line = |what: String, most: f64, is: f64| {
+            if std::mem::take(&mut is_first) {
+                writeln!(out, "\nWhat it ought to cost")?;
+            }
             let verdict = if is <= most { "kept" } else { "MISSED" };
-            writeln!(out, "{what:56} at most {most:>4.1} F   is {is:>6.2} F   {verdict}")
+            writeln!(out, "{what:64} at most {most:>4.1} F   is {is:>6.2} F   {verdict}")
         };
         for &(section, name, endpoints, most) in TARGETS {
             if let Some(is) = self.floors(section, name, endpoints) {
@@ -86,6 +89,12 @@ impl Results {
             let layers = ["reader", "slot"].map(|section| self.floors(section, name, 100));
             if let [Some(whole), Some(inner)] = layers {
                 line(format!("{name}, 100 endpoints, snapshot and ticket"), MOST_OF_CLUSTER, whole - inner)?;
+            }
+        }
+        for tower in ["tower p2c::Balance, bare", "tower p2c::Balance, in Buffer"] {
+            let both = [tower, "p2c, slot"].map(|name| self.floors("beside tower", name, 100));
+            if let [Some(theirs), Some(ours)] = both {
+                line(format!("p2c, 100 endpoints, slot; a twelfth of {tower}"), theirs / 12.0, ours)?;
             }
         }
         Ok(())
