@@ -3,7 +3,7 @@
 use lb_core::{Acquire, InFlightLimit, Mono};
 use lb_policy::{Cluster, Identity, Member, Update};
 
-/// What the endpoints of a [`Fleet`] are like.
+/// How many endpoints a cluster has, and what they are like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
     /// How many there are.
