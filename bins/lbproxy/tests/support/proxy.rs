@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -133,11 +134,21 @@ impl Proxy {
     /// Tries a configuration that is not to be taken; what the log then says, from the first error on.
     #[track_caller]
     pub(crate) fn reload_refused(&mut self, config: &str) -> String {
+        self.reload_refused_after(|file| std::fs::write(file, config).expect("a file"))
+    }
+
+    /// As [`reload_refused`](Self::reload_refused), after something else was done to the file.
+    #[track_caller]
+    pub(crate) fn reload_refused_after(&self, change: impl FnOnce(&Path)) -> String {
         let before = self.log.all().len();
-        self.ask_for(config);
+        change(&self.directory.path().join("lbproxy.toml"));
+        self.signal(Signal::HUP);
         wait_for("the refusal of a reload", || {
             let said = self.log.all().split_off(before);
-            said.iter().any(|line| line.contains("reload refused")).then(|| said.join("\n"))
+            let at = said.iter().position(|line| line.contains("reload refused"))?;
+            // The first line says how many more there are.
+            let more = said[at].rsplit_once("(and ").and_then(|(_, rest)| rest.strip_suffix(" more)")?.parse().ok());
+            (said.len() > at + more.unwrap_or(0)).then(|| said.join("\n"))
         })
     }
 

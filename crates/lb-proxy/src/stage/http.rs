@@ -49,6 +49,8 @@ pub(crate) struct Session {
     /// Cancelled when the listener or the worker is to end.
     pub(crate) stop: CancellationToken,
     stopping: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// The wait for the first request has been cut short, because of `stopping`.
+    is_hurried: bool,
 }
 
 /// What came of waiting for a request.
@@ -76,6 +78,7 @@ pub(crate) async fn serve(
         scanner: h1::RequestParser::new(),
         origin: None,
         stopping: Box::pin(stop.clone().cancelled_owned()),
+        is_hurried: false,
         stop,
         worker,
     };
@@ -167,6 +170,10 @@ impl Session {
                     return Poll::Ready(Next::Close);
                 }
                 limit = limit.min(FIRST_REQUEST_GRACE);
+                if !std::mem::replace(&mut self.is_hurried, true) {
+                    // The longer wait that has begun counts no more.
+                    self.timer.clear();
+                }
             }
             return self.timer.poll_after(cx, limit).map(|()| match is_idle {
                 true => Next::Close,
