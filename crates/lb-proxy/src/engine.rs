@@ -88,13 +88,7 @@ impl Engine {
         let workers = config
             .workers
             .map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), std::num::NonZeroUsize::get);
-        let mut sockets = Vec::new();
-        let mut bound = HashMap::new();
-        for listener in &config.listeners {
-            let (actual, ours) = bind_listener(listener, workers)?;
-            bound.insert(listener.address.clone(), actual);
-            sockets.push((listener.address.clone(), ours));
-        }
+        let fresh = Fresh::bind(config.listeners.iter(), workers)?;
         let metrics = Arc::new(Metrics::new(workers + 1));
         let access_log = AccessLog::start(config.log.access.as_ref(), metrics.access_log_dropped())
             .map_err(EngineError::AccessLog)?;
@@ -138,15 +132,13 @@ impl Engine {
         }
         shared.set_workers(handles);
         let engine = Self {
-            state: Mutex::new(State { registry, snapshot, bound }),
+            state: Mutex::new(State { registry, snapshot, bound: HashMap::new() }),
             shared,
             threads,
             control,
             deaths: Mutex::new(deaths),
         };
-        for (address, sockets) in sockets {
-            engine.listen(&address, sockets);
-        }
+        engine.listen(&mut engine.state(), fresh);
         Ok(engine)
     }
 
@@ -161,12 +153,8 @@ impl Engine {
         if config.workers != state.snapshot.config.workers {
             tracing::warn!("workers has changed; the new number takes effect at the next start");
         }
-        let mut fresh = Vec::new();
-        for listener in &config.listeners {
-            if !state.bound.contains_key(&listener.address) {
-                fresh.push((listener.address.clone(), bind_listener(listener, self.threads.len())?));
-            }
-        }
+        let new = config.listeners.iter().filter(|listener| !state.bound.contains_key(&listener.address));
+        let fresh = Fresh::bind(new, self.threads.len())?;
         let admin = self.control.bind_admin(&config)?;
         Registry::check(&config)?;
         self.shared.access_log.apply(config.log.access.as_ref()).map_err(EngineError::AccessLog)?;
@@ -178,17 +166,14 @@ impl Engine {
         let gone: Vec<_> = state.bound.keys().filter(|address| snapshot.listener(address).is_none()).cloned().collect();
         for address in gone {
             state.bound.remove(&address);
-            self.unlisten(&address);
             remove_socket_file(&address);
+            self.unlisten(&address);
         }
         for handle in self.shared.workers() {
             let own = lock(&registry).for_worker(&snapshot);
             handle.worker.snapshot.store(Arc::new(own));
         }
-        for (address, (actual, sockets)) in fresh {
-            state.bound.insert(address.clone(), actual);
-            self.listen(&address, sockets);
-        }
+        self.listen(&mut state, fresh);
         state.snapshot = snapshot;
         Ok(())
     }
@@ -251,6 +236,10 @@ impl Engine {
     /// Stops accepting, lets what runs finish for at most `grace`, and ends. Returns how many requests were cut.
     pub fn shutdown(mut self, grace: Duration) -> usize {
         self.control.on_shutdown();
+        // First, and never again: once nobody listens there, a successor may put its own in their place.
+        for address in self.state().bound.keys() {
+            remove_socket_file(address);
+        }
         let deadline = Instant::now() + grace;
         let mut answers = Vec::new();
         for handle in self.shared.workers() {
@@ -264,9 +253,6 @@ impl Engine {
             // A worker that panicked has said so already.
             let _ = thread.join();
         }
-        for address in self.state().bound.keys() {
-            remove_socket_file(address);
-        }
         self.control.stop();
         if !self.shared.access_log.close(LAST_LINES) {
             tracing::error!("the last lines of the access log were not written in {LAST_LINES:?}");
@@ -274,10 +260,14 @@ impl Engine {
         cut
     }
 
-    fn listen(&self, address: &ListenAddress, sockets: Vec<Socket>) {
-        for (handle, socket) in self.shared.workers().iter().zip(sockets) {
-            // A worker that died ends the process; see `worker_died`.
-            let _ = handle.commands.send(Command::Listen(address.clone(), socket));
+    /// Has every worker accept on its sockets.
+    fn listen(&self, state: &mut State, mut fresh: Fresh) {
+        for (address, actual, sockets) in std::mem::take(&mut fresh.listeners) {
+            for (handle, socket) in self.shared.workers().iter().zip(sockets) {
+                // A worker that died ends the process; see `worker_died`.
+                let _ = handle.commands.send(Command::Listen(address.clone(), socket));
+            }
+            state.bound.insert(address, actual);
         }
     }
 
@@ -323,6 +313,31 @@ impl Drop for Death {
         if let Some(tell) = self.tell.take() {
             // Nobody listens once the process is on its way out.
             let _ = tell.send(format!("worker {} died; the log has its panic", self.index));
+        }
+    }
+}
+
+/// Listeners that are bound and do not serve yet. What comes to nothing leaves no socket files behind.
+struct Fresh {
+    /// Each as configured, as bound, and a socket for each worker.
+    listeners: Vec<(ListenAddress, ListenAddress, Vec<Socket>)>,
+}
+
+impl Fresh {
+    fn bind<'a>(listeners: impl Iterator<Item = &'a Listener>, workers: usize) -> Result<Self, EngineError> {
+        let mut fresh = Self { listeners: Vec::new() };
+        for listener in listeners {
+            let (actual, sockets) = bind_listener(listener, workers)?;
+            fresh.listeners.push((listener.address.clone(), actual, sockets));
+        }
+        Ok(fresh)
+    }
+}
+
+impl Drop for Fresh {
+    fn drop(&mut self) {
+        for (address, _, _) in &self.listeners {
+            remove_socket_file(address);
         }
     }
 }

@@ -5,7 +5,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod held;
+mod reload;
 mod shutdown;
+mod start;
+mod unix;
 
 #[path = "../support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the harness serves several test targets")]

@@ -1,0 +1,103 @@
+//! Starting, and not being able to.
+
+use std::io::ErrorKind;
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+
+use crate::support::{Endpoint, Proxy, config, failed_start, get};
+use crate::{app, with_one_and_four_workers};
+
+with_one_and_four_workers!(
+    a_port_is_not_shared_with_anybody,
+    a_wrong_configuration_binds_nothing,
+    a_failed_start_leaves_nothing_behind,
+    ipv6_is_served,
+);
+
+fn at(text: &str, address: &str) -> String {
+    text.replace("name = \"web\"\naddress = \"127.0.0.1:0\"", &format!("name = \"web\"\naddress = \"{address}\""))
+}
+
+fn a_port_is_not_shared_with_anybody(workers: usize) {
+    let endpoint = Endpoint::named("done");
+    let text = config(workers, &app(&[&endpoint.at()], ""));
+    let first = Proxy::start(&text);
+    let web = first.web();
+    for second in [at(&text, &web.to_string()), at(&text, &format!("0.0.0.0:{}", web.port()))] {
+        let exit = failed_start(&second);
+        assert_eq!(exit.code, Some(3), "{:#?}", exit.log);
+        let said = exit.log.join("\n");
+        assert!(said.contains("cannot start: cannot listen on ") && said.contains(&web.port().to_string()), "{said}");
+        assert!(!said.contains("ready generation"), "{said}");
+    }
+    let exit = failed_start(
+        &text.replace("admin.address = \"127.0.0.1:0\"", &format!("admin.address = \"{}\"", first.admin())),
+    );
+    assert_eq!(exit.code, Some(3), "{:#?}", exit.log);
+    assert!(exit.log.join("\n").contains(&format!("cannot listen on {}", first.admin())), "{:#?}", exit.log);
+    // Nor with somebody who would share it.
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let exit = failed_start(&at(&text, &other.local_addr().unwrap().to_string()));
+    assert_eq!(exit.code, Some(3), "{:#?}", exit.log);
+    for _ in 0..20 {
+        assert_eq!(get(web, "/").text(), "done", "the first one has every connection");
+    }
+}
+
+fn a_wrong_configuration_binds_nothing(workers: usize) {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("a.sock");
+    let text = at(&config(workers, &app(&["127.0.0.1:1"], "policy = \"best\"")), &format!("unix:{}", socket.display()));
+    let exit = failed_start(&text);
+    assert_eq!(exit.code, Some(1), "{:#?}", exit.log);
+    let said = exit.log.join("\n");
+    let line = 1 + text.lines().position(|line| line.contains("\"best\"")).unwrap();
+    assert!(said.contains(&format!("lbproxy.toml:{line}:")) && !said.contains("listening on"), "{said}");
+    assert!(!socket.exists());
+}
+
+fn a_failed_start_leaves_nothing_behind(workers: usize) {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("a.sock");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let good = at(&config(workers, &app(&["127.0.0.1:1"], "")), &format!("unix:{}", socket.display()));
+    let address = taken.local_addr().unwrap();
+    for text in [
+        format!("{good}[[listener]]\nname = \"taken\"\naddress = \"{address}\"\n"),
+        good.replace("admin.address = \"127.0.0.1:0\"", &format!("admin.address = \"{address}\"")),
+        good.replace("{ format = \"json\" }", "{ format = \"json\", to = \"/nonexistent/access.log\" }"),
+    ] {
+        let exit = failed_start(&text);
+        assert_eq!(exit.code, Some(3), "{:#?}", exit.log);
+        assert!(!socket.exists());
+    }
+    // A file that is no socket is in nobody's way but ours, and is not touched.
+    std::fs::write(&socket, "precious").unwrap();
+    let exit = failed_start(&good);
+    assert_eq!(exit.code, Some(3), "{:#?}", exit.log);
+    assert_eq!(std::fs::read_to_string(&socket).unwrap(), "precious");
+    std::fs::remove_file(&socket).unwrap();
+    let _alive = UnixListener::bind(&socket).unwrap();
+    let exit = failed_start(&good);
+    assert_eq!(exit.code, Some(3), "{:#?}", exit.log);
+    assert!(exit.log.join("\n").contains(&format!("cannot listen on unix:{}", socket.display())), "{:#?}", exit.log);
+    assert!(socket.exists(), "somebody listens there");
+}
+
+#[allow(clippy::print_stderr, reason = "whoever reads the results should know that this was not tried")]
+fn ipv6_is_served(workers: usize) {
+    match TcpListener::bind("[::1]:0") {
+        Ok(_) => {}
+        Err(error) if matches!(error.kind(), ErrorKind::AddrNotAvailable | ErrorKind::Unsupported) => {
+            eprintln!("not tried, this machine has no IPv6: {error}");
+            return;
+        }
+        Err(error) => panic!("{error}"),
+    }
+    let endpoint = Endpoint::named("done");
+    let proxy = Proxy::start(&at(&config(workers, &app(&[&endpoint.at()], "")), "[::1]:0"));
+    assert!(proxy.web().is_ipv6());
+    assert_eq!(get(proxy.web(), "/six").text(), "done");
+    assert_eq!(endpoint.last().header("X-Forwarded-For"), Some("::1"));
+    assert_eq!(proxy.access_of("/six")["client"], "::1");
+}
