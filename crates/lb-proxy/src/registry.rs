@@ -130,7 +130,13 @@ impl Registry {
         let metrics = Arc::clone(&self.shared.metrics);
         let mut series = metrics.series();
         let clusters: Vec<_> = config.clusters.iter().map(|cluster| self.cluster(cluster, &mut series)).collect();
-        self.clusters.retain(|name, _| config.clusters.iter().any(|cluster| cluster.name == *name));
+        self.clusters.retain(|name, state| {
+            let stays = config.clusters.iter().any(|cluster| cluster.name == *name);
+            if !stays {
+                state.upstreams.values().for_each(|upstream| upstream.retire());
+            }
+            stays
+        });
         let listeners: Vec<_> = config
             .listeners
             .iter()
@@ -392,8 +398,10 @@ impl ClusterState {
                 members.push(member.priority(if endpoint.backup { BACKUP } else { 0 }));
             }
         }
-        self.upstreams = upstreams;
+        let old = std::mem::replace(&mut self.upstreams, upstreams);
         self.members.apply(Update::Reset(members), now);
+        let gone = old.iter().filter(|(identity, _)| !self.upstreams.contains_key(identity));
+        gone.for_each(|(_, upstream)| upstream.retire());
         for (identity, axes) in kept_out {
             let Some(uid) = self.members.uid_of(&identity) else { continue };
             for (axis, on) in axes {

@@ -2,7 +2,7 @@
 //!
 //! Connections belong to the endpoint, not to a table keyed by authority: when the endpoint goes, they go. Each worker
 //! has a stack of its own, last in, first out, so that a quiet hour lets the surplus age out. The stacks sit behind
-//! mutexes that only their own worker takes, which costs a few nanoseconds and keeps request futures `Send`.
+//! mutexes that as a rule only their own worker takes, which costs a few nanoseconds and keeps request futures `Send`.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -64,6 +64,16 @@ impl Upstream {
         self.keep_alive.store(Arc::new(keep_alive));
     }
 
+    /// Closes the idle connections and keeps none from now on: the endpoint is gone. Requests that run on it, and with
+    /// them its users' snapshots, may last for hours.
+    pub(crate) fn retire(&self) {
+        let none = KeepAlive { idle: 0, ..KeepAlive::clone(&self.keep_alive.load()) };
+        self.set_keep_alive(none);
+        for worker in 0..self.idle.len() {
+            self.stack(worker).clear();
+        }
+    }
+
     fn stack(&self, worker: usize) -> MutexGuard<'_, Vec<Connection>> {
         // A panic cannot leave a stack half changed: pushes and pops are single steps.
         self.idle[worker].lock().unwrap_or_else(PoisonError::into_inner)
@@ -86,12 +96,13 @@ impl Upstream {
 
     /// Keeps a connection for the next request, or closes it where it may not rest.
     pub(crate) fn put(&self, worker: usize, mut connection: Connection, now: Instant) {
+        let mut stack = self.stack(worker);
+        // Read behind the lock, so that nothing is put down after `retire`.
         let limits = self.keep_alive.load();
         if limits.idle == 0 || !connection.may_rest(&limits, now) {
             return;
         }
         connection.rest(now);
-        let mut stack = self.stack(worker);
         if stack.len() >= limits.idle {
             stack.remove(0);
         }

@@ -1,6 +1,7 @@
 //! A configuration put in force while the proxy serves.
 
 mod refused;
+mod upstream;
 
 use crate::support::Load;
 
