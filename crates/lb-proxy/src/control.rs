@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::drivers::Identity;
 use crate::drivers::checks::{Checks, NetProber, Targets};
-use crate::drivers::resolve::{Resolve, SystemLookup};
+use crate::drivers::resolve::{Resolution, Resolve, SystemLookup};
 use crate::engine::EngineError;
 use crate::observe::admin::{Admin, AdminState};
 use crate::observe::status::{self, ClusterStatus, EndpointStatus, State, Status, StatusSource};
@@ -27,7 +27,8 @@ use crate::snapshot::{ClusterRuntime, Snapshot};
 
 /// How often ejections end, tables catch up, and states are looked at for `since`.
 const TICK: Duration = Duration::from_millis(100);
-/// How long a start waits for names: long enough for a resolver that works, short enough not to hold up one that does not.
+/// How long a configuration waits for its names: long enough for a resolver that works, short enough not to hold up a
+/// start, or a reload, for one that does not.
 const FIRST_ROUND: Duration = Duration::from_secs(2);
 
 /// The control thread.
@@ -120,12 +121,17 @@ impl Control {
         self.watch.on_tick();
     }
 
-    /// Waits a moment for names to resolve, so that the first requests after a start find endpoints.
-    pub(crate) fn first_round(&self) {
+    /// Where the endpoints of a configuration are that is to be taken over. Waits a moment for names that nobody has
+    /// asked for yet, so that the first requests find endpoints. Until it is adopted, the clusters in force keep what
+    /// they have.
+    pub(crate) fn look_up(&self, config: &Config) -> Vec<Resolution> {
+        self.resolve.apply(&config.clusters);
         // A thread of its own, because the caller's may belong to a runtime, where blocking on one is refused.
         std::thread::scope(|scope| {
             scope.spawn(|| self.runtime.block_on(self.resolve.first_round(FIRST_ROUND)));
         });
+        // Nothing is looked up again by this.
+        self.resolve.apply(&config.clusters)
     }
 
     /// Binds the admin listener of a configuration that is to be taken over, unless it is the one that runs.

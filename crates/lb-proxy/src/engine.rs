@@ -96,9 +96,9 @@ impl Engine {
         let registry = Arc::new(Mutex::new(Registry::new(Arc::clone(&shared), workers)));
         let control = Control::start(&shared, &registry).map_err(EngineError::Thread)?;
         let admin = control.bind_admin(&config)?;
-        let snapshot = lock(&registry).build(Arc::clone(&config))?;
+        let resolved = control.look_up(&config);
+        let snapshot = lock(&registry).build(Arc::clone(&config), &resolved)?;
         control.adopt(&snapshot, admin);
-        control.first_round();
 
         let (death, deaths) = mpsc::unbounded_channel();
         let mut handles = Vec::new();
@@ -143,7 +143,8 @@ impl Engine {
     }
 
     /// Puts another configuration in force. What did not change keeps its connections, health, learned state, limiter
-    /// cells and cookies. `workers` cannot change while running; that is logged and otherwise ignored.
+    /// cells and cookies. `workers` cannot change while running; that is logged and otherwise ignored. Names of
+    /// endpoints that are new are looked up first, for two seconds at most.
     ///
     /// # Errors
     /// A new address cannot be bound, or a log cannot be opened. The old configuration stays in force, unchanged.
@@ -160,7 +161,9 @@ impl Engine {
         self.shared.access_log.apply(config.log.access.as_ref()).map_err(EngineError::AccessLog)?;
         // The header rules were checked above, so from here on nothing fails.
         let registry = Arc::clone(&state.registry);
-        let snapshot = lock(&registry).build(Arc::clone(&config))?;
+        // Names that are new here would have no address for a while, and those they replace none any more.
+        let resolved = self.control.look_up(&config);
+        let snapshot = lock(&registry).build(Arc::clone(&config), &resolved)?;
         self.control.adopt(&snapshot, admin);
         // Before the snapshot that does not know them: what the kernel has queued for them is still served.
         let gone: Vec<_> = state.bound.keys().filter(|address| snapshot.listener(address).is_none()).cloned().collect();

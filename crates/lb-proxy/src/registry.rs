@@ -118,18 +118,19 @@ impl Registry {
         }
     }
 
-    /// Makes this configuration the one in force, as far as members, limits and routes go. The snapshot is to be
-    /// published by the caller.
+    /// Makes this configuration the one in force, as far as members, limits and routes go, with endpoints where
+    /// `resolved` says that they are. The snapshot is to be published by the caller.
     ///
     /// # Errors
     /// A header that cannot be written; nothing has changed then.
-    pub(crate) fn build(&mut self, config: Arc<Config>) -> Result<Arc<Snapshot>, HeaderError> {
+    pub(crate) fn build(&mut self, config: Arc<Config>, resolved: &[Resolution]) -> Result<Arc<Snapshot>, HeaderError> {
         let rules =
             config.routes.iter().map(|route| Rules::new(route, &self.sticky_secret)).collect::<Result<_, _>>()?;
         self.generation += 1;
         let metrics = Arc::clone(&self.shared.metrics);
         let mut series = metrics.series();
-        let clusters: Vec<_> = config.clusters.iter().map(|cluster| self.cluster(cluster, &mut series)).collect();
+        let clusters: Vec<_> =
+            config.clusters.iter().map(|cluster| self.cluster(cluster, resolved, &mut series)).collect();
         self.clusters.retain(|name, state| {
             let stays = config.clusters.iter().any(|cluster| cluster.name == *name);
             if !stays {
@@ -170,7 +171,12 @@ impl Registry {
         config.routes.iter().try_for_each(|route| Rules::new(route, &[0; 32]).map(drop))
     }
 
-    fn cluster(&mut self, config: &valid::Cluster, series: &mut Series<'_>) -> Arc<ClusterRuntime> {
+    fn cluster(
+        &mut self,
+        config: &valid::Cluster,
+        resolved: &[Resolution],
+        series: &mut Series<'_>,
+    ) -> Arc<ClusterRuntime> {
         let now = self.shared.now();
         let state = self.clusters.entry(Arc::clone(&config.name)).or_insert_with(|| ClusterState {
             members: Cluster::new(Arc::clone(&config.name)),
@@ -182,6 +188,7 @@ impl Registry {
             passive: None,
         });
         state.config = config.clone();
+        resolved.iter().filter(|it| it.cluster == config.name).for_each(|it| state.learn(it));
         state.resolved.retain(|name, _| config.endpoints.iter().any(|endpoint| endpoint.name == *name));
         state.metrics = config
             .endpoints
@@ -333,8 +340,7 @@ impl Registry {
     pub(crate) fn on_resolved(&mut self, resolution: &Resolution) {
         let now = self.shared.now();
         if let Some(state) = self.clusters.get_mut(&resolution.cluster) {
-            let resolved = resolution.endpoints.iter();
-            state.resolved = resolved.map(|it| (Arc::clone(&it.endpoint), it.addresses.clone())).collect();
+            state.learn(resolution);
             state.apply(self.workers, now);
         }
     }
@@ -365,6 +371,13 @@ impl Rules {
 }
 
 impl ClusterState {
+    /// Takes note of where endpoints are. It may be about the next configuration: what it does not name is kept, until
+    /// that one is in force.
+    fn learn(&mut self, resolution: &Resolution) {
+        let addresses = resolution.endpoints.iter().map(|it| (Arc::clone(&it.endpoint), it.addresses.clone()));
+        self.resolved.extend(addresses);
+    }
+
     /// Publishes the members that configuration and name resolution give.
     fn apply(&mut self, workers: usize, now: Mono) {
         let mut upstreams = HashMap::with_capacity(self.upstreams.len());
@@ -513,7 +526,7 @@ mod tests {
                 "listener = [{{ address = \"127.0.0.1:0\" }}]\nroute = [{{ cluster = \"app\" }}]\n[cluster.app]\n{lines}"
             );
             let config = Config::parse(&text, &|_| None).unwrap_or_else(|errors| panic!("{errors}")).config;
-            let snapshot = self.registry.build(Arc::new(config)).unwrap();
+            let snapshot = self.registry.build(Arc::new(config), &[]).unwrap();
             self.members = Some(snapshot.clusters[0].members.clone());
         }
 
@@ -569,5 +582,23 @@ mod tests {
         let endpoints = vec![Resolved { endpoint: "app:80".into(), addresses }];
         bench.registry.on_resolved(&Resolution { cluster: "app".into(), endpoints });
         assert_eq!(bench.eligible(), [(0, false), (0, false), (0, true)]);
+    }
+
+    #[test]
+    fn looking_up_for_the_next_configuration_takes_nothing_from_the_one_in_force() {
+        let at = |name: &str, last: u8| {
+            let addresses = vec![Address::Ip(std::net::SocketAddr::from(([10, 0, 0, last], 80)))];
+            Resolution { cluster: "app".into(), endpoints: vec![Resolved { endpoint: name.into(), addresses }] }
+        };
+        let mut bench = Bench::new();
+        bench.apply("endpoints = [\"old:80\"]");
+        assert_eq!(bench.eligible(), [(0, false)]);
+        bench.registry.on_resolved(&at("old:80", 1));
+        bench.registry.on_resolved(&at("new:80", 2));
+        assert_eq!(bench.eligible(), [(0, true)], "the old one is where it was");
+        bench.apply("endpoints = [\"new:80\"]");
+        assert_eq!(bench.eligible(), [(0, true)], "the new one is known already");
+        bench.apply("endpoints = [\"old:80\"]");
+        assert_eq!(bench.eligible(), [(0, false)], "what is not named is forgotten");
     }
 }

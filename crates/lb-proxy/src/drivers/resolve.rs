@@ -11,8 +11,9 @@
 //!
 //! ```text
 //! let resolve = Resolve::new(control.handle().clone(), SystemLookup, move |resolution| engine.on_resolved(resolution));
-//! let now = resolve.apply(&config.clusters);           // at start and at reload: what is known at once, every cluster
-//! resolve.first_round(Duration::from_secs(3)).await;   // at start: give names a chance before the first request
+//! resolve.apply(&config.clusters);                     // before a configuration is taken over, at start or by reload
+//! resolve.first_round(Duration::from_secs(2)).await;   // give its new names a chance before the first request
+//! let now = resolve.apply(&config.clusters);           // what is known by then, every cluster
 //! ```
 //!
 //! `apply` answers with literals and the last good answers of names that stay; everything later comes through the

@@ -1,5 +1,6 @@
 //! A configuration put in force while the proxy serves.
 
+mod names;
 mod refused;
 mod upstream;
 
