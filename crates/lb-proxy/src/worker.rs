@@ -158,6 +158,10 @@ impl Counted {
         Self::new(worker, |worker| &worker.requests)
     }
 
+    pub(crate) fn worker(&self) -> &Worker {
+        &self.worker
+    }
+
     fn new(worker: &Arc<Worker>, which: fn(&Worker) -> &AtomicUsize) -> Self {
         which(worker).fetch_add(1, Ordering::AcqRel);
         Self { worker: Arc::clone(worker), which }

@@ -43,6 +43,8 @@ pub(crate) struct Io {
     pub(crate) intake: Intake,
     /// The client has sent its last byte.
     pub(crate) ended: bool,
+    /// Status of the answer that is being sent, and how much will have been written before its body.
+    pub(crate) answer: Option<(u16, u64)>,
 }
 
 impl Downstream {
@@ -54,6 +56,7 @@ impl Downstream {
             out: Outbox::default(),
             intake: Intake::none(),
             ended: false,
+            answer: None,
         };
         Self { io: Arc::new(Mutex::new(io)) }
     }

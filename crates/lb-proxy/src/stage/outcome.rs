@@ -19,6 +19,7 @@ use crate::snapshot::{RouteRuntime, WorkerSnapshot};
 use crate::stage::http::Session;
 use crate::stage::send::Send;
 use crate::stage::visit::{After, Visit};
+use crate::worker::{Counted, Worker};
 
 /// Hears of every attempt of a route.
 #[derive(Clone)]
@@ -59,6 +60,49 @@ impl Outcome {
     }
 }
 
+/// A request that is being served. Dropped before its end it was cut short, by the end of the process or by a panic:
+/// that too is counted and logged, and what the client has of the answer must not look like the whole.
+pub(crate) struct Running {
+    counted: Counted,
+    pub(crate) visit: Arc<Visit>,
+    pub(crate) route: Option<Arc<RouteRuntime>>,
+    is_over: bool,
+}
+
+impl Running {
+    pub(crate) fn new(counted: Counted, visit: Arc<Visit>, route: Option<Arc<RouteRuntime>>) -> Self {
+        Self { counted, visit, route, is_over: false }
+    }
+
+    /// It ended, and was counted.
+    pub(crate) fn ended(mut self, after: After) -> After {
+        self.is_over = true;
+        after
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        let worker = self.counted.worker();
+        let cause = if worker.stopping.is_cancelled() { Cause::ShuttingDown } else { Cause::Internal };
+        let (status, bytes_out) = {
+            let io = self.visit.downstream.lock();
+            match io.answer {
+                Some((status, body_from)) => {
+                    io.stream.reset_on_close();
+                    (status, io.out.written.saturating_sub(body_from))
+                }
+                None => (cause.status(), 0),
+            }
+        };
+        let outcome = Outcome { status, bytes_out, cause: Some(cause), detail: None, after: After::Abort };
+        close(worker, &self.visit, self.route.as_deref(), &outcome);
+    }
+}
+
 /// A rate limit refused the request.
 pub(crate) fn on_limited(session: &Session, visit: &Visit, route: &RouteRuntime) {
     route.metrics[visit.listener].on_rate_limited();
@@ -68,12 +112,12 @@ pub(crate) fn on_limited(session: &Session, visit: &Visit, route: &RouteRuntime)
 }
 
 /// Counts and logs a request.
-pub(crate) fn close(session: &Session, visit: &Visit, route: Option<&RouteRuntime>, outcome: &Outcome) -> After {
+pub(crate) fn close(worker: &Worker, visit: &Visit, route: Option<&RouteRuntime>, outcome: &Outcome) -> After {
     let elapsed = visit.started.elapsed();
     let last = visit.trace.last();
     let metrics = route.map_or(&visit.listener().unrouted, |route| &route.metrics[visit.listener]);
     metrics.on_request(last.as_ref().map(|(endpoint, _)| &*endpoint.metrics), outcome.status, elapsed);
-    let log = &session.worker.access_log;
+    let log = &worker.access_log;
     if log.is_on() && route.is_none_or(|route| route.options.access_log) {
         let cause = outcome.cause.map(|cause| described(cause, outcome.detail.as_deref()));
         log.log(&Record {
@@ -83,7 +127,7 @@ pub(crate) fn close(session: &Session, visit: &Visit, route: Option<&RouteRuntim
             path: visit.head.path(),
             query: visit.head.query(),
             status: outcome.status,
-            bytes_in: session.downstream.lock().intake.received,
+            bytes_in: visit.downstream.lock().intake.received,
             bytes_out: outcome.bytes_out,
             duration: elapsed,
             upstream: last.as_ref().and_then(|(_, took)| *took),

@@ -76,7 +76,10 @@ pub(crate) async fn carry(
     timer: &mut Timer,
     idle: Duration,
 ) -> Carried {
-    let head_bytes = downstream.lock().out.front().len() as u64;
+    let (head_bytes, written) = {
+        let mut io = downstream.lock();
+        (io.out.front().len() as u64, io.out.written)
+    };
     let (mut up, mut down) = {
         let mut io = downstream.lock();
         let ended = io.ended;
@@ -100,6 +103,10 @@ pub(crate) async fn carry(
         }
         if up.carried + down.carried != before {
             timer.clear();
+            // For the log, should the tunnel be cut.
+            let mut io = downstream.lock();
+            io.intake.received = up.carried;
+            io.out.written = written + down.carried.saturating_sub(head_bytes);
         }
         timer.poll_after(cx, idle).map(|()| (End::Completed, true))
     })

@@ -27,7 +27,7 @@ use crate::rules::sticky::Stuck;
 use crate::rules::template::Facts;
 use crate::snapshot::{ListenerRuntime, RouteRuntime, WorkerSnapshot};
 use crate::stage::http::Session;
-use crate::stage::outcome::{self, Outcome};
+use crate::stage::outcome::{self, Outcome, Running};
 use crate::stage::reply::Reply;
 use crate::stage::route::{self, Routed};
 use crate::stage::select::{self, StackError};
@@ -152,16 +152,19 @@ pub(crate) async fn serve(
     listener: usize,
     head: RequestHead,
 ) -> After {
-    let _counted = Counted::request(&session.worker);
+    let counted = Counted::request(&session.worker);
     let (visit, route, next) = prepare(session, snapshot, listener, head);
+    let running = Running::new(counted, visit, route);
+    let (visit, route) = (&*running.visit, running.route.as_deref());
     let outgoing = match next {
-        Next::Answer(outgoing) => outgoing,
-        Next::Forward(request) => match obtain(session, request).await {
-            Some(outgoing) => outgoing,
-            None => return outcome::close(session, &visit, route.as_deref(), &Outcome::client_gone()),
-        },
+        Next::Answer(outgoing) => Some(outgoing),
+        Next::Forward(request) => obtain(session, request).await,
     };
-    send(session, &visit, route.as_deref(), outgoing).await
+    let after = match outgoing {
+        Some(outgoing) => send(session, visit, route, outgoing).await,
+        None => outcome::close(&session.worker, visit, route, &Outcome::client_gone()),
+    };
+    running.ended(after)
 }
 
 /// What is next for a request that has been routed.
@@ -178,7 +181,11 @@ fn prepare(
     head: RequestHead,
 ) -> (Arc<Visit>, Option<Arc<RouteRuntime>>, Next) {
     let mut visit = Visit::new(session, snapshot, listener, head);
-    session.downstream.lock().intake = Intake::new(visit.head.framing(), None, 0, visit.head.expects_continue());
+    {
+        let mut io = session.downstream.lock();
+        io.intake = Intake::new(visit.head.framing(), None, 0, visit.head.expects_continue());
+        io.answer = None;
+    }
     let route = match route::route(&visit) {
         Routed::Forward(route) => route,
         Routed::Answer(route, outgoing) => return (Arc::new(visit), route, Next::Answer(outgoing)),
@@ -274,7 +281,7 @@ async fn send(
     mut outgoing: Box<Outgoing>,
 ) -> After {
     if outgoing.cause == Some(Cause::ClientClosed) {
-        return outcome::close(session, visit, route, &Outcome::client_gone());
+        return outcome::close(&session.worker, visit, route, &Outcome::client_gone());
     }
     if let Some(route) = route {
         let last = visit.trace.last();
@@ -295,7 +302,9 @@ async fn send(
     let body_before = {
         let mut io = session.downstream.lock();
         h1::encode_response(io.out.front(), &head, &outgoing.edits, framing, connection_for(visit, keep));
-        io.out.written + io.out.front().len() as u64
+        let body_before = io.out.written + io.out.front().len() as u64;
+        io.answer = Some((head.status(), body_before));
+        body_before
     };
     drop(outgoing.edits);
     session.timer.clear();
@@ -330,7 +339,7 @@ async fn send(
     let bytes_out = session.downstream.lock().out.written.saturating_sub(body_before);
     let detail = outgoing.detail;
     let outcome = Outcome { status: head.status(), bytes_out, cause: broke.or(cause), detail, after };
-    outcome::close(session, visit, route, &outcome)
+    outcome::close(&session.worker, visit, route, &outcome)
 }
 
 /// Whoever answers says when (RFC 9110 §6.6.1).
@@ -378,6 +387,7 @@ async fn tunnel(session: &mut Session, visit: &Visit, route: Option<&RouteRuntim
     {
         let mut io = session.downstream.lock();
         h1::encode_response(io.out.front(), &head, &outgoing.edits, Framing::None, h1::Connection::Upgrade);
+        io.answer = Some((head.status(), io.out.written));
     }
     let idle = route.map_or(OWN_ANSWER_IDLE, |route| route.options.timeout.tunnel);
     let carried = tunnel::carry(&visit.downstream, *connection, &mut session.timer, idle).await;
@@ -387,5 +397,5 @@ async fn tunnel(session: &mut Session, visit: &Visit, route: Option<&RouteRuntim
     session.downstream.lock().intake.received = carried.from_client;
     let cause = carried.idle.then_some(Cause::IdleTimeout);
     let outcome = Outcome { status: 101, bytes_out: carried.to_client, cause, detail: None, after: After::Gone };
-    outcome::close(session, visit, route, &outcome)
+    outcome::close(&session.worker, visit, route, &outcome)
 }
