@@ -17,6 +17,8 @@ use crate::signals::{Order, Signals};
 
 /// How long the log may take to write its last lines.
 const LAST_LINES: Duration = Duration::from_secs(2);
+/// How long "at once" may take: the access log has two seconds for its last lines.
+const AT_ONCE: Duration = Duration::from_secs(5);
 /// What the requests of other workers get to finish when one worker has died.
 const AFTER_A_DEATH: Duration = Duration::from_secs(5);
 
@@ -76,34 +78,49 @@ fn logged(config: Config, file: Option<&Path>, log: &AppLog) -> io::Result<Exit>
     }
 }
 
-/// Lets requests finish, unless a second order to stop comes. Returns how many were cut; `None` is by that order.
-pub(crate) async fn finish(signals: &mut Signals, engine: Engine) -> io::Result<Option<usize>> {
-    let grace = engine.config().grace;
-    let (done, ended) = tokio::sync::oneshot::channel();
+/// How a shutdown ended.
+pub(crate) struct Ended {
+    /// Requests that were cut; not known where the shutdown hangs.
+    pub(crate) cut: Option<usize>,
+    /// A second order to stop came.
+    pub(crate) hurried: bool,
+}
+
+/// Lets requests finish, until a second order to stop comes. What the logs still hold is written in either case.
+pub(crate) async fn finish(signals: &mut Signals, engine: Engine) -> io::Result<Ended> {
+    let (grace, hurry) = (engine.config().grace, engine.hurry());
+    let (done, mut ended) = tokio::sync::oneshot::channel();
     std::thread::Builder::new().name("shutdown".to_owned()).spawn(move || {
-        // Nobody listens after a second order.
+        // Nobody listens where the last lines took too long.
         let _ = done.send(engine.shutdown(grace));
     })?;
+    let panicked = |_| io::Error::other("the shutdown panicked");
     tokio::select! {
-        cut = ended => cut.map(Some).map_err(|_| io::Error::other("the shutdown panicked")),
-        () = signals.stop() => Ok(None),
+        cut = &mut ended => return Ok(Ended { cut: Some(cut.map_err(panicked)?), hurried: false }),
+        () = signals.stop() => hurry.up(),
     }
+    let cut = tokio::time::timeout(AT_ONCE, ended).await.ok().transpose().map_err(panicked)?;
+    Ok(Ended { cut, hurried: true })
 }
 
 fn stop(runtime: &Runtime, signals: &mut Signals, engine: Engine) -> io::Result<Exit> {
     let grace = engine.config().grace;
     tracing::info!("stopping: no new connections; requests have {grace:?} to finish, a second signal ends at once");
     Ok(match runtime.block_on(finish(signals, engine))? {
-        Some(0) => {
+        Ended { cut: Some(0), .. } => {
             tracing::info!("stopped: every request was finished");
             Exit::Fine
         }
-        Some(cut) => {
+        Ended { cut: Some(cut), hurried: false } => {
             tracing::warn!("stopped: the grace period of {grace:?} is over; requests cut: {cut}");
             Exit::Cut
         }
-        None => {
-            tracing::warn!("stopped at once by a second signal; what still ran was cut");
+        Ended { cut: Some(cut), hurried: true } => {
+            tracing::warn!("stopped at once by a second signal; requests cut: {cut}");
+            Exit::Cut
+        }
+        Ended { cut: None, .. } => {
+            tracing::error!("stopped at once by a second signal; the shutdown hangs, what still ran was cut");
             Exit::Cut
         }
     })

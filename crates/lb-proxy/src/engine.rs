@@ -36,6 +36,18 @@ pub struct Engine {
     threads: Vec<JoinHandle<()>>,
     control: Control,
     deaths: Mutex<mpsc::UnboundedReceiver<String>>,
+    hurry: Hurry,
+}
+
+/// Puts an end to a shutdown that takes too long. Clones are for the same engine.
+#[derive(Clone, Debug, Default)]
+pub struct Hurry(CancellationToken);
+
+impl Hurry {
+    /// Ends the grace period of a shutdown, now or to come: what runs is cut.
+    pub fn up(&self) {
+        self.0.cancel();
+    }
 }
 
 /// What a reload changes.
@@ -137,6 +149,7 @@ impl Engine {
             threads,
             control,
             deaths: Mutex::new(deaths),
+            hurry: Hurry::default(),
         };
         engine.listen(&mut engine.state(), fresh);
         Ok(engine)
@@ -236,6 +249,12 @@ impl Engine {
         .unwrap_or_else(|| "all workers have ended".to_owned())
     }
 
+    /// Cuts short the [`shutdown`](Self::shutdown) that takes this engine away.
+    #[must_use]
+    pub fn hurry(&self) -> Hurry {
+        self.hurry.clone()
+    }
+
     /// Stops accepting, lets what runs finish for at most `grace`, and ends. Returns how many requests were cut.
     pub fn shutdown(mut self, grace: Duration) -> usize {
         self.control.on_shutdown();
@@ -247,7 +266,7 @@ impl Engine {
         let mut answers = Vec::new();
         for handle in self.shared.workers() {
             let (done, answer) = oneshot::channel();
-            if handle.commands.send(Command::Stop(deadline, done)).is_ok() {
+            if handle.commands.send(Command::Stop(deadline, self.hurry.0.clone(), done)).is_ok() {
                 answers.push(answer);
             }
         }

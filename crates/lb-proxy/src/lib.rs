@@ -19,7 +19,7 @@ mod upstream;
 pub mod wire;
 mod worker;
 
-pub use engine::{Engine, EngineError, validate};
+pub use engine::{Engine, EngineError, Hurry, validate};
 
 /// An address as the configuration writes it.
 #[must_use]

@@ -48,8 +48,8 @@ pub(crate) enum Command {
     Unlisten(ListenAddress, oneshot::Sender<()>),
     /// A connection that another worker had no room for.
     Take(Accepted),
-    /// Stop accepting, finish what runs until the deadline, answer how many requests were cut.
-    Stop(Instant, oneshot::Sender<usize>),
+    /// Stop accepting, finish what runs until the deadline or until this is cancelled, answer how many requests were cut.
+    Stop(Instant, CancellationToken, oneshot::Sender<usize>),
 }
 
 /// What the control thread keeps of a worker.
@@ -85,7 +85,7 @@ pub(crate) async fn run(worker: Arc<Worker>, mut commands: UnboundedReceiver<Com
                     let stop = listening.get(accepted.address()).map_or_else(cancelled, |(stop, _)| stop.clone());
                     accept::adopt(accepted, &worker, &stop);
                 }
-                Some(Command::Stop(deadline, done)) => {
+                Some(Command::Stop(deadline, hurry, done)) => {
                     for (_, (stop, accepting)) in listening.drain() {
                         stop.cancel();
                         // It takes what the kernel has queued for it before it ends.
@@ -98,7 +98,7 @@ pub(crate) async fn run(worker: Arc<Worker>, mut commands: UnboundedReceiver<Com
                             accept::adopt(accepted, &worker, &worker.stopping);
                         }
                     }
-                    let cut = finish(&worker, deadline).await;
+                    let cut = finish(&worker, deadline, &hurry).await;
                     // Nobody waits for the count where the control thread is gone already.
                     let _ = done.send(cut);
                     return;
@@ -116,8 +116,8 @@ fn cancelled() -> CancellationToken {
     token
 }
 
-/// Lets what runs finish; the number of requests that did not by the deadline.
-async fn finish(worker: &Worker, deadline: Instant) -> usize {
+/// Lets what runs finish; the number of requests that did not by the deadline, or when there was no more time.
+async fn finish(worker: &Worker, deadline: Instant, hurry: &CancellationToken) -> usize {
     worker.stopping.cancel();
     let quiet = async {
         loop {
@@ -128,9 +128,10 @@ async fn finish(worker: &Worker, deadline: Instant) -> usize {
             notified.await;
         }
     };
-    match tokio::time::timeout_at(deadline, quiet).await {
-        Ok(()) => 0,
-        Err(_) => worker.requests.load(Ordering::Acquire),
+    tokio::select! {
+        () = quiet => 0,
+        () = tokio::time::sleep_until(deadline) => worker.requests.load(Ordering::Acquire),
+        () = hurry.cancelled() => worker.requests.load(Ordering::Acquire),
     }
 }
 

@@ -108,9 +108,9 @@ async fn watch(
     }
     load.abort();
     // What the endpoints still answer is let through: they live on this runtime, which goes on until the proxy has ended.
-    let cut = serve::finish(signals, engine).await?;
+    let ended = serve::finish(signals, engine).await?;
     screen.say("\nstopped\n");
-    Ok(if cut == Some(0) { Exit::Fine } else { Exit::Cut })
+    Ok(if ended.cut == Some(0) { Exit::Fine } else { Exit::Cut })
 }
 
 fn draw(screen: &mut Screen<io::Stdout>, watching: &mut Watching, engine: &Engine, is_last: bool) {

@@ -4,6 +4,7 @@
 //! not here: nothing that a client or an endpoint can send is known to make a connection's task panic.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod grace;
 mod held;
 mod reload;
 mod shutdown;
