@@ -289,7 +289,8 @@ impl StatusSource for Watched {
     fn status(&self) -> Status {
         let Some(snapshot) = self.snapshot.load_full() else { return Status::default() };
         let now = self.shared.now();
-        let states = lock(&self.states);
+        let at = SystemTime::now();
+        let mut states = lock(&self.states);
         let clusters = snapshot.clusters.iter().map(|cluster| {
             let endpoints = cluster.members.endpoints();
             let endpoints = endpoints.iter().map(|endpoint| {
@@ -298,6 +299,11 @@ impl StatusSource for Watched {
                 let (word, reason) = status::observed(state, is_warming);
                 let upstream = &endpoint.value().upstream;
                 let report = upstream.identity(&cluster.name).and_then(|identity| self.checks.get()?.report(&identity));
+                // A state that no tick has seen yet has begun just now, for whoever looks again as well.
+                let seen = states.entry((Arc::clone(&cluster.name), endpoint.uid())).or_insert((word, at));
+                if seen.0 != word {
+                    *seen = (word, at);
+                }
                 let why = report.as_ref().and_then(|report| report.why.clone()).filter(|_| word == State::Down);
                 EndpointStatus {
                     address: Arc::clone(&upstream.name),
@@ -305,11 +311,7 @@ impl StatusSource for Watched {
                     eligible: state.is_eligible(),
                     state: word,
                     reason: why.or(reason),
-                    // A state that the next tick will see has begun just now.
-                    since: states
-                        .get(&(Arc::clone(&cluster.name), endpoint.uid()))
-                        .filter(|(seen, _)| *seen == word)
-                        .map_or_else(SystemTime::now, |(_, since)| *since),
+                    since: seen.1,
                     in_flight: state.in_flight(),
                     requests: state.requests(),
                     failures: state.failures(),

@@ -2,6 +2,7 @@
 
 mod names;
 mod refused;
+mod survives;
 mod upstream;
 
 use crate::support::Load;
