@@ -4,8 +4,10 @@
 //! not here: nothing that a client or an endpoint can send is known to make a connection's task panic.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod descriptors;
 mod grace;
 mod held;
+mod logs;
 mod reload;
 mod shutdown;
 mod start;

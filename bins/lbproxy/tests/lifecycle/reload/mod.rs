@@ -1,8 +1,11 @@
 //! A configuration put in force while the proxy serves.
 
+mod counted;
+mod listeners;
 mod names;
 mod refused;
 mod survives;
+mod under_load;
 mod upstream;
 
 use crate::support::Load;
