@@ -27,6 +27,13 @@ impl Client {
         Self { cluster, selector, entropy: seed.entropy(), uids }
     }
 
+    /// The same cluster under another policy.
+    #[must_use]
+    pub fn with(mut self, policy: BuiltIn) -> Self {
+        self.selector = self.cluster.selector(policy);
+        self
+    }
+
     /// The cluster.
     #[must_use]
     pub fn cluster(&self) -> &Cluster<usize> {

@@ -6,7 +6,8 @@
 //!
 //! So here time is a number, an hour of traffic takes seconds, and the balancer is no model: the very
 //! [`Cluster`](lb_policy::Cluster), [`Selector`](lb_policy::Selector) and [`Ticket`](lb_policy::Ticket) that serve real requests,
-//! with the time and the random numbers given to them. The endpoints are models.
+//! with the time and the random numbers given to them. The endpoints are models: servers with
+//! a queue ([`Fifo`]), machines whose cores are shared ([`Sharing`]).
 //!
 //! A run is a function of its seed. Every entity (arrivals, each endpoint's service times, each client's picks) draws from a
 //! stream of its own, so that changing a policy does not change what the others see. Logarithms come from the platform's
@@ -18,11 +19,13 @@
 mod client;
 mod fifo;
 mod histogram;
+pub mod pictures;
 mod queue;
 mod report;
 mod seed;
-
+mod sharing;
 mod stats;
+mod svg;
 pub mod tables;
 
 pub use client::{Client, endpoint_name, members};
@@ -31,5 +34,6 @@ pub use histogram::Histogram;
 pub use queue::EventQueue;
 pub use report::{Judge, Report, Row, Unit};
 pub use seed::{Seed, Stream, later};
+pub use sharing::{Place, Sharing};
 
 pub use stats::{Effort, Estimate};

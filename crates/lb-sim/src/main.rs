@@ -2,18 +2,19 @@
 #![forbid(unsafe_code)]
 
 use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use lb_sim::tables::supermarket;
-use lb_sim::{Effort, Report};
+use lb_sim::tables::{balls, bounded, buoyant, disruption, prequal, supermarket};
+use lb_sim::{Effort, Report, pictures};
 
 /// Compares what the selection policies do, in simulation, with published figures.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
     #[command(subcommand)]
-    table: Table,
+    command: Command,
     /// Independent runs of each case
     #[arg(long, global = true, default_value_t = Effort::FULL.seeds, value_parser = clap::value_parser!(u64).range(2..))]
     seeds: u64,
@@ -28,33 +29,84 @@ struct Arguments {
     json: bool,
 }
 
+#[derive(Clone, Debug, Subcommand)]
+enum Command {
+    #[command(flatten)]
+    Table(Table),
+    /// Draw the pictures of docs/policies.md into a folder
+    Svg {
+        /// The folder, which must exist
+        #[arg(default_value = "docs/pictures")]
+        folder: PathBuf,
+    },
+}
+
 #[derive(Clone, Copy, Debug, Subcommand)]
 enum Table {
     /// Every table
     All,
     /// Mean waiting time with d choices against the exact theory
     Supermarket,
+    /// Requests that succeed while one endpoint of eleven is slow
+    Buoyant,
+    /// The fullest of n bins with one choice and with two
+    Balls,
+    /// Keys that move when the list of endpoints changes
+    Disruption,
+    /// Loads and cache hits of bounded hashes under popular keys
+    Bounded,
+    /// Time and failures on Prequal's testbed as load rises
+    Prequal,
 }
 
 impl Table {
-    const EACH: [Self; 1] = [Self::Supermarket];
+    const EACH: [Self; 6] =
+        [Self::Supermarket, Self::Buoyant, Self::Balls, Self::Disruption, Self::Bounded, Self::Prequal];
 
     fn reports(self, effort: &Effort) -> Vec<Report> {
-        match self {
-            Self::All => Self::EACH.into_iter().flat_map(|table| table.reports(effort)).collect(),
-            Self::Supermarket => vec![supermarket::report(effort)],
-        }
+        let report = match self {
+            Self::All => return Self::EACH.into_iter().flat_map(|table| table.reports(effort)).collect(),
+            Self::Supermarket => supermarket::report(effort),
+            Self::Buoyant => buoyant::report(effort),
+            Self::Balls => balls::report(effort),
+            Self::Disruption => disruption::report(effort),
+            Self::Bounded => bounded::report(effort),
+            Self::Prequal => prequal::report(effort),
+        };
+        vec![report]
     }
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let effort = Effort { seeds: arguments.seeds, quick: arguments.quick, threads: arguments.threads };
-    let reports = arguments.table.reports(&effort);
-    if print(&reports, arguments.json).is_err() {
-        return ExitCode::from(2);
+    let done = match &arguments.command {
+        Command::Table(table) => {
+            let reports = table.reports(&effort);
+            print(&reports, arguments.json).map(|()| reports.iter().all(Report::is_ok))
+        }
+        Command::Svg { folder } => draw(folder, &effort).map(|()| true),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            // Nothing is left to do if that cannot be said either.
+            let _ = writeln!(io::stderr(), "lb-sim: {error}");
+            ExitCode::from(2)
+        }
     }
-    if reports.iter().all(Report::is_ok) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn draw(folder: &Path, effort: &Effort) -> io::Result<()> {
+    // Known before minutes of work, not after them.
+    if !folder.is_dir() {
+        return Err(io::Error::new(io::ErrorKind::NotADirectory, format!("{} is no folder", folder.display())));
+    }
+    for picture in pictures::all(effort) {
+        std::fs::write(folder.join(picture.file), picture.svg)?;
+    }
+    Ok(())
 }
 
 fn print(reports: &[Report], as_json: bool) -> io::Result<()> {

@@ -1,3 +1,8 @@
 //! The tables: each a scenario whose outcome is known from theory or from somebody else's measurement.
 
+pub mod balls;
+pub mod bounded;
+pub mod buoyant;
+pub mod disruption;
+pub mod prequal;
 pub mod supermarket;

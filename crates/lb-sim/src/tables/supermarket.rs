@@ -63,7 +63,8 @@ pub fn tail(load: f64, choices: u8, i: i32) -> f64 {
 
 impl Market {
     /// The table's system; longer the closer λ is to one.
-    fn of_table(load: f64, choices: u8) -> Self {
+    #[must_use]
+    pub fn of_table(load: f64, choices: u8) -> Self {
         // The number of customers wanders with a memory of about 1/(1 − λ) for d ≥ 2 and 1/(1 − λ)² for d = 1.
         let (warm_up, measured) = match (load, choices) {
             (0.99.., 1) => (50.0, 1_500.0),
