@@ -44,7 +44,7 @@ fn supermarket(effort: &Effort) -> Chart {
         series.push(Series { name: String::new(), points, is_line: false, colour });
     }
     Chart {
-        title: "Looking at d endpoints: mean time in the system (lines: theory, dots: simulated)".to_owned(),
+        title: "Mean time in the system with d choices (lines: theory, dots: ours)".to_owned(),
         x_label: "load".to_owned(),
         y_label: "services".to_owned(),
         x_ticks: vec![0.5, 0.6, 0.7, 0.8, 0.9, 1.0],

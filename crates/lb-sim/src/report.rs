@@ -33,25 +33,27 @@ pub enum Unit {
 }
 
 impl Unit {
-    fn write(self, value: f64) -> String {
-        match self {
-            Self::Share => format!("{} %", significant(value * 100.0)),
-            Self::Millis => format!("{} ms", significant(value * 1_000.0)),
-            Self::Plain => significant(value),
-        }
+    /// About four digits of the figure, and its interval to the same place: more would pretend to know, fewer would hide.
+    fn write(self, value: f64, half_width: f64) -> String {
+        let (scale, unit) = match self {
+            Self::Plain => (1.0, ""),
+            Self::Share => (100.0, " %"),
+            Self::Millis => (1_000.0, " ms"),
+        };
+        let (value, half_width) = (value * scale, half_width * scale);
+        let usual = match value.abs() {
+            0.0 if half_width <= 0.0 => 0,
+            1_000.0.. => 0,
+            100.0.. => 1,
+            1.0.. => 2,
+            _ => 3,
+        };
+        // An interval shows a digit, so that it does not read as none; one too small for that is left out.
+        let shows = |decimals: &usize| half_width * 10_f64.powi(*decimals as i32) >= 0.5;
+        let Some(decimals) = (usual..=usual.max(3)).find(shows) else { return format!("{value:.usual$}{unit}") };
+        let interval = format!(" ± {half_width:.decimals$}");
+        format!("{value:.decimals$}{interval}{unit}")
     }
-}
-
-/// About four digits: more would pretend to know, fewer would hide.
-fn significant(value: f64) -> String {
-    let decimals = match value.abs() {
-        0.0 | 1_000.0.. => 0,
-        100.0.. => 1,
-        10.0.. => 2,
-        1.0.. => 3,
-        _ => 4,
-    };
-    format!("{value:.decimals$}")
 }
 
 /// One comparison.
@@ -116,12 +118,11 @@ impl Row {
     }
 
     fn ours_written(&self) -> String {
-        let mean = self.unit.write(self.ours.mean);
-        if self.ours.half_width > 0.0 { format!("{mean} ± {}", self.unit.write(self.ours.half_width)) } else { mean }
+        self.unit.write(self.ours.mean, self.ours.half_width)
     }
 
     fn published_written(&self) -> String {
-        self.published.map_or_else(|| "–".to_owned(), |published| self.unit.write(published))
+        self.published.map_or_else(|| "–".to_owned(), |published| self.unit.write(published, 0.0))
     }
 
     fn verdict(&self) -> &'static str {
@@ -242,6 +243,16 @@ mod tests {
         assert_eq!((&first["ours"], &first["published"]), (&10.0.into(), &10.1.into()));
         assert_eq!((&first["tolerance"], &first["ok"]), (&"± 2 %".into(), &true.into()));
         assert!(json["rows"][1]["published"].is_null());
+    }
+
+    #[test]
+    fn figures_have_about_four_digits_and_intervals_as_many_places() {
+        assert_eq!(Unit::Plain.write(5.5174, 0.1859), "5.52 ± 0.19");
+        assert_eq!(Unit::Share.write(0.9945, 0.0004), "99.45 ± 0.04 %");
+        assert_eq!(Unit::Share.write(0.991_204, 0.000_036), "99.120 ± 0.004 %");
+        assert_eq!(Unit::Millis.write(2.5514, 0.0), "2551 ms");
+        assert_eq!(Unit::Millis.write(0.811_6, 1e-8), "811.6 ms");
+        assert_eq!([Unit::Plain.write(0.0, 0.0), Unit::Share.write(0.000_123, 0.0)], ["0", "0.012 %"]);
     }
 
     #[test]

@@ -15,6 +15,9 @@
 //! - weighted round robin gets its weights from q/u (queries a second per core used), as in the paper, smoothed, renewed each
 //!   2 s; probes take no time; a replica's latency is the median of the latest eight queries that met as many others there.
 //!
+//! Clients have run for different times. Those who began together and take turns by the same weights walk through the same order side by
+//! side, and meet at the same replicas; a row shows what that does.
+//!
 //! One thing does not fit: in the paper's second experiment weighted round robin is past its cliff at 90 % (p90 1.7 s, p99 at the
 //! deadline), though on its ramp it is not at 93 %. On our bed it is not past it at either, so what the paper shows at 90 % is judged at 1.14.
 
@@ -39,23 +42,25 @@ pub struct Rule {
     pub probes: bool,
     /// Whether weights follow q/u.
     pub weighs: bool,
+    /// Whether all clients have picked equally often before, so that those who take turns are in step.
+    pub in_step: bool,
 }
 
 /// Weighted round robin.
 #[must_use]
 pub fn weighted() -> Rule {
-    Rule { name: "weighted round_robin", policy: RoundRobin.into(), probes: false, weighs: true }
+    Rule { name: "weighted round_robin", policy: RoundRobin.into(), probes: false, weighs: true, in_step: false }
 }
 
 /// Prequal with its probes.
 #[must_use]
 pub fn probing() -> Rule {
-    Rule { name: "prequal, probing", policy: Prequal::default().into(), probes: true, weighs: false }
+    Rule { name: "prequal, probing", policy: Prequal::default().into(), probes: true, weighs: false, in_step: false }
 }
 
 fn plain(policy: impl Into<BuiltIn>) -> Rule {
     let policy = policy.into();
-    Rule { name: policy.name(), policy, probes: false, weighs: false }
+    Rule { name: policy.name(), policy, probes: false, weighs: false, in_step: false }
 }
 
 /// The steps of the ramp: load relative to what is allotted.
@@ -123,6 +128,7 @@ fn rule_rows(effort: &Effort, rows: &mut Vec<Row>) {
         (plain(RoundRobin), Some([5.0, 5.0])),
         (weighted(), Some([0.314, 5.0])),
         (plain(LeastRequest::exact()), Some([1.804, 2.654])),
+        (Rule { name: "weighted round_robin in step", in_step: true, ..weighted() }, None),
         (plain(P2c), None),
         (plain(PeakEwma::default()), None),
         (plain(Prequal::default()), None),
@@ -132,7 +138,7 @@ fn rule_rows(effort: &Effort, rows: &mut Vec<Row>) {
     for (place, load) in [0.7, 0.9, 1.14].into_iter().enumerate() {
         let setting = Setting { load, is_mixed: true, seconds };
         let mut p99s = Vec::new();
-        for (rule, published) in &rules {
+        for (rule, published) in rules.iter().filter(|(rule, _)| place == 0 || !rule.in_step) {
             let found = effort.run(|seed| run(rule, setting, seed));
             let p99 = p99(&found);
             p99s.push(p99.mean);

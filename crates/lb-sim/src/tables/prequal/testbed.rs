@@ -309,8 +309,8 @@ impl Replica {
 impl Dispatcher {
     fn new(rule: &Rule, seed: Seed) -> Self {
         let mut client = Client::new(rule.policy.clone(), REPLICAS, seed.child(0));
-        // Clients have run for different times: those who take turns are not in step.
-        for _ in 0..seed.child(2).stream().below(10_000) {
+        let before = if rule.in_step { 0 } else { seed.child(2).stream().below(10_000) };
+        for _ in 0..before {
             drop(client.pick(Mono::ZERO));
         }
         Self {
