@@ -295,3 +295,68 @@ proptest! {
         run("maglev", ops)?;
     }
 }
+
+/// Policies whose tables draw, and so may miss a needle; those that look at everybody have nothing to fall back to.
+fn drawing() -> Vec<&'static str> {
+    BuiltIn::NAMES
+        .iter()
+        .copied()
+        .filter(|name| !["least_time", "rendezvous", "first", "maglev"].contains(name))
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// Of so many endpoints, nearly all full or tried, tables give up after a bounded number of draws; the selector then looks for itself.
+    #[test]
+    fn the_few_usable_of_very_many_are_all_found(
+        name in proptest::sample::select(drawing()),
+        count in 150..400_usize,
+        usable in proptest::collection::btree_set(0..150_usize, 1..4),
+        heavy in 0..150_usize,
+    ) {
+        let cluster = Cluster::new("needles");
+        let selector = cluster.selector(BuiltIn::from_name(name, []).expect("the name is one of its own"));
+        let weight = |n| if n == heavy { 3 } else { 1 };
+        let members = (0..count).map(|n| {
+            Member::new(Identity::new(format!("app-{n}:80"), format!("10.0.{}.{}:80", n / 256, n % 256)), n)
+                .weight(weight(n))
+                .limit(InFlightLimit::new(if usable.contains(&n) { u32::MAX } else { 1 }))
+        });
+        cluster.apply(Update::Reset(members.collect()), Mono::ZERO);
+        let mut entropy = Entropy::seeded(1);
+        // Full from now on, without the tables being told.
+        let endpoints = cluster.endpoints();
+        let mut full = Vec::new();
+        for endpoint in endpoints.iter().filter(|endpoint| !usable.contains(endpoint.value())) {
+            full.extend(selector.pick_at(endpoint.uid(), Mono::ZERO));
+        }
+        prop_assert_eq!(full.len(), count - usable.len());
+        let mut seen = std::collections::BTreeSet::new();
+        for key in 0..400_u32 {
+            let key = key.wrapping_mul(0x9e37_79b9).to_le_bytes();
+            let mut cx = PickCx::new(Mono::ZERO, &mut entropy).key(Some(&key));
+            let picked = selector.pick(&mut cx).map(|ticket| *ticket.endpoint().value());
+            prop_assert!(picked.as_ref().is_ok_and(|n| usable.contains(n)), "{:?} of {:?}", picked, usable);
+            seen.extend(picked.ok());
+        }
+        // The least share is one of five: missing it in 400 has a chance of 0.8^400 = 2e-39.
+        prop_assert_eq!(&seen, &usable, "each of them has its share");
+        // Of the usable ones, the first has been tried.
+        let mut tried = Tried::new();
+        let first = *usable.first().expect("there is at least one");
+        tried.push(endpoints[first].uid());
+        let mut cx = PickCx::new(Mono::ZERO, &mut entropy).key(Some(b"key")).tried(&tried);
+        match selector.pick(&mut cx) {
+            Ok(ticket) => prop_assert!(usable.contains(ticket.endpoint().value()) && *ticket.endpoint().value() != first),
+            Err(error) => {
+                let census = error.census();
+                prop_assert!(usable.len() == 1, "{} although there are others", error);
+                prop_assert_eq!((census.full as usize, census.tried), (count - 1, 1));
+            }
+        }
+        drop(full);
+        prop_assert!(endpoints.iter().all(|endpoint| endpoint.state().in_flight() == 0));
+    }
+}
