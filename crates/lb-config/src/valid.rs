@@ -593,11 +593,13 @@ pub enum PolicyKind {
     PeakEwma,
     LeastTime,
     Prequal,
+    C3,
     IpHash,
     Hash,
     RingHash,
     Maglev,
     Rendezvous,
+    Memento,
     First,
 }
 

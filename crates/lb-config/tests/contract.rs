@@ -374,11 +374,11 @@ fn endpoints_in_every_form() {
 #[test]
 fn every_policy_by_name_and_with_every_option() {
     let names: Vec<&str> = PolicyKind::all().map(PolicyKind::name).collect();
-    let contract = "round_robin static_stride orca random weighted_random least_request p2c peak_ewma least_time prequal ip_hash hash \
-                    ring_hash maglev rendezvous first";
+    let contract = "round_robin static_stride orca random weighted_random least_request p2c peak_ewma least_time prequal c3 ip_hash hash \
+                    ring_hash maglev rendezvous memento first";
     assert_eq!(names.join(" "), contract);
     let hashing: Vec<&str> = PolicyKind::all().filter(|kind| kind.needs_key()).map(PolicyKind::name).collect();
-    assert_eq!(hashing, ["hash", "ring_hash", "maglev", "rendezvous"]);
+    assert_eq!(hashing, ["hash", "ring_hash", "maglev", "rendezvous", "memento"]);
     for kind in PolicyKind::all() {
         let key = if kind.needs_key() { "key = \"{client_ip}{cookie:id}\"" } else { "" };
         let bare = cluster(&format!("[cluster.app.policy]\nname = \"{}\"\n{key}", kind.name())).policy;

@@ -126,7 +126,7 @@ fn a_configuration_without_a_file_says_plainly_what_is_wrong() {
          \x20= expected an address such as \"0.0.0.0:80\", \"[::1]:80\" or \"unix:/run/lbproxy.sock\"\n\
          \n\
          error: `leastconn` is not a policy\n\
-         \x20= expected one of \"round_robin\", \"static_stride\", \"orca\", \"random\", \"weighted_random\", \"least_request\", \"p2c\", \"peak_ewma\", \"least_time\", \"prequal\", \"ip_hash\", \"hash\", \"ring_hash\", \"maglev\", \"rendezvous\", \"first\"\n\
+         \x20= expected one of \"round_robin\", \"static_stride\", \"orca\", \"random\", \"weighted_random\", \"least_request\", \"p2c\", \"peak_ewma\", \"least_time\", \"prequal\", \"c3\", \"ip_hash\", \"hash\", \"ring_hash\", \"maglev\", \"rendezvous\", \"memento\", \"first\"\n\
          \x20= help: did you mean \"least_request\"?\n\
          \n\
          error: `app` has no port\n\

@@ -4,6 +4,7 @@
 //! everything. An enum costs one predictable branch a pick, where a box would cost an indirect call.
 
 use crate::bounded::BoundedLoad;
+use crate::c3::{C3, C3Table};
 use crate::cx::PickCx;
 use crate::first::{First, FirstTable};
 use crate::hash::{Hash, HashTable};
@@ -11,6 +12,7 @@ use crate::ip_hash::{IpHash, IpHashTable};
 use crate::least_request::{LeastRequest, LeastRequestTable};
 use crate::least_time::{LeastTime, LeastTimeTable};
 use crate::maglev::{Maglev, MaglevTable};
+use crate::memento::{Memento, MementoTable};
 use crate::orca::{Orca, OrcaTable};
 use crate::p2c::{P2c, P2cTable};
 use crate::peak_ewma::{PeakEwma, PeakEwmaTable};
@@ -120,6 +122,8 @@ built_in! {
     LeastTime(LeastTime, LeastTimeTable) = "least_time",
     /// Hot or cold by requests in flight, then by latency. Options `quantile` (0 to 1, default 0.84), and `decay` and `penalty` as above.
     Prequal(Prequal, PrequalTable) = "prequal",
+    /// The best of three by latency and by what they report, the queue counted cubed. Options `decay` and `penalty`, as above.
+    C3(C3, C3Table) = "c3",
     /// nginx's `hash`: modulo the total weight.
     Hash(Hash, HashTable) = "hash",
     /// nginx's `hash … consistent`. Option `bounded_load`: factor from 1.01 to 100, default none.
@@ -128,6 +132,8 @@ built_in! {
     Maglev(Maglev, MaglevTable) = "maglev",
     /// The highest bid for the key. Option `bounded_load`, as above.
     Rendezvous(Rendezvous, RendezvousTable) = "rendezvous",
+    /// Jump hash that remembers who is gone, for very many endpoints; all alike, whatever their weights.
+    Memento(Memento, MementoTable) = "memento",
     /// nginx's `ip_hash`.
     IpHash(IpHash, IpHashTable) = "ip_hash",
     /// The first usable in the order of the list.
@@ -174,12 +180,14 @@ impl BuiltIn {
                 let quantile = options.number("quantile", 0.0, 1.0)?.unwrap_or(Prequal::QUANTILE);
                 Prequal::new(quantile, options.learning()?).into()
             }
+            "c3" => C3::new(options.learning()?).into(),
             "hash" => Hash.into(),
             "ring_hash" => options.bounded()?.map_or(RingHash::new(), |bound| RingHash::new().bounded(bound)).into(),
             "maglev" => options.bounded()?.map_or(Maglev::new(), |bound| Maglev::new().bounded(bound)).into(),
             "rendezvous" => {
                 options.bounded()?.map_or(Rendezvous::new(), |bound| Rendezvous::new().bounded(bound)).into()
             }
+            "memento" => Memento.into(),
             "ip_hash" => IpHash.into(),
             "first" => First.into(),
             _ => return Err(BadPolicy::UnknownName { name: name.to_owned() }),

@@ -201,7 +201,7 @@ impl<T> Endpoint<T> {
         Some(Duration::from_secs_f64(f64::from(estimate.ms) / 1_000.0))
     }
 
-    /// The endpoint said how busy it is; for the policy `orca`.
+    /// The endpoint said how busy it is; for the policies `orca` and `c3`.
     pub fn on_report(&self, report: LoadReport, now: Mono) {
         orca::note(&self.state, report, now);
     }

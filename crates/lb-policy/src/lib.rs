@@ -34,6 +34,7 @@
 mod alias;
 mod bounded;
 mod built_in;
+mod c3;
 mod cluster;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -52,6 +53,7 @@ mod least_request;
 mod least_time;
 mod ledger;
 mod maglev;
+mod memento;
 mod orca;
 mod p2c;
 mod peak_ewma;
@@ -77,6 +79,7 @@ mod zone_aware;
 
 pub use bounded::BoundedLoad;
 pub use built_in::{BadPolicy, BuiltIn, BuiltInTable};
+pub use c3::{C3, C3Table};
 pub use cluster::{Cluster, Generation, LastEligible, Update};
 pub use cx::{PickCx, Tried};
 pub use endpoint::{Endpoint, Identity, Member, Uid, Zone, affinity_of};
@@ -88,6 +91,7 @@ pub use ip_hash::{IpHash, IpHashTable};
 pub use least_request::{LeastRequest, LeastRequestTable};
 pub use least_time::{LeastTime, LeastTimeTable};
 pub use maglev::{Maglev, MaglevTable};
+pub use memento::{Memento, MementoTable};
 pub use orca::{LoadReport, Orca, OrcaTable};
 pub use p2c::{P2c, P2cTable};
 pub use peak_ewma::{PeakEwma, PeakEwmaTable};

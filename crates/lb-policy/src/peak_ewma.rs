@@ -16,6 +16,8 @@
 //! **Use it** when endpoints differ in speed or may become slow: other tenants, garbage collection, cold caches. **Do not** when
 //! one endpoint legitimately serves slower requests than others; it measures the requests as much as the endpoints.
 
+use std::sync::atomic::AtomicU64;
+
 use lb_core::{EndpointState, Mono};
 
 use crate::alias::Alias;
@@ -82,7 +84,12 @@ fn load(view: &View<'_>, index: Index, learning: Learning, now: Mono) -> f32 {
 
 /// Milliseconds an answer of an idle endpoint takes, from what was learned; see the module's text for who was not heard from.
 pub(crate) fn expected(state: &EndpointState, learning: Learning, now: Mono) -> f32 {
-    match latency::read(state.latency_cell(), now) {
+    faded(state, state.latency_cell(), learning, now)
+}
+
+/// The same by the estimate in this cell of the state.
+pub(crate) fn faded(state: &EndpointState, cell: &AtomicU64, learning: Learning, now: Mono) -> f32 {
+    match latency::read(cell, now) {
         Some(estimate) => {
             let unheard = estimate.age_ms.saturating_sub(learning.decay_ms);
             estimate.ms * latency::remains(unheard, learning.decay_ms as f32)

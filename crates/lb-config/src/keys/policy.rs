@@ -58,7 +58,7 @@ pub(crate) const POLICY: Section = Section {
     ],
 };
 
-pub(crate) const POLICIES: [PolicyInfo; 16] = [
+pub(crate) const POLICIES: [PolicyInfo; 18] = [
     plain("round_robin", PolicyKind::RoundRobin, &[]),
     plain("static_stride", PolicyKind::StaticStride, &[]),
     plain("orca", PolicyKind::Orca, &[]),
@@ -69,11 +69,13 @@ pub(crate) const POLICIES: [PolicyInfo; 16] = [
     plain("peak_ewma", PolicyKind::PeakEwma, &[DECAY, PENALTY]),
     plain("least_time", PolicyKind::LeastTime, &[PENALTY]),
     plain("prequal", PolicyKind::Prequal, &[QUANTILE, DECAY, PENALTY]),
+    plain("c3", PolicyKind::C3, &[DECAY, PENALTY]),
     plain("ip_hash", PolicyKind::IpHash, &[]),
     hashing("hash", PolicyKind::Hash, &[]),
     hashing("ring_hash", PolicyKind::RingHash, &[BOUNDED_LOAD]),
     hashing("maglev", PolicyKind::Maglev, &[BOUNDED_LOAD]),
     hashing("rendezvous", PolicyKind::Rendezvous, &[BOUNDED_LOAD]),
+    hashing("memento", PolicyKind::Memento, &[]),
     plain("first", PolicyKind::First, &[]),
 ];
 
@@ -89,14 +91,14 @@ const DECAY: OptionInfo = OptionInfo {
     unit: Unit::Duration,
     least: 100.0,
     most: 1_000_000.0,
-    doc: "`peak_ewma`, `prequal`: how fast a latency is forgotten, \"10s\" if left out.",
+    doc: "`peak_ewma`, `prequal`, `c3`: how fast a latency is forgotten, \"10s\" if left out.",
 };
 const PENALTY: OptionInfo = OptionInfo {
     name: "penalty",
     unit: Unit::Duration,
     least: 0.0,
     most: 1_000_000.0,
-    doc: "`peak_ewma`, `least_time`, `prequal`: the latency that a failure counts as, \"5s\" if left out.",
+    doc: "`peak_ewma`, `least_time`, `prequal`, `c3`: the latency that a failure counts as, \"5s\" if left out.",
 };
 const QUANTILE: OptionInfo = OptionInfo {
     name: "quantile",

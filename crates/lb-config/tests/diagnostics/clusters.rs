@@ -26,7 +26,7 @@ lbproxy.toml:3:10: error: `leastconn` is not a policy
   |
 3 | policy = "leastconn"
   |          ^^^^^^^^^^^
-  = expected one of "round_robin", "static_stride", "orca", "random", "weighted_random", "least_request", "p2c", "peak_ewma", "least_time", "prequal", "ip_hash", "hash", "ring_hash", "maglev", "rendezvous", "first"
+  = expected one of "round_robin", "static_stride", "orca", "random", "weighted_random", "least_request", "p2c", "peak_ewma", "least_time", "prequal", "c3", "ip_hash", "hash", "ring_hash", "maglev", "rendezvous", "memento", "first"
   = help: did you mean "least_request"?
 
 lbproxy.toml:7:46: error: `9` does not fit here
@@ -130,7 +130,7 @@ lbproxy.toml:19:10: error: `ketama` is not a policy
    |
 19 | policy = "ketama"
    |          ^^^^^^^^
-   = expected one of "round_robin", "static_stride", "orca", "random", "weighted_random", "least_request", "p2c", "peak_ewma", "least_time", "prequal", "ip_hash", "hash", "ring_hash", "maglev", "rendezvous", "first"
+   = expected one of "round_robin", "static_stride", "orca", "random", "weighted_random", "least_request", "p2c", "peak_ewma", "least_time", "prequal", "c3", "ip_hash", "hash", "ring_hash", "maglev", "rendezvous", "memento", "first"
    = help: did you mean "ring_hash"?
 "#,
     );

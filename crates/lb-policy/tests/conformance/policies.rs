@@ -1,7 +1,7 @@
 use lb_policy::conformance::{ORIGINS, Promises, Shares, allocations, check};
 use lb_policy::{
-    BoundedLoad, BuiltIn, First, Hash, IpHash, LeastRequest, LeastTime, Maglev, Orca, P2c, PeakEwma, Policy, Prequal,
-    Random, Rendezvous, RingHash, RoundRobin, StaticStride, WeightedRandom, ZoneAware,
+    BoundedLoad, BuiltIn, C3, First, Hash, IpHash, LeastRequest, LeastTime, Maglev, Memento, Orca, P2c, PeakEwma,
+    Policy, Prequal, Random, Rendezvous, RingHash, RoundRobin, StaticStride, WeightedRandom, ZoneAware,
 };
 
 #[track_caller]
@@ -74,6 +74,18 @@ fn least_time() {
 #[test]
 fn prequal() {
     holds(Prequal::default, Promises::load(6.0));
+}
+
+#[test]
+fn c3() {
+    // Three draws of four see all but one, and the cube tells one request from the next up to fifty.
+    holds(C3::default, Promises::load(4.0));
+}
+
+#[test]
+fn memento() {
+    // Weights are not heeded. Not one key too many moves, whoever joins or leaves.
+    holds(|| Memento, Promises { shares: Shares::Alike, ..Promises::keyed(0.0, Some(0.0)) });
 }
 
 #[test]

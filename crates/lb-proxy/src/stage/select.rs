@@ -44,7 +44,7 @@ pub(crate) type StackError = RateLimitError<TimeoutError<lb_tower::Error<SendErr
 /// The stack of a route over this cluster's members.
 pub(crate) fn stack(route: &Arc<RouteRuntime>, selector: Selector<BuiltIn, Send>, clock: SystemClock) -> Stack {
     let watch = Watch { route: Arc::clone(&route.metrics[0]) };
-    let reports = matches!(selector.policy(), BuiltIn::Orca(_)).then_some(clock);
+    let reports = matches!(selector.policy(), BuiltIn::Orca(_) | BuiltIn::C3(_)).then_some(clock);
     let balance = Balance::builder(selector)
         .inspect(ReadRequest)
         .observe(HoldInResponse { reports })

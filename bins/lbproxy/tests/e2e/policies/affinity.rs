@@ -20,7 +20,7 @@ fn home(proxy: &Proxy, key: &str) -> String {
 }
 
 fn a_key_stays_at_its_endpoint_and_only_moves_when_that_is_gone(workers: usize) {
-    for name in ["hash", "ring_hash", "maglev", "rendezvous"] {
+    for name in ["hash", "ring_hash", "maglev", "rendezvous", "memento"] {
         let [a, mut b, c] = three();
         let policy = format!("{{ name = \"{name}\", key = \"{{header:X-Key}}\" }}");
         let proxy = balancing(workers, &[(&a, ""), (&b, ", weight = 2"), (&c, "")], &policy);
@@ -55,7 +55,7 @@ fn clients_and_keys_go_where_nginx_sends_them(workers: usize) {
 }
 
 fn without_a_key_turns_are_taken(workers: usize) {
-    for name in ["hash", "ring_hash", "maglev", "rendezvous"] {
+    for name in ["hash", "ring_hash", "maglev", "rendezvous", "memento"] {
         let [a, b, c] = three();
         let policy = format!("{{ name = \"{name}\", key = \"{{cookie:user}}\" }}");
         let proxy = balancing(workers, &[(&a, ""), (&b, ""), (&c, "")], &policy);

@@ -14,6 +14,7 @@ fn whoever_fails_fast_is_avoided(workers: usize) {
         "{ name = \"peak_ewma\", decay = \"1000s\", penalty = \"100s\" }",
         "\"least_time\"",
         "{ name = \"prequal\", quantile = 0.5, penalty = \"60s\" }",
+        "\"c3\"",
     ] {
         let proxy = balancing(workers, &[(&bad, ""), (&good, "")], policy);
         let counts = counted(&asked(&proxy, 200));
