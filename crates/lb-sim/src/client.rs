@@ -1,7 +1,7 @@
 //! The balancer under test.
 
 use lb_core::Mono;
-use lb_policy::{BuiltIn, Cluster, Entropy, Identity, Member, PickCx, Selector, Ticket, Tried, Uid, Update};
+use lb_policy::{BuiltIn, Cluster, Entropy, Identity, Member, PickCx, Selector, Ticket, Uid, Update};
 
 use crate::seed::Seed;
 
@@ -59,11 +59,6 @@ impl Client {
     /// Chooses for a request with this key; none if nobody may take it.
     pub fn pick_for(&mut self, key: &[u8], now: Mono) -> Option<Ticket<usize>> {
         self.selector.pick(&mut PickCx::new(now, &mut self.entropy).key(Some(key))).ok()
-    }
-
-    /// Chooses for a retry that must not go where it has been; none if nobody is left.
-    pub fn pick_but(&mut self, tried: &Tried, now: Mono) -> Option<Ticket<usize>> {
-        self.selector.pick(&mut PickCx::new(now, &mut self.entropy).tried(tried)).ok()
     }
 
     /// Takes a slot at this endpoint, past the policy.
