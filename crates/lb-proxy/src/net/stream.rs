@@ -29,6 +29,16 @@ impl Stream {
         self.poll_readable(&mut Context::from_waker(Waker::noop())).is_ready()
     }
 
+    /// Whether nothing waits to be read, by asking the kernel: the reactor may not have heard of what came last.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let mut byte = [std::mem::MaybeUninit::uninit()];
+        let peeked = match self {
+            Self::Tcp(stream) => SockRef::from(stream).peek(&mut byte),
+            Self::Unix(stream) => SockRef::from(stream).peek(&mut byte),
+        };
+        matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
     /// Ready when something waits to be read, as far as the reactor has heard. No system call.
     pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {

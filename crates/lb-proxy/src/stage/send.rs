@@ -83,7 +83,7 @@ impl tower_service::Service<Request> for Send {
 
 async fn send(upstream: Arc<Upstream>, request: Request) -> Result<Response, SendError> {
     request.visit.trace.on_attempt(&upstream);
-    let kept = upstream.take(request.visit.worker, Instant::now());
+    let kept = upstream.take(request.visit.worker, !request.may_repeat(), Instant::now());
     let mut connection = match kept {
         Some(connection) => connection,
         None => connect(&upstream, &request).await?,

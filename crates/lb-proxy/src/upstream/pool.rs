@@ -79,15 +79,16 @@ impl Upstream {
         self.idle[worker].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The idle connection used last, if one is still good.
-    pub(crate) fn take(&self, worker: usize, now: Instant) -> Option<Connection> {
+    /// The idle connection used last, if one is still good. `only_chance`: the request cannot be sent again on another
+    /// connection, so that it is worth a system call to know of a close that came just now.
+    pub(crate) fn take(&self, worker: usize, only_chance: bool, now: Instant) -> Option<Connection> {
         let mut stack = self.stack(worker);
         if stack.is_empty() {
             return None;
         }
         let limits = self.keep_alive.load();
         while let Some(connection) = stack.pop() {
-            if connection.is_fresh(&limits, now) {
+            if connection.is_fresh(&limits, now) && (!only_chance || connection.stream.is_quiet()) {
                 return Some(connection);
             }
         }
