@@ -74,8 +74,8 @@ impl Endpoint {
         Self::answering(move |_| text(200, name))
     }
 
-    /// An endpoint whose first request head is handed to `script` together with the connection; each connection is
-    /// for one request.
+    /// An endpoint whose first request head is handed to `script` together with the connection. Each connection is for
+    /// one request; what answers a POST should say so, lest the next one meets the close.
     pub(crate) fn on_head(script: impl Fn(&mut Wire, Head) -> io::Result<()> + Send + Sync + 'static) -> Self {
         Self::scripted(move |wire, seen| {
             let Some(head) = wire.read_head()? else { return Ok(()) };
@@ -192,6 +192,11 @@ fn serve(wire: &mut Wire, seen: &Arc<Seen>, respond: &(impl Fn(&Message) -> Stri
 pub(crate) fn text(status: u16, body: &str) -> String {
     let length = body.len();
     format!("HTTP/1.1 {status} Whatever\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n\r\n{body}")
+}
+
+/// As [`text`], from an endpoint that closes the connection after it, and says so.
+pub(crate) fn last_text(status: u16, body: &str) -> String {
+    text(status, body).replacen("\r\n", "\r\nConnection: close\r\n", 1)
 }
 
 /// A port that belongs to us and refuses connections.

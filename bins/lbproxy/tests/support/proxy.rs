@@ -185,6 +185,12 @@ impl Proxy {
         serde_json::from_str(&line).expect("JSON")
     }
 
+    /// Whether the access log has a line of a request for this path by now.
+    pub(crate) fn has_logged(&self, path: &str) -> bool {
+        self.signal(Signal::USR1);
+        self.access.find(|line| line.contains(&format!("\"path\":\"{path}\""))).is_some()
+    }
+
     /// Waits for the access log's line of the request for this path.
     #[track_caller]
     pub(crate) fn access_of(&self, path: &str) -> Value {

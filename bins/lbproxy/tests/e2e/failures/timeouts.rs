@@ -86,10 +86,10 @@ fn what_moves_slowly_is_left_alone(workers: usize) {
         }
         "/upload" => {
             wire.read_exactly(10)?;
-            wire.write("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone")
+            wire.write("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 4\r\n\r\ndone")
         }
         _ => {
-            wire.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n")?;
+            wire.write("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 10\r\n\r\n")?;
             for _ in 0..10 {
                 std::thread::sleep(PAUSE);
                 wire.write("a")?;

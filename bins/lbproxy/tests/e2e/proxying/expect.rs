@@ -1,7 +1,7 @@
 //! `Expect: 100-continue`: the endpoint decides whether the body is sent.
 
 use crate::failures::forwarding;
-use crate::support::{Client, Endpoint, Wire, text, wait_until};
+use crate::support::{Client, Endpoint, Wire, last_text, wait_until};
 use crate::with_one_and_four_workers;
 
 with_one_and_four_workers!(the_endpoint_decides_whether_the_body_is_sent);
@@ -16,7 +16,7 @@ fn the_endpoint_decides_whether_the_body_is_sent(workers: usize) {
                 assert!(wire.buffer.is_empty(), "the body came before it was asked for");
                 wire.write("HTTP/1.1 100 Continue\r\n\r\n")?;
                 let body = wire.read_exactly(4)?;
-                wire.write(text(200, &String::from_utf8_lossy(&body)))
+                wire.write(last_text(200, &String::from_utf8_lossy(&body)))
             }
             "/refuses" => {
                 wire.write("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")?;
@@ -26,7 +26,7 @@ fn the_endpoint_decides_whether_the_body_is_sent(workers: usize) {
             // Never says anything of it.
             _ => {
                 let body = wire.read_exactly(4)?;
-                wire.write(text(200, &String::from_utf8_lossy(&body)))
+                wire.write(last_text(200, &String::from_utf8_lossy(&body)))
             }
         }
     });

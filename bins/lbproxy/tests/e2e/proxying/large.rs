@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::failures::forwarding;
-use crate::support::{Client, Endpoint, Proxy, Wire, text, wait_for};
+use crate::support::{Client, Endpoint, Proxy, Wire, last_text, wait_for};
 use crate::with_one_and_four_workers;
 
 with_one_and_four_workers!(a_large_body_flows_through_flat_memory, a_slow_reader_holds_the_sender_up);
@@ -28,13 +28,13 @@ fn a_large_body_flows_through_flat_memory(workers: usize) {
     let endpoint = Endpoint::on_head(|wire: &mut Wire, head| {
         if head.method() == "POST" {
             wire.skip(LARGE)?;
-            return wire.write(text(200, "taken"));
+            return wire.write(last_text(200, "taken"));
         }
         let piece = vec![b'x'; PIECE];
         let chunked = head.target() == "/chunked";
         let framing =
             if chunked { "Transfer-Encoding: chunked".to_owned() } else { format!("Content-Length: {LARGE}") };
-        wire.write(format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n"))?;
+        wire.write(format!("HTTP/1.1 200 OK\r\nConnection: close\r\n{framing}\r\n\r\n"))?;
         for _ in 0..LARGE / PIECE as u64 {
             if chunked {
                 wire.write_chunk(&piece)?;
