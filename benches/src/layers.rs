@@ -222,9 +222,10 @@ impl<T: Table> Table for RepeatedTable<T> {
         if repeat > 0 {
             let took = if self.orders.takes_slot.load(Ordering::Relaxed) {
                 timed(repeat, cx.entropy, |cx| {
-                    if let Some(state) = self.table.pick(view, cx).and_then(|index| view.state(index)) {
-                        black_box(state.acquire());
-                        state.release();
+                    if let Some(index) = self.table.pick(view, cx)
+                        && black_box(view.hold(index))
+                    {
+                        view.let_go(index);
                     }
                 })
             } else {

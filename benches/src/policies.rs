@@ -15,11 +15,13 @@ pub const POLICIES: &[&str] = &[
     "least_time",
     "orca",
     "prequal",
+    "c3",
     "hash",
     "ip_hash",
     "ring_hash",
     "maglev",
     "rendezvous",
+    "memento",
     "first",
 ];
 

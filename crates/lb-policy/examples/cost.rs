@@ -62,6 +62,7 @@ fn main() {
 }
 
 fn tables(cases: &mut Vec<Case>) {
+    cases.push(picks("no pick at all, 100".to_owned(), 1.0, RoundRobin, &[1; 100], nothing));
     for n in [10, 100, 1_000] {
         let weights: Vec<u16> = (0..n).map(|place| 1 + place % 3).collect();
         cases.push(picks(format!("round_robin table, {n}"), 2.0, RoundRobin, &weights, pick));
@@ -131,6 +132,12 @@ fn bench<P: Policy>(policy: P, weights: &[u16]) -> (Cluster<()>, Selector<P, ()>
     (cluster, selector)
 }
 
+/// What the measuring itself costs, which is part of every figure below it.
+fn nothing<B: Table>(_: &B, _: &View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
+    black_box(cx);
+    None
+}
+
 /// One pick from the table: no snapshot load, no ticket.
 fn pick<B: Table>(table: &B, view: &View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
     table.pick(view, cx)
@@ -150,7 +157,7 @@ fn picks<P: Policy>(
     target: f64,
     policy: P,
     weights: &[u16],
-    one: fn(&P::Table, &View<'_>, &mut PickCx<'_>) -> Option<Index>,
+    one: impl Fn(&P::Table, &View<'_>, &mut PickCx<'_>) -> Option<Index> + 'static,
 ) -> Case {
     let (cluster, selector) = bench(policy, weights);
     let work = move |times| {
