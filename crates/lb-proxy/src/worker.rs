@@ -86,8 +86,8 @@ pub(crate) async fn run(worker: Arc<Worker>, mut commands: UnboundedReceiver<Com
                     accept::adopt(accepted, &worker, &stop);
                 }
                 Some(Command::Stop(deadline, hurry, done)) => {
-                    for (_, (stop, accepting)) in listening.drain() {
-                        stop.cancel();
+                    listening.values().for_each(|(stop, _)| stop.cancel());
+                    for (_, (_, accepting)) in listening.drain() {
                         // It takes what the kernel has queued for it before it ends.
                         let _ = accepting.await;
                     }

@@ -15,6 +15,7 @@ use lb_config::ListenAddress;
 use socket2::{SockFilter, SockRef};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc::error::SendError;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::net::Stream;
@@ -25,6 +26,12 @@ use crate::worker::{Command, Counted, Worker};
 
 /// Below this many connections a worker keeps what it gets.
 const HAND_OVER_FROM: usize = 8;
+/// How long handshakes that have begun may take when a listener ends: a round trip to most clients.
+const HANDSHAKES: Duration = Duration::from_millis(100);
+/// How often it is looked for those that are done.
+const LOOK: Duration = Duration::from_millis(5);
+/// Where nobody connected for so long, no handshake is waited for.
+const RECENTLY: Duration = Duration::from_secs(1);
 /// How long accepting rests when the process has run out of file descriptors.
 const REST: Duration = Duration::from_millis(100);
 
@@ -87,9 +94,10 @@ impl Listening {
 impl Socket {
     /// Has the kernel drop requests for new connections, so that what is queued when nothing more comes is all there
     /// is: between the last accept and the close another one could be established, and would be reset. Who was not
-    /// heard asks again within a second, and finds the port closed, or its next owner.
+    /// heard asks again within a second, and finds the port closed, or its next owner. Tells whether it does; elsewhere
+    /// the gap stays.
     #[cfg(target_os = "linux")]
-    fn deafen(&self) {
+    fn deafen(&self) -> bool {
         /// Byte 13 of a TCP header has the flags; SYN without ACK asks for a connection.
         const DROP_SYN: [SockFilter; 5] = [
             SockFilter::new(0x30, 0, 0, 13),       // load the flags
@@ -98,14 +106,16 @@ impl Socket {
             SockFilter::new(0x06, 0, 0, 0),        // drop
             SockFilter::new(0x06, 0, 0, u32::MAX), // keep
         ];
-        if let Self::Tcp(listener) = self {
-            // A kernel that refuses leaves the gap as it is everywhere else.
-            let _ = SockRef::from(listener).attach_filter(&DROP_SYN);
+        match self {
+            Self::Tcp(listener) => SockRef::from(listener).attach_filter(&DROP_SYN).is_ok(),
+            Self::Unix(_) => false,
         }
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn deafen(&self) {}
+    fn deafen(&self) -> bool {
+        false
+    }
 
     /// The next connection that the kernel has queued, without waiting.
     fn queued(&self) -> io::Result<AcceptedSocket> {
@@ -134,6 +144,7 @@ pub(crate) async fn accept(socket: Socket, address: ListenAddress, worker: Arc<W
             return;
         }
     };
+    let mut last: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
             biased;
@@ -141,7 +152,10 @@ pub(crate) async fn accept(socket: Socket, address: ListenAddress, worker: Arc<W
             () = stop.cancelled() => break,
         };
         match accepted {
-            Ok(stream) => place(stream, &address, &worker, &stop),
+            Ok(stream) => {
+                last = Some(Instant::now());
+                place(stream, &address, &worker, &stop);
+            }
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
                 tracing::error!("listener {} cannot accept: {error}; trying again", crate::show(&address));
@@ -151,11 +165,16 @@ pub(crate) async fn accept(socket: Socket, address: ListenAddress, worker: Arc<W
     }
     // The kernel is asked itself: of what came last the reactor has not heard yet, and a close would reset it.
     let Ok(socket) = listening.into_std() else { return };
-    socket.deafen();
+    let is_deaf = socket.deafen();
+    let is_busy = last.is_some_and(|last| last.elapsed() < RECENTLY);
+    let until = if is_deaf && is_busy { Instant::now() + HANDSHAKES } else { Instant::now() };
     loop {
         match socket.queued() {
             Ok(socket) => adopt(Accepted { socket, address: address.clone() }, &worker, &stop),
             Err(error) if is_of_the_connection(&error) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < until => {
+                tokio::time::sleep(LOOK).await;
+            }
             Err(_) => return,
         }
     }
