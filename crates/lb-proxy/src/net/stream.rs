@@ -115,3 +115,37 @@ impl AsyncWrite for Stream {
         each!(self, stream => Pin::new(stream).poll_shutdown(cx))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn quiet_is_what_the_kernel_says_not_what_the_reactor_has_heard() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut theirs, _) = listener.accept().unwrap();
+        let stream = Stream::Tcp(ours);
+        assert!(stream.is_quiet());
+        theirs.write_all(b"!").unwrap();
+        // Nothing is awaited here, so the reactor hears nothing.
+        let start = Instant::now();
+        while stream.is_quiet() {
+            assert!(start.elapsed() < Duration::from_secs(20));
+            std::thread::yield_now();
+        }
+        assert!(!stream.is_readable());
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_was_closed_is_not_quiet() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let stream = Stream::Unix(ours);
+        assert!(stream.is_quiet());
+        drop(theirs);
+        assert!(!stream.is_quiet());
+    }
+}
