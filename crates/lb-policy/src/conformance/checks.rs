@@ -397,7 +397,7 @@ impl<P: Policy> Suite<'_, P> {
     }
 }
 
-/// Where the endpoints are when zones are looked at: three in each of three zones, in an order that is not that of [`ORIGINS`].
+/// Where the endpoints are when zones are looked at: three in each of three zones, in an order that is not that of `ORIGINS`.
 const PLACES: [u32; 9] = [7, 2, 3, 7, 2, 3, 7, 2, 3];
 
 impl<P: Policy> Suite<'_, P> {
