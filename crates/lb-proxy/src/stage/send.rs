@@ -32,6 +32,10 @@ use crate::wire::h1::{self, Answering, HeadLimits};
 /// How long an upload waits for the endpoint's `100 Continue` before it starts anyway (RFC 9110 §10.1.1).
 const CONTINUE_WITHIN: Duration = Duration::from_secs(1);
 
+/// Interim responses before a final one. Each is passed on and begins the wait anew, so without an end to them an
+/// endpoint could hold a request, and fill our memory, for ever.
+const MOST_INTERIM: u32 = 64;
+
 /// Sends requests to one endpoint.
 #[derive(Clone)]
 pub(crate) struct Send {
@@ -83,7 +87,9 @@ impl tower_service::Service<Request> for Send {
 
 async fn send(upstream: Arc<Upstream>, request: Request) -> Result<Response, SendError> {
     request.visit.trace.on_attempt(&upstream);
-    let kept = upstream.take(request.visit.worker, !request.may_repeat(), Instant::now());
+    // A body may outgrow what is kept of it, and then cannot be sent again either.
+    let only_chance = request.body.is_some() || !request.may_repeat();
+    let kept = upstream.take(request.visit.worker, only_chance, Instant::now());
     let mut connection = match kept {
         Some(connection) => connection,
         None => connect(&upstream, &request).await?,
@@ -159,6 +165,12 @@ fn poll_head(
         }
         match next_head(connection, &request.visit.head) {
             Ok(Some(head)) if head.is_interim() => {
+                connection.interim += 1;
+                if connection.interim > MOST_INTERIM {
+                    let detail = Some("too_many_interim".to_owned());
+                    let error = SendError::new(Class::InvalidResponse, Cause::InvalidResponse);
+                    return Poll::Ready(Err(SendError { detail, ..error }));
+                }
                 on_interim(&head, upload, &request.visit);
                 connection.timer.clear();
                 continue;

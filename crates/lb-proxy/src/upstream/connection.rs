@@ -22,6 +22,8 @@ pub(crate) struct Connection {
     idle_since: Instant,
     /// Requests sent on it, the current one included.
     requests: u64,
+    /// Interim responses to the current request.
+    pub(crate) interim: u32,
     /// How long the endpoint said it keeps an idle connection, less a second.
     advertised: Option<Duration>,
 }
@@ -37,6 +39,7 @@ impl Connection {
             born: now,
             idle_since: now,
             requests: 0,
+            interim: 0,
             advertised: None,
         }
     }
@@ -44,6 +47,7 @@ impl Connection {
     /// Counts a request and forgets the waits of the one before.
     pub(crate) fn begin(&mut self) {
         self.requests += 1;
+        self.interim = 0;
         self.timer.clear();
     }
 
