@@ -6,6 +6,7 @@
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
+use tokio::time::Instant;
 
 use super::{Downstream, Io};
 use crate::message::{Framing, Trailers};
@@ -45,6 +46,8 @@ pub(crate) struct Intake {
     keep_at_most: u64,
     /// The client waits for `100 Continue` before it sends.
     pub(crate) awaits_continue: bool,
+    /// When the last of it came; `None` where there was nothing to come.
+    pub(super) ended_at: Option<Instant>,
 }
 
 impl Intake {
@@ -61,6 +64,7 @@ impl Intake {
             kept_bytes: 0,
             keep_at_most: 0,
             awaits_continue: false,
+            ended_at: None,
         }
     }
 
@@ -190,6 +194,7 @@ fn poll_receive(io: &mut Io, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, 
             }
             Ok(Step::End) => {
                 io.intake.decoder = None;
+                io.intake.ended_at = Some(Instant::now());
                 continue;
             }
             Ok(Step::NeedMore) => match ready!(io.poll_fill(cx)) {

@@ -11,6 +11,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::AsyncWrite;
@@ -22,6 +23,9 @@ pub(crate) use outbox::Outbox;
 use crate::net::Stream;
 use crate::net::buffers::ReadSize;
 
+/// An end of the client's stream this soon after its request is taken for a client that has said all it had to say and
+/// waits for the answer; a later one for a client that has given up.
+pub(crate) const HALF_CLOSE_GRACE: Duration = Duration::from_secs(1);
 /// How much of pipelined requests is read while an earlier one is being answered.
 const READ_AHEAD: usize = 16 * 1024;
 
@@ -102,17 +106,23 @@ impl Io {
     /// still arriving.
     ///
     /// A client may close its side for writing as soon as it has sent its request, and still wait for the answer. One
-    /// that gives up closes later. So an end that comes before `since` is taken for the former.
+    /// that gives up closes later. So an end that comes before `since`, or soon after the last byte of the request's
+    /// body, is taken for the former.
     pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>, since: Instant) -> Poll<()> {
         while self.intake.is_complete() && !self.ended && self.read.len() < READ_AHEAD {
             match self.poll_fill(cx) {
-                Poll::Ready(Ok(0)) if Instant::now() < since => {}
+                Poll::Ready(Ok(0)) if self.is_half_close(since) => {}
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
                 Poll::Ready(Ok(_)) => {}
                 Poll::Pending => return Poll::Pending,
             }
         }
         Poll::Pending
+    }
+
+    fn is_half_close(&self, since: Instant) -> bool {
+        let now = Instant::now();
+        now < since || self.intake.ended_at.is_some_and(|ended| now < ended + HALF_CLOSE_GRACE)
     }
 
     /// Writes what waits; ready when nothing does.

@@ -66,11 +66,10 @@ impl Reply<'_> {
 
     fn poll_time(&mut self, cx: &mut Context<'_>, client_is_slow: bool) -> Poll<Written> {
         if self.timer.poll_after(cx, self.idle).is_ready() {
-            return Poll::Ready(if client_is_slow {
-                (End::ClientGone, Some(Cause::ClientClosed))
-            } else {
-                (End::UpstreamAborted, Some(Cause::IdleTimeout))
-            });
+            // A client that stopped reading may start again: what was cut must not look whole to it, and must not wait
+            // in the kernel for it either.
+            let end = if client_is_slow { End::Cancelled } else { End::UpstreamAborted };
+            return Poll::Ready((end, Some(Cause::IdleTimeout)));
         }
         match self.deadline {
             Some(deadline) => self.timer.poll_until(cx, deadline).map(|()| (End::Cancelled, Some(Cause::TotalTimeout))),

@@ -14,7 +14,7 @@ use lb_core::End;
 use tokio::time::Instant;
 use tower_service::Service;
 
-use crate::downstream::{Downstream, Intake};
+use crate::downstream::{Downstream, HALF_CLOSE_GRACE, Intake};
 use crate::exchange::{Body, Request, Response, Trace};
 use crate::framing::BodyWriter;
 use crate::message::{Edits, Framing, Method, RequestHead, ResponseHead, Version, name};
@@ -35,9 +35,6 @@ use crate::stage::{limit, tunnel};
 use crate::wire::h1;
 use crate::worker::Counted;
 
-/// An end of the client's stream this soon after its request is taken for a client that has said all it had to say and
-/// waits for the answer; a later one for a client that has given up.
-const HALF_CLOSE_GRACE: Duration = Duration::from_secs(1);
 /// Longest pause while an answer of our own is written.
 const OWN_ANSWER_IDLE: Duration = Duration::from_secs(60);
 
@@ -333,8 +330,8 @@ async fn send(
     let after = match end {
         End::Completed if keep && session.downstream.lock().intake.is_complete() => After::Keep,
         End::Completed => After::Close,
-        End::ClientGone => After::Gone,
-        End::UpstreamAborted | End::Cancelled => After::Abort,
+        // A client that seems to be gone may have gone only half way.
+        End::ClientGone | End::UpstreamAborted | End::Cancelled => After::Abort,
     };
     let bytes_out = session.downstream.lock().out.written.saturating_sub(body_before);
     let detail = outgoing.detail;
