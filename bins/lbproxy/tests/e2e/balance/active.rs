@@ -7,7 +7,11 @@ use super::{answers, balancing, list};
 use crate::support::{Endpoint, text, wait_until};
 use crate::with_one_and_four_workers;
 
-with_one_and_four_workers!(an_endpoint_that_fails_its_checks_is_down_until_it_passes, an_endpoint_that_refuses_is_down);
+with_one_and_four_workers!(
+    an_endpoint_that_fails_its_checks_is_down_until_it_passes,
+    an_endpoint_that_refuses_is_down,
+    an_endpoint_may_have_to_prove_itself_first
+);
 
 const CHECKS: &str =
     "health.active = { path = \"/health\", interval = \"20ms\", timeout = \"5s\", rise = 2, fall = 3 }";
@@ -59,4 +63,23 @@ fn an_endpoint_that_refuses_is_down(workers: usize) {
     endpoints[0].start();
     proxy.wait_log(&format!("endpoint {} is up: ", endpoints[0].at()));
     wait_until("it to take part again", || answers(&proxy, 2).contains('a'));
+}
+
+fn an_endpoint_may_have_to_prove_itself_first(workers: usize) {
+    let health = Arc::new(AtomicU16::new(503));
+    let starting = {
+        let health = Arc::clone(&health);
+        Endpoint::answering(move |request| {
+            let status = if request.head.target() == "/health" { health.load(Ordering::SeqCst) } else { 200 };
+            text(status, "s")
+        })
+    };
+    let endpoints = [starting, Endpoint::answering(|_| text(200, "r"))];
+    let checks = CHECKS.replace("rise = 2", "rise = 1, initial = \"down\"");
+    let proxy = balancing(workers, "", &list(&endpoints), &checks);
+    wait_until("the one that is ready to take part", || proxy.endpoint("app", &endpoints[1].at())["state"] == "up");
+    assert_eq!(answers(&proxy, 6), "rrrrrr");
+    assert_eq!(proxy.endpoint("app", &endpoints[0].at())["state"], "down");
+    health.store(200, Ordering::SeqCst);
+    wait_until("the other one to take part", || answers(&proxy, 2).contains('s'));
 }

@@ -13,6 +13,7 @@ with_one_and_four_workers!(
     a_body_too_large_to_keep_is_not_sent_again,
     a_body_half_sent_is_sent_again_from_the_start,
     a_body_that_waits_for_leave_waits_through_a_retry,
+    an_endpoint_that_hangs_is_left_for_another_where_the_route_says_so,
     retries_stay_within_their_budget,
     a_kept_connection_that_was_closed_is_nobodys_failure,
 );
@@ -148,6 +149,24 @@ fn a_body_that_waits_for_leave_waits_through_a_retry(workers: usize) {
         assert_eq!(head.status(), 200, "one leave, and then the answer");
         assert_eq!(client.read_exactly(4).unwrap(), b"body");
     }
+}
+
+fn an_endpoint_that_hangs_is_left_for_another_where_the_route_says_so(workers: usize) {
+    let hanging = Endpoint::on_head(|wire: &mut Wire, _| wire.read_to_end().map(drop));
+    let healthy = Endpoint::named("ok");
+    let timeout = "timeout = { response = \"150ms\" }";
+    let proxy = after(workers, &hanging.at(), &healthy, &format!("{timeout}\nretry = {{ on = [\"timeout\"] }}"));
+    assert_eq!(get(proxy.web(), "/").text(), "ok");
+    assert_eq!(post(proxy.web(), "/posted", "x").status(), 504, "the endpoint may still be acting on it");
+    let proxy = after(workers, &hanging.at(), &healthy, timeout);
+    assert_eq!(get(proxy.web(), "/").status(), 504, "not listed by default");
+    // The total time holds for all attempts together.
+    let also_hanging = Endpoint::on_head(|wire: &mut Wire, _| wire.read_to_end().map(drop));
+    let bounded = "timeout = { response = \"150ms\", total = \"200ms\" }\nretry = { on = [\"timeout\"] }";
+    let proxy = after(workers, &hanging.at(), &also_hanging, bounded);
+    assert_eq!(get(proxy.web(), "/both").status(), 504);
+    let line = proxy.access_of("/both");
+    assert_eq!((&line["cause"], &line["attempts"]), (&"total_timeout".into(), &2.into()), "{line}");
 }
 
 fn retries_stay_within_their_budget(workers: usize) {

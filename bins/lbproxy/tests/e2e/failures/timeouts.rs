@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::{forwarding, is_logged};
-use crate::support::{Client, Endpoint, Wire, wait_until};
+use crate::support::{Client, Endpoint, Gate, Wire, wait_until};
 use crate::with_one_and_four_workers;
 
 with_one_and_four_workers!(
@@ -14,6 +14,7 @@ with_one_and_four_workers!(
     what_moves_slowly_is_left_alone,
     the_total_time_is_kept_whatever_moves,
     an_upload_that_stops_is_a_408,
+    an_upload_that_the_endpoint_does_not_take_is_a_504,
 );
 
 /// Tells how long something took.
@@ -154,4 +155,30 @@ fn an_upload_that_stops_is_a_408(workers: usize) {
     assert_eq!(line["bytes_in"], 4);
     assert_eq!(proxy.endpoint("app", &endpoint.at())["failures"], 0, "it is not the endpoint that failed");
     wait_until("the endpoint's connections to be closed", || endpoint.open() == 0);
+}
+
+fn an_upload_that_the_endpoint_does_not_take_is_a_504(workers: usize) {
+    let gate = Gate::default();
+    let endpoint = {
+        let gate = gate.clone();
+        Endpoint::on_head(move |_: &mut Wire, _| {
+            gate.wait();
+            Ok(())
+        })
+    };
+    let proxy = forwarding(workers, &endpoint.at(), "timeout = { idle = \"300ms\" }\nbody_limit = \"none\"");
+    let mut client = Client::connect(proxy.web());
+    client.send("PUT /untaken HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n");
+    let mut sender = client.stream.try_clone().unwrap();
+    let sending = std::thread::spawn(move || {
+        use std::io::Write;
+        // Ends when the proxy has had enough.
+        while sender.write_all(&[0; 64 * 1024]).is_ok() {}
+    });
+    let answer = client.answer("PUT");
+    assert_eq!((answer.status(), answer.head.says_close()), (504, true), "{answer:?}");
+    is_logged(&proxy, "/untaken", 504, "idle_timeout");
+    drop(proxy);
+    gate.open();
+    sending.join().unwrap();
 }
