@@ -15,6 +15,8 @@ const [from, to, step, rounds] = numbers.map(Number);
 async function post(path, agent) {
   const request = http.request(base + path, { method: "POST", agent, headers: { "Content-Length": 5 } });
   request.end("hello");
+  // A lost answer is to be told by its path.
+  request.setTimeout(30_000, () => request.destroy(new Error(`${path}: no answer within 30 s`)));
   const [response] = await once(request, "response");
   const chunks = [];
   for await (const chunk of response) chunks.push(chunk);

@@ -6,7 +6,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 /// How long a wait may last before the test has failed. The machine may be busy with other things.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(180);
 
 /// A running program; killed when dropped.
 pub(crate) struct Program {
@@ -82,7 +82,12 @@ impl Program {
 }
 
 impl Drop for Program {
+    #[expect(clippy::print_stderr, reason = "whoever reads of the failure wants to know what the programs said")]
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.said.extend(self.lines.try_iter());
+            eprintln!("program {} said: {:#?}", self.child.id(), self.said);
+        }
         // It may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
