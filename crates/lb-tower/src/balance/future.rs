@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use lb_core::Clock;
-use lb_policy::{Entropy, Policy};
+use lb_policy::{Entropy, PickError, Policy, Ticket};
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 use tower_service::Service;
@@ -22,7 +22,8 @@ use super::search::{Found, Search};
 pin_project! {
     /// The response future of [`Balance`](super::Balance).
     ///
-    /// The endpoint is picked when it is first polled. Dropped on the way, it gives the slot back and reports the
+    /// The endpoint was picked by `call`, and the attempt begins when this is first polled: unless the endpoint was removed in
+    /// between, for then another is picked. Dropped on the way, it gives the slot back and reports the
     /// attempt as cancelled.
     #[must_use = "futures do nothing unless polled"]
     pub struct BalanceFuture<P, S, I, O, C, V, Req>
@@ -71,8 +72,13 @@ where
     C: Clock,
     V: Events<S>,
 {
-    pub(super) fn new(shared: Arc<Shared<P, S, I, O, C, V>>, entropy: Entropy, request: Req) -> Self {
-        Self { shared, state: State::Pick { request, entropy, search: Search::new(), limit: None } }
+    pub(super) fn new(
+        shared: Arc<Shared<P, S, I, O, C, V>>,
+        entropy: Entropy,
+        request: Req,
+        picked: Result<Ticket<S>, PickError>,
+    ) -> Self {
+        Self { shared, state: State::Pick { request, entropy, search: Search::new(picked), limit: None } }
     }
 }
 

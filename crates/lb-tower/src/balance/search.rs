@@ -2,8 +2,8 @@
 
 use std::task::{Context, Poll};
 
-use lb_core::Clock;
-use lb_policy::{Entropy, PickCx, PickError, Policy, Tried, Uid};
+use lb_core::{Axis, Clock};
+use lb_policy::{Entropy, PickCx, PickError, Policy, Ticket, Tried, Uid};
 use tower_service::Service;
 
 use super::Shared;
@@ -23,13 +23,22 @@ pub(super) enum Found<S, C: Clock, V: Events<S>, E> {
 /// The services that were drawn and were not ready. They keep their place in whatever line they stand in, but hold no
 /// slot: a request that waits at four endpoints is in flight at none.
 pub(super) struct Search<S> {
+    /// The first pick, until it is looked at.
+    picked: Option<Result<Ticket<S>, PickError>>,
     // Allocates only once somebody is not ready.
     unready: Vec<(Uid, S)>,
 }
 
 impl<S> Search<S> {
-    pub(super) const fn new() -> Self {
-        Self { unready: Vec::new() }
+    pub(super) const fn new(picked: Result<Ticket<S>, PickError>) -> Self {
+        Self { picked: Some(picked), unready: Vec::new() }
+    }
+
+    /// The first pick, if it still stands.
+    fn picked(&mut self) -> Option<Result<Ticket<S>, PickError>> {
+        let picked = self.picked.take()?;
+        let stands = |ticket: &Ticket<S>| !ticket.endpoint().state().is_set(Axis::Removed);
+        picked.as_ref().map_or(true, stands).then_some(picked)
     }
 
     /// What became of the search when the time to wait is over.
@@ -56,7 +65,6 @@ impl<S> Search<S> {
         C: Clock + Clone,
         V: Events<S>,
     {
-        let now = shared.clock.now();
         let guard = |ticket| Guard::start(ticket, shared.clock.clone(), shared.events.clone());
         let mut place = 0;
         while let Some((uid, service)) = self.unready.get_mut(place) {
@@ -67,20 +75,23 @@ impl<S> Search<S> {
             let uid = *uid;
             let (_, service) = self.unready.remove(place);
             // Full or gone meanwhile: then it is one of many again.
-            if let Some(ticket) = shared.selector.pick_at(uid, now) {
+            if let Some(ticket) = shared.selector.pick_at(uid, shared.clock.now()) {
                 shared.inspect.on_pick(request, uid);
                 return Poll::Ready(found(service, guard(ticket), ready));
             }
         }
         while self.unready.len() < MOST_UNREADY {
-            let tried;
-            let mut pick = PickCx::new(now, &mut *entropy);
-            shared.inspect.inspect(request, &mut pick);
-            if !self.unready.is_empty() {
-                tried = self.exclude(pick.tried);
-                pick.tried = &tried;
-            }
-            let ticket = match shared.selector.pick(&mut pick) {
+            let picked = self.picked().unwrap_or_else(|| {
+                let tried;
+                let mut pick = PickCx::new(shared.clock.now(), &mut *entropy);
+                shared.inspect.inspect(request, &mut pick);
+                if !self.unready.is_empty() {
+                    tried = self.exclude(pick.tried);
+                    pick.tried = &tried;
+                }
+                shared.selector.pick(&mut pick)
+            });
+            let ticket = match picked {
                 Ok(ticket) => ticket,
                 Err(error) if self.unready.is_empty() => return Poll::Ready(Found::Nobody(error)),
                 Err(_) => break,

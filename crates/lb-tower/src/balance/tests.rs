@@ -154,7 +154,7 @@ fn whoever_drops_the_future_leaks_nothing_and_is_reported_as_cancelled() {
     bench.mocks[0].answers(&[Answer::Never]);
     let mut balance = bench.plain();
     drop(balance.call(Ask::default()));
-    assert_eq!(bench.log.take(), [""; 0], "never polled, never picked");
+    assert_eq!(bench.log.take(), [""; 0], "never polled, never begun");
 
     let mut future = Box::pin(balance.call(Ask::default()));
     assert!(future.as_mut().now_or_never().is_none());
@@ -330,4 +330,28 @@ fn services_are_clone_and_futures_are_send() {
     }
     let endpoint = service_fn(|n: u32| std::future::ready(Ok::<_, Infallible>(n)));
     check(&Balance::new(cluster_of([endpoint]).selector(RoundRobin)));
+}
+
+#[test]
+fn a_service_that_keeps_its_table_at_hand_follows_every_update() {
+    let bench = Bench::new(3);
+    let mut balance = bench.plain();
+    let before: String = (0..3).map(|_| send(&mut balance).unwrap()).collect();
+    assert_eq!(before, "abc");
+    assert!(matches!(balance.way, Way::Paved(_)) && matches!(balance.clone().way, Way::Untrodden));
+    bench.cluster.apply(Update::Remove(vec![Identity::literal("b")]), Mono::ZERO);
+    let after: String = (0..4).map(|_| send(&mut balance).unwrap()).collect();
+    assert!(after == "caca" || after == "acac", "{after}");
+    bench.cluster.apply(Update::Reset(Vec::new()), Mono::ZERO);
+    assert_eq!(send(&mut balance), Err(Error::NoEndpoint(PickError::Empty)));
+}
+
+#[test]
+fn a_call_holds_its_slot_and_gives_it_back_if_nobody_polls_it() {
+    let bench = Bench::new(1);
+    let mut balance = bench.plain();
+    let future = balance.call(Ask::default());
+    assert_eq!(in_flight(&bench.cluster), [1]);
+    drop(future);
+    assert_eq!(in_flight(&bench.cluster), [0]);
 }

@@ -160,11 +160,10 @@ where
         let now = clock.now();
         budget.on_request(now);
         let hedge = after.delay().and_then(|delay| Some((delay, policy.copy(&mut request)?)));
-        // The clone takes our place, because it is the original that was polled ready.
-        let next = self.inner.clone();
-        let mut ready = std::mem::replace(&mut self.inner, next);
-        let first = ready.call(request);
-        HedgeFuture::new(first, hedge, ready, Arc::clone(&self.shared), now)
+        // The clone is made ready when it is needed; the original keeps what it has learned, request after request.
+        let spare = self.inner.clone();
+        let first = self.inner.call(request);
+        HedgeFuture::new(first, hedge, spare, Arc::clone(&self.shared), now)
     }
 }
 

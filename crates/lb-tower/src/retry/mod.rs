@@ -228,11 +228,10 @@ where
             budget.on_request(now);
         }
         let Some(saved) = saved else { return RetryFuture::once(self.inner.call(request)) };
-        // The clone takes our place, because it is the original that was polled ready.
-        let next = self.inner.clone();
-        let mut ready = std::mem::replace(&mut self.inner, next);
-        let future = ready.call(request);
-        RetryFuture::new(future, saved, ready, Arc::clone(&self.shared), now)
+        // The clone is made ready when it is needed; the original keeps what it has learned, request after request.
+        let spare = self.inner.clone();
+        let future = self.inner.call(request);
+        RetryFuture::new(future, saved, spare, Arc::clone(&self.shared), now)
     }
 }
 
