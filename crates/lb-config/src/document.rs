@@ -14,7 +14,7 @@ use crate::source::Sources;
 use crate::valid::{
     AccessFormat, AccessTarget, Action, ActiveCheck, Cluster, Condition, Config, Endpoint, Forwarded, HeaderEdits,
     HostPattern, KeepAlive, Level, LimitKey, Limits, Listener, Log, LogFormat, Match, PassiveHealth, PathPattern,
-    Policy, Probe, RateLimit, Redirect, RedirectTo, Respond, Retry, Route, SameSite, Sticky, Template, Timeouts,
+    Policy, Probe, Queue, RateLimit, Redirect, RedirectTo, Respond, Retry, Route, SameSite, Sticky, Template, Timeouts,
     ValuePattern,
 };
 use crate::values::{quantity, status};
@@ -337,6 +337,7 @@ impl<'a> Writer<'a> {
             "protocol": text("http1"),
             "dns_interval": duration(cluster.dns_interval),
             "keep_alive": keep_alive(&cluster.keep_alive),
+            "queue": queue(cluster.queue),
             "slow_start": duration_or("off", cluster.slow_start),
             "panic_threshold": text(&quantity::show_share(cluster.panic_threshold)),
             "health": Item::Table(fields! {
@@ -495,6 +496,13 @@ fn keep_alive(keep_alive: &KeepAlive) -> Item {
         "timeout": duration(keep_alive.timeout),
         "requests": plain(keep_alive.requests),
         "age": duration(keep_alive.age),
+    })
+}
+
+fn queue(queue: Queue) -> Item {
+    Item::Table(fields! {
+        "size": plain(queue.size),
+        "timeout": duration(queue.timeout),
     })
 }
 

@@ -509,6 +509,8 @@ pub struct Cluster {
     pub dns_interval: Duration,
     /// Upstream connections kept.
     pub keep_alive: KeepAlive,
+    /// Waiting while every eligible endpoint is full.
+    pub queue: Queue,
     /// How long an endpoint that joins or recovers takes to come to its full share; `None` is at once.
     pub slow_start: Option<Duration>,
     /// Share of eligible endpoints (0..=1) strictly below which health is ignored.
@@ -566,6 +568,15 @@ pub struct KeepAlive {
     pub requests: NonZeroU64,
     /// How old a connection gets.
     pub age: Duration,
+}
+
+/// Waiting while every eligible endpoint is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// Requests that may wait; 0 lets none wait.
+    pub size: usize,
+    /// How long each may wait.
+    pub timeout: Duration,
 }
 
 /// A selection policy by name, with its options.

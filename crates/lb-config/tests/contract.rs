@@ -117,6 +117,7 @@ endpoints = [
 protocol = "http1"
 dns_interval = "10s"
 keep_alive = { idle = 32, timeout = "4s", requests = 1000, age = "1h" }
+queue = { size = 0, timeout = "5s" }
 slow_start = "off"
 panic_threshold = "50%"
 health.active = { path = "/", method = "GET", expect = ["2xx", "3xx"], interval = "10s", timeout = "5s", rise = 2, fall = 3, initial = "up" }
@@ -355,6 +356,7 @@ fn endpoints_in_every_form() {
         policy = "first"
         endpoints = ["10.0.0.1:80", "[::1]:80", "App:80", "unix:/run/app.sock", { address = "b:1", weight = 0, max_in_flight = 7, backup = true, drain = true }]
         keep_alive = { idle = 0, timeout = "1s", requests = 1, age = "1m" }
+        queue = { size = 9, timeout = "250ms" }
         dns_interval = "1s"
         slow_start = "30s"
         panic_threshold = "0%"
@@ -368,6 +370,7 @@ fn endpoints_in_every_form() {
     assert_eq!(told[3..], [(false, false), (true, true)]);
     assert_eq!((cluster.endpoints[4].weight, cluster.endpoints[4].max_in_flight.unwrap().get()), (0, 7));
     assert_eq!((cluster.keep_alive.idle, cluster.slow_start), (0, Some(Duration::from_secs(30))));
+    assert_eq!((cluster.queue.size, cluster.queue.timeout), (9, Duration::from_millis(250)));
     assert_eq!((cluster.dns_interval, cluster.panic_threshold), (Duration::from_secs(1), 0.0));
 }
 

@@ -128,7 +128,7 @@ fn it_refuses_what_an_editor_should_underline() {
         "[[route]]\nsticky.same_site = \"Lax\"",
         "[cluster.app]\nendpoints = [5]",
         "[cluster.app]\nendpoints = [{ weight = 1 }]",
-        "[cluster.app]\nqueue = {}",
+        "[cluster.app]\nqueue.size = -1",
         "[cluster.app]\npolicy = { name = \"least_request\", choices = 9 }",
         "[cluster.app]\npolicy = { name = \"prequal\", quantile = 1.1 }",
         "[cluster.app]\npolicy = { name = \"peak_ewma\", decay = 10 }",

@@ -20,6 +20,7 @@ use crate::ladder;
 use crate::latency::Teach;
 use crate::ledger::Ledger;
 use crate::policy::{Index, Policy, Signals};
+use crate::queue::Queue;
 use crate::selector::Selector;
 use crate::slow_start::{self, SlowStart};
 use crate::tiers::{Judgement, Spill};
@@ -58,10 +59,11 @@ impl<T: Send + Sync + 'static> Cluster<T> {
     /// A cluster without members.
     #[must_use]
     pub fn new(name: impl Into<Arc<str>>) -> Self {
+        let queue = Arc::new(Queue::default());
         let empty = Arc::new(Snapshot {
             generation: Generation(0),
             endpoints: Arc::from([]),
-            roster: Roster::new(Box::default(), Box::default(), Box::default(), &[], &Judgement::default()),
+            roster: roster_of::<T>(&[], &queue, &Judgement::default()),
         });
         Self {
             shared: Arc::new(Shared {
@@ -77,6 +79,7 @@ impl<T: Send + Sync + 'static> Cluster<T> {
                 teach: AtomicU64::new(0),
                 panic_picks: AtomicU64::new(0),
                 slow_start: ArcSwapOption::empty(),
+                queue,
             }),
         }
     }
@@ -97,16 +100,17 @@ impl<T: Send + Sync + 'static> Cluster<T> {
         let mut books = self.shared.lock();
         let current = self.shared.published.load_full();
         let warm_joins = !current.endpoints.is_empty() && self.shared.slow_start.load().is_some();
-        let endpoints = books.enlist(&current.endpoints, update, warm_joins.then_some(now));
+        let endpoints = books.enlist(&current.endpoints, update, warm_joins.then_some(now), &self.shared.queue);
         let snapshot = Arc::new(Snapshot {
             generation: Generation(current.generation.0 + 1),
-            roster: roster_of(&endpoints, &books.judgement),
+            roster: roster_of(&endpoints, &self.shared.queue, &books.judgement),
             endpoints: endpoints.into(),
         });
         self.shared.published.store(Arc::clone(&snapshot));
         books.rebuild(&snapshot, Why::Members, now);
         // Only now: whoever still picks from the old list finds it whole until the new one stands.
         books.ledger.seat(snapshot.endpoints.iter().map(|endpoint| endpoint.uid), now);
+        self.shared.queue.on_change();
         snapshot.generation
     }
 
@@ -151,6 +155,7 @@ impl<T: Send + Sync + 'static> Cluster<T> {
             let snapshot = self.shared.published.load_full();
             books.dirty |= snapshot.roster.refresh(&books.judgement);
             books.rebuild_if_due(&snapshot, now);
+            self.shared.queue.on_change();
         }
         true
     }
@@ -191,6 +196,19 @@ impl<T: Send + Sync + 'static> Cluster<T> {
         let snapshot = self.shared.published.load_full();
         books.dirty |= snapshot.roster.refresh(&books.judgement);
         books.rebuild_if_due(&snapshot, now);
+        self.shared.queue.on_change();
+    }
+
+    /// How many requests may wait while every eligible endpoint is full, 0 (the default) for none, and how long each.
+    /// Those who wait already stay.
+    pub fn set_queue(&self, size: usize, timeout: Duration) {
+        self.shared.queue.set(size, timeout);
+    }
+
+    /// Those who wait.
+    #[must_use]
+    pub fn queue(&self) -> &Arc<Queue> {
+        &self.shared.queue
     }
 
     /// Turns slow start on or off (the default), for endpoints that join or recover from now on.
@@ -282,6 +300,7 @@ pub(crate) struct Shared<T> {
     pub(crate) teach: AtomicU64,
     pub(crate) panic_picks: AtomicU64,
     pub(crate) slow_start: ArcSwapOption<SlowStart>,
+    pub(crate) queue: Arc<Queue>,
 }
 
 impl<T> Shared<T> {
@@ -334,6 +353,7 @@ impl<T> Books<T> {
         current: &[Arc<Endpoint<T>>],
         update: Update<T>,
         warm_joins: Option<Mono>,
+        queue: &Arc<Queue>,
     ) -> Vec<Arc<Endpoint<T>>> {
         let (mut list, joining) = match update {
             Update::Reset(members) => (Vec::with_capacity(members.len()), members),
@@ -352,7 +372,8 @@ impl<T> Books<T> {
             if let (true, Some(now)) = (found.joins, warm_joins) {
                 slow_start::begin(&found.state, now);
             }
-            let endpoint = Arc::new(Endpoint { uid: found.uid, state: found.state, lane: found.lane, member });
+            let (uid, queue) = (found.uid, Arc::clone(queue));
+            let endpoint = Arc::new(Endpoint { uid, state: found.state, lane: found.lane, queue, member });
             match places.get(&found.uid).and_then(|&place| list.get_mut(place)) {
                 Some(listed) => *listed = endpoint,
                 None => {
@@ -401,7 +422,7 @@ impl<T> Books<T> {
     }
 }
 
-fn roster_of<T>(endpoints: &[Arc<Endpoint<T>>], judgement: &Judgement) -> Roster {
+fn roster_of<T>(endpoints: &[Arc<Endpoint<T>>], queue: &Arc<Queue>, judgement: &Judgement) -> Roster {
     let facts = endpoints.iter().map(|endpoint| Facts {
         uid: endpoint.uid,
         weight: endpoint.weight(),
@@ -411,7 +432,7 @@ fn roster_of<T>(endpoints: &[Arc<Endpoint<T>>], judgement: &Judgement) -> Roster
     let states = endpoints.iter().map(|endpoint| Arc::clone(&endpoint.state));
     let lanes = endpoints.iter().map(|endpoint| endpoint.lane.clone());
     let priorities: Vec<u8> = endpoints.iter().map(|endpoint| endpoint.priority()).collect();
-    Roster::new(states.collect(), lanes.collect(), facts.collect(), &priorities, judgement)
+    Roster::new(states.collect(), lanes.collect(), Arc::clone(queue), facts.collect(), &priorities, judgement)
 }
 
 #[cfg(test)]

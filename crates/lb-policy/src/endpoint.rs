@@ -13,6 +13,7 @@ use lb_core::{EndpointState, InFlightLimit, Mono, Weight};
 use crate::ladder::Lane;
 use crate::latency;
 use crate::orca::{self, LoadReport};
+use crate::queue::Queue;
 
 /// Who an endpoint is within its cluster: the address as configured, and the one it resolved to.
 ///
@@ -146,6 +147,8 @@ pub struct Endpoint<T> {
     pub(crate) uid: Uid,
     pub(crate) state: Arc<EndpointState>,
     pub(crate) lane: Lane,
+    /// Those who wait for a slot.
+    pub(crate) queue: Arc<Queue>,
     pub(crate) member: Member<T>,
 }
 
@@ -154,6 +157,7 @@ impl<T> Endpoint<T> {
     #[inline]
     pub(crate) fn release(&self) {
         self.state.release_told(|level| self.lane.on_step(level));
+        self.queue.on_free();
     }
 
     /// Who it is.

@@ -28,7 +28,8 @@
 //!
 //! The feature `conformance` adds the suite that every policy here passes, for policies from elsewhere.
 //!
-//! What this crate does not do: judge health (it is told, through [`Cluster::set`]), limit, wait, retry, or open connections.
+//! What this crate does not do: judge health (it is told, through [`Cluster::set`]), limit, retry, keep time for those who wait
+//! (it keeps their [`Queue`]), or open connections.
 #![forbid(unsafe_code)]
 
 mod alias;
@@ -60,6 +61,7 @@ mod peak_ewma;
 mod policy;
 mod prequal;
 mod probe_pool;
+mod queue;
 mod random;
 mod rendezvous;
 mod ring_hash;
@@ -98,6 +100,7 @@ pub use peak_ewma::{PeakEwma, PeakEwmaTable};
 pub use policy::{Candidate, Index, Learning, Policy, Signals, Table};
 pub use prequal::{Prequal, PrequalTable};
 pub use probe_pool::{Probe, ProbePool, ProbeTuning};
+pub use queue::{Left, Place, Queue, QueueFull, QueueReport};
 pub use random::{Random, RandomTable};
 pub use rendezvous::{Rendezvous, RendezvousTable};
 pub use ring_hash::{RingHash, RingHashTable};

@@ -20,6 +20,7 @@ use crate::error::{Census, PickError};
 use crate::hashing::{key_hash, mix, score};
 use crate::latency::Teach;
 use crate::policy::{Candidate, Index, Policy, Signals, Table};
+use crate::queue::Queue;
 use crate::slow_start::SlowStart;
 use crate::ticket::Ticket;
 use crate::view::View;
@@ -64,6 +65,12 @@ impl<P: Policy, T: Send + Sync + 'static> Selector<P, T> {
         &self.inner.policy
     }
 
+    /// Those who wait for the cluster. A caller that lets requests wait asks it before each pick, see [`Queue::holds_up`].
+    #[must_use]
+    pub fn queue(&self) -> &Arc<Queue> {
+        &self.inner.shared.queue
+    }
+
     /// Picks an endpoint and takes a slot in flight there. Allocates nothing and takes no lock.
     ///
     /// # Errors
@@ -94,7 +101,12 @@ impl<P: Policy, T: Send + Sync + 'static> Selector<P, T> {
         let endpoint = endpoints.iter().find(|endpoint| endpoint.uid == uid)?;
         let in_panic = roster.is_panicking();
         let answer = endpoint.state.acquire_told(false, in_panic, |level| endpoint.lane.on_step(level));
-        matches!(answer, Acquire::Taken { .. }).then(|| self.inner.shared.ticket(endpoint, in_panic, now))
+        let is_taken = matches!(answer, Acquire::Taken { .. });
+        if !is_taken {
+            // See `Roster::acquire`.
+            endpoint.queue.on_free();
+        }
+        is_taken.then(|| self.inner.shared.ticket(endpoint, in_panic, now))
     }
 
     /// A reader for one worker: it keeps the table at hand, and looks for a newer one in half a nanosecond instead of four.

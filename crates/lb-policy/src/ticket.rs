@@ -93,6 +93,7 @@ mod tests {
             uid: Uid::new(1),
             state: Arc::new(EndpointState::new(InFlightLimit::NONE)),
             lane: Ladders::default().take(1),
+            queue: Arc::default(),
             member: Member::new(Identity::literal("a"), ()),
         });
         assert_eq!(endpoint.state.acquire(), Acquire::Taken { in_flight: 1 });

@@ -9,6 +9,7 @@ use crate::cx::PickCx;
 use crate::endpoint::Uid;
 use crate::ladder::Lane;
 use crate::policy::Index;
+use crate::queue::Queue;
 use crate::tiers::{Judgement, TierHealth};
 
 /// The members of a cluster as a pick sees them. Reading it costs no more than the loads it makes.
@@ -125,6 +126,8 @@ impl<'a> View<'a> {
 pub(crate) struct Roster {
     states: Box<[Arc<EndpointState>]>,
     lanes: Box<[Lane]>,
+    /// Those who wait for a slot.
+    queue: Arc<Queue>,
     facts: Box<[Facts]>,
     /// Sorted by affinity; several members may share one.
     affinities: Box<[(u64, Index)]>,
@@ -151,6 +154,7 @@ impl Roster {
     pub(crate) fn new(
         states: Box<[Arc<EndpointState>]>,
         lanes: Box<[Lane]>,
+        queue: Arc<Queue>,
         mut facts: Box<[Facts]>,
         priorities: &[u8],
         judgement: &Judgement,
@@ -168,6 +172,7 @@ impl Roster {
             allowed: Bitset::zeros(states.len()),
             states,
             lanes,
+            queue,
             facts,
             affinities,
             tiers: distinct.into_iter().map(Tier::new).collect(),
@@ -211,7 +216,12 @@ impl Roster {
             let answer = state.acquire_told(sticky, in_panic, |level| self.on_step(index, level));
             matches!(answer, Acquire::Taken { .. })
         };
-        self.states.get(index.get()).is_some_and(taken)
+        let is_taken = self.states.get(index.get()).is_some_and(taken);
+        if !is_taken {
+            // For a moment the endpoint looked fuller than it is, to somebody who may have gone to wait because of it.
+            self.queue.on_free();
+        }
+        is_taken
     }
 
     fn on_step(&self, index: Index, level: u32) {

@@ -20,7 +20,7 @@ use crate::drivers::checks::{Checks, NetProber, Targets};
 use crate::drivers::resolve::{Resolution, Resolve, SystemLookup};
 use crate::engine::EngineError;
 use crate::observe::admin::{Admin, AdminState};
-use crate::observe::status::{self, ClusterStatus, EndpointStatus, State, Status, StatusSource};
+use crate::observe::status::{self, ClusterStatus, EndpointStatus, QueueStatus, State, Status, StatusSource};
 use crate::registry::Registry;
 use crate::shared::Shared;
 use crate::snapshot::{ClusterRuntime, Snapshot};
@@ -318,7 +318,8 @@ impl StatusSource for Watched {
                     last_check: report.and_then(|report| report.last),
                 }
             });
-            ClusterStatus { name: Arc::clone(&cluster.name), endpoints: endpoints.collect() }
+            let queue = QueueStatus::of(cluster.members.queue());
+            ClusterStatus { name: Arc::clone(&cluster.name), queue, endpoints: endpoints.collect() }
         });
         Status { generation: snapshot.generation, uptime: self.started.elapsed(), clusters: clusters.collect() }
     }

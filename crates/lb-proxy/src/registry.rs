@@ -197,6 +197,7 @@ impl Registry {
             .collect();
         // First of all, so that who joins with this configuration warms up by it.
         state.members.set_slow_start(config.slow_start.map(SlowStart::new));
+        state.members.set_queue(config.queue.size, config.queue.timeout);
         state.apply(self.workers, now);
         state.members.set_panic_threshold(config.panic_threshold, now);
         state.judge(now);

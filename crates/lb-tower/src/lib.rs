@@ -57,7 +57,7 @@
 //! | [`Timeout`] | the time to the response head | [`TimeoutError::Elapsed`] |
 //! | [`Retry`] | further attempts, within a budget | the best answer there was |
 //! | [`Hedge`] | a second copy of a request that takes long, within a budget | the first answer there is |
-//! | [`Balance`] | an endpoint for each request | [`Error::NoEndpoint`] |
+//! | [`Balance`] | an endpoint for each request, and a place in its cluster's queue | [`Error::NoEndpoint`], [`Error::Queue`] |
 //! | [`Passive`] | ejects endpoints that keep failing (not a layer: events of a `Balance`) | |
 //!
 //! Stack them in this order. Each is generic over requests and responses, clones cheaply, nests its error in a type of
@@ -92,7 +92,7 @@ mod timeout;
 
 pub use balance::{
     AsReset, Attempt, Balance, BalanceBuilder, BalanceFuture, ClassifyError, Error, Events, Finish, Guard, Immediate,
-    Inspect, Observe, Plain,
+    Inspect, Observe, Plain, QueueError,
 };
 pub use clock::{TokioClock, system_clock};
 pub use concurrency::{Admission, Concurrency, ConcurrencyError, ConcurrencyFuture, ConcurrencyLayer, Keep, UntilHead};

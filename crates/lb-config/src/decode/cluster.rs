@@ -3,10 +3,10 @@
 use std::num::{NonZeroU32, NonZeroU64};
 
 use crate::diagnostic::Report;
-use crate::keys::{ACTIVE, CLUSTER, ENDPOINT, HEALTH, KEEP_ALIVE, PASSIVE};
+use crate::keys::{ACTIVE, CLUSTER, ENDPOINT, HEALTH, KEEP_ALIVE, PASSIVE, QUEUE};
 use crate::source::Span;
 use crate::tree::{Entry, Node};
-use crate::valid::{ActiveCheck, Cluster, Endpoint, EndpointAddress, KeepAlive, PassiveHealth, Probe};
+use crate::valid::{ActiveCheck, Cluster, Endpoint, EndpointAddress, KeepAlive, PassiveHealth, Probe, Queue};
 use crate::values::{Wrong, address, http};
 
 use super::convert::{self, list, or_word};
@@ -48,6 +48,7 @@ fn cluster(report: &mut Report, entry: &Entry) -> Option<ClusterWritten> {
     let protocol = fields.get(report, "protocol", protocol);
     let dns_interval = fields.duration(report, "dns_interval");
     let keep_alive = fields.get(report, "keep_alive", keep_alive);
+    let queue = fields.get(report, "queue", queue);
     let slow_start = fields.duration_or(report, "slow_start", "off");
     let panic_threshold = fields.get(report, "panic_threshold", convert::share);
     let health = fields.get(report, "health", health);
@@ -61,6 +62,7 @@ fn cluster(report: &mut Report, entry: &Entry) -> Option<ClusterWritten> {
         endpoints: endpoints?,
         dns_interval: dns_interval?,
         keep_alive: keep_alive?,
+        queue: queue?,
         slow_start: slow_start?,
         panic_threshold: panic_threshold?,
         active,
@@ -77,6 +79,12 @@ fn advise(report: &mut Report, entry: &Entry, cluster: &Cluster) {
         let found = entry.node.table().and_then(|table| table.find(key));
         found.map_or(entry.key_span, |entry| entry.key_span)
     };
+    if cluster.queue.size > 0 && cluster.endpoints.iter().all(|endpoint| endpoint.max_in_flight.is_none()) {
+        report.warning(
+            spot("queue"),
+            format!("`queue` has no effect in `{name}`: without `max_in_flight` no endpoint is ever full"),
+        );
+    }
     match cluster.endpoints.as_slice() {
         [] => {
             report
@@ -179,6 +187,14 @@ fn keep_alive(report: &mut Report, node: &Node) -> Option<KeepAlive> {
     let age = fields.duration(report, "age");
     fields.done();
     Some(KeepAlive { idle: idle?, timeout: timeout?, requests: NonZeroU64::new(requests?)?, age: age? })
+}
+
+fn queue(report: &mut Report, node: &Node) -> Option<Queue> {
+    let fields = Fields::open(report, node, &QUEUE)?;
+    let size = fields.integer(report, "size");
+    let timeout = fields.duration(report, "timeout");
+    fields.done();
+    Some(Queue { size: size?, timeout: timeout? })
 }
 
 fn health(report: &mut Report, node: &Node) -> Option<(Option<ActiveCheck>, Option<PassiveHealth>)> {

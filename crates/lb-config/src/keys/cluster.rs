@@ -34,7 +34,12 @@ pub(crate) const CLUSTER: Section = Section {
             "How often names are resolved again; the last good answer is kept.",
         ),
         key("keep_alive", Kind::Table(&KEEP_ALIVE), Value("{}"), "Connections kept to the endpoints, per worker."),
-        later("queue", "Waiting for a full cluster."),
+        key(
+            "queue",
+            Kind::Table(&QUEUE),
+            Value("{}"),
+            "Waiting while every eligible endpoint has its `max_in_flight`.",
+        ),
         key(
             "slow_start",
             Kind::Any(&[Kind::Word(&["off"]), Kind::Duration { zero: false }]),
@@ -94,6 +99,26 @@ pub(crate) const KEEP_ALIVE: Section = Section {
         ),
         key("requests", Kind::Integer(1, i64::MAX), Value("1000"), "Requests that one connection carries."),
         key("age", Kind::Duration { zero: false }, Value("\"1h\""), "How old a connection gets."),
+    ],
+};
+
+pub(crate) const QUEUE: Section = Section {
+    name: "queue",
+    title: "`queue`",
+    doc: "Waiting for a full cluster: first come, first served.",
+    keys: &[
+        key(
+            "size",
+            Kind::Integer(0, 1_000_000),
+            Value("0"),
+            "Requests that may wait, over all workers; 0 lets none wait.",
+        ),
+        key(
+            "timeout",
+            Kind::Duration { zero: false },
+            Value("\"5s\""),
+            "How long each may wait; it counts in the route's `timeout.total`.",
+        ),
     ],
 };
 

@@ -9,7 +9,7 @@ mod global;
 mod policy;
 mod route;
 
-pub(crate) use cluster::{ACTIVE, CLUSTER, ENDPOINT, HEALTH, KEEP_ALIVE, PASSIVE};
+pub(crate) use cluster::{ACTIVE, CLUSTER, ENDPOINT, HEALTH, KEEP_ALIVE, PASSIVE, QUEUE};
 pub(crate) use global::{ACCESS, ADMIN, DEFAULTS, INCLUDED, LIMITS, LISTENER, LOG, ROOT};
 pub(crate) use policy::{KeyUse, OptionInfo, POLICIES, POLICY, PolicyInfo, Unit};
 pub(crate) use route::{

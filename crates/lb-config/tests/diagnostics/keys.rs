@@ -67,7 +67,7 @@ lbproxy.toml:5:1: error: unknown key `servers` in [cluster]
   |
 5 | servers = ["a:1", "b:1"]
   | ^^^^^^^
-  = expected one of `policy`, `endpoints`, `protocol`, `dns_interval`, `keep_alive`, `slow_start`, `panic_threshold`, `health`
+  = expected one of `policy`, `endpoints`, `protocol`, `dns_interval`, `keep_alive`, `queue`, `slow_start`, `panic_threshold`, `health`
   = help: did you mean `endpoints`?
 "#,
     );
@@ -234,7 +234,6 @@ rate_limit = { rate = "1/s", dry_run = true }
 endpoints = ["https://a:443", { address = "b:1", zone = "a" }]
 protocol = "h2"
 tls.verify = true
-queue.size = 1
 health.active.grpc = true
 
 [log]
@@ -288,19 +287,14 @@ lbproxy.toml:15:1: error: `tls` in [cluster] is not built yet
 15 | tls.verify = true
    | ^^^
 
-lbproxy.toml:16:1: error: `queue` in [cluster] is not built yet
+lbproxy.toml:16:15: error: `grpc` in `health.active` is not built yet
    |
-16 | queue.size = 1
-   | ^^^^^
-
-lbproxy.toml:17:15: error: `grpc` in `health.active` is not built yet
-   |
-17 | health.active.grpc = true
+16 | health.active.grpc = true
    |               ^^^^
 
-lbproxy.toml:20:13: error: `syslog:local0` is not built yet
+lbproxy.toml:19:13: error: `syslog:local0` is not built yet
    |
-20 | access.to = "syslog:local0"
+19 | access.to = "syslog:local0"
    |             ^^^^^^^^^^^^^^^
    = expected "stdout", "off" or the path of a file, with a `/` in it
 "#,
@@ -471,7 +465,7 @@ lbproxy.toml:6:1: error: unknown key `dns` in [cluster]
   |
 6 | dns = "10s"
   | ^^^
-  = expected one of `policy`, `endpoints`, `protocol`, `dns_interval`, `keep_alive`, `slow_start`, `panic_threshold`, `health`
+  = expected one of `policy`, `endpoints`, `protocol`, `dns_interval`, `keep_alive`, `queue`, `slow_start`, `panic_threshold`, `health`
   = help: did you mean `dns_interval`?
 
 lbproxy.toml:8:11: error: unknown key `listener` in [defaults]

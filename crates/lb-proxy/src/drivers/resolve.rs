@@ -427,6 +427,7 @@ mod tests {
                 requests: std::num::NonZeroU64::MIN,
                 age: Duration::from_secs(60),
             },
+            queue: lb_config::Queue { size: 0, timeout: Duration::from_secs(5) },
             slow_start: None,
             panic_threshold: 0.5,
             active: None,

@@ -15,7 +15,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::cells::{Codes, Histogram, Sharded};
 use super::metrics::{Metrics, Named};
-use super::status::Status;
+use super::status::{QueueStatus, Status};
 
 pub(super) fn encode(metrics: &Arc<Metrics>, status: &Status) -> String {
     let mut registry = Registry::with_prefix("lbproxy");
@@ -34,9 +34,13 @@ struct Page {
     gauges: Gauges,
 }
 
-/// By cluster and configured address: requests in flight, and how many of its addresses are eligible.
+/// What the status tells.
 #[derive(Debug)]
-struct Gauges(BTreeMap<(Arc<str>, Arc<str>), (u64, u64)>);
+struct Gauges {
+    /// By cluster and configured address: requests in flight, and how many of its addresses are eligible.
+    endpoints: BTreeMap<(Arc<str>, Arc<str>), (u64, u64)>,
+    queues: BTreeMap<Arc<str>, QueueStatus>,
+}
 
 impl Gauges {
     fn of(status: &Status) -> Self {
@@ -48,7 +52,8 @@ impl Gauges {
                 gauge.1 += u64::from(endpoint.eligible);
             }
         }
-        Self(gauges)
+        let queues = status.clusters.iter().map(|cluster| (Arc::clone(&cluster.name), cluster.queue)).collect();
+        Self { endpoints: gauges, queues }
     }
 }
 
@@ -57,6 +62,7 @@ impl Collector for Page {
         let named = self.metrics.named();
         self.encode_requests(&named, &mut out)?;
         self.encode_endpoints(&named, &mut out)?;
+        self.encode_queues(&mut out)?;
         self.encode_process(&mut out)
     }
 }
@@ -113,12 +119,41 @@ impl Page {
             count_one(&mut family, &labels, endpoint.ejections.load(Ordering::Relaxed))?;
         }
         let mut family = gauge(out, "in_flight", "Requests sent to the endpoint and not finished")?;
-        for ((cluster, name), gauge) in &self.gauges.0 {
+        for ((cluster, name), gauge) in &self.gauges.endpoints {
             family.encode_family(&[("cluster", &**cluster), ("endpoint", name)])?.encode_gauge(&gauge.0)?;
         }
         let mut family = gauge(out, "endpoint_eligible", "Addresses of the endpoint that may take new requests")?;
-        for ((cluster, name), gauge) in &self.gauges.0 {
+        for ((cluster, name), gauge) in &self.gauges.endpoints {
             family.encode_family(&[("cluster", &**cluster), ("endpoint", name)])?.encode_gauge(&gauge.1)?;
+        }
+        Ok(())
+    }
+
+    fn encode_queues(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut family = gauge(out, "queue_length", "Requests that wait for a slot")?;
+        for (cluster, queue) in &self.gauges.queues {
+            family.encode_family(&[("cluster", &**cluster)])?.encode_gauge(&(queue.length as u64))?;
+        }
+        let mut family = counter(out, "queue_requests", "Requests that waited, or found the queue full")?;
+        for (cluster, queue) in &self.gauges.queues {
+            let report = &queue.report;
+            for (result, count) in [
+                ("served", report.served),
+                ("timeout", report.timed_out),
+                ("full", report.refused),
+                ("no_endpoint", report.no_endpoint),
+                ("cancelled", report.cancelled),
+            ] {
+                count_one(&mut family, &[("cluster", &**cluster), ("result", result)], count)?;
+            }
+        }
+        let help = "Time that requests waited, those cancelled apart";
+        let mut family = out.encode_descriptor("queue_wait", help, Some(&Unit::Seconds), MetricType::Counter)?;
+        for (cluster, queue) in &self.gauges.queues {
+            let waited = queue.report.waited.as_secs_f64();
+            let labels = [("cluster", &**cluster)];
+            let mut series = family.encode_family(&labels)?;
+            series.encode_counter::<NoLabelSet, _, u64>(&waited, None)?;
         }
         Ok(())
     }

@@ -328,7 +328,7 @@ impl RouteMetrics {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observe::status::{ClusterStatus, EndpointStatus, State};
+    use crate::observe::status::{ClusterStatus, EndpointStatus, QueueStatus, State};
 
     const MS: Duration = Duration::from_millis(1);
 
@@ -501,9 +501,14 @@ mod tests {
         };
         let endpoints =
             vec![endpoint("10.0.0.1:1", true, 3), endpoint("10.0.0.2:1", false, 4), endpoint("10.0.0.3:1", true, 0)];
-        let status = Status { clusters: vec![ClusterStatus { name: "n8n".into(), endpoints }], ..Status::default() };
+        let queue = QueueStatus { length: 4, ..QueueStatus::default() };
+        let clusters = vec![ClusterStatus { name: "n8n".into(), queue, endpoints }];
+        let status = Status { clusters, ..Status::default() };
         let text = Arc::new(Metrics::new(1)).encode(&status);
         assert_eq!(sample(&text, r#"lbproxy_in_flight{cluster="n8n",endpoint="a:1"}"#), Some(7.0), "{text}");
         assert_eq!(sample(&text, r#"lbproxy_endpoint_eligible{cluster="n8n",endpoint="a:1"}"#), Some(2.0));
+        assert_eq!(sample(&text, r#"lbproxy_queue_length{cluster="n8n"}"#), Some(4.0));
+        assert_eq!(sample(&text, r#"lbproxy_queue_requests_total{cluster="n8n",result="served"}"#), Some(0.0));
+        assert_eq!(sample(&text, r#"lbproxy_queue_wait_seconds_total{cluster="n8n"}"#), Some(0.0));
     }
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use lb_core::{Axis, EndpointState};
+use lb_policy::{Queue, QueueReport};
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
@@ -41,8 +42,30 @@ pub struct ClusterStatus {
     /// Its name, the key on the page.
     #[serde(skip)]
     pub name: Arc<str>,
+    /// Those who wait for a slot.
+    pub queue: QueueStatus,
     /// Its endpoints in the order of the file, resolved addresses in ascending order.
     pub endpoints: Vec<EndpointStatus>,
+}
+
+/// The queue of a cluster.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct QueueStatus {
+    /// How many wait.
+    pub length: usize,
+    /// How many may.
+    pub size: usize,
+    /// What became of requests since the process started.
+    #[serde(flatten, serialize_with = "queue_report")]
+    pub report: QueueReport,
+}
+
+impl QueueStatus {
+    /// How a queue stands.
+    #[must_use]
+    pub fn of(queue: &Queue) -> Self {
+        Self { length: queue.len(), size: queue.size(), report: queue.report() }
+    }
 }
 
 /// One endpoint: a configured address and what it resolved to.
@@ -198,6 +221,14 @@ fn by_name<S: Serializer>(clusters: &[ClusterStatus], serializer: S) -> Result<S
     map.end()
 }
 
+fn queue_report<S: Serializer>(report: &QueueReport, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(None)?;
+    map.serialize_entry("served", &report.served)?;
+    map.serialize_entry("timed_out", &report.timed_out)?;
+    map.serialize_entry("refused", &report.refused)?;
+    map.end()
+}
+
 fn text<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(text)
 }
@@ -245,12 +276,14 @@ mod tests {
             last_check: Some(last_check),
         };
         let fresh = EndpointStatus { resolved: None, reason: None, last_check: None, ..endpoint.clone() };
+        let queue = Queue::default();
+        let queue = QueueStatus { length: 2, size: 9, ..QueueStatus::of(&queue) };
         let status = Status {
             generation: 7,
             uptime: Duration::from_millis(61_900),
             clusters: vec![
-                ClusterStatus { name: "zeta".into(), endpoints: vec![endpoint, fresh] },
-                ClusterStatus { name: "alpha".into(), endpoints: vec![] },
+                ClusterStatus { name: "zeta".into(), queue, endpoints: vec![endpoint, fresh] },
+                ClusterStatus { name: "alpha".into(), queue: QueueStatus::default(), endpoints: vec![] },
             ],
         };
         let text = String::from_utf8(status.to_json()).unwrap();
@@ -269,7 +302,16 @@ mod tests {
             page,
             json!({
                 "generation": 7, "uptime_s": 61,
-                "clusters": { "zeta": { "endpoints": [endpoint, fresh] }, "alpha": { "endpoints": [] } },
+                "clusters": {
+                    "zeta": {
+                        "queue": { "length": 2, "size": 9, "served": 0, "timed_out": 0, "refused": 0 },
+                        "endpoints": [endpoint, fresh],
+                    },
+                    "alpha": {
+                        "queue": { "length": 0, "size": 0, "served": 0, "timed_out": 0, "refused": 0 },
+                        "endpoints": [],
+                    },
+                },
             })
         );
     }

@@ -12,8 +12,8 @@ use std::time::Duration;
 use lb_core::{Class, Clock, SystemClock};
 use lb_policy::{BuiltIn, PickCx, Selector};
 use lb_tower::{
-    Balance, Guard, Inspect, Observe, RateLimit, RateLimitError, RateLimitLayer, Retry, RetryLayer, RetryPolicy,
-    Timeout, TimeoutError, Verdict,
+    Balance, Guard, Inspect, Observe, QueueError, RateLimit, RateLimitError, RateLimitLayer, Retry, RetryLayer,
+    RetryPolicy, Timeout, TimeoutError, Verdict,
 };
 use tower_layer::Layer;
 
@@ -166,6 +166,10 @@ pub(crate) fn refusal_of(error: &StackError) -> (Cause, Option<String>, Option<D
         RateLimitError::Inner(TimeoutError::Inner(lb_tower::Error::NoEndpoint(error))) => {
             (Cause::NoEndpoint, Some(error.to_string()), None)
         }
+        RateLimitError::Inner(TimeoutError::Inner(lb_tower::Error::Queue(QueueError::Full(_)))) => {
+            (Cause::QueueFull, None, None)
+        }
+        RateLimitError::Inner(TimeoutError::Inner(lb_tower::Error::Queue(_))) => (Cause::QueueTimeout, None, None),
         RateLimitError::Inner(TimeoutError::Inner(lb_tower::Error::Endpoint { source, .. })) => {
             (source.cause, source.detail.clone(), None)
         }

@@ -13,9 +13,10 @@ use tokio::time::Sleep;
 use tower_service::Service;
 
 use super::Shared;
-use super::error::Error;
+use super::error::{Error, QueueError};
 use super::guard::{Events, Guard};
 use super::inspect::Inspect;
+use super::line::Line;
 use super::observe::Observe;
 use super::search::{Found, Search};
 
@@ -51,7 +52,8 @@ pin_project! {
             request: Req,
             entropy: Entropy,
             search: Search<S>,
-            // Runs once somebody was drawn who is not ready.
+            line: Line,
+            // Runs while it stands in line, and anew once somebody was drawn who is not ready.
             #[pin]
             limit: Option<Sleep>,
         },
@@ -76,9 +78,10 @@ where
         shared: Arc<Shared<P, S, I, O, C, V>>,
         entropy: Entropy,
         request: Req,
-        picked: Result<Ticket<S>, PickError>,
+        picked: Option<Result<Ticket<S>, PickError>>,
     ) -> Self {
-        Self { shared, state: State::Pick { request, entropy, search: Search::new(picked), limit: None } }
+        let line = Line::new(picked.is_none());
+        Self { shared, state: State::Pick { request, entropy, search: Search::new(picked), line, limit: None } }
     }
 }
 
@@ -97,9 +100,26 @@ where
         let mut this = self.project();
         loop {
             match this.state.as_mut().project() {
-                StateProj::Pick { request, entropy, search, mut limit } => {
-                    let found = match search.poll(this.shared, entropy, request, cx) {
-                        Poll::Ready(found) => found,
+                StateProj::Pick { request, entropy, search, line, mut limit } => {
+                    let stood = line.is_waiting();
+                    let polled = line.poll(search, this.shared, entropy, request, cx);
+                    if stood != line.is_waiting() {
+                        limit.set(None);
+                    }
+                    let found = match polled {
+                        Poll::Ready(Ok(found)) => found,
+                        Poll::Ready(Err(full)) => return Poll::Ready(Err(Error::Queue(full.into()))),
+                        Poll::Pending if line.is_waiting() => {
+                            let within = this.shared.selector.queue().timeout();
+                            if limit.is_none() {
+                                limit.set(Some(tokio::time::sleep(within)));
+                            }
+                            if let Some(limit) = limit.as_mut().as_pin_mut() {
+                                ready!(limit.poll(cx));
+                            }
+                            line.time_out(&this.shared.clock);
+                            return Poll::Ready(Err(Error::Queue(QueueError::TimedOut { within })));
+                        }
                         Poll::Pending => {
                             if limit.is_none() && !this.shared.ready_within.is_zero() {
                                 limit.set(Some(tokio::time::sleep(this.shared.ready_within)));

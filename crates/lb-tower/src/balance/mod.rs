@@ -8,17 +8,22 @@
 //!
 //! ```text
 //!  Pick ── a ready one ──▶ Call ──▶ response head: the guard goes into the response
-//!   │                       └─────▶ error: the attempt is over
+//!   │ ▲                     └─────▶ error: the attempt is over
+//!   │ └── in line, everybody being full ──▶ Queue: no place left, or none free in time
 //!   └── nobody, or none ready in time ──▶ NoEndpoint
 //! ```
 //!
-//! What this does not do: it does not queue for endpoints that are full by their own `max_in_flight`, and it
-//! starts no task. Ejections and timers are driven by the caller, see [`Passive`](crate::Passive).
+//! Where everybody is full by their `max_in_flight`, a request waits in its cluster's [`Queue`](lb_policy::Queue) if
+//! [`Cluster::set_queue`](lb_policy::Cluster::set_queue) made one: first come, first served, whatever clone or selector of
+//! the cluster it came through.
+//!
+//! What this does not do: it starts no task. Ejections and timers are driven by the caller, see [`Passive`](crate::Passive).
 
 mod error;
 mod future;
 mod guard;
 mod inspect;
+mod line;
 mod observe;
 mod search;
 
@@ -31,7 +36,7 @@ use lb_core::{Clock, SystemClock};
 use lb_policy::{Entropy, PickCx, PickError, Policy, Reader, Selector, Ticket};
 use tower_service::Service;
 
-pub use self::error::Error;
+pub use self::error::{Error, QueueError};
 pub use self::future::BalanceFuture;
 pub use self::guard::{Events, Guard};
 pub use self::inspect::{Inspect, Plain};
@@ -111,10 +116,17 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let mut pick = PickCx::new(self.shared.clock.now(), &mut self.entropy);
         self.shared.inspect.inspect(&request, &mut pick);
-        let picked = self.way.pick(&self.shared.selector, &mut pick);
+        // Others wait, who may go wherever this one may: it stands in line behind them.
+        let is_held_up = self.shared.selector.queue().holds_up() && !is_special(&pick);
+        let picked = (!is_held_up).then(|| self.way.pick(&self.shared.selector, &mut pick));
         let entropy = Entropy::seeded(self.entropy.next_u64());
         BalanceFuture::new(Arc::clone(&self.shared), entropy, request, picked)
     }
+}
+
+/// Whether a request may not go, or may go besides, where others may.
+fn is_special(pick: &PickCx<'_>) -> bool {
+    !pick.tried.is_empty() || pick.preferred.is_some()
 }
 
 /// How a service gets at the table of its policy.

@@ -30,8 +30,8 @@ pub(super) struct Search<S> {
 }
 
 impl<S> Search<S> {
-    pub(super) const fn new(picked: Result<Ticket<S>, PickError>) -> Self {
-        Self { picked: Some(picked), unready: Vec::new() }
+    pub(super) const fn new(picked: Option<Result<Ticket<S>, PickError>>) -> Self {
+        Self { picked, unready: Vec::new() }
     }
 
     /// The first pick, if it still stands.

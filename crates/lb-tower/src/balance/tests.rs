@@ -317,6 +317,9 @@ fn two_sets_of_events_are_both_told_and_none_is_nobody() {
     assert_eq!((told.len(), other.take()), (3, told));
 }
 
+#[path = "queue_tests.rs"]
+mod queue;
+
 /// What an embedder needs of the types, checked by the compiler.
 #[test]
 fn services_are_clone_and_futures_are_send() {

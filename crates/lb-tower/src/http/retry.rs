@@ -85,7 +85,7 @@ where
                 (Class::Status(response.status().as_u16()), served)
             }
             Err(Error::Endpoint { uid, source, .. }) => (self.errors.class(source), Some(*uid)),
-            Err(Error::NoEndpoint(_)) => return Verdict::Return,
+            Err(Error::NoEndpoint(_) | Error::Queue(_)) => return Verdict::Return,
         };
         // Only this class promises that nothing was sent.
         let free = class == Class::ConnectError;

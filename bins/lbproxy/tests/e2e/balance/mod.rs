@@ -6,6 +6,7 @@ mod hashing;
 mod kill;
 mod least_request;
 mod passive;
+mod queue;
 mod retry;
 mod sharing;
 mod sticky;
