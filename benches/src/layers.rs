@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use lb_core::{Axis, Class, End, Mono};
 use lb_policy::{Candidate, Cluster, Entropy, Index, Learning, PickCx, Policy, Reader, Selector, Signals, Table, View};
 
+use crate::counts::counted;
 use crate::fleet::Shape;
 use crate::rounds::Subject;
 
@@ -32,12 +33,23 @@ pub enum Layer {
 #[must_use]
 pub fn subject<P: Policy>(name: &str, policy: P, shape: Shape, layer: Layer) -> Subject {
     let cluster = shape.cluster();
+    let mut pick = picker(policy, &cluster, &mut as_many_as_fit(shape.endpoints));
+    Subject::new(name, shape.endpoints, move |repeat| pick(layer, repeat))
+}
+
+/// Repeats so much of a pick so often, and tells how long that took. The endpoints are known by so many requests.
+pub fn picker<P: Policy>(
+    policy: P,
+    cluster: &Cluster<usize>,
+    lessons: &mut dyn Iterator<Item = u64>,
+) -> impl FnMut(Layer, u64) -> Duration + use<P> {
+    let cluster = cluster.clone();
     let orders = Arc::new(Orders::default());
     let selector = cluster.selector(Repeated { policy, orders: Arc::clone(&orders) });
-    teach(&selector, shape.endpoints);
+    teach(&selector, lessons);
     let mut reader = selector.reader();
     let mut entropy = Entropy::seeded(7);
-    Subject::new(name, shape.endpoints, move |repeat| {
+    move |layer, repeat| {
         let _keep = &cluster;
         match layer {
             Layer::Table | Layer::Slot => {
@@ -50,7 +62,7 @@ pub fn subject<P: Policy>(name: &str, policy: P, shape: Shape, layer: Layer) -> 
             Layer::Reader => timed(repeat, &mut entropy, |cx| drop(black_box(reader.pick(cx)))),
             Layer::Selector => timed(repeat, &mut entropy, |cx| drop(black_box(selector.pick(cx)))),
         }
-    })
+    }
 }
 
 /// The whole pick by two threads at a time, each with a reader of its own; the time of one pick of one thread.
@@ -58,7 +70,7 @@ pub fn subject<P: Policy>(name: &str, policy: P, shape: Shape, layer: Layer) -> 
 pub fn with_two_threads<P: Policy>(name: &str, policy: P, shape: Shape) -> Subject {
     let cluster = shape.cluster();
     let selector = cluster.selector(policy);
-    teach(&selector, shape.endpoints);
+    teach(&selector, &mut as_many_as_fit(shape.endpoints));
     Subject::new(name, shape.endpoints, move |repeat| {
         let _keep = &cluster;
         let barrier = Barrier::new(2);
@@ -83,7 +95,7 @@ pub fn with_two_threads<P: Policy>(name: &str, policy: P, shape: Shape) -> Subje
 pub fn while_updating<P: Policy>(name: &str, policy: P, shape: Shape) -> Subject {
     let cluster = shape.cluster();
     let selector = cluster.selector(policy);
-    teach(&selector, shape.endpoints);
+    teach(&selector, &mut as_many_as_fit(shape.endpoints));
     let updater = Updater::start(&cluster);
     let mut reader = selector.reader();
     let mut entropy = Entropy::seeded(7);
@@ -153,28 +165,31 @@ fn key(n: u64) -> [u8; 16] {
 
 fn timed(repeat: u64, entropy: &mut Entropy, mut pick: impl FnMut(&mut PickCx<'_>)) -> Duration {
     let start = Instant::now();
-    for n in 0..repeat {
-        pick(&mut PickCx::new(later(n), entropy).key(Some(&key(n))));
-    }
+    counted(&mut || {
+        for n in 0..repeat {
+            pick(&mut PickCx::new(later(n), entropy).key(Some(&key(n))));
+        }
+    });
     start.elapsed()
 }
 
-/// Lets the endpoints be known: responses between 1 and 20 ms. As many as fit in [`LESSON`]; policies that look at
-/// everybody would take minutes over the largest clusters.
-fn teach<P: Policy, T: Send + Sync + 'static>(selector: &Selector<P, T>, endpoints: usize) {
+/// Lets the endpoints be known: responses between 1 and 20 ms, a request for each number.
+fn teach<P: Policy, T: Send + Sync + 'static>(selector: &Selector<P, T>, lessons: &mut dyn Iterator<Item = u64>) {
     let mut reader: Reader<P, T> = selector.reader();
     let mut entropy = Entropy::seeded(3);
-    let began = Instant::now();
-    for n in 0..(4 * endpoints as u64).min(20_000) {
-        if began.elapsed() > LESSON {
-            return;
-        }
+    for n in lessons {
         let start = Mono::from_nanos(n * 1000);
         let Ok(mut ticket) = reader.pick(&mut PickCx::new(start, &mut entropy).key(Some(&key(n)))) else { return };
         let end = Mono::from_nanos(n * 1000 + 1_000_000 * (1 + n % 20));
         ticket.on_head(Class::Status(200), end);
         ticket.on_end(End::Completed, end);
     }
+}
+
+/// As many lessons as fit in [`LESSON`]; policies that look at everybody would take minutes over the largest clusters.
+fn as_many_as_fit(endpoints: usize) -> impl Iterator<Item = u64> {
+    let began = Instant::now();
+    (0..(4 * endpoints as u64).min(20_000)).take_while(move |_| began.elapsed() <= LESSON)
 }
 
 const LESSON: Duration = Duration::from_millis(50);

@@ -10,6 +10,7 @@
 //! compare ratios, and medians of several runs.
 #![forbid(unsafe_code)]
 
+pub mod counts;
 mod fleet;
 mod layers;
 mod policies;
@@ -18,7 +19,7 @@ mod targets;
 mod tower_peers;
 
 pub use fleet::Shape;
-pub use layers::{Layer, subject, while_updating, with_two_threads};
+pub use layers::{Layer, picker, subject, while_updating, with_two_threads};
 pub use policies::{POLICIES, policy};
 pub use rounds::{Measured, Subject, floor, measure};
 pub use targets::Results;

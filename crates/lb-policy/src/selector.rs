@@ -148,7 +148,10 @@ impl<P: Policy, T: Send + Sync + 'static> Reader<P, T> {
     /// Nobody may take the request; the error says why.
     #[inline]
     pub fn pick(&mut self, cx: &mut PickCx<'_>) -> Result<Ticket<T>, PickError> {
-        self.cache.load().pick(&self.selector.inner.shared, cx).or_else(|_| self.selector.pick(cx))
+        match self.cache.load().picked(&self.selector.inner.shared, cx) {
+            Some(ticket) => Ok(ticket),
+            None => self.selector.pick(cx),
+        }
     }
 }
 
@@ -214,8 +217,12 @@ impl<B: Table, T> Built<B, T> {
         Self { tiers: tiers.collect(), keyed, snapshot }
     }
 
-    #[inline]
     fn pick(&self, shared: &Shared<T>, cx: &mut PickCx<'_>) -> Result<Ticket<T>, PickError> {
+        self.picked(shared, cx).ok_or_else(|| self.census(cx))
+    }
+
+    #[inline]
+    fn picked(&self, shared: &Shared<T>, cx: &mut PickCx<'_>) -> Option<Ticket<T>> {
         cx.passed_over = None;
         let picked = match &*self.tiers {
             [(_, table)] if cx.preferred.is_none() => {
@@ -224,14 +231,12 @@ impl<B: Table, T> Built<B, T> {
             }
             _ => self.pick_among_tiers(shared, cx),
         };
-        let found = picked.and_then(|(index, in_panic)| Some((self.snapshot.endpoints.get(index.get())?, in_panic)));
-        match found {
-            Some((endpoint, in_panic)) => Ok(shared.ticket(endpoint, in_panic, cx.now)),
-            None => Err(self.census(cx)),
-        }
+        let (index, in_panic) = picked?;
+        Some(shared.ticket(self.snapshot.endpoints.get(index.get())?, in_panic, cx.now))
     }
 
     /// The sticky endpoint, or somebody of the first tier that has one; and whether health was ignored for it.
+    #[inline(never)]
     fn pick_among_tiers(&self, shared: &Shared<T>, cx: &mut PickCx<'_>) -> Option<(Index, bool)> {
         let roster = &self.snapshot.roster;
         let picked = self.pick_preferred(cx).or_else(|| {
@@ -277,6 +282,7 @@ impl<B: Table, T> Built<B, T> {
     /// Looks at every member of the tier. Those usable are drawn in proportion to weight: at random, or for a keyed
     /// policy by the key. Should every draw lose its race, the first who lets the request in serves it.
     #[cold]
+    #[inline(never)]
     fn search(&self, view: View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
         for _ in 0..RACES {
             let drawn = match cx.key {
@@ -303,6 +309,7 @@ impl<B: Table, T> Built<B, T> {
     }
 
     #[cold]
+    #[inline(never)]
     fn census(&self, cx: &PickCx<'_>) -> PickError {
         let roster = &self.snapshot.roster;
         let mut census = Census::default();
@@ -343,6 +350,7 @@ fn is_thinned<T>(shared: &Shared<T>, view: &View<'_>, index: Index, cx: &mut Pic
 }
 
 #[cold]
+#[inline(never)]
 fn is_thinned_while_warming<T>(
     shared: &Shared<T>,
     view: &View<'_>,

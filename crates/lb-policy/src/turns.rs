@@ -66,10 +66,7 @@ impl Turns {
                 let len = (cycle.len() as u64).max(1);
                 cycle.get((turn % len) as usize).copied()
             }
-            Order::Spread { ends, indices, total } => {
-                let spot = (u128::from(turn.wrapping_mul(GOLDEN)) * u128::from(*total)) >> 64;
-                indices.get(ends.partition_point(|&end| u128::from(end) <= spot)).copied()
-            }
+            Order::Spread { ends, indices, total } => spread(ends, indices, *total, turn),
         }
     }
 
@@ -93,14 +90,22 @@ impl Turns {
     /// The next in turn who is usable; none after [`DRAWS`] turns.
     #[inline]
     pub(crate) fn pick(&self, view: &View<'_>, cx: &PickCx<'_>) -> Option<Index> {
-        for _ in 0..DRAWS {
-            let index = self.next()?;
-            if view.is_usable(index, cx) {
-                return Some(index);
-            }
-        }
-        None
+        let index = self.next()?;
+        if view.is_usable(index, cx) { Some(index) } else { self.pick_further(view, cx) }
     }
+
+    /// Apart, so that the usual pick needs no more registers than its one step does.
+    #[inline(never)]
+    fn pick_further(&self, view: &View<'_>, cx: &PickCx<'_>) -> Option<Index> {
+        (1..DRAWS).find_map(|_| self.next().filter(|&index| view.is_usable(index, cx)))
+    }
+}
+
+/// Whose turn it is in an order that is not written down.
+#[inline(never)]
+fn spread(ends: &[u64], indices: &[Index], total: u64, turn: u64) -> Option<Index> {
+    let spot = (u128::from(turn.wrapping_mul(GOLDEN)) * u128::from(total)) >> 64;
+    indices.get(ends.partition_point(|&end| u128::from(end) <= spot)).copied()
 }
 
 /// How many draws a table makes before it leaves the search to its selector. Each costs a few nanoseconds; with half of
