@@ -319,7 +319,17 @@ impl StatusSource for Watched {
                 }
             });
             let queue = QueueStatus::of(cluster.members.queue());
-            ClusterStatus { name: Arc::clone(&cluster.name), queue, endpoints: endpoints.collect() }
+            let routes =
+                snapshot.routes.iter().filter(|route| route.cluster().is_some_and(|it| it.name == cluster.name));
+            ClusterStatus {
+                name: Arc::clone(&cluster.name),
+                policy: cluster.config.policy.kind.name(),
+                routes: routes.map(|route| (Arc::clone(&route.name), route.policy_name())).collect(),
+                panic: cluster.members.is_panicking(),
+                panic_picks: cluster.members.panic_picks(),
+                queue,
+                endpoints: endpoints.collect(),
+            }
         });
         Status { generation: snapshot.generation, uptime: self.started.elapsed(), clusters: clusters.collect() }
     }

@@ -89,6 +89,12 @@ impl RouteRuntime {
             Deed::Redirect(_) | Deed::Respond(_) => None,
         }
     }
+
+    /// The name of the policy it picks by: its own, or its cluster's; empty if it picks nobody.
+    pub(crate) fn policy_name(&self) -> &'static str {
+        let policy = self.options.policy.as_ref().or_else(|| Some(&self.cluster()?.config.policy));
+        policy.map_or("", |policy| policy.kind.name())
+    }
 }
 
 /// A cluster: its members are shared with the snapshots before and after.

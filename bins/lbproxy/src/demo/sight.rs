@@ -204,7 +204,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::SystemTime;
 
-    use lb_proxy::observe::status::{ClusterStatus, QueueStatus};
+    use lb_proxy::observe::status::ClusterStatus;
 
     use super::*;
 
@@ -226,7 +226,7 @@ mod tests {
             last_check: None,
         };
         let endpoints = addresses().into_iter().enumerate().map(endpoint).collect();
-        let cluster = ClusterStatus { name: Arc::from("demo"), queue: QueueStatus::default(), endpoints };
+        let cluster = ClusterStatus { name: Arc::from("demo"), endpoints, ..ClusterStatus::default() };
         Status { generation: 1, uptime: Duration::ZERO, clusters: vec![cluster] }
     }
 

@@ -15,7 +15,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::cells::{Codes, Histogram, Sharded};
 use super::metrics::{Metrics, Named};
-use super::status::{QueueStatus, Status};
+use super::status::{ClusterStatus, QueueStatus, Status};
 
 pub(super) fn encode(metrics: &Arc<Metrics>, status: &Status) -> String {
     let mut registry = Registry::with_prefix("lbproxy");
@@ -39,7 +39,18 @@ struct Page {
 struct Gauges {
     /// By cluster and configured address: requests in flight, and how many of its addresses are eligible.
     endpoints: BTreeMap<(Arc<str>, Arc<str>), (u64, u64)>,
-    queues: BTreeMap<Arc<str>, QueueStatus>,
+    clusters: BTreeMap<Arc<str>, ClusterGauges>,
+}
+
+/// What the status tells of a cluster.
+#[derive(Debug)]
+struct ClusterGauges {
+    queue: QueueStatus,
+    policy: &'static str,
+    /// By route.
+    policies: BTreeMap<Arc<str>, &'static str>,
+    panic: bool,
+    panic_picks: u64,
 }
 
 impl Gauges {
@@ -52,8 +63,15 @@ impl Gauges {
                 gauge.1 += u64::from(endpoint.eligible);
             }
         }
-        let queues = status.clusters.iter().map(|cluster| (Arc::clone(&cluster.name), cluster.queue)).collect();
-        Self { endpoints: gauges, queues }
+        let of_cluster = |cluster: &ClusterStatus| ClusterGauges {
+            queue: cluster.queue,
+            policy: cluster.policy,
+            policies: cluster.routes.iter().cloned().collect(),
+            panic: cluster.panic,
+            panic_picks: cluster.panic_picks,
+        };
+        let clusters = status.clusters.iter().map(|cluster| (Arc::clone(&cluster.name), of_cluster(cluster)));
+        Self { endpoints: gauges, clusters: clusters.collect() }
     }
 }
 
@@ -62,6 +80,7 @@ impl Collector for Page {
         let named = self.metrics.named();
         self.encode_requests(&named, &mut out)?;
         self.encode_endpoints(&named, &mut out)?;
+        self.encode_clusters(&mut out)?;
         self.encode_queues(&mut out)?;
         self.encode_process(&mut out)
     }
@@ -129,13 +148,37 @@ impl Page {
         Ok(())
     }
 
+    fn encode_clusters(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut family = gauge(out, "cluster_policy", "1 for the policy of the cluster")?;
+        for (cluster, of) in &self.gauges.clusters {
+            family.encode_family(&[("cluster", &**cluster), ("policy", of.policy)])?.encode_gauge(&1_u64)?;
+        }
+        let mut family = gauge(out, "route_policy", "1 for the policy that the route picks by")?;
+        for (cluster, of) in &self.gauges.clusters {
+            for (route, policy) in &of.policies {
+                let labels = [("route", &**route), ("cluster", cluster), ("policy", policy)];
+                family.encode_family(&labels)?.encode_gauge(&1_u64)?;
+            }
+        }
+        let help = "1 while health is ignored because too few endpoints are well";
+        let mut family = gauge(out, "panic_mode", help)?;
+        for (cluster, of) in &self.gauges.clusters {
+            family.encode_family(&[("cluster", &**cluster)])?.encode_gauge(&u64::from(of.panic))?;
+        }
+        let mut family = counter(out, "panic_mode_picks", "Picks made while health was ignored")?;
+        for (cluster, of) in &self.gauges.clusters {
+            count_one(&mut family, &[("cluster", &**cluster)], of.panic_picks)?;
+        }
+        Ok(())
+    }
+
     fn encode_queues(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let mut family = gauge(out, "queue_length", "Requests that wait for a slot")?;
-        for (cluster, queue) in &self.gauges.queues {
+        for (cluster, ClusterGauges { queue, .. }) in &self.gauges.clusters {
             family.encode_family(&[("cluster", &**cluster)])?.encode_gauge(&(queue.length as u64))?;
         }
         let mut family = counter(out, "queue_requests", "Requests that waited, or found the queue full")?;
-        for (cluster, queue) in &self.gauges.queues {
+        for (cluster, ClusterGauges { queue, .. }) in &self.gauges.clusters {
             let report = &queue.report;
             for (result, count) in [
                 ("served", report.served),
@@ -149,7 +192,7 @@ impl Page {
         }
         let help = "Time that requests waited, those cancelled apart";
         let mut family = out.encode_descriptor("queue_wait", help, Some(&Unit::Seconds), MetricType::Counter)?;
-        for (cluster, queue) in &self.gauges.queues {
+        for (cluster, ClusterGauges { queue, .. }) in &self.gauges.clusters {
             let waited = queue.report.waited.as_secs_f64();
             let labels = [("cluster", &**cluster)];
             let mut series = family.encode_family(&labels)?;

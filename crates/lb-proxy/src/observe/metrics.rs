@@ -502,12 +502,18 @@ mod tests {
         let endpoints =
             vec![endpoint("10.0.0.1:1", true, 3), endpoint("10.0.0.2:1", false, 4), endpoint("10.0.0.3:1", true, 0)];
         let queue = QueueStatus { length: 4, ..QueueStatus::default() };
-        let clusters = vec![ClusterStatus { name: "n8n".into(), queue, endpoints }];
+        let cluster = ClusterStatus { name: "n8n".into(), policy: "p2c", panic_picks: 3, ..ClusterStatus::default() };
+        let routes = vec![("hooks".into(), "ip_hash")];
+        let clusters = vec![ClusterStatus { queue, endpoints, routes, panic: true, ..cluster }];
         let status = Status { clusters, ..Status::default() };
         let text = Arc::new(Metrics::new(1)).encode(&status);
         assert_eq!(sample(&text, r#"lbproxy_in_flight{cluster="n8n",endpoint="a:1"}"#), Some(7.0), "{text}");
         assert_eq!(sample(&text, r#"lbproxy_endpoint_eligible{cluster="n8n",endpoint="a:1"}"#), Some(2.0));
         assert_eq!(sample(&text, r#"lbproxy_queue_length{cluster="n8n"}"#), Some(4.0));
+        assert_eq!(sample(&text, r#"lbproxy_cluster_policy{cluster="n8n",policy="p2c"}"#), Some(1.0));
+        assert_eq!(sample(&text, r#"lbproxy_route_policy{route="hooks",cluster="n8n",policy="ip_hash"}"#), Some(1.0));
+        assert_eq!(sample(&text, r#"lbproxy_panic_mode{cluster="n8n"}"#), Some(1.0));
+        assert_eq!(sample(&text, r#"lbproxy_panic_mode_picks_total{cluster="n8n"}"#), Some(3.0));
         assert_eq!(sample(&text, r#"lbproxy_queue_requests_total{cluster="n8n",result="served"}"#), Some(0.0));
         assert_eq!(sample(&text, r#"lbproxy_queue_wait_seconds_total{cluster="n8n"}"#), Some(0.0));
     }

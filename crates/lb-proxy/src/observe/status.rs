@@ -37,11 +37,20 @@ pub struct Status {
 }
 
 /// One cluster.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct ClusterStatus {
     /// Its name, the key on the page.
     #[serde(skip)]
     pub name: Arc<str>,
+    /// The name of its policy.
+    pub policy: &'static str,
+    /// Its routes by name, with the policy each picks by: the cluster's, or one of its own.
+    #[serde(serialize_with = "by_route")]
+    pub routes: Vec<(Arc<str>, &'static str)>,
+    /// Health is being ignored, because too few of its endpoints are well.
+    pub panic: bool,
+    /// Picks made while it was, since the cluster came.
+    pub panic_picks: u64,
     /// Those who wait for a slot.
     pub queue: QueueStatus,
     /// Its endpoints in the order of the file, resolved addresses in ascending order.
@@ -229,6 +238,14 @@ fn queue_report<S: Serializer>(report: &QueueReport, serializer: S) -> Result<S:
     map.end()
 }
 
+fn by_route<S: Serializer>(routes: &[(Arc<str>, &str)], serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(routes.len()))?;
+    for (route, policy) in routes {
+        map.serialize_entry(&**route, policy)?;
+    }
+    map.end()
+}
+
 fn text<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(text)
 }
@@ -282,8 +299,16 @@ mod tests {
             generation: 7,
             uptime: Duration::from_millis(61_900),
             clusters: vec![
-                ClusterStatus { name: "zeta".into(), queue, endpoints: vec![endpoint, fresh] },
-                ClusterStatus { name: "alpha".into(), queue: QueueStatus::default(), endpoints: vec![] },
+                ClusterStatus {
+                    name: "zeta".into(),
+                    policy: "p2c",
+                    routes: vec![("/".into(), "p2c"), ("hooks".into(), "ip_hash")],
+                    panic: true,
+                    panic_picks: 5,
+                    queue,
+                    endpoints: vec![endpoint, fresh],
+                },
+                ClusterStatus { name: "alpha".into(), policy: "first", ..ClusterStatus::default() },
             ],
         };
         let text = String::from_utf8(status.to_json()).unwrap();
@@ -304,10 +329,13 @@ mod tests {
                 "generation": 7, "uptime_s": 61,
                 "clusters": {
                     "zeta": {
+                        "policy": "p2c", "routes": { "/": "p2c", "hooks": "ip_hash" },
+                        "panic": true, "panic_picks": 5,
                         "queue": { "length": 2, "size": 9, "served": 0, "timed_out": 0, "refused": 0 },
                         "endpoints": [endpoint, fresh],
                     },
                     "alpha": {
+                        "policy": "first", "routes": {}, "panic": false, "panic_picks": 0,
                         "queue": { "length": 0, "size": 0, "served": 0, "timed_out": 0, "refused": 0 },
                         "endpoints": [],
                     },

@@ -5,6 +5,7 @@ mod full;
 mod hashing;
 mod kill;
 mod least_request;
+mod panic;
 mod passive;
 mod queue;
 mod retry;
