@@ -417,6 +417,10 @@ fn listener(listener: &Listener) -> Fields {
         "address": text(&listener.address.to_string()),
         "redirect": text(if listener.redirect_https { "https" } else { "off" }),
         "trusted_proxies": texts(listener.trusted_proxies.iter().map(ToString::to_string)),
+        "proxy_protocol": listener.proxy_protocol.as_ref().map_or_else(
+            || plain(false),
+            |networks| texts(networks.iter().map(ToString::to_string)),
+        ),
         "backlog": or("auto", listener.backlog),
     }
 }

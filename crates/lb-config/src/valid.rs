@@ -130,7 +130,7 @@ pub struct Limits {
     pub request_body_bytes: Option<u64>,
     /// Client connections in all. Beyond: closed at once.
     pub connections: NonZeroUsize,
-    /// Client connections of one address. Beyond: closed at once.
+    /// Client connections of one address, IPv6 by /64. Beyond: closed at once.
     pub connections_per_client: Option<NonZeroUsize>,
     /// Time for a request head to arrive whole. Beyond: 408.
     pub head_timeout: Duration,
@@ -149,6 +149,8 @@ pub struct Listener {
     pub redirect_https: bool,
     /// Networks whose `X-Forwarded-*` and `Forwarded` are believed.
     pub trusted_proxies: Vec<Network>,
+    /// Networks whose connections begin with a PROXY protocol header; `None` is nobody's.
+    pub proxy_protocol: Option<Vec<Network>>,
     /// Length of the kernel's accept queue; `None` is the system's largest.
     pub backlog: Option<NonZeroU32>,
 }

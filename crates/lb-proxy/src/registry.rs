@@ -145,6 +145,7 @@ impl Registry {
                 name: Arc::clone(&listener.name),
                 redirect_https: listener.redirect_https,
                 trusted: Networks::new(&listener.trusted_proxies),
+                proxied: listener.proxy_protocol.as_deref().map(Networks::new),
                 metrics: series.listener(&listener.name),
                 unrouted: series.route(&listener.name, "", None, &[]),
             })

@@ -1,16 +1,18 @@
 //! What all workers share: counters of connections, metrics, the access log.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use lb_config::Limits;
+use lb_config::{Limits, ListenAddress};
 use lb_core::{Clock, Mono, SystemClock};
+use lb_ratelimit::ClientKey;
 
 use crate::observe::access_log::AccessLog;
 use crate::observe::app_log::LimitLog;
-use crate::observe::metrics::Metrics;
+use crate::observe::metrics::{Metrics, RefusedConnection};
+use crate::snapshot::WorkerSnapshot;
 use crate::worker::WorkerHandle;
 
 /// Shared by all workers, for the life of the process.
@@ -21,16 +23,31 @@ pub(crate) struct Shared {
     pub(crate) limit_log: LimitLog,
     workers: OnceLock<Vec<WorkerHandle>>,
     connections: AtomicUsize,
-    /// The second in which it was last logged that there are too many.
-    full_logged: AtomicU64,
+    /// The second in which a refusal was last logged, of each kind.
+    refusal_logged: [AtomicU64; RefusedConnection::ALL.len()],
     /// Connections of each client; used only where they are limited.
-    by_client: Mutex<HashMap<IpAddr, usize, ahash::RandomState>>,
+    by_client: Mutex<HashMap<ClientKey, usize, ahash::RandomState>>,
 }
 
 /// A client connection within the limits; makes room when dropped.
 pub(crate) struct Admitted {
     shared: Arc<Shared>,
-    client: Option<IpAddr>,
+    client: Option<ClientKey>,
+}
+
+/// Why a connection is closed before its first request.
+pub(crate) enum Refusal {
+    /// There are too many.
+    Full,
+    /// This client has too many.
+    Client(IpAddr),
+    /// It should have begun with a PROXY header.
+    Unproxied {
+        /// Who connected.
+        peer: Option<SocketAddr>,
+        /// What is wrong.
+        why: String,
+    },
 }
 
 impl Shared {
@@ -42,7 +59,7 @@ impl Shared {
             limit_log: LimitLog::new(),
             workers: OnceLock::new(),
             connections: AtomicUsize::new(0),
-            full_logged: AtomicU64::new(u64::MAX),
+            refusal_logged: [const { AtomicU64::new(u64::MAX) }; RefusedConnection::ALL.len()],
             by_client: Mutex::default(),
         }
     }
@@ -60,31 +77,66 @@ impl Shared {
         let _ = self.workers.set(workers);
     }
 
-    fn on_full(&self, most: usize) {
+    /// Counts a connection that is closed before its first request, and says so once a second for each reason.
+    pub(crate) fn on_refused(&self, address: &ListenAddress, snapshot: &WorkerSnapshot, refusal: &Refusal) {
+        let kind = refusal.kind();
+        let Some(position) = snapshot.shared.listener(address) else { return };
+        let listener = &snapshot.shared.listeners[position];
+        listener.metrics.on_refused(kind);
         let second = self.now().as_millis() / 1000;
-        if self.full_logged.swap(second, Ordering::Relaxed) != second {
-            tracing::warn!("limits.connections = {most} is reached; new connections are closed");
+        if self.refusal_logged[kind as usize].swap(second, Ordering::Relaxed) == second {
+            return;
+        }
+        let (name, limits) = (&listener.name, &snapshot.shared.config.limits);
+        match refusal {
+            Refusal::Full => {
+                let most = limits.connections;
+                tracing::warn!("limits.connections = {most} is reached; new connections are closed listener={name}");
+            }
+            Refusal::Client(client) => {
+                let most = limits.connections_per_client.map_or(0, std::num::NonZeroUsize::get);
+                tracing::warn!("limiting connections client={client} listener={name}: it has {most}");
+            }
+            Refusal::Unproxied { peer, why } => {
+                let peer = peer.map_or_else(|| "a Unix socket".to_owned(), |peer| peer.to_string());
+                tracing::warn!("connection from {peer} closed listener={name}: {why}");
+            }
         }
     }
 
     /// Lets a connection in, or says that it is one too many.
-    pub(crate) fn admit(self: &Arc<Self>, limits: &Limits, client: Option<IpAddr>) -> Option<Admitted> {
+    pub(crate) fn admit(self: &Arc<Self>, limits: &Limits) -> Option<Admitted> {
         if self.connections.fetch_add(1, Ordering::AcqRel) >= limits.connections.get() {
             self.connections.fetch_sub(1, Ordering::AcqRel);
-            self.on_full(limits.connections.get());
             return None;
         }
-        let mut admitted = Admitted { shared: Arc::clone(self), client: None };
-        if let (Some(most), Some(client)) = (limits.connections_per_client, client.map(|ip| ip.to_canonical())) {
-            let mut by_client = self.by_client.lock().unwrap_or_else(PoisonError::into_inner);
-            let count = by_client.entry(client).or_default();
-            if *count >= most.get() {
-                return None;
-            }
-            *count += 1;
-            admitted.client = Some(client);
+        Some(Admitted { shared: Arc::clone(self), client: None })
+    }
+}
+
+impl Refusal {
+    const fn kind(&self) -> RefusedConnection {
+        match self {
+            Self::Full => RefusedConnection::Limit,
+            Self::Client(_) => RefusedConnection::ClientLimit,
+            Self::Unproxied { .. } => RefusedConnection::ProxyProtocol,
         }
-        Some(admitted)
+    }
+}
+
+impl Admitted {
+    /// Tells whose connection it is, once that is known; whether that client may have another one.
+    pub(crate) fn is_within(&mut self, limits: &Limits, client: IpAddr) -> bool {
+        let Some(most) = limits.connections_per_client else { return true };
+        let client = ClientKey::new(client);
+        let mut by_client = self.shared.by_client.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = by_client.entry(client).or_default();
+        if *count >= most.get() {
+            return false;
+        }
+        *count += 1;
+        self.client = Some(client);
+        true
     }
 }
 

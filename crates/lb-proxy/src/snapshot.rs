@@ -44,6 +44,8 @@ pub(crate) struct ListenerRuntime {
     pub(crate) name: Arc<str>,
     pub(crate) redirect_https: bool,
     pub(crate) trusted: Networks,
+    /// Whose connections begin with a PROXY header, if anybody's do.
+    pub(crate) proxied: Option<Networks>,
     pub(crate) metrics: Arc<ListenerMetrics>,
     /// Of requests that no route takes.
     pub(crate) unrouted: Arc<RouteMetrics>,

@@ -5,8 +5,8 @@ use std::num::NonZeroU32;
 use crate::diagnostic::Report;
 use crate::keys::LISTENER;
 use crate::source::Span;
-use crate::tree::Node;
-use crate::valid::Listener;
+use crate::tree::{Node, Value};
+use crate::valid::{Listener, Network};
 use crate::values::address;
 
 use super::convert::{self, list};
@@ -33,6 +33,7 @@ fn listener(report: &mut Report, node: &Node) -> Option<ListenerWritten> {
         fields.get(report, "address", |report, node| convert::read(report, node, address::LISTEN, address::listen));
     let redirect = fields.word(report, "redirect", &[("https", true), ("off", false)]);
     let trusted_proxies = fields.get(report, "trusted_proxies", list(convert::network));
+    let proxy_protocol = fields.get(report, "proxy_protocol", proxy_protocol);
     let backlog = fields.integer_or::<u32>(report, "backlog", "auto");
     let address_span = fields.entry("address").map_or(fields.span, |entry| entry.node.span);
     let name_span = fields.entry("name").map_or(address_span, |entry| entry.node.span);
@@ -43,7 +44,31 @@ fn listener(report: &mut Report, node: &Node) -> Option<ListenerWritten> {
         address,
         redirect_https: redirect?,
         trusted_proxies: trusted_proxies?,
+        proxy_protocol: proxy_protocol?,
         backlog: backlog?.and_then(NonZeroU32::new),
     };
     Some(ListenerWritten { listener, name_span, address_span })
+}
+
+/// `false`, or the networks that send a header. `true` would believe everybody.
+fn proxy_protocol(report: &mut Report, node: &Node) -> Option<Option<Vec<Network>>> {
+    const EXPECTED: &str = "false, or the networks that send a header, such as [\"10.0.0.0/8\"]";
+    if let Value::List(_) = node.value {
+        let networks = list(convert::network)(report, node)?;
+        if networks.is_empty() {
+            report.error(node.span, "no network would send a header").expected(EXPECTED);
+            return None;
+        }
+        return Some(Some(networks));
+    }
+    if node.text().is_some_and(|text| !(node.is_from_env() && ["true", "false"].contains(&text))) {
+        convert::mismatch(report, node, EXPECTED);
+        return None;
+    }
+    if convert::boolean(report, node)? {
+        let problem = report.error(node.span, "everybody could choose an address").expected(EXPECTED);
+        problem.help("name the proxies in front; [\"0.0.0.0/0\", \"::/0\"] is everybody");
+        return None;
+    }
+    Some(None)
 }

@@ -147,7 +147,7 @@ pub(crate) const LIMITS: Section = Section {
             "connections_per_client",
             Kind::Any(&[Kind::Word(&["none"]), Kind::Integer(1, 10_000_000)]),
             Value("\"none\""),
-            "Client connections of one address; further ones are closed at once.",
+            "Client connections of one address (IPv6: of one /64 network); further ones are closed at once.",
         ),
         key(
             "head_timeout",
@@ -194,7 +194,12 @@ pub(crate) const LISTENER: Section = Section {
             Value("\"auto\""),
             "Length of the kernel's accept queue; \"auto\" is the longest it allows.",
         ),
-        later("proxy_protocol", "Networks that send a PROXY protocol header."),
+        key(
+            "proxy_protocol",
+            Kind::Any(&[Kind::Bool, Kind::List(&Kind::Text)]),
+            Value("false"),
+            "Networks whose connections begin with a PROXY protocol header.",
+        ),
         later("tls", "Certificates and versions."),
     ],
 };

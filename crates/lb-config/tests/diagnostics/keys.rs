@@ -33,7 +33,7 @@ lbproxy.toml:2:1: error: unknown key `adress` in [[listener]]
   |
 2 | adress = "0.0.0.0:81"
   | ^^^^^^
-  = expected one of `name`, `address`, `redirect`, `trusted_proxies`, `backlog`
+  = expected one of `name`, `address`, `redirect`, `trusted_proxies`, `backlog`, `proxy_protocol`
   = help: did you mean `address`?
 
 lbproxy.toml:6:1: error: unknown key `clutser` in [[route]]
@@ -60,7 +60,7 @@ lbproxy.toml:2:1: error: unknown key `bind` in [[listener]]
   |
 2 | bind = "0.0.0.0:81"
   | ^^^^
-  = expected one of `name`, `address`, `redirect`, `trusted_proxies`, `backlog`
+  = expected one of `name`, `address`, `redirect`, `trusted_proxies`, `backlog`, `proxy_protocol`
   = help: did you mean `address`?
 
 lbproxy.toml:5:1: error: unknown key `servers` in [cluster]
@@ -222,7 +222,6 @@ fn what_is_reserved_is_not_built_yet() {
         r#"[[listener]]
 address = "0.0.0.0:81"
 tls.certificates = [{ pem = "all.pem" }]
-proxy_protocol = false
 
 [[route]]
 path = "/x"
@@ -245,56 +244,51 @@ lbproxy.toml:3:1: error: `tls` in [[listener]] is not built yet
 3 | tls.certificates = [{ pem = "all.pem" }]
   | ^^^
 
-lbproxy.toml:4:1: error: `proxy_protocol` in [[listener]] is not built yet
+lbproxy.toml:7:1: error: `files` in [[route]] is not built yet
   |
-4 | proxy_protocol = false
-  | ^^^^^^^^^^^^^^
-
-lbproxy.toml:8:1: error: `files` in [[route]] is not built yet
-  |
-8 | files = "/srv"
+7 | files = "/srv"
   | ^^^^^
 
-lbproxy.toml:9:1: error: `compress` in [[route]] is not built yet
+lbproxy.toml:8:1: error: `compress` in [[route]] is not built yet
   |
-9 | compress = true
+8 | compress = true
   | ^^^^^^^^
 
-lbproxy.toml:10:30: error: `dry_run` in `rate_limit` is not built yet
-   |
-10 | rate_limit = { rate = "1/s", dry_run = true }
-   |                              ^^^^^^^
+lbproxy.toml:9:30: error: `dry_run` in `rate_limit` is not built yet
+  |
+9 | rate_limit = { rate = "1/s", dry_run = true }
+  |                              ^^^^^^^
 
-lbproxy.toml:13:14: error: `https://a:443` asks for TLS to the endpoint, which is not built yet
+lbproxy.toml:12:14: error: `https://a:443` asks for TLS to the endpoint, which is not built yet
    |
-13 | endpoints = ["https://a:443", { address = "b:1", zone = "a" }]
+12 | endpoints = ["https://a:443", { address = "b:1", zone = "a" }]
    |              ^^^^^^^^^^^^^^^
    = expected an address such as "10.0.0.1:80", "app:80", "[::1]:80" or "unix:/run/app.sock"
 
-lbproxy.toml:13:50: error: `zone` in an endpoint is not built yet
+lbproxy.toml:12:50: error: `zone` in an endpoint is not built yet
    |
-13 | endpoints = ["https://a:443", { address = "b:1", zone = "a" }]
+12 | endpoints = ["https://a:443", { address = "b:1", zone = "a" }]
    |                                                  ^^^^
 
-lbproxy.toml:14:12: error: `protocol = "h2"` is not built yet
+lbproxy.toml:13:12: error: `protocol = "h2"` is not built yet
    |
-14 | protocol = "h2"
+13 | protocol = "h2"
    |            ^^^^
    = expected "http1"
 
-lbproxy.toml:15:1: error: `tls` in [cluster] is not built yet
+lbproxy.toml:14:1: error: `tls` in [cluster] is not built yet
    |
-15 | tls.verify = true
+14 | tls.verify = true
    | ^^^
 
-lbproxy.toml:16:15: error: `grpc` in `health.active` is not built yet
+lbproxy.toml:15:15: error: `grpc` in `health.active` is not built yet
    |
-16 | health.active.grpc = true
+15 | health.active.grpc = true
    |               ^^^^
 
-lbproxy.toml:19:13: error: `syslog:local0` is not built yet
+lbproxy.toml:18:13: error: `syslog:local0` is not built yet
    |
-19 | access.to = "syslog:local0"
+18 | access.to = "syslog:local0"
    |             ^^^^^^^^^^^^^^^
    = expected "stdout", "off" or the path of a file, with a `/` in it
 "#,

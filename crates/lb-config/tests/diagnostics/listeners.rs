@@ -19,6 +19,44 @@ lbproxy.toml:1:1: error: [[listener]] has no `address`
 }
 
 #[test]
+fn a_proxy_protocol_that_would_believe_everybody_or_nobody() {
+    refused(
+        r#"[[listener]]
+address = "0.0.0.0:80"
+proxy_protocol = true
+
+[[listener]]
+address = "0.0.0.0:81"
+proxy_protocol = []
+
+[[listener]]
+address = "0.0.0.0:82"
+proxy_protocol = "10.0.0.1"
+"#,
+        r#"
+lbproxy.toml:3:18: error: everybody could choose an address
+  |
+3 | proxy_protocol = true
+  |                  ^^^^
+  = expected false, or the networks that send a header, such as ["10.0.0.0/8"]
+  = help: name the proxies in front; ["0.0.0.0/0", "::/0"] is everybody
+
+lbproxy.toml:7:18: error: no network would send a header
+  |
+7 | proxy_protocol = []
+  |                  ^^
+  = expected false, or the networks that send a header, such as ["10.0.0.0/8"]
+
+lbproxy.toml:11:18: error: a string does not fit here
+   |
+11 | proxy_protocol = "10.0.0.1"
+   |                  ^^^^^^^^^^
+   = expected false, or the networks that send a header, such as ["10.0.0.0/8"]
+"#,
+    );
+}
+
+#[test]
 fn addresses_that_are_none() {
     refused(
         r#"[[listener]]

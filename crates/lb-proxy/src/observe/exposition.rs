@@ -14,7 +14,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::cells::{Codes, Histogram, Sharded};
-use super::metrics::{Metrics, Named};
+use super::metrics::{Metrics, Named, RefusedConnection};
 use super::status::{ClusterStatus, QueueStatus, Status};
 
 pub(super) fn encode(metrics: &Arc<Metrics>, status: &Status) -> String {
@@ -116,6 +116,13 @@ impl Page {
         let mut family = gauge(out, "connections", "Client connections open")?;
         for (name, listener) in &named.listeners {
             family.encode_family(&[("listener", &**name)])?.encode_gauge(&listener.connections())?;
+        }
+        let mut family = counter(out, "connections_refused", "Client connections closed before their first request")?;
+        for (name, listener) in &named.listeners {
+            for reason in RefusedConnection::ALL {
+                let labels = [("listener", &**name), ("reason", reason.name())];
+                count_one(&mut family, &labels, listener.refused(reason))?;
+            }
         }
         Ok(())
     }

@@ -77,6 +77,33 @@ pub struct Series<'a> {
 #[derive(Debug)]
 pub struct ListenerMetrics {
     open: Sharded<Count>,
+    refused: [AtomicU64; RefusedConnection::ALL.len()],
+}
+
+/// Why a connection was closed before its first request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusedConnection {
+    /// There were too many.
+    Limit,
+    /// Its client had too many.
+    ClientLimit,
+    /// It did not begin with the PROXY header that it should have begun with.
+    ProxyProtocol,
+}
+
+impl RefusedConnection {
+    /// Every reason.
+    pub const ALL: [Self; 3] = [Self::Limit, Self::ClientLimit, Self::ProxyProtocol];
+
+    /// Its name in `/metrics`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Limit => "limit",
+            Self::ClientLimit => "client_limit",
+            Self::ProxyProtocol => "proxy_protocol",
+        }
+    }
 }
 
 /// Counts of one configured endpoint, whatever addresses it resolves to.
@@ -178,7 +205,7 @@ impl Series<'_> {
     pub fn listener(&mut self, name: &str) -> Arc<ListenerMetrics> {
         let made = self.new.listeners.entry(name.into()).or_insert_with(|| match self.old.listeners.get(name) {
             Some(survivor) => Arc::clone(survivor),
-            None => Arc::new(ListenerMetrics { open: Sharded::new(self.metrics.threads) }),
+            None => Arc::new(ListenerMetrics { open: Sharded::new(self.metrics.threads), refused: Default::default() }),
         });
         Arc::clone(made)
     }
@@ -265,6 +292,17 @@ impl ListenerMetrics {
     /// A client's connection ended. Any thread may say so.
     pub fn on_disconnect(&self) {
         self.open.add(1u64.wrapping_neg());
+    }
+
+    /// A connection was closed before its first request.
+    pub fn on_refused(&self, why: RefusedConnection) {
+        self.refused[why as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many were, for this reason.
+    #[must_use]
+    pub fn refused(&self, why: RefusedConnection) -> u64 {
+        self.refused[why as usize].load(Ordering::Relaxed)
     }
 
     /// Connections open now.

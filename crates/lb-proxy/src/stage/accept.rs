@@ -4,6 +4,7 @@
 //! can end up with most of them. A worker that has more than twice as many as the least busy one hands new ones over.
 
 use std::io;
+use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,8 +21,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::net::Stream;
 use crate::observe::metrics::ListenerMetrics;
+use crate::shared::{Admitted, Refusal};
 use crate::snapshot::WorkerSnapshot;
-use crate::stage::http;
+use crate::stage::{http, proxied};
 use crate::worker::{Command, Counted, Worker};
 
 /// Below this many connections a worker keeps what it gets.
@@ -250,18 +252,50 @@ impl Drop for Open {
     }
 }
 
+/// Whether the client may have this connection as well.
+fn is_within(
+    admitted: &mut Admitted,
+    client: Option<SocketAddr>,
+    address: &ListenAddress,
+    snapshot: &WorkerSnapshot,
+    worker: &Worker,
+) -> bool {
+    let Some(client) = client.map(|client| client.ip().to_canonical()) else { return true };
+    let is_within = admitted.is_within(&snapshot.shared.config.limits, client);
+    if !is_within {
+        worker.shared.on_refused(address, snapshot, &Refusal::Client(client));
+    }
+    is_within
+}
+
 fn start(stream: Stream, address: &ListenAddress, worker: &Arc<Worker>, stop: &CancellationToken) {
     let peer = stream.peer_addr();
     // The snapshot that knows the listener goes with the connection: the next reload may remove the listener before the
     // task has run once.
     let snapshot = worker.snapshot.load_full();
-    let Some(admitted) = worker.shared.admit(&snapshot.shared.config.limits, peer.map(|p| p.ip())) else {
-        return;
+    let limits = &snapshot.shared.config.limits;
+    let Some(mut admitted) = worker.shared.admit(limits) else {
+        return worker.shared.on_refused(address, &snapshot, &Refusal::Full);
     };
+    let is_proxied = proxied::is_expected(&snapshot, address, peer);
+    if !is_proxied && !is_within(&mut admitted, peer, address, &snapshot, worker) {
+        return;
+    }
     let Some(open) = Open::new(address, &snapshot, worker) else { return };
     let (address, worker, stop) = (address.clone(), Arc::clone(worker), stop.clone());
     tokio::spawn(async move {
-        let _held = (admitted, open);
+        let mut held = (admitted, open);
+        let (stream, peer) = if is_proxied {
+            // Boxed, so that its room is given back when it is done.
+            let identified = proxied::identify(stream, &address, &snapshot, &worker.shared, &stop);
+            let Some((stream, peer)) = Box::pin(identified).await else { return };
+            if !is_within(&mut held.0, peer, &address, &snapshot, &worker) {
+                return;
+            }
+            (stream, peer)
+        } else {
+            (stream, peer)
+        };
         let serving = http::serve(stream, peer, address, snapshot, Arc::clone(&worker), stop);
         let served = AssertUnwindSafe(serving).catch_unwind().await;
         if served.is_err() {

@@ -5,6 +5,7 @@ pub(crate) mod accept;
 pub(crate) mod http;
 pub(crate) mod limit;
 pub(crate) mod outcome;
+pub(crate) mod proxied;
 pub(crate) mod reply;
 pub(crate) mod route;
 pub(crate) mod select;

@@ -4,3 +4,4 @@
 //! any driver, test or fuzzer can run it. HTTP/2 is spoken by a library and has no codec here.
 
 pub mod h1;
+pub mod proxy_protocol;

@@ -8,6 +8,7 @@ mod headers;
 mod http_1_0;
 mod interim;
 mod large;
+mod proxy_protocol;
 mod reuse;
 mod unix;
 mod upgrade;
