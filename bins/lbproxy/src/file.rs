@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use lb_config::{Config, Diagnostics, Loaded, Severity};
+use lb_proxy::tls::Finding;
 
 use crate::exit::Exit;
 use crate::{complain, paint, say, serve};
@@ -26,6 +27,17 @@ pub(crate) fn check(file: &Path) -> Exit {
         }
     };
     paint::show(&loaded.warnings);
+    let findings = lb_proxy::tls::inspect(&loaded.config);
+    for Finding { severity, message } in &findings {
+        complain(&format!("{name}: {severity}: {message}\n"));
+    }
+    let mut found = found(&loaded.warnings);
+    found.errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
+    found.warnings += findings.len() - found.errors;
+    if found.errors > 0 {
+        complain(&format!("{name}: not valid, {}\n", found.summary()));
+        return Exit::Config;
+    }
     let Config { listeners, routes, clusters, .. } = &loaded.config;
     let inside = [
         count(listeners.len(), "listener", "listeners"),
@@ -33,7 +45,7 @@ pub(crate) fn check(file: &Path) -> Exit {
         count(clusters.len(), "cluster", "clusters"),
     ]
     .join(", ");
-    match loaded.warnings.len() {
+    match found.warnings {
         0 => say(&format!("{name}: valid, {inside}\n")),
         warnings => say(&format!("{name}: valid, {inside}; {}\n", count(warnings, "warning", "warnings"))),
     }

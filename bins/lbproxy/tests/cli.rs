@@ -250,3 +250,81 @@ fn what_the_readme_says_is_not_built_is_refused() {
         assert!(refused.contains("not built yet") && refused.contains(name), "{key}: {refused}");
     }
 }
+
+/// What `check` says of a TLS listener whose certificate is in these files, with the directory left out.
+fn check_tls(files: &[(&str, &str)], tls: &str) -> (Option<i32>, String) {
+    let text = format!("[[listener]]\nname = \"web\"\naddress = \"127.0.0.1:0\"\nredirect = \"https\"\ntls = {tls}\n");
+    let (directory, path) = file(&text);
+    for (name, content) in files {
+        std::fs::write(directory.path().join(name), content).unwrap();
+    }
+    let (code, _, err) = ended(lbproxy(&["check", path.to_str().unwrap()]));
+    (code, err.replace(&format!("{}/", directory.path().display()), ""))
+}
+
+fn certificate(change: impl FnOnce(&mut rcgen::CertificateParams)) -> (String, String) {
+    let mut params = rcgen::CertificateParams::new(vec!["a.test".to_owned()]).unwrap();
+    change(&mut params);
+    let key = rcgen::KeyPair::generate().unwrap();
+    (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+}
+
+#[test]
+fn check_names_what_is_wrong_with_a_certificate() {
+    let (cert, key) = certificate(|_| {});
+    let (_, other) = certificate(|_| {});
+    let pair = "{ certificates = [{ cert = \"c.pem\", key = \"k.pem\" }] }";
+    let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    for (files, what) in [
+        (&[][..], "error: listener web: c.pem: cannot be read: No such file"),
+        (
+            &[("c.pem", &*cert), ("k.pem", &*other)],
+            "error: listener web: k.pem: the private key does not belong to the certificate in c.pem",
+        ),
+        (&[("c.pem", ""), ("k.pem", &key)], "error: listener web: c.pem: has no PEM in it"),
+        (
+            &[("c.pem", &key), ("k.pem", &key)],
+            "error: listener web: c.pem: has no certificate in it, only a private key",
+        ),
+        (
+            &[("c.pem", &cert), ("k.pem", &cert)],
+            "error: listener web: k.pem: has no private key in it, only certificates",
+        ),
+        (&[("c.pem", &cert), ("k.pem", encrypted)], "error: listener web: k.pem: has a private key that is encrypted"),
+    ] {
+        let (code, err) = check_tls(files, pair);
+        assert_eq!(code, Some(1), "{err}");
+        assert!(err.contains(what), "{what:?} is not in\n{err}");
+        assert!(err.ends_with("not valid, 1 error\n"), "{err}");
+    }
+    let (code, err) = check_tls(&[("c.pem", &cert), ("k.pem", &key)], pair);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    let auth = "{ certificates = [{ pem = \"all.pem\" }], client_auth.ca = \"ca.pem\" }";
+    let (code, err) = check_tls(&[("all.pem", &(key.clone() + &cert))], auth);
+    assert_eq!(code, Some(1));
+    assert!(err.contains("listener web: ca.pem: cannot be read"), "{err}");
+}
+
+#[test]
+fn check_warns_of_certificates_that_expire() {
+    let pair = "{ certificates = [{ cert = \"c.pem\", key = \"k.pem\" }] }";
+    let day = 24 * 60 * 60;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
+    for (from, until, what) in [
+        (-100 * day, -10 * day, Some("the certificate expired 10 days ago")),
+        // A little more than ten days, so that the clock cannot make them nine.
+        (-100 * day, 10 * day + 3600, Some("the certificate expires in 10 days")),
+        (5 * day + 3600, 100 * day, Some("the certificate does not hold yet: it begins in 5 days")),
+        (-100 * day, 15 * day, None),
+    ] {
+        let at =
+            |seconds: i64| rcgen::date_time_ymd(1970, 1, 1) + std::time::Duration::from_secs((now + seconds) as u64);
+        let (cert, key) = certificate(|params| (params.not_before, params.not_after) = (at(from), at(until)));
+        let (code, err) = check_tls(&[("c.pem", &cert), ("k.pem", &key)], pair);
+        assert_eq!(code, Some(0), "{err}");
+        match what {
+            Some(what) => assert!(err.contains(&format!("warning: listener web: c.pem: {what}")), "{err}"),
+            None => assert_eq!(err, ""),
+        }
+    }
+}

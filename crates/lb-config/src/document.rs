@@ -12,10 +12,10 @@ use std::time::Duration;
 use crate::env;
 use crate::source::Sources;
 use crate::valid::{
-    AccessFormat, AccessTarget, Action, ActiveCheck, Cluster, Condition, Config, Endpoint, Forwarded, HeaderEdits,
-    HostPattern, KeepAlive, Level, LimitKey, Limits, Listener, Log, LogFormat, Match, PassiveHealth, PathPattern,
-    Policy, Probe, Queue, RateLimit, Redirect, RedirectTo, Respond, Retry, Route, SameSite, Sticky, Template, Timeouts,
-    ValuePattern,
+    AccessFormat, AccessTarget, Action, ActiveCheck, CertificateFiles, Cluster, Condition, Config, Endpoint, Forwarded,
+    HeaderEdits, HostPattern, KeepAlive, Level, LimitKey, Limits, Listener, ListenerTls, Log, LogFormat, Match,
+    PassiveHealth, PathPattern, Policy, Probe, Queue, RateLimit, Redirect, RedirectTo, Respond, Retry, Route, SameSite,
+    Sticky, Template, Timeouts, TlsVersion, ValuePattern,
 };
 use crate::values::{quantity, status};
 
@@ -422,6 +422,36 @@ fn listener(listener: &Listener) -> Fields {
             |networks| texts(networks.iter().map(ToString::to_string)),
         ),
         "backlog": or("auto", listener.backlog),
+        "tls": listener.tls.as_ref().map_or_else(|| text("off"), listener_tls),
+    }
+}
+
+fn listener_tls(tls: &ListenerTls) -> Item {
+    let certificates: Vec<String> = tls.certificates.iter().map(certificate).collect();
+    let certificates = format!("[{}]", certificates.join(", "));
+    let names = tls.cipher_suites.iter().map(|suite| suite.name().to_owned());
+    Item::Table(fields! {
+        "certificates": Item::Leaf(Leaf { toml: certificates.clone(), value: certificates, quiet: false }),
+        "min_version": text(match tls.min_version {
+            TlsVersion::V1_2 => "1.2",
+            TlsVersion::V1_3 => "1.3",
+        }),
+        "cipher_suites": if tls.cipher_suites.is_empty() { text("default") } else { texts(names) },
+        "alpn": texts(tls.alpn.iter().map(|alpn| alpn.as_str().to_owned())),
+        "client_auth": tls.client_auth.as_ref().map_or_else(|| text("off"), |auth| Item::Table(fields! {
+            "ca": text(&auth.ca.display().to_string()),
+            "mode": text(if auth.required { "required" } else { "optional" }),
+        })),
+    })
+}
+
+/// The files of a certificate as an inline table.
+fn certificate(files: &CertificateFiles) -> String {
+    let quoted = |path: &std::path::Path| quote(&env::escape(&path.display().to_string()));
+    if files.cert == files.key {
+        format!("{{ pem = {} }}", quoted(&files.cert))
+    } else {
+        format!("{{ cert = {}, key = {} }}", quoted(&files.cert), quoted(&files.key))
     }
 }
 

@@ -89,6 +89,8 @@ pub(crate) struct Written {
     pub(crate) listeners: Vec<Node>,
     pub(crate) routes: Vec<Node>,
     pub(crate) clusters: Vec<Entry>,
+    /// Where each file of the sources is: what paths in it are relative to.
+    pub(crate) directories: Vec<PathBuf>,
 }
 
 struct Reader<'a> {
@@ -123,6 +125,8 @@ impl<'a> Reader<'a> {
         let identity = self.files.identity(&path);
         let directory = path.parent().map(Path::to_owned).unwrap_or_default();
         let file = self.sources.add(path, text);
+        // Files are numbered in the order in which they are read.
+        self.written.directories.push(directory.clone());
         let (env, start) = (self.env, Span { file, start: 0, end: 0 });
         let Some(mut table) = tree::parse(file, &mut |name| env(name), &mut self.sources, &mut self.report) else {
             self.broken = true;
@@ -266,7 +270,7 @@ impl<'a> Reader<'a> {
 
 /// Fills in what is inherited, decodes every part, and joins the parts.
 pub(crate) fn build(report: &mut Report, written: Written) -> Option<Config> {
-    let Written { root, defaults_route, defaults_cluster, listeners, mut routes, mut clusters } = written;
+    let Written { root, defaults_route, defaults_cluster, listeners, mut routes, mut clusters, directories } = written;
     for node in &mut routes {
         if let Value::Table(table) = &mut node.value {
             inherit(table, &defaults_route);
@@ -285,7 +289,7 @@ pub(crate) fn build(report: &mut Report, written: Written) -> Option<Config> {
     }
     fields.done();
     let names: Vec<String> = clusters.iter().map(|entry| entry.key.clone()).collect();
-    let listeners = decode::listeners(report, &listeners);
+    let listeners = decode::listeners(report, &listeners, &directories);
     let clusters = decode::clusters(report, &clusters);
     let routes = decode::routes(report, &routes);
     link(report, global, listeners, clusters, &names, routes)

@@ -40,7 +40,7 @@ fn table(section: &Section) -> Value {
     // What stands in a route or a cluster may also be inherited, so its absence there is no fault.
     let required: Vec<&str> =
         section.built().filter(|key| key.default == Default::Required).map(|key| key.name).collect();
-    if !required.is_empty() && matches!(section.name, "listener" | "endpoint") {
+    if !required.is_empty() && matches!(section.name, "listener" | "endpoint" | "listener_tls" | "client_auth") {
         table["required"] = json!(required);
     }
     table

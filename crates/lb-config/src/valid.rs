@@ -3,6 +3,8 @@
 //! A value of these types is usable as it stands. References are indices into the same [`Config`], so nothing
 //! downstream looks a name up again or re-reads options.
 
+mod tls;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -10,6 +12,8 @@ use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use tls::{Alpn, CertificateFiles, CipherSuite, ClientAuth, ClusterTls, ListenerTls, TlsVersion};
 
 /// A whole configuration, valid and complete.
 #[derive(Clone, Debug, PartialEq)]
@@ -153,6 +157,8 @@ pub struct Listener {
     pub proxy_protocol: Option<Vec<Network>>,
     /// Length of the kernel's accept queue; `None` is the system's largest.
     pub backlog: Option<NonZeroU32>,
+    /// TLS; `None` speaks in the clear.
+    pub tls: Option<ListenerTls>,
 }
 
 /// A rule that maps a request to an action.

@@ -63,6 +63,7 @@ redirect = "off"
 trusted_proxies = []
 proxy_protocol = false
 backlog = "auto"
+tls = "off"
 
 [[route]]
 name = "/"
@@ -422,4 +423,55 @@ fn routes_that_differ_in_anything_that_counts_stand_together() {
     let names: Vec<&str> = config.routes.iter().map(|route| &*route.name).collect();
     let expected = ["/", "/@GET", "/@POST", "/@x-a", "/@x-a#2", "=/", "a.example/", "*.example/", "/x", "/x#2"];
     assert_eq!(names, expected);
+}
+
+#[test]
+fn tls_of_a_listener_in_every_form() {
+    let tls = |lines: &str| {
+        let text = format!("[[listener]]\naddress = \"0.0.0.0:443\"\nredirect = \"https\"\n{lines}");
+        load(&text).listeners.remove(0).tls
+    };
+    assert_eq!(tls("tls = \"off\""), None);
+    let one = |path: &str| CertificateFiles { cert: path.into(), key: path.into() };
+    let short = tls("tls.certificates = [{ pem = \"all.pem\" }]").unwrap();
+    assert_eq!(
+        short,
+        ListenerTls {
+            certificates: vec![one("all.pem")],
+            min_version: TlsVersion::V1_2,
+            cipher_suites: Vec::new(),
+            alpn: vec![Alpn::H2, Alpn::Http11],
+            client_auth: None,
+        }
+    );
+    let long = tls(r#"
+        [listener.tls]
+        certificates = [{ cert = "a.pem", key = "b.pem" }, { pem = "/c.pem" }]
+        min_version = "1.3"
+        cipher_suites = ["TLS_AES_128_GCM_SHA256", "ECDHE-RSA-AES256-GCM-SHA384"]
+        alpn = ["http/1.1"]
+        client_auth = { ca = "ca.pem", mode = "optional" }
+        "#)
+    .unwrap();
+    let pair = CertificateFiles { cert: "a.pem".into(), key: "b.pem".into() };
+    assert_eq!((long.certificates, long.min_version), (vec![pair, one("/c.pem")], TlsVersion::V1_3));
+    let suites = [CipherSuite::TLS_AES_128_GCM_SHA256, CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384];
+    assert_eq!((long.cipher_suites.as_slice(), long.alpn.as_slice()), (&suites[..], &[Alpn::Http11][..]));
+    assert_eq!(long.client_auth, Some(ClientAuth { ca: "ca.pem".into(), required: false }));
+    let auth = tls("tls = { certificates = [{ pem = \"a\" }], client_auth.ca = \"b\" }").unwrap().client_auth;
+    assert!(auth.unwrap().required);
+}
+
+#[test]
+fn what_tls_prints_is_read_back() {
+    let text = r#"
+        [[listener]]
+        address = "0.0.0.0:443"
+        redirect = "https"
+        tls.certificates = [{ cert = "a \"b\".pem", key = "k${X:-y}.pem" }, { pem = "c" }]
+        tls.cipher_suites = ["ECDHE-RSA-AES256-GCM-SHA384"]
+        tls.client_auth.ca = "ca.pem"
+    "#;
+    let loaded = Config::parse(text, &env).unwrap();
+    assert_eq!(load(&loaded.config.print(&loaded.sources)), loaded.config);
 }

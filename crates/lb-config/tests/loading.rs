@@ -294,3 +294,19 @@ fn what_the_environment_held_is_in_no_output() {
     assert!(!changes.contains("hunter2") && !changes.contains("another"), "{changes}");
     assert!(changes.contains("sticky.secret changed"), "{changes}");
 }
+
+#[test]
+fn a_certificate_is_looked_for_beside_the_file_that_names_it() {
+    let tls = "redirect = \"https\"\ntls = { certificates = [{ pem = \"all.pem\" }, { pem = \"/x/all.pem\" }], client_auth.ca = \"ca.pem\" }\n";
+    let listener = |port: u16| format!("[[listener]]\naddress = \"0.0.0.0:{port}\"\n{tls}");
+    let (main, site) = (format!("include = [\"sites/*.toml\"]\n{}", listener(443)), listener(444));
+    let loaded = load(&[("etc/main.toml", main.leak()), ("etc/sites/a.toml", site.leak())]);
+    let loaded = loaded.unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
+    let paths = loaded.config.listeners.iter().flat_map(|listener| {
+        let tls = listener.tls.clone().expect("TLS");
+        let certificates = tls.certificates.into_iter().map(|files| files.cert);
+        certificates.chain(tls.client_auth.map(|auth| auth.ca))
+    });
+    let expected = ["etc/all.pem", "/x/all.pem", "etc/ca.pem", "etc/sites/all.pem", "/x/all.pem", "etc/sites/ca.pem"];
+    assert_eq!(paths.collect::<Vec<_>>(), expected.map(std::path::PathBuf::from));
+}

@@ -24,6 +24,7 @@ use crate::rules::headers::HeaderError;
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
 use crate::stage::accept::Socket;
+use crate::tls::{CertificateError, Store};
 use crate::worker::{self, Command, Worker, WorkerHandle};
 
 /// How long the access log may take to write what it still has.
@@ -56,6 +57,8 @@ struct State {
     snapshot: Arc<Snapshot>,
     /// The configured address of every bound listener, and what it was bound to.
     bound: HashMap<ListenAddress, ListenAddress>,
+    /// Certificates and ticket keys.
+    tls: Store,
 }
 
 /// Why the proxy could not start, or a new configuration could not take effect.
@@ -76,6 +79,9 @@ pub enum EngineError {
     /// A header of the configuration cannot be written.
     #[error(transparent)]
     Header(#[from] HeaderError),
+    /// A certificate or key cannot be used, and none read before can stand in.
+    #[error("TLS: {0}")]
+    Certificate(#[from] CertificateError),
     /// A thread or runtime could not be made.
     #[error("cannot start a worker: {0}")]
     Thread(io::Error),
@@ -100,6 +106,8 @@ impl Engine {
         let workers = config
             .workers
             .map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), std::num::NonZeroUsize::get);
+        let mut tls = Store::default();
+        let terminators = tls.load(&config)?;
         let fresh = Fresh::bind(config.listeners.iter(), workers)?;
         let metrics = Arc::new(Metrics::new(workers + 1));
         let access_log = AccessLog::start(config.log.access.as_ref(), metrics.access_log_dropped())
@@ -109,7 +117,8 @@ impl Engine {
         let control = Control::start(&shared, &registry).map_err(EngineError::Thread)?;
         let admin = control.bind_admin(&config)?;
         let resolved = control.look_up(&config);
-        let snapshot = lock(&registry).build(Arc::clone(&config), &resolved)?;
+        let https_port = https_port(&config, &HashMap::new(), &fresh);
+        let snapshot = lock(&registry).build(Arc::clone(&config), &resolved, terminators, https_port)?;
         control.adopt(&snapshot, admin);
 
         let (death, deaths) = mpsc::unbounded_channel();
@@ -144,7 +153,7 @@ impl Engine {
         }
         shared.set_workers(handles);
         let engine = Self {
-            state: Mutex::new(State { registry, snapshot, bound: HashMap::new() }),
+            state: Mutex::new(State { registry, snapshot, bound: HashMap::new(), tls }),
             shared,
             threads,
             control,
@@ -156,17 +165,21 @@ impl Engine {
     }
 
     /// Puts another configuration in force. What did not change keeps its connections, health, learned state, limiter
-    /// cells and cookies. `workers` cannot change while running; that is logged and otherwise ignored. Names of
+    /// cells and cookies. Certificates are read anew, also where nothing has changed. `workers` cannot change while running; that is logged and otherwise ignored. Names of
     /// endpoints that are new are looked up first, for two seconds at most.
     ///
     /// # Errors
-    /// A new address cannot be bound, or a log cannot be opened. The old configuration stays in force, unchanged.
+    /// A new address cannot be bound, a log cannot be opened, or a certificate cannot be used and was not in use before.
+    /// The old configuration stays in force, unchanged.
     pub fn reload(&self, config: Config) -> Result<(), EngineError> {
         let mut state = self.state();
+        let state = &mut *state;
         let config = Arc::new(config);
         if config.workers != state.snapshot.config.workers {
             tracing::warn!("workers has changed; the new number takes effect at the next start");
         }
+        // Certificates first: their files may have changed although the text has not.
+        let terminators = state.tls.load(&config)?;
         let new = config.listeners.iter().filter(|listener| !state.bound.contains_key(&listener.address));
         let fresh = Fresh::bind(new, self.threads.len())?;
         let admin = self.control.bind_admin(&config)?;
@@ -176,7 +189,8 @@ impl Engine {
         let registry = Arc::clone(&state.registry);
         // Names that are new here would have no address for a while, and those they replace none any more.
         let resolved = self.control.look_up(&config);
-        let snapshot = lock(&registry).build(Arc::clone(&config), &resolved)?;
+        let https_port = https_port(&config, &state.bound, &fresh);
+        let snapshot = lock(&registry).build(Arc::clone(&config), &resolved, terminators, https_port)?;
         self.control.adopt(&snapshot, admin);
         // Before the snapshot that does not know them: what the kernel has queued for them is still served.
         let gone: Vec<_> = state.bound.keys().filter(|address| snapshot.listener(address).is_none()).cloned().collect();
@@ -189,7 +203,7 @@ impl Engine {
             let own = lock(&registry).for_worker(&snapshot);
             handle.worker.snapshot.store(Arc::new(own));
         }
-        self.listen(&mut state, fresh);
+        self.listen(state, fresh);
         state.snapshot = snapshot;
         Ok(())
     }
@@ -361,6 +375,24 @@ impl Drop for Fresh {
         for (address, _, _) in &self.listeners {
             remove_socket_file(address);
         }
+    }
+}
+
+/// Where `redirect = "https"` sends clients: to 443 if a listener with TLS has it, or none has TLS, in which case
+/// something in front does; else to the first one's port, as bound.
+fn https_port(config: &Config, bound: &HashMap<ListenAddress, ListenAddress>, fresh: &Fresh) -> u16 {
+    let port = |listener: &Listener| {
+        let mut new = fresh.listeners.iter();
+        let new = new.find(|(address, _, _)| *address == listener.address).map(|(_, actual, _)| actual);
+        match new.or_else(|| bound.get(&listener.address)).unwrap_or(&listener.address) {
+            ListenAddress::Tcp(address) => Some(address.port()),
+            ListenAddress::Unix(_) => None,
+        }
+    };
+    let ports: Vec<u16> = config.listeners.iter().filter(|listener| listener.tls.is_some()).filter_map(port).collect();
+    match ports.first() {
+        Some(&first) if !ports.contains(&443) => first,
+        _ => 443,
     }
 }
 

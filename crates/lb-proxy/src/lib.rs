@@ -15,6 +15,7 @@ pub mod rules;
 mod shared;
 mod snapshot;
 mod stage;
+pub mod tls;
 mod upstream;
 pub mod wire;
 mod worker;

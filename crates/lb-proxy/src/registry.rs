@@ -30,6 +30,7 @@ use crate::shared::Shared;
 use crate::snapshot::{ClusterRuntime, Deed, HashKey, ListenerRuntime, RouteRuntime, Snapshot, WorkerSnapshot};
 use crate::stage::select;
 use crate::stage::send::Send;
+use crate::tls::Terminator;
 use crate::upstream::Upstream;
 
 /// The tier of backups: after the one tier of all others.
@@ -119,11 +120,17 @@ impl Registry {
     }
 
     /// Makes this configuration the one in force, as far as members, limits and routes go, with endpoints where
-    /// `resolved` says that they are. The snapshot is to be published by the caller.
+    /// `resolved` says that they are, and `tls` for each listener. The snapshot is to be published by the caller.
     ///
     /// # Errors
     /// A header that cannot be written; nothing has changed then.
-    pub(crate) fn build(&mut self, config: Arc<Config>, resolved: &[Resolution]) -> Result<Arc<Snapshot>, HeaderError> {
+    pub(crate) fn build(
+        &mut self,
+        config: Arc<Config>,
+        resolved: &[Resolution],
+        tls: Vec<Option<Arc<Terminator>>>,
+        https_port: u16,
+    ) -> Result<Arc<Snapshot>, HeaderError> {
         let rules =
             config.routes.iter().map(|route| Rules::new(route, &self.sticky_secret)).collect::<Result<_, _>>()?;
         self.generation += 1;
@@ -141,7 +148,9 @@ impl Registry {
         let listeners: Vec<_> = config
             .listeners
             .iter()
-            .map(|listener| ListenerRuntime {
+            .zip(tls.into_iter().chain(std::iter::repeat(None)))
+            .map(|(listener, tls)| ListenerRuntime {
+                tls,
                 name: Arc::clone(&listener.name),
                 redirect_https: listener.redirect_https,
                 trusted: Networks::new(&listener.trusted_proxies),
@@ -162,6 +171,7 @@ impl Registry {
             by_address,
             routes,
             clusters,
+            https_port,
             config,
         }))
     }
@@ -528,7 +538,7 @@ mod tests {
                 "listener = [{{ address = \"127.0.0.1:0\" }}]\nroute = [{{ cluster = \"app\" }}]\n[cluster.app]\n{lines}"
             );
             let config = Config::parse(&text, &|_| None).unwrap_or_else(|errors| panic!("{errors}")).config;
-            let snapshot = self.registry.build(Arc::new(config), &[]).unwrap();
+            let snapshot = self.registry.build(Arc::new(config), &[], Vec::new(), 443).unwrap();
             self.members = Some(snapshot.clusters[0].members.clone());
         }
 

@@ -20,6 +20,7 @@ use crate::rules::router::Router;
 use crate::rules::sticky::StickyCookie;
 use crate::stage::select::Stack;
 use crate::stage::send::Send;
+use crate::tls::Terminator;
 
 /// The configuration in force.
 pub(crate) struct Snapshot {
@@ -30,6 +31,8 @@ pub(crate) struct Snapshot {
     pub(crate) by_address: HashMap<ListenAddress, usize, ahash::RandomState>,
     pub(crate) routes: Vec<Arc<RouteRuntime>>,
     pub(crate) clusters: Vec<Arc<ClusterRuntime>>,
+    /// Where `redirect = "https"` sends clients.
+    pub(crate) https_port: u16,
 }
 
 impl Snapshot {
@@ -43,6 +46,8 @@ impl Snapshot {
 pub(crate) struct ListenerRuntime {
     pub(crate) name: Arc<str>,
     pub(crate) redirect_https: bool,
+    /// TLS, as read with this snapshot.
+    pub(crate) tls: Option<Arc<Terminator>>,
     pub(crate) trusted: Networks,
     /// Whose connections begin with a PROXY header, if anybody's do.
     pub(crate) proxied: Option<Networks>,

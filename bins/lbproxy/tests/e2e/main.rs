@@ -11,6 +11,7 @@ mod framing;
 mod lifecycle;
 mod policies;
 mod proxying;
+mod tls;
 
 #[path = "../support/mod.rs"]
 mod support;

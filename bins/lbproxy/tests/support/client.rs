@@ -1,8 +1,15 @@
 //! Clients: one connection, or one request.
 
+use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+
+use super::DEADLINE;
+use super::link::Link;
 use super::message::Message;
 use super::wire::Wire;
 
@@ -16,6 +23,26 @@ impl Client {
     #[track_caller]
     pub(crate) fn connect(address: SocketAddr) -> Self {
         Self { wire: Wire::new(TcpStream::connect(address).expect("the proxy listens")) }
+    }
+
+    /// Connects and makes a TLS handshake, asking for `name`; why it failed, otherwise. A client whose certificate the
+    /// other side refuses hears of it with its first read.
+    pub(crate) fn try_tls(address: SocketAddr, name: &str, config: &Arc<ClientConfig>) -> io::Result<Self> {
+        let mut socket = TcpStream::connect(address)?;
+        socket.set_nodelay(true)?;
+        socket.set_read_timeout(Some(DEADLINE))?;
+        let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
+        let mut connection = ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)?;
+        while connection.is_handshaking() {
+            connection.complete_io(&mut socket)?;
+        }
+        Ok(Self { wire: Wire::new(Link::Client(Box::new(StreamOwned::new(connection, socket)))) })
+    }
+
+    /// As [`try_tls`](Self::try_tls), where it works.
+    #[track_caller]
+    pub(crate) fn tls(address: SocketAddr, name: &str, config: &Arc<ClientConfig>) -> Self {
+        Self::try_tls(address, name, config).expect("a handshake")
     }
 
     /// Writes all of it.

@@ -5,9 +5,11 @@
 
 mod client;
 mod endpoint;
+mod link;
 mod load;
 mod message;
 mod proxy;
+mod tls;
 mod wire;
 
 use std::time::{Duration, Instant};
@@ -17,6 +19,7 @@ pub(crate) use endpoint::{Endpoint, Gate, Refusing, Seen, last_text, text};
 pub(crate) use load::{Load, until_refused};
 pub(crate) use message::{Head, Message};
 pub(crate) use proxy::{Proxy, config, failed_start};
+pub(crate) use tls::{Authority, Issued};
 pub(crate) use wire::Wire;
 
 /// How long a wait may last before the scenario has failed. The machine may be busy with other things.

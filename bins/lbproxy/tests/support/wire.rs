@@ -1,23 +1,25 @@
 //! One TCP connection, from either end.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::time::Duration;
 
 use super::DEADLINE;
+use super::link::Link;
 use super::message::{Body, Head, Message};
 
 /// A connection and what was read from it but not used.
 pub(crate) struct Wire {
-    /// The socket.
-    pub(crate) stream: TcpStream,
+    /// The socket, or TLS over it.
+    pub(crate) stream: Link,
     /// Read, not yet used.
     pub(crate) buffer: Vec<u8>,
 }
 
 impl Wire {
     /// Over a connected socket. No read or write on it waits longer than the deadline.
-    pub(crate) fn new(stream: TcpStream) -> Self {
+    pub(crate) fn new(stream: impl Into<Link>) -> Self {
+        let stream = stream.into();
         stream.set_nodelay(true).expect("a socket");
         stream.set_read_timeout(Some(DEADLINE)).expect("a socket");
         stream.set_write_timeout(Some(DEADLINE)).expect("a socket");
@@ -212,14 +214,15 @@ impl Wire {
     }
 
     /// Says that nothing more will be written.
-    pub(crate) fn finish(&self) {
+    pub(crate) fn finish(&mut self) {
+        self.stream.say_goodbye();
         // The other side may have gone first.
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 
     /// Makes the coming close a reset.
     pub(crate) fn reset_on_close(&self) {
-        socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("a socket");
+        socket2::SockRef::from(&*self.stream).set_linger(Some(Duration::ZERO)).expect("a socket");
     }
 }
 

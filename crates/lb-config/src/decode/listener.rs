@@ -1,6 +1,7 @@
 //! Listeners.
 
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 
 use crate::diagnostic::Report;
 use crate::keys::LISTENER;
@@ -9,8 +10,9 @@ use crate::tree::{Node, Value};
 use crate::valid::{Listener, Network};
 use crate::values::address;
 
-use super::convert::{self, list};
+use super::convert::{self, list, or_word};
 use super::fields::Fields;
+use super::tls;
 
 /// A listener and where it was written.
 pub(crate) struct ListenerWritten {
@@ -20,13 +22,13 @@ pub(crate) struct ListenerWritten {
 }
 
 /// Every listener that could be read; `false` if one could not.
-pub(crate) fn listeners(report: &mut Report, nodes: &[Node]) -> (Vec<ListenerWritten>, bool) {
-    let read: Vec<_> = nodes.iter().map(|node| listener(report, node)).collect();
+pub(crate) fn listeners(report: &mut Report, nodes: &[Node], directories: &[PathBuf]) -> (Vec<ListenerWritten>, bool) {
+    let read: Vec<_> = nodes.iter().map(|node| listener(report, node, directories)).collect();
     let whole = read.iter().all(Option::is_some);
     (read.into_iter().flatten().collect(), whole)
 }
 
-fn listener(report: &mut Report, node: &Node) -> Option<ListenerWritten> {
+fn listener(report: &mut Report, node: &Node, directories: &[PathBuf]) -> Option<ListenerWritten> {
     let fields = Fields::open(report, node, &LISTENER)?;
     let name = fields.maybe(report, "name", convert::name);
     let address =
@@ -35,6 +37,7 @@ fn listener(report: &mut Report, node: &Node) -> Option<ListenerWritten> {
     let trusted_proxies = fields.get(report, "trusted_proxies", list(convert::network));
     let proxy_protocol = fields.get(report, "proxy_protocol", proxy_protocol);
     let backlog = fields.integer_or::<u32>(report, "backlog", "auto");
+    let tls = fields.get(report, "tls", or_word("off", |report, node| tls::listener_tls(report, node, directories)));
     let address_span = fields.entry("address").map_or(fields.span, |entry| entry.node.span);
     let name_span = fields.entry("name").map_or(address_span, |entry| entry.node.span);
     fields.done();
@@ -46,6 +49,7 @@ fn listener(report: &mut Report, node: &Node) -> Option<ListenerWritten> {
         trusted_proxies: trusted_proxies?,
         proxy_protocol: proxy_protocol?,
         backlog: backlog?.and_then(NonZeroU32::new),
+        tls: tls?,
     };
     Some(ListenerWritten { listener, name_span, address_span })
 }

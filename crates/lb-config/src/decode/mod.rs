@@ -11,6 +11,7 @@ mod listener;
 mod options;
 mod policy;
 mod route;
+mod tls;
 
 pub(crate) use cluster::{ClusterWritten, clusters};
 pub(crate) use convert::mismatch;

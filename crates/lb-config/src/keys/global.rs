@@ -1,7 +1,7 @@
 //! Keys of the top level, the logs, the limits and the listeners.
 
 use super::Default::{Required, Unset, Value};
-use super::{Key, Kind, Section, cluster, key, later, route};
+use super::{Key, Kind, Section, cluster, key, route, tls};
 
 pub(crate) const ROOT: Section = Section {
     name: "root",
@@ -200,6 +200,11 @@ pub(crate) const LISTENER: Section = Section {
             Value("false"),
             "Networks whose connections begin with a PROXY protocol header.",
         ),
-        later("tls", "Certificates and versions."),
+        key(
+            "tls",
+            Kind::Any(&[Kind::Word(&["off"]), Kind::Table(&tls::LISTENER_TLS)]),
+            Value("\"off\""),
+            "TLS: certificates, versions, client certificates.",
+        ),
     ],
 };

@@ -8,6 +8,7 @@ mod cluster;
 mod global;
 mod policy;
 mod route;
+mod tls;
 
 pub(crate) use cluster::{ACTIVE, CLUSTER, ENDPOINT, HEALTH, KEEP_ALIVE, PASSIVE, QUEUE};
 pub(crate) use global::{ACCESS, ADMIN, DEFAULTS, INCLUDED, LIMITS, LISTENER, LOG, ROOT};
@@ -15,6 +16,7 @@ pub(crate) use policy::{KeyUse, OptionInfo, POLICIES, POLICY, PolicyInfo, Unit};
 pub(crate) use route::{
     FORWARDED, HEADER_EDITS, HEADERS, RATE_LIMIT, REDIRECT, RESPOND, RETRY, ROUTE, STICKY, TIMEOUT,
 };
+pub(crate) use tls::{CERTIFICATE, CLIENT_AUTH, LISTENER_TLS};
 
 /// A table of the configuration and the keys it may have.
 #[derive(Debug)]

@@ -33,7 +33,7 @@ lbproxy.toml:2:1: error: unknown key `adress` in [[listener]]
   |
 2 | adress = "0.0.0.0:81"
   | ^^^^^^
-  = expected one of `name`, `address`, `redirect`, `trusted_proxies`, `backlog`, `proxy_protocol`
+  = expected one of `name`, `address`, `redirect`, `trusted_proxies`, `backlog`, `proxy_protocol`, `tls`
   = help: did you mean `address`?
 
 lbproxy.toml:6:1: error: unknown key `clutser` in [[route]]
@@ -60,7 +60,7 @@ lbproxy.toml:2:1: error: unknown key `bind` in [[listener]]
   |
 2 | bind = "0.0.0.0:81"
   | ^^^^
-  = expected one of `name`, `address`, `redirect`, `trusted_proxies`, `backlog`, `proxy_protocol`
+  = expected one of `name`, `address`, `redirect`, `trusted_proxies`, `backlog`, `proxy_protocol`, `tls`
   = help: did you mean `address`?
 
 lbproxy.toml:5:1: error: unknown key `servers` in [cluster]
@@ -221,7 +221,7 @@ fn what_is_reserved_is_not_built_yet() {
     refused(
         r#"[[listener]]
 address = "0.0.0.0:81"
-tls.certificates = [{ pem = "all.pem" }]
+tls = { certificates = [{ pem = "all.pem" }], acme = "x" }
 
 [[route]]
 path = "/x"
@@ -239,10 +239,10 @@ health.active.grpc = true
 access.to = "syslog:local0"
 "#,
         r#"
-lbproxy.toml:3:1: error: `tls` in [[listener]] is not built yet
+lbproxy.toml:3:47: error: `acme` in `listener.tls` is not built yet
   |
-3 | tls.certificates = [{ pem = "all.pem" }]
-  | ^^^
+3 | tls = { certificates = [{ pem = "all.pem" }], acme = "x" }
+  |                                               ^^^^
 
 lbproxy.toml:7:1: error: `files` in [[route]] is not built yet
   |

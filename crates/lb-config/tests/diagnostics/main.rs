@@ -5,6 +5,7 @@ mod keys;
 mod listeners;
 mod options;
 mod routes;
+mod tls;
 mod warnings;
 
 use lb_config::Config;

@@ -125,6 +125,11 @@ impl Io {
         now < since || self.intake.ended_at.is_some_and(|ended| now < ended + HALF_CLOSE_GRACE)
     }
 
+    /// Bytes that moved towards the client, in a measure of its own: it only tells whether the client reads.
+    pub(crate) fn moved(&self) -> u64 {
+        self.out.written + self.stream.pushed()
+    }
+
     /// Writes what waits; ready when nothing does.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.out.poll_write_to(cx, &mut self.stream)

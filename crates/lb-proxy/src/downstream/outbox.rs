@@ -62,7 +62,7 @@ impl Outbox {
         }
     }
 
-    /// Writes until nothing waits.
+    /// Writes until nothing waits, neither here nor in the stream.
     pub(crate) fn poll_write_to<W: AsyncWrite + Unpin>(
         &mut self,
         cx: &mut Context<'_>,
@@ -81,7 +81,7 @@ impl Outbox {
             }
             self.advance(written);
         }
-        Poll::Ready(Ok(()))
+        Pin::new(stream).poll_flush(cx)
     }
 
     fn advance(&mut self, mut written: usize) {

@@ -4,6 +4,8 @@ pub(crate) mod bind;
 pub(crate) mod buffers;
 pub(crate) mod stream;
 pub(crate) mod timer;
+mod tls;
 
 pub(crate) use stream::Stream;
 pub(crate) use timer::Timer;
+pub(crate) use tls::TlsStream;

@@ -10,23 +10,63 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::TlsStream;
+
 /// A connected socket.
 #[derive(Debug)]
 pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    /// Either of them, behind TLS.
+    Tls(Box<TlsStream>),
 }
 
 impl Stream {
     /// Reads once into the spare room of `buf`; `Ok(0)` is the end of the stream (or a full buffer: reserve first).
     pub(crate) fn poll_read_into(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
-        tokio_util::io::poll_read_buf(Pin::new(self), cx, buf)
+        match self {
+            Self::Tcp(stream) => tokio_util::io::poll_read_buf(Pin::new(stream), cx, buf),
+            Self::Unix(stream) => tokio_util::io::poll_read_buf(Pin::new(stream), cx, buf),
+            Self::Tls(stream) => stream.poll_read_into(cx, buf),
+        }
+    }
+
+    /// What is behind TLS.
+    pub(crate) fn tls(&self) -> Option<&TlsStream> {
+        match self {
+            Self::Tls(stream) => Some(stream),
+            Self::Tcp(_) | Self::Unix(_) => None,
+        }
+    }
+
+    /// The protocol that a TLS handshake agreed on.
+    #[allow(dead_code, reason = "there is one protocol to speak so far")]
+    pub(crate) fn alpn(&self) -> Option<&[u8]> {
+        self.tls()?.alpn()
+    }
+
+    /// Bytes that left us after they were accepted: where this moves, the other side still reads. 0 without TLS, where
+    /// what is accepted has left.
+    pub(crate) fn pushed(&self) -> u64 {
+        self.tls().map_or(0, TlsStream::pushed)
+    }
+
+    /// Before an orderly close for which nobody waits: TLS says that it is one. Without TLS the close itself does.
+    pub(crate) fn part(&mut self) {
+        if let Self::Tls(stream) = self {
+            stream.part();
+        }
     }
 
     /// Whether something (data, the end or an error) waits to be read, as far as the reactor has heard. No system call.
     /// Nobody is woken for it: not for a stream that a task is waiting on.
     pub(crate) fn is_readable(&self) -> bool {
-        self.poll_readable(&mut Context::from_waker(Waker::noop())).is_ready()
+        let cx = &mut Context::from_waker(Waker::noop());
+        match self {
+            Self::Tcp(stream) => stream.poll_read_ready(cx).is_ready(),
+            Self::Unix(stream) => stream.poll_read_ready(cx).is_ready(),
+            Self::Tls(stream) => stream.is_readable(),
+        }
     }
 
     /// Whether nothing waits to be read, by asking the kernel: the reactor may not have heard of what came last.
@@ -35,15 +75,18 @@ impl Stream {
         let peeked = match self {
             Self::Tcp(stream) => SockRef::from(stream).peek(&mut byte),
             Self::Unix(stream) => SockRef::from(stream).peek(&mut byte),
+            Self::Tls(stream) => return stream.is_quiet(),
         };
         matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
-    /// Ready when something waits to be read, as far as the reactor has heard. No system call.
-    pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Ready when something waits to be read, as far as the reactor has heard. No system call, but for what waits to be
+    /// written behind TLS.
+    pub(crate) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(stream) => stream.poll_read_ready(cx),
             Self::Unix(stream) => stream.poll_read_ready(cx),
+            Self::Tls(stream) => stream.poll_readable(cx),
         }
     }
 
@@ -53,6 +96,8 @@ impl Stream {
             Self::Tcp(stream) => SockRef::from(stream),
             // A Unix socket has no reset; the peer sees the end.
             Self::Unix(_) => return,
+            // Nor is a last word said.
+            Self::Tls(stream) => return stream.under().reset_on_close(),
         };
         // Failing to linger leaves an ordinary close, which the framing still gives away.
         let _ = sock.set_linger(Some(std::time::Duration::ZERO));
@@ -63,6 +108,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.local_addr().map_or(0, |address| address.port()),
             Self::Unix(_) => 0,
+            Self::Tls(stream) => stream.under().local_port(),
         }
     }
 
@@ -71,28 +117,28 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.peer_addr().ok(),
             Self::Unix(_) => None,
+            Self::Tls(stream) => stream.under().peer_addr(),
         }
     }
 }
 
-macro_rules! each {
-    ($self:ident, $stream:ident => $call:expr) => {
-        match $self.get_mut() {
-            Self::Tcp($stream) => $call,
-            Self::Unix($stream) => $call,
-        }
-    };
-}
-
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        each!(self, stream => Pin::new(stream).poll_read(cx, buf))
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => stream.poll_read(cx, buf),
+        }
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        each!(self, stream => Pin::new(stream).poll_write(cx, data))
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, data),
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, data),
+            Self::Tls(stream) => stream.poll_write(cx, &[io::IoSlice::new(data)]),
+        }
     }
 
     fn poll_write_vectored(
@@ -100,7 +146,11 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         data: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        each!(self, stream => Pin::new(stream).poll_write_vectored(cx, data))
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, data),
+            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, data),
+            Self::Tls(stream) => stream.poll_write(cx, data),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -108,11 +158,19 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self, stream => Pin::new(stream).poll_flush(cx))
+        match self.get_mut() {
+            // What is written to a socket has left.
+            Self::Tcp(_) | Self::Unix(_) => Poll::Ready(Ok(())),
+            Self::Tls(stream) => stream.poll_flush(cx),
+        }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self, stream => Pin::new(stream).poll_shutdown(cx))
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => stream.poll_shutdown(cx),
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::cells::{Codes, Histogram, Sharded};
-use super::metrics::{Metrics, Named, RefusedConnection};
+use super::metrics::{Handshake, Metrics, Named, RefusedConnection};
 use super::status::{ClusterStatus, QueueStatus, Status};
 
 pub(super) fn encode(metrics: &Arc<Metrics>, status: &Status) -> String {
@@ -122,6 +122,14 @@ impl Page {
             for reason in RefusedConnection::ALL {
                 let labels = [("listener", &**name), ("reason", reason.name())];
                 count_one(&mut family, &labels, listener.refused(reason))?;
+            }
+        }
+        let mut family = counter(out, "tls_handshakes", "TLS handshakes with clients, by how they ended")?;
+        for (name, listener) in &named.listeners {
+            let counts = Handshake::ALL.map(|result| (result.name(), listener.handshakes(result)));
+            // A listener without TLS has none.
+            for (result, count) in counts.into_iter().filter(|_| counts.iter().any(|(_, count)| *count > 0)) {
+                count_one(&mut family, &[("listener", &**name), ("result", result)], count)?;
             }
         }
         Ok(())

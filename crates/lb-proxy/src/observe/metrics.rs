@@ -77,6 +77,7 @@ pub struct Series<'a> {
 #[derive(Debug)]
 pub struct ListenerMetrics {
     open: Sharded<Count>,
+    handshakes: [Sharded<Count>; Handshake::ALL.len()],
     refused: [AtomicU64; RefusedConnection::ALL.len()],
 }
 
@@ -102,6 +103,38 @@ impl RefusedConnection {
             Self::Limit => "limit",
             Self::ClientLimit => "client_limit",
             Self::ProxyProtocol => "proxy_protocol",
+        }
+    }
+}
+
+/// How a TLS handshake with a client ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handshake {
+    /// Well, with a certificate and a signature.
+    Full,
+    /// Well, by taking up an earlier session.
+    Resumed,
+    /// The two could not agree: version, cipher suite, a client certificate, or what came was no TLS.
+    Failed,
+    /// The client took too long.
+    TimedOut,
+    /// The client left before it was done, as probes of the port do.
+    Gone,
+}
+
+impl Handshake {
+    /// All of them, in the order of the type.
+    pub const ALL: [Self; 5] = [Self::Full, Self::Resumed, Self::Failed, Self::TimedOut, Self::Gone];
+
+    /// Its label.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Resumed => "resumed",
+            Self::Failed => "failed",
+            Self::TimedOut => "timeout",
+            Self::Gone => "gone",
         }
     }
 }
@@ -205,7 +238,11 @@ impl Series<'_> {
     pub fn listener(&mut self, name: &str) -> Arc<ListenerMetrics> {
         let made = self.new.listeners.entry(name.into()).or_insert_with(|| match self.old.listeners.get(name) {
             Some(survivor) => Arc::clone(survivor),
-            None => Arc::new(ListenerMetrics { open: Sharded::new(self.metrics.threads), refused: Default::default() }),
+            None => Arc::new(ListenerMetrics {
+                open: Sharded::new(self.metrics.threads),
+                handshakes: std::array::from_fn(|_| Sharded::new(self.metrics.threads)),
+                refused: Default::default(),
+            }),
         });
         Arc::clone(made)
     }
@@ -303,6 +340,17 @@ impl ListenerMetrics {
     #[must_use]
     pub fn refused(&self, why: RefusedConnection) -> u64 {
         self.refused[why as usize].load(Ordering::Relaxed)
+    }
+
+    /// A TLS handshake ended.
+    pub fn on_handshake(&self, result: Handshake) {
+        self.handshakes[result as usize].add(1);
+    }
+
+    /// TLS handshakes that ended like this.
+    #[must_use]
+    pub fn handshakes(&self, result: Handshake) -> u64 {
+        self.handshakes[result as usize].sum()
     }
 
     /// Connections open now.

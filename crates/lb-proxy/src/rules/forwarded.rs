@@ -371,11 +371,11 @@ fn address(node: &[u8]) -> Option<IpAddr> {
 }
 
 /// Whether a name is this one, ignoring case and taking `_` for `-`. `known` is in lower case.
-fn is_like(name: &[u8], known: &[u8]) -> bool {
+pub(super) fn is_like(name: &[u8], known: &[u8]) -> bool {
     name.len() == known.len() && begins_like(name, known)
 }
 
-fn begins_like(name: &[u8], known: &[u8]) -> bool {
+pub(super) fn begins_like(name: &[u8], known: &[u8]) -> bool {
     let fold = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
     name.len() >= known.len() && name.iter().zip(known).all(|(&a, &b)| fold(a) == b)
 }

@@ -10,6 +10,7 @@
 
 pub mod answer;
 pub mod cause;
+pub(crate) mod client_cert;
 pub mod forwarded;
 pub mod headers;
 pub mod host;

@@ -20,10 +20,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::net::Stream;
+use crate::net::Timer;
 use crate::observe::metrics::ListenerMetrics;
 use crate::shared::{Admitted, Refusal};
 use crate::snapshot::WorkerSnapshot;
-use crate::stage::{http, proxied};
+use crate::stage::{http, proxied, tls};
 use crate::worker::{Command, Counted, Worker};
 
 /// Below this many connections a worker keeps what it gets.
@@ -215,6 +216,8 @@ fn detach(stream: Stream) -> io::Result<AcceptedSocket> {
     Ok(match stream {
         Stream::Tcp(stream) => AcceptedSocket::Tcp(stream.into_std()?),
         Stream::Unix(stream) => AcceptedSocket::Unix(stream.into_std()?),
+        // A handshake belongs to the worker that serves the connection.
+        Stream::Tls(_) => return Err(io::ErrorKind::Unsupported.into()),
     })
 }
 
@@ -296,11 +299,36 @@ fn start(stream: Stream, address: &ListenAddress, worker: &Arc<Worker>, stop: &C
         } else {
             (stream, peer)
         };
-        let serving = http::serve(stream, peer, address, snapshot, Arc::clone(&worker), stop);
+        let serving = serve(stream, peer, address, snapshot, Arc::clone(&worker), stop);
         let served = AssertUnwindSafe(serving).catch_unwind().await;
         if served.is_err() {
             // The panic's message has already been logged by the hook; here it is counted, and ends here.
             worker.shared.metrics.on_panic();
         }
     });
+}
+
+/// Serves a connection to its end, behind TLS where the listener has it.
+async fn serve(
+    stream: Stream,
+    peer: Option<SocketAddr>,
+    address: ListenAddress,
+    snapshot: Arc<WorkerSnapshot>,
+    worker: Arc<Worker>,
+    stop: CancellationToken,
+) {
+    let mut timer = Timer::new();
+    let Some(position) = snapshot.shared.listener(&address) else { return };
+    let listener = &snapshot.shared.listeners[position];
+    let (stream, secured) = match &listener.tls {
+        None => (stream, None),
+        Some(terminator) => {
+            let limit = snapshot.shared.config.limits.head_timeout;
+            // Boxed, so that its room is given back when it is done.
+            let shaking = tls::shake_hands(stream, terminator, listener, peer, &mut timer, limit, &stop);
+            let Some((stream, secured)) = Box::pin(shaking).await else { return };
+            (stream, Some(secured))
+        }
+    };
+    http::serve(stream, peer, address, snapshot, worker, stop, (secured, timer)).await;
 }

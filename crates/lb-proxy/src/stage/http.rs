@@ -24,6 +24,7 @@ use crate::net::{Stream, Timer};
 use crate::rules::cause::Cause;
 use crate::rules::forwarded::{Arrival, Origin};
 use crate::snapshot::{Snapshot, WorkerSnapshot};
+use crate::stage::tls::Secured;
 use crate::stage::visit::{self, After};
 use crate::wire::h1;
 use crate::worker::Worker;
@@ -43,6 +44,8 @@ pub(crate) struct Session {
     pub(crate) local_port: u16,
     pub(crate) worker: Arc<Worker>,
     pub(crate) timer: Timer,
+    /// What the TLS handshake made known, if there was one.
+    pub(crate) secured: Option<Arc<Secured>>,
     scanner: h1::RequestParser,
     /// Where requests of this connection come from, under the snapshot of this generation, if no header has a say in it.
     origin: Option<(u64, Origin)>,
@@ -61,7 +64,7 @@ enum Next {
     Close,
 }
 
-/// Serves a connection to its end.
+/// Serves a connection to its end. `timer` may have begun to count the time to the first head.
 pub(crate) async fn serve(
     stream: Stream,
     peer: Option<SocketAddr>,
@@ -69,12 +72,14 @@ pub(crate) async fn serve(
     mut snapshot: Arc<WorkerSnapshot>,
     worker: Arc<Worker>,
     stop: CancellationToken,
+    (secured, timer): (Option<Arc<Secured>>, Timer),
 ) {
     let mut session = Session {
         local_port: stream.local_port(),
         downstream: Downstream::new(stream),
         peer,
-        timer: Timer::new(),
+        timer,
+        secured,
         scanner: h1::RequestParser::new(),
         origin: None,
         stopping: Box::pin(stop.clone().cancelled_owned()),
@@ -88,7 +93,7 @@ pub(crate) async fn serve(
         let limits = &snapshot.shared.config.limits;
         let mut refused = false;
         let after = match poll_fn(|cx| session.poll_next(cx, limits, is_first)).await {
-            Next::Close => return,
+            Next::Close => return session.part(),
             // The boxes keep what a request needs out of the size of an idle connection.
             Next::Head(head) => {
                 // A reload may have come while the connection was idle; one that removed the listener cannot undo what
@@ -112,7 +117,7 @@ pub(crate) async fn serve(
             }
             After::Close if refused || session.has_unread() => return session.linger().await,
             // Whatever the client sent was read, so that the close is an orderly end.
-            After::Close => return,
+            After::Close => return session.part(),
             After::Abort => return session.downstream.lock().stream.reset_on_close(),
             After::Gone => return,
         }
@@ -131,7 +136,8 @@ impl Session {
         {
             return *origin;
         }
-        let arrival = Arrival { peer: self.peer.map(|peer| peer.ip()), is_tls: false, port: self.local_port };
+        let arrival =
+            Arrival { peer: self.peer.map(|peer| peer.ip()), is_tls: self.secured.is_some(), port: self.local_port };
         let origin = Origin::new(arrival, &snapshot.listeners[listener].trusted, head);
         self.origin = (!origin.is_trusted).then_some((snapshot.generation, origin));
         origin
@@ -155,7 +161,8 @@ impl Session {
             let was_empty = io.read.is_empty();
             match io.poll_fill(cx) {
                 Poll::Ready(Ok(n)) if n > 0 => {
-                    if was_empty {
+                    // The handshake's time and the first head's are one.
+                    if was_empty && !(is_first && self.secured.is_some()) {
                         self.timer.clear();
                     }
                     continue;
@@ -186,6 +193,11 @@ impl Session {
     fn has_unread(&self) -> bool {
         let io = self.downstream.lock();
         !io.read.is_empty() || !io.intake.is_complete() || (!io.ended && io.stream.is_readable())
+    }
+
+    /// Closes in good order.
+    fn part(self) {
+        self.downstream.lock().stream.part();
     }
 
     /// Lets the client read our answer before the connection closes.

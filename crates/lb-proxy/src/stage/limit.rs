@@ -12,9 +12,10 @@ use crate::exchange::Request;
 use crate::message::Framing;
 use crate::rules::cause::Cause;
 use crate::rules::template::{Place, fill};
-use crate::rules::{forwarded, limit_key};
+use crate::rules::{client_cert, forwarded, limit_key};
 use crate::snapshot::{HashKey, RouteRuntime};
 use crate::stage::visit::{Visit, unix_ms};
+use crate::tls::ClientIdentity;
 
 /// Checks the announced length and prepares head and body.
 pub(crate) fn admit(visit: &mut Visit, route: &RouteRuntime) -> Result<(), Cause> {
@@ -30,6 +31,8 @@ pub(crate) fn admit(visit: &mut Visit, route: &RouteRuntime) -> Result<(), Cause
     visit.stuck = route.sticky.as_ref().and_then(|sticky| sticky.read(&visit.head, unix_ms() / 1000));
     let mut edits = std::mem::take(&mut visit.edits);
     forwarded::write(route.options.forwarded, &visit.origin, &visit.head, &mut edits);
+    let secured = visit.secured.as_ref().and_then(|secured| secured.client.as_ref());
+    client_cert::write(secured.map(ClientIdentity::lines), visit.origin.is_trusted, &visit.head, &mut edits);
     visit.id.write(&mut edits);
     if !route.edits_differ_by_endpoint {
         route.request_headers.apply(&visit.facts(Some(route)), &mut edits);

@@ -1,5 +1,5 @@
 //! The way of a request, one file a stage, each taking what the one before it gave:
-//! accept → http → route → limit → select → send → outcome.
+//! accept → tls → http → route → limit → select → send → outcome.
 
 pub(crate) mod accept;
 pub(crate) mod http;
@@ -10,5 +10,6 @@ pub(crate) mod reply;
 pub(crate) mod route;
 pub(crate) mod select;
 pub(crate) mod send;
+pub(crate) mod tls;
 pub(crate) mod tunnel;
 pub(crate) mod visit;

@@ -106,6 +106,8 @@ fn look(stream: &Stream, room: &mut [u8]) -> io::Result<usize> {
         Stream::Unix(stream) => {
             stream.try_io(Interest::READABLE, || Ok(rustix::net::recv(stream, room, RecvFlags::PEEK)?))
         }
+        // The header comes before TLS.
+        Stream::Tls(_) => return Err(io::ErrorKind::Unsupported.into()),
     };
     seen.map(|(_, seen)| seen)
 }
@@ -114,5 +116,6 @@ fn try_read(stream: &Stream, buffer: &mut [u8]) -> io::Result<usize> {
     match stream {
         Stream::Tcp(stream) => stream.try_read(buffer),
         Stream::Unix(stream) => stream.try_read(buffer),
+        Stream::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
     }
 }

@@ -44,9 +44,9 @@ impl Reply<'_> {
                 self.ended = true;
                 false
             });
-            let before = self.downstream.lock().out.written;
+            let before = self.downstream.lock().moved();
             let flushed = self.downstream.lock().poll_flush(cx);
-            if self.downstream.lock().out.written != before {
+            if self.downstream.lock().moved() != before {
                 self.timer.clear();
             }
             match flushed {

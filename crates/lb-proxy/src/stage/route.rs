@@ -9,9 +9,6 @@ use crate::rules::{redirect, router};
 use crate::snapshot::{Deed, RouteRuntime};
 use crate::stage::visit::{Outgoing, Visit};
 
-/// Where clients are sent to by `redirect = "https"`: the port that needs no mention.
-const HTTPS_PORT: u16 = 443;
-
 /// What is to become of a request.
 pub(crate) enum Routed {
     /// An endpoint of the route's cluster answers it.
@@ -22,17 +19,20 @@ pub(crate) enum Routed {
 
 /// Finds the route.
 pub(crate) fn route(visit: &Visit) -> Routed {
+    let shared = &visit.snapshot.shared;
+    if visit.is_misdirected() {
+        return Routed::Answer(None, Box::new(visit.refusal(Cause::Misdirected, None)));
+    }
     // Behind a trusted proxy that ended TLS the client is where it should be.
     if visit.listener().redirect_https && visit.origin.scheme == Scheme::Http {
         return Routed::Answer(
             None,
-            Box::new(visit.own(redirect::write_https(&visit.head, &visit.origin, HTTPS_PORT))),
+            Box::new(visit.own(redirect::write_https(&visit.head, &visit.origin, shared.https_port))),
         );
     }
     if visit.head.is_connect() {
         return Routed::Answer(None, Box::new(visit.refusal(Cause::NotImplemented, None)));
     }
-    let shared = &visit.snapshot.shared;
     let route = match shared.router.route(visit.listener, &visit.head) {
         router::Routed::Matched(index) => &shared.routes[index],
         router::Routed::MethodNotAllowed { allow } => {
@@ -48,7 +48,7 @@ pub(crate) fn route(visit: &Visit) -> Routed {
         Deed::Forward(_) => return Routed::Forward(Arc::clone(route)),
         Deed::Redirect(redirect) => {
             let pattern = &shared.config.routes[route.index].matcher.path;
-            redirect::write(redirect, pattern, &visit.facts(Some(route)), HTTPS_PORT)
+            redirect::write(redirect, pattern, &visit.facts(Some(route)), shared.https_port)
         }
         // A header that outgrew all measure.
         Deed::Respond(responder) => responder.write(&visit.facts(Some(route))).map_err(|_| Cause::Internal),

@@ -49,6 +49,8 @@ impl Pipe {
                 self.closed = true;
                 break;
             }
+            // Behind TLS what was accepted may still wait. It leaves whether or not more comes.
+            let _ = Pin::new(&mut *to).poll_flush(cx)?;
             if from.poll_readable(cx)?.is_pending() {
                 // An idle tunnel holds no buffer.
                 self.waiting = BytesMut::new();

@@ -31,6 +31,7 @@ use crate::stage::outcome::{self, Outcome, Running};
 use crate::stage::reply::Reply;
 use crate::stage::route::{self, Routed};
 use crate::stage::select::{self, StackError};
+use crate::stage::tls::Secured;
 use crate::stage::{limit, tunnel};
 use crate::wire::h1;
 use crate::worker::Counted;
@@ -62,6 +63,8 @@ pub(crate) struct Visit {
     pub(crate) id: RequestId,
     pub(crate) started: Instant,
     pub(crate) downstream: Downstream,
+    /// What the TLS handshake made known.
+    pub(crate) secured: Option<Arc<Secured>>,
     /// What the client's cookie says.
     pub(crate) stuck: Option<Stuck>,
     pub(crate) worker: usize,
@@ -97,10 +100,19 @@ impl Visit {
             head,
             started: Instant::now(),
             downstream: session.downstream.clone(),
+            secured: session.secured.clone(),
             stuck: None,
             worker: session.worker.index,
             trace: Trace::default(),
         }
+    }
+
+    /// Whether it is for a host that the connection is not for.
+    pub(crate) fn is_misdirected(&self) -> bool {
+        let Some(secured) = &self.secured else { return false };
+        // A request without a host, or with one that is none, finds a route or an answer of its own.
+        let host = self.head.host_name().and_then(|host| std::str::from_utf8(host).ok());
+        host.is_some_and(|host| secured.is_misdirected(host))
     }
 
     pub(crate) fn listener(&self) -> &ListenerRuntime {

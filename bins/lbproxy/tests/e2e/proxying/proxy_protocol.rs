@@ -87,7 +87,7 @@ fn who_should_send_a_header_and_does_not_is_turned_away(workers: usize) {
         assert!(client.is_closed_silently(), "{bytes:?}");
     }
     // One that only looks whether we listen is nobody's mistake.
-    let looking = Client::connect(proxy.web());
+    let mut looking = Client::connect(proxy.web());
     looking.finish();
     drop(looking);
     proxy.wait_log("listener=web: no PROXY header");

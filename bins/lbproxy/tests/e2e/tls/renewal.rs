@@ -1,0 +1,55 @@
+//! New files under an unchanged configuration.
+
+use super::{Secure, to};
+use crate::support::{Client, Endpoint};
+use crate::with_one_and_four_workers;
+
+with_one_and_four_workers!(a_reload_takes_up_new_files_and_cuts_nobody, a_bad_file_leaves_the_last_good_in_force);
+
+fn shown(client: &mut Client) -> Vec<u8> {
+    client.stream.tls().peer_certificates().unwrap()[0].to_vec()
+}
+
+fn a_reload_takes_up_new_files_and_cuts_nobody(workers: usize) {
+    let endpoint = Endpoint::named("a");
+    let mut secure = Secure::start(workers, &to(&endpoint.at(), ""), "");
+    let (web, config) = (secure.proxy.web(), secure.client());
+    let mut open = Client::tls(web, "a.test", &config);
+    assert_eq!(open.get("/").text(), "a");
+    let first = shown(&mut open);
+    let renewed = secure.authority.issue(&["a.test"]);
+    secure.renew(&renewed);
+    let text = secure.config.clone();
+    secure.proxy.reload(&text);
+    assert_eq!(open.get("/").text(), "a", "the open connection goes on");
+    let mut fresh = Client::tls(web, "a.test", &secure.client());
+    assert_eq!(fresh.get("/").text(), "a");
+    assert_ne!(shown(&mut fresh), first);
+    assert_eq!(shown(&mut fresh), renewed.chain()[0].to_vec());
+    let mut again = Client::tls(web, "a.test", &config);
+    assert_eq!(again.get("/").text(), "a");
+    assert_eq!(again.stream.tls().handshake_kind(), Some(rustls::HandshakeKind::Resumed), "tickets outlive a reload");
+}
+
+fn a_bad_file_leaves_the_last_good_in_force(workers: usize) {
+    let endpoint = Endpoint::named("a");
+    let mut secure = Secure::start(workers, &to(&endpoint.at(), ""), "");
+    let web = secure.proxy.web();
+    let first = shown(&mut Client::tls(web, "a.test", &secure.client()));
+    let text = secure.config.clone();
+    let key = secure.directory.path().join("a.key");
+    std::fs::write(&key, &secure.authority.issue(&["a.test"]).key).unwrap();
+    secure.proxy.reload(&text);
+    let line = secure.proxy.wait_log("stays in force");
+    assert!(line.contains("a.key") && line.contains("does not belong to the certificate in"), "{line}");
+    std::fs::remove_file(&key).unwrap();
+    secure.proxy.reload(&text);
+    secure.proxy.wait_log("cannot be read");
+    let mut client = Client::tls(web, "a.test", &secure.client());
+    assert_eq!((client.get("/").text().as_str(), shown(&mut client)), ("a", first));
+    // What was never good does not get in.
+    let other = text.replace("a.pem", "nothing.pem");
+    let why = secure.proxy.reload_refused(&other);
+    assert!(why.contains("nothing.pem") && why.contains("cannot be read"), "{why}");
+    assert_eq!(client.get("/").text(), "a");
+}

@@ -1,0 +1,101 @@
+//! Certificates made for one test, and clients that check them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
+
+/// An authority of our own.
+pub(crate) struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+/// A certificate and its key, PEM.
+#[derive(Clone)]
+pub(crate) struct Issued {
+    /// The certificate.
+    pub(crate) cert: String,
+    /// The private key.
+    pub(crate) key: String,
+}
+
+impl Authority {
+    /// A new one, which nobody knows.
+    pub(crate) fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, "test authority");
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority");
+        Self { issuer }
+    }
+
+    /// Its certificate, PEM.
+    pub(crate) fn pem(&self) -> String {
+        self.issuer.pem()
+    }
+
+    /// A certificate for these names and addresses.
+    pub(crate) fn issue(&self, names: &[&str]) -> Issued {
+        self.issue_with(names, |_| {})
+    }
+
+    /// As [`issue`](Self::issue), changed before it is signed.
+    pub(crate) fn issue_with(&self, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Issued {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let common = names.first().cloned().unwrap_or_default();
+        let mut params = CertificateParams::new(names).expect("names");
+        params.distinguished_name.push(DnType::CommonName, common);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        change(&mut params);
+        let key = KeyPair::generate().expect("a key");
+        let cert = params.signed_by(&key, &self.issuer).expect("a certificate");
+        Issued { cert: cert.pem(), key: key.serialize_pem() }
+    }
+
+    /// A client that believes this authority.
+    pub(crate) fn client(&self) -> ClientConfig {
+        self.client_with(None)
+    }
+
+    /// As [`client`](Self::client), with a certificate of its own.
+    pub(crate) fn client_with(&self, own: Option<&Issued>) -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.issuer.der().clone()).expect("an authority");
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let builder = builder.expect("versions").with_root_certificates(roots);
+        match own {
+            None => builder.with_no_client_auth(),
+            Some(own) => builder.with_client_auth_cert(own.chain(), own.private_key()).expect("a pair"),
+        }
+    }
+}
+
+impl Issued {
+    /// Writes `NAME.pem` and `NAME.key` into a directory.
+    pub(crate) fn write(&self, directory: &Path, name: &str) -> (PathBuf, PathBuf) {
+        let (cert, key) = (directory.join(format!("{name}.pem")), directory.join(format!("{name}.key")));
+        std::fs::write(&cert, &self.cert).expect("a file");
+        std::fs::write(&key, &self.key).expect("a file");
+        (cert, key)
+    }
+
+    /// All in one text.
+    pub(crate) fn combined(&self) -> String {
+        format!("{}{}", self.key, self.cert)
+    }
+
+    /// The certificate.
+    pub(crate) fn chain(&self) -> Vec<CertificateDer<'static>> {
+        vec![CertificateDer::from_pem_slice(self.cert.as_bytes()).expect("PEM")]
+    }
+
+    /// The private key.
+    pub(crate) fn private_key(&self) -> PrivateKeyDer<'static> {
+        PrivateKeyDer::from_pem_slice(self.key.as_bytes()).expect("PEM")
+    }
+}

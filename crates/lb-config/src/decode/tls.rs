@@ -1,0 +1,113 @@
+//! TLS.
+
+use std::path::PathBuf;
+
+use crate::diagnostic::Report;
+use crate::keys::{CERTIFICATE, CLIENT_AUTH, LISTENER_TLS};
+use crate::suggest::nearest;
+use crate::tree::Node;
+use crate::valid::{Alpn, CertificateFiles, CipherSuite, ClientAuth, ListenerTls, TlsVersion};
+use crate::values::Wrong;
+
+use super::convert::{self, list, or_word};
+use super::fields::Fields;
+
+const ALPN: [(&str, Alpn); 2] = [("h2", Alpn::H2), ("http/1.1", Alpn::Http11)];
+
+pub(crate) fn listener_tls(report: &mut Report, node: &Node, directories: &[PathBuf]) -> Option<ListenerTls> {
+    let fields = Fields::open(report, node, &LISTENER_TLS)?;
+    let certificates = fields.get(report, "certificates", list(|report, node| certificate(report, node, directories)));
+    let versions = [("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)];
+    let min_version = fields.word(report, "min_version", &versions);
+    let cipher_suites = fields.get(report, "cipher_suites", or_word("default", list(cipher_suite)));
+    fields.knows_words("alpn", &ALPN);
+    let alpn = fields.get(report, "alpn", list(|report, node| convert::word(report, node, &ALPN)));
+    let client_auth =
+        fields.get(report, "client_auth", or_word("off", |report, node| client_auth(report, node, directories)));
+    let spot = |name| fields.entry(name).map_or(fields.span, |entry| entry.node.span);
+    if certificates.as_ref().is_some_and(Vec::is_empty) {
+        report.error(spot("certificates"), "TLS needs at least one certificate");
+        return None;
+    }
+    let (min_version, cipher_suites) = (min_version?, cipher_suites?);
+    if let Some(suites) = &cipher_suites {
+        let usable = |version| version >= min_version && suites.iter().any(|suite| suite.version() == version);
+        if !usable(TlsVersion::V1_2) && !usable(TlsVersion::V1_3) {
+            let message = "no cipher suite is left of the versions that are spoken";
+            report.error(spot("cipher_suites"), message).help("leave `cipher_suites` out");
+            return None;
+        }
+        for (version, name) in [(TlsVersion::V1_2, "1.2"), (TlsVersion::V1_3, "1.3")] {
+            if version >= min_version && !usable(version) {
+                let message = format!("TLS {name} is off: `cipher_suites` has none of its suites");
+                report.warning(spot("cipher_suites"), message);
+            }
+        }
+    }
+    fields.done();
+    Some(ListenerTls {
+        certificates: certificates?,
+        min_version,
+        cipher_suites: cipher_suites.unwrap_or_default(),
+        alpn: alpn?,
+        client_auth: client_auth?,
+    })
+}
+
+fn certificate(report: &mut Report, node: &Node, directories: &[PathBuf]) -> Option<CertificateFiles> {
+    let fields = Fields::open(report, node, &CERTIFICATE)?;
+    let [cert, key, pem] =
+        ["cert", "key", "pem"].map(|name| fields.maybe(report, name, |report, node| path(report, node, directories)));
+    let span = fields.span;
+    fields.done();
+    match (cert?, key?, pem?) {
+        (Some(cert), Some(key), None) => Some(CertificateFiles { cert, key }),
+        (None, None, Some(pem)) => Some(CertificateFiles { cert: pem.clone(), key: pem }),
+        (cert, key, pem) => {
+            let what = match (cert, key, pem) {
+                (None, None, None) => "names no file",
+                (Some(_), None, None) => "has no `key`",
+                (None, Some(_), None) => "has no `cert`",
+                _ => "has a `pem`, which is `cert` and `key` in one",
+            };
+            report
+                .error(span, format!("a certificate {what}"))
+                .expected("{ cert = \"fullchain.pem\", key = \"privkey.pem\" } or { pem = \"all.pem\" }");
+            None
+        }
+    }
+}
+
+fn client_auth(report: &mut Report, node: &Node, directories: &[PathBuf]) -> Option<ClientAuth> {
+    let fields = Fields::open(report, node, &CLIENT_AUTH)?;
+    let ca = fields.get(report, "ca", |report, node| path(report, node, directories));
+    let required = fields.word(report, "mode", &[("required", true), ("optional", false)]);
+    fields.done();
+    Some(ClientAuth { ca: ca?, required: required? })
+}
+
+/// A file, relative to the one that names it.
+fn path(report: &mut Report, node: &Node, directories: &[PathBuf]) -> Option<PathBuf> {
+    let text = convert::text(report, node)?;
+    let base = directories.get(node.span.file).cloned().unwrap_or_default();
+    Some(base.join(text))
+}
+
+fn cipher_suite(report: &mut Report, node: &Node) -> Option<CipherSuite> {
+    const EXPECTED: &str = "a cipher suite such as \"TLS_AES_256_GCM_SHA384\" or \"ECDHE-RSA-AES256-GCM-SHA384\"";
+    convert::read(report, node, EXPECTED, |text| {
+        let is = |suite: &CipherSuite| {
+            text.eq_ignore_ascii_case(suite.name()) || text.eq_ignore_ascii_case(suite.openssl_name())
+        };
+        CipherSuite::ALL.into_iter().find(is).ok_or_else(|| {
+            let names = CipherSuite::ALL.iter().flat_map(|suite| [suite.openssl_name(), suite.name()]);
+            match nearest(text, names) {
+                Some(near) => Wrong::new("is no cipher suite that lbproxy has", EXPECTED)
+                    .help(format!("did you mean \"{near}\"?")),
+                None if text.contains(':') => Wrong::new("is no cipher suite", EXPECTED)
+                    .help("write a list of names in place of one text with colons"),
+                None => Wrong::new("is no cipher suite that lbproxy has", EXPECTED),
+            }
+        })
+    })
+}

@@ -1,0 +1,91 @@
+//! Headers about the client's certificate: only we write them.
+//!
+//! An application that reads `X-SSL-Client-Verify: SUCCESS` believes it. So whatever a client sends under such a name,
+//! or one that a program behind CGI could take for it, is taken out, on every listener, with TLS or without: the same
+//! endpoint may be reached through both. Only a proxy that the listener trusts is believed, and not where we ask
+//! clients for certificates ourselves.
+
+use super::forwarded::{begins_like, is_like};
+use crate::message::{Edits, Line, Name, RequestHead};
+
+/// `SUCCESS`, or `NONE` for a client without a certificate where one is optional.
+pub(crate) const VERIFY: Name<'static> = Name::new("X-SSL-Client-Verify");
+/// The subject, as RFC 4514 writes it.
+pub(crate) const SUBJECT: Name<'static> = Name::new("X-SSL-Client-S-DN");
+/// The issuer, as RFC 4514 writes it.
+pub(crate) const ISSUER: Name<'static> = Name::new("X-SSL-Client-I-DN");
+/// The serial number, hexadecimal.
+pub(crate) const SERIAL: Name<'static> = Name::new("X-SSL-Client-Serial");
+/// SHA-256 of the certificate, hexadecimal.
+pub(crate) const FINGERPRINT: Name<'static> = Name::new("X-SSL-Client-Fingerprint");
+/// Envoy's: hash, subject and names.
+pub(crate) const X_FORWARDED_CLIENT_CERT: Name<'static> = Name::new("X-Forwarded-Client-Cert");
+/// RFC 9440: the certificate, base64 between colons.
+pub(crate) const CLIENT_CERT: Name<'static> = Name::new("Client-Cert");
+
+/// What else such headers are called, by how they begin.
+const FAMILIES: [&[u8]; 6] = [
+    b"x-ssl-client",
+    b"x-ssl-issuer",
+    b"ssl-client",
+    b"x-client-cert",
+    b"x-forwarded-client-cert",
+    b"x-forwarded-tls-client-cert",
+];
+
+/// Takes out what came and writes what we know; `lines` is `None` where we ask nobody.
+///
+/// Cost: one look at each header's first letters.
+pub(crate) fn write(lines: Option<&[Line]>, is_trusted: bool, head: &RequestHead, edits: &mut Edits) {
+    if !is_trusted || lines.is_some() {
+        for (name, _) in head {
+            if is_of_the_family(name) {
+                // Fails for what is no name or is the encoder's, and neither is.
+                let _ = edits.remove(name);
+            }
+        }
+    }
+    for line in lines.unwrap_or_default() {
+        edits.set_line(line);
+    }
+}
+
+fn is_of_the_family(name: &[u8]) -> bool {
+    matches!(name.first(), Some(b'x' | b'X' | b's' | b'S' | b'c' | b'C'))
+        && (FAMILIES.iter().any(|family| begins_like(name, family))
+            || is_like(name, b"client-cert")
+            || is_like(name, b"client-cert-chain"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::testing::{head, sent};
+
+    const FORGED: &str = "GET / HTTP/1.1\nHost: a\nX-SSL-Client-Verify: SUCCESS\nx_ssl_client_s_dn: CN=root\n\
+                          Client-Cert: :AA==:\nclient_cert_chain: x\nSSL-Client-Cert: x\nX-Client-Cert: x\n\
+                          X-Forwarded-Client-Cert: Hash=1\nX-Forwarded-Tls-Client-Cert-Info: x\nClient-Name: kept\n\
+                          X-Ssl: kept";
+
+    fn told(lines: Option<&[Line]>, is_trusted: bool) -> Vec<String> {
+        let head = head(FORGED);
+        let mut edits = Edits::new();
+        write(lines, is_trusted, &head, &mut edits);
+        sent(&head, &edits)
+    }
+
+    #[test]
+    fn a_client_cannot_say_who_it_is() {
+        assert_eq!(told(None, false), ["Client-Name: kept", "Host: a", "X-Ssl: kept"]);
+    }
+
+    #[test]
+    fn a_trusted_proxy_can_unless_we_know_better() {
+        assert_eq!(told(None, true).len(), FORGED.lines().count() - 1);
+        let ours = [Line::new(VERIFY, "NONE").unwrap()];
+        assert_eq!(
+            told(Some(&ours), true),
+            ["Client-Name: kept", "Host: a", "X-SSL-Client-Verify: NONE", "X-Ssl: kept"]
+        );
+    }
+}

@@ -1,0 +1,121 @@
+//! Tls: the handshake, in the connection's own task.
+//!
+//! It shares `limits.head_timeout` with the first request's head: a client that has said nothing useful by then is not
+//! worth its socket, whichever layer it is silent on. A failed handshake is logged at debug level only, because anybody
+//! can fail one; the metrics count them by result.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::net::{Stream, Timer, TlsStream};
+use crate::observe::metrics::Handshake;
+use crate::snapshot::ListenerRuntime;
+use crate::tls::{ClientIdentity, Terminator};
+
+/// What a handshake made known, for every request of the connection.
+pub(crate) struct Secured {
+    terminator: Arc<Terminator>,
+    /// The name that the client asked for.
+    server_name: Option<Box<str>>,
+    /// The client's certificate, where clients are asked for one.
+    pub(crate) client: Option<ClientIdentity>,
+}
+
+impl Secured {
+    fn new(terminator: Arc<Terminator>, stream: &TlsStream) -> Self {
+        Self {
+            server_name: stream.server_name().map(Box::from),
+            client: terminator.asks_clients().then(|| ClientIdentity::new(stream.certificate())),
+            terminator,
+        }
+    }
+
+    /// Whether a request for this host does not belong on this connection.
+    pub(crate) fn is_misdirected(&self, host: &str) -> bool {
+        self.terminator.is_misdirected(self.server_name.as_deref(), host)
+    }
+}
+
+/// Why there is no TLS.
+enum Failure {
+    Refused(io::Error),
+    TimedOut,
+    Stopping,
+}
+
+/// Makes the handshake; `None` if it failed, which has been counted and logged. `timer` runs on: what it counts is the
+/// time to the first request's head.
+pub(crate) async fn shake_hands(
+    stream: Stream,
+    terminator: &Arc<Terminator>,
+    listener: &ListenerRuntime,
+    peer: Option<SocketAddr>,
+    timer: &mut Timer,
+    limit: Duration,
+    stop: &CancellationToken,
+) -> Option<(Stream, Arc<Secured>)> {
+    let stream = match TlsStream::server(stream, Arc::clone(&terminator.config)) {
+        Ok(stream) => stream,
+        Err(error) => {
+            tracing::error!("listener {} cannot speak TLS: {error}", listener.name);
+            return None;
+        }
+    };
+    match handshake(stream, timer, limit, stop).await {
+        Ok(stream) => {
+            listener.metrics.on_handshake(if stream.is_resumed() { Handshake::Resumed } else { Handshake::Full });
+            let secured = Secured::new(Arc::clone(terminator), &stream);
+            Some((Stream::Tls(Box::new(stream)), Arc::new(secured)))
+        }
+        Err(failure) => {
+            let (result, why) = match &failure {
+                Failure::Refused(error) if is_gone(error) => (Handshake::Gone, "the client went away".to_owned()),
+                Failure::Refused(error) => (Handshake::Failed, error.to_string()),
+                Failure::TimedOut => (Handshake::TimedOut, format!("not done within {limit:?}")),
+                Failure::Stopping => (Handshake::Gone, "shutting down".to_owned()),
+            };
+            listener.metrics.on_handshake(result);
+            let client = peer.map_or_else(|| "unix".to_owned(), |peer| peer.to_string());
+            tracing::debug!("TLS handshake failed client={client} listener={}: {why}", listener.name);
+            None
+        }
+    }
+}
+
+async fn handshake(
+    mut stream: TlsStream,
+    timer: &mut Timer,
+    limit: Duration,
+    stop: &CancellationToken,
+) -> Result<TlsStream, Failure> {
+    /// How long a shutdown waits for it: as for a first request.
+    const GRACE: Duration = Duration::from_secs(1);
+    let mut stopping = pin!(stop.cancelled());
+    let mut is_hurried = false;
+    poll_fn(|cx| {
+        if let Poll::Ready(done) = stream.poll_handshake(cx) {
+            return Poll::Ready(done.map_err(Failure::Refused));
+        }
+        if !is_hurried && stopping.as_mut().poll(cx).is_ready() {
+            is_hurried = true;
+            timer.clear();
+        }
+        let limit = if is_hurried { limit.min(GRACE) } else { limit };
+        timer.poll_after(cx, limit).map(|()| Err(if is_hurried { Failure::Stopping } else { Failure::TimedOut }))
+    })
+    .await?;
+    Ok(stream)
+}
+
+/// Whether the client left, which probes of the port do, and not TLS that failed.
+fn is_gone(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe)
+}

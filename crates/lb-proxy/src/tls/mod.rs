@@ -1,0 +1,30 @@
+//! TLS: certificates from files to what a handshake needs.
+//!
+//! A certificate is the one part of a configuration that changes while its text does not: something renews the file and
+//! asks for a reload. So files are read at every start and reload ([`Store`]), and what can no longer be read leaves the
+//! last good one in force. What is wrong with a file is told with its name ([`CertificateError`]), at `check` time as
+//! well ([`inspect`]). The bytes of a connection are the business of `net/tls.rs`.
+
+mod certificate;
+mod choice;
+mod client_identity;
+mod inspect;
+mod pem;
+mod store;
+mod terminator;
+
+pub(crate) use client_identity::ClientIdentity;
+pub use inspect::{Finding, inspect};
+pub use pem::CertificateError;
+pub(crate) use store::Store;
+pub(crate) use terminator::Terminator;
+
+use std::sync::{Arc, OnceLock};
+
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+
+/// The cryptography, with all its cipher suites.
+pub(crate) fn provider() -> &'static Arc<CryptoProvider> {
+    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
+    PROVIDER.get_or_init(|| Arc::new(aws_lc_rs::default_provider()))
+}

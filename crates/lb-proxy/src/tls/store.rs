@@ -1,0 +1,229 @@
+//! What was read of certificates, and is kept: the last good of each, and the keys of tickets.
+//!
+//! A renewal may be half written when the reload comes, or have gone wrong. The proxy then goes on with what it read
+//! before and says so; only what was never good stops a start, or has the reload refused.
+//!
+//! Tickets let a client take up its session without another full handshake. Their keys are shared by all workers and
+//! outlive reloads, but belong to one listener with one set of client authorities: a session that began where nobody
+//! asks for a certificate must not be taken up where somebody does.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use lb_config::{CertificateFiles, ClientAuth, Config, ListenAddress, ListenerTls};
+use rustls::RootCertStore;
+use rustls::crypto::aws_lc_rs::Ticketer;
+use rustls::pki_types::CertificateDer;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ProducesTickets, WebPkiClientVerifier};
+
+use super::certificate::Certificate;
+use super::pem::{CertificateError, Problem, Sections};
+use super::provider;
+use super::terminator::Terminator;
+
+/// What outlives a reload.
+#[derive(Default)]
+pub(crate) struct Store {
+    certificates: HashMap<CertificateFiles, Arc<Certificate>>,
+    authorities: HashMap<ClientAuth, Authorities>,
+    tickets: HashMap<TicketsOf, Arc<dyn ProducesTickets>>,
+}
+
+/// Whose tickets they are: a listener, and the mark of its client authorities.
+type TicketsOf = (ListenAddress, Option<blake3::Hash>);
+
+/// Who is believed about clients.
+#[derive(Clone)]
+struct Authorities {
+    verifier: Arc<dyn ClientCertVerifier>,
+    /// Differs where the authorities or the mode do.
+    mark: blake3::Hash,
+}
+
+impl Store {
+    /// Reads the files of every listener; one entry each, `None` for those without TLS. Certificates that are of no
+    /// age to be shown are shown, with a warning, as nginx does.
+    ///
+    /// # Errors
+    /// A file cannot be used and none read before can stand in. Nothing has changed then.
+    pub(crate) fn load(&mut self, config: &Config) -> Result<Vec<Option<Arc<Terminator>>>, CertificateError> {
+        let mut next = Self::default();
+        let now = SystemTime::now();
+        let terminators = config
+            .listeners
+            .iter()
+            .map(|listener| {
+                let Some(tls) = &listener.tls else { return Ok(None) };
+                let certificates = tls.certificates.iter().map(|files| {
+                    let certificate = self.certificate(files, &mut next, now)?;
+                    Ok(Arc::clone(&certificate))
+                });
+                let certificates = certificates.collect::<Result<Vec<_>, _>>()?;
+                let authorities = tls.client_auth.as_ref().map(|auth| self.authorities(auth, &mut next)).transpose()?;
+                let tickets_of = (listener.address.clone(), authorities.as_ref().map(|it| it.mark));
+                let ticketer = self.tickets(&tickets_of, tls)?;
+                next.tickets.insert(tickets_of, Arc::clone(&ticketer));
+                let verifier = authorities.map(|authorities| authorities.verifier);
+                Terminator::new(tls, certificates, verifier, ticketer).map(Arc::new).map(Some)
+            })
+            .collect::<Result<_, _>>()?;
+        *self = next;
+        Ok(terminators)
+    }
+
+    fn certificate(
+        &self,
+        files: &CertificateFiles,
+        next: &mut Self,
+        now: SystemTime,
+    ) -> Result<Arc<Certificate>, CertificateError> {
+        if let Some(read) = next.certificates.get(files) {
+            return Ok(Arc::clone(read));
+        }
+        let certificate = match (Certificate::load(files), self.certificates.get(files)) {
+            (Ok(read), _) => Arc::new(read),
+            (Err(error), Some(last)) => {
+                tracing::error!("{error}; the certificate that was read before stays in force");
+                Arc::clone(last)
+            }
+            (Err(error), None) => return Err(error),
+        };
+        if let Some(told) = certificate.facts.age(now).told() {
+            tracing::warn!("{}: {told}", files.cert.display());
+        }
+        next.certificates.insert(files.clone(), Arc::clone(&certificate));
+        Ok(certificate)
+    }
+
+    fn authorities(&self, auth: &ClientAuth, next: &mut Self) -> Result<Authorities, CertificateError> {
+        if let Some(read) = next.authorities.get(auth) {
+            return Ok(read.clone());
+        }
+        let authorities = match (Authorities::load(auth), self.authorities.get(auth)) {
+            (Ok(read), _) => read,
+            (Err(error), Some(last)) => {
+                tracing::error!("{error}; the authorities that were read before stay in force");
+                last.clone()
+            }
+            (Err(error), None) => return Err(error),
+        };
+        next.authorities.insert(auth.clone(), authorities.clone());
+        Ok(authorities)
+    }
+
+    fn tickets(&self, of: &TicketsOf, tls: &ListenerTls) -> Result<Arc<dyn ProducesTickets>, CertificateError> {
+        if let Some(known) = self.tickets.get(of) {
+            return Ok(Arc::clone(known));
+        }
+        Ticketer::new().map_err(|error| {
+            // Fails only where the system has no randomness to give.
+            let file = tls.certificates.first().map_or(Path::new(""), |files| &files.cert);
+            CertificateError::new(file, Problem::Settings(format!("no ticket keys could be made: {error}")))
+        })
+    }
+}
+
+impl Authorities {
+    /// # Errors
+    /// The file cannot be used.
+    fn load(auth: &ClientAuth) -> Result<Self, CertificateError> {
+        let wrong = |what: String| CertificateError::new(&auth.ca, Problem::BadCertificate(what));
+        let certificates = Sections::read(&auth.ca)?.certificates(&auth.ca)?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&[u8::from(auth.required)]);
+        for certificate in &certificates {
+            hasher.update(&(certificate.len() as u64).to_le_bytes()).update(certificate);
+        }
+        let roots = roots(&auth.ca, certificates)?;
+        let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider()));
+        let builder = if auth.required { builder } else { builder.allow_unauthenticated() };
+        let verifier = builder.build().map_err(|error| wrong(error.to_string()))?;
+        Ok(Self { verifier, mark: hasher.finalize() })
+    }
+}
+
+/// Checks the authorities of clients, for `check`.
+pub(super) fn check_authorities(auth: &ClientAuth) -> Result<(), CertificateError> {
+    Authorities::load(auth).map(drop)
+}
+
+/// Authorities from a file.
+pub(super) fn roots(
+    file: &Path,
+    certificates: Vec<CertificateDer<'static>>,
+) -> Result<RootCertStore, CertificateError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates {
+        roots
+            .add(certificate)
+            .map_err(|error| CertificateError::new(file, Problem::BadCertificate(error.to_string())))?;
+    }
+    Ok(roots)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A configuration with a TLS listener whose certificate is `all.pem` here.
+    fn config(directory: &Path, more: &str) -> Config {
+        let file = directory.join("all.pem");
+        let text = format!(
+            "[[listener]]\naddress = \"127.0.0.1:0\"\nredirect = \"https\"\n\
+             tls.certificates = [{{ pem = \"{}\" }}]\n{more}",
+            file.display()
+        );
+        Config::parse(&text, &|_| None).unwrap_or_else(|wrong| panic!("{wrong}")).config
+    }
+
+    fn write(directory: &Path) {
+        let made = rcgen::generate_simple_self_signed(vec!["a.test".to_owned()]).unwrap();
+        std::fs::write(directory.join("all.pem"), made.cert.pem() + &made.signing_key.serialize_pem()).unwrap();
+    }
+
+    fn shown(terminators: &[Option<Arc<Terminator>>]) -> Vec<u8> {
+        let certificate = terminators[0].as_ref().unwrap().first_certificate();
+        certificate.certified.cert[0].to_vec()
+    }
+
+    #[test]
+    fn a_new_certificate_is_taken_up_and_a_bad_one_leaves_the_last_good_in_force() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = config(directory.path(), "");
+        let mut store = Store::default();
+        assert!(store.load(&config).is_err(), "there is no file yet");
+        write(directory.path());
+        let first = shown(&store.load(&config).unwrap());
+        assert_eq!(shown(&store.load(&config).unwrap()), first);
+        write(directory.path());
+        let second = shown(&store.load(&config).unwrap());
+        assert_ne!(second, first);
+        std::fs::write(directory.path().join("all.pem"), "half writt").unwrap();
+        assert_eq!(shown(&store.load(&config).unwrap()), second);
+        assert_eq!(shown(&store.load(&config).unwrap()), second, "and again");
+        assert!(Store::default().load(&config).is_err());
+    }
+
+    #[test]
+    fn tickets_outlive_a_reload_and_not_a_change_of_client_authorities() {
+        let directory = tempfile::tempdir().unwrap();
+        write(directory.path());
+        let (plain, auth) = (config(directory.path(), ""), {
+            let ca = directory.path().join("all.pem");
+            config(directory.path(), &format!("tls.client_auth.ca = \"{}\"\n", ca.display()))
+        });
+        let mut store = Store::default();
+        let ticket = |store: &mut Store, config: &Config| {
+            let terminators = store.load(config).unwrap();
+            Arc::clone(&terminators[0].as_ref().unwrap().config.ticketer)
+        };
+        let first = ticket(&mut store, &plain);
+        let sealed = first.encrypt(b"session").unwrap();
+        write(directory.path());
+        assert_eq!(ticket(&mut store, &plain).decrypt(&sealed).as_deref(), Some(&b"session"[..]));
+        assert_eq!(ticket(&mut store, &auth).decrypt(&sealed), None);
+    }
+}

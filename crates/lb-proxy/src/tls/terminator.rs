@@ -1,0 +1,115 @@
+//! What a listener needs to end TLS: the settings of the handshake.
+
+use std::sync::Arc;
+
+use lb_config::{Alpn, ListenerTls, TlsVersion};
+use rustls::crypto::CryptoProvider;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, ProducesTickets};
+use rustls::version::{TLS12, TLS13};
+use rustls::{CipherSuite, ServerConfig, SupportedProtocolVersion};
+
+use super::certificate::Certificate;
+use super::choice::Choice;
+use super::pem::{CertificateError, Problem};
+use super::provider;
+
+/// TLS of one listener, as of one reload.
+#[derive(Debug)]
+pub(crate) struct Terminator {
+    pub(crate) config: Arc<ServerConfig>,
+    choice: Arc<Choice>,
+    /// Clients are asked for certificates.
+    asks_clients: bool,
+}
+
+impl Terminator {
+    /// # Errors
+    /// The settings leave nothing that could be spoken.
+    pub(crate) fn new(
+        tls: &ListenerTls,
+        certificates: Vec<Arc<Certificate>>,
+        clients: Option<Arc<dyn ClientCertVerifier>>,
+        ticketer: Arc<dyn ProducesTickets>,
+    ) -> Result<Self, CertificateError> {
+        let choice = Arc::new(Choice::new(certificates));
+        let asks_clients = clients.is_some();
+        let builder = ServerConfig::builder_with_provider(cryptography(tls)).with_protocol_versions(versions(tls));
+        let builder = builder.map_err(|error| {
+            let file = tls.certificates.first().map(|files| files.cert.clone()).unwrap_or_default();
+            CertificateError { file, problem: Problem::Settings(error.to_string()) }
+        })?;
+        let builder = match clients {
+            Some(verifier) => builder.with_client_cert_verifier(verifier),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_cert_resolver(Arc::clone(&choice) as _);
+        config.ticketer = ticketer;
+        // Tickets need no memory here, and clients without tickets have become rare.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.alpn_protocols = protocols(tls);
+        Ok(Self { config: Arc::new(config), choice, asks_clients })
+    }
+
+    /// Whether a request for `host` on a connection that asked for `server_name` goes past what the client had to
+    /// show: clients are asked for certificates here, and the two names have different certificates.
+    ///
+    /// nginx's rule: where nobody is asked, or no name was, any host will do.
+    pub(crate) fn is_misdirected(&self, server_name: Option<&str>, host: &str) -> bool {
+        let Some(server_name) = server_name.filter(|_| self.asks_clients) else { return false };
+        let host = host.strip_suffix('.').unwrap_or(host);
+        !host.eq_ignore_ascii_case(server_name)
+            && self.choice.of(Some(&host.to_ascii_lowercase())) != self.choice.of(Some(server_name))
+    }
+
+    /// Whether clients are asked for certificates.
+    pub(crate) fn asks_clients(&self) -> bool {
+        self.asks_clients
+    }
+
+    #[cfg(test)]
+    pub(super) fn first_certificate(&self) -> &Certificate {
+        self.choice.first()
+    }
+}
+
+/// The protocols that we really speak, of those that were asked for.
+fn protocols(tls: &ListenerTls) -> Vec<Vec<u8>> {
+    if tls.alpn.is_empty() {
+        return Vec::new();
+    }
+    vec![Alpn::Http11.as_str().into()]
+}
+
+fn versions(tls: &ListenerTls) -> &'static [&'static SupportedProtocolVersion] {
+    static BOTH: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
+    match tls.min_version {
+        TlsVersion::V1_2 => &BOTH,
+        TlsVersion::V1_3 => &BOTH[..1],
+    }
+}
+
+/// The library's cryptography, with the cipher suites that were asked for.
+fn cryptography(tls: &ListenerTls) -> Arc<CryptoProvider> {
+    if tls.cipher_suites.is_empty() {
+        return Arc::clone(provider());
+    }
+    let known = &provider().cipher_suites;
+    let wanted = tls.cipher_suites.iter();
+    let cipher_suites = wanted
+        .filter_map(|wanted| known.iter().find(|suite| suite.suite() == CipherSuite::from(wanted.code())).copied())
+        .collect();
+    Arc::new(CryptoProvider { cipher_suites, ..CryptoProvider::clone(provider()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_library_has_every_suite_of_the_language_and_no_other() {
+        let ours: Vec<u16> = lb_config::CipherSuite::ALL.iter().map(|suite| suite.code()).collect();
+        let theirs: Vec<u16> = provider().cipher_suites.iter().map(|suite| u16::from(suite.suite())).collect();
+        assert_eq!(ours, theirs, "in the library's order of preference");
+    }
+}
