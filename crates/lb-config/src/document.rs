@@ -14,8 +14,8 @@ use crate::source::Sources;
 use crate::valid::{
     AccessFormat, AccessTarget, Action, ActiveCheck, CertificateFiles, Cluster, Condition, Config, Endpoint, Forwarded,
     HeaderEdits, HostPattern, KeepAlive, Level, LimitKey, Limits, Listener, ListenerTls, Log, LogFormat, Match,
-    PassiveHealth, PathPattern, Policy, Probe, Queue, RateLimit, Redirect, RedirectTo, Respond, Retry, Route, SameSite,
-    Sticky, Template, Timeouts, TlsVersion, ValuePattern,
+    PassiveHealth, PathPattern, Policy, Probe, ProxyProtocol, Queue, RateLimit, Redirect, RedirectTo, Respond, Retry,
+    Route, SameSite, Sticky, Template, Timeouts, TlsVersion, ValuePattern,
 };
 use crate::values::{quantity, status};
 
@@ -335,6 +335,11 @@ impl<'a> Writer<'a> {
             "policy": self.policy(&cluster.policy),
             "endpoints": Item::Endpoints(endpoints.collect()),
             "protocol": text("http1"),
+            "proxy_protocol": text(match cluster.proxy_protocol {
+                None => "off",
+                Some(ProxyProtocol::V1) => "v1",
+                Some(ProxyProtocol::V2) => "v2",
+            }),
             "dns_interval": duration(cluster.dns_interval),
             "keep_alive": keep_alive(&cluster.keep_alive),
             "queue": queue(cluster.queue),

@@ -513,6 +513,8 @@ pub struct Cluster {
     pub policy: Policy,
     /// The endpoints as configured; a name may resolve to several.
     pub endpoints: Vec<Endpoint>,
+    /// The PROXY protocol header that connections to the endpoints begin with.
+    pub proxy_protocol: Option<ProxyProtocol>,
     /// How often names are resolved again.
     pub dns_interval: Duration,
     /// Upstream connections kept.
@@ -578,6 +580,15 @@ pub struct KeepAlive {
     pub age: Duration,
 }
 
+/// A version of the PROXY protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// A line of text.
+    V1,
+    /// A binary head.
+    V2,
+}
+
 /// Waiting while every eligible endpoint is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Queue {
@@ -639,6 +650,8 @@ pub struct ActiveCheck {
     pub fall: NonZeroU32,
     /// Whether an endpoint counts as up before its first check.
     pub initial_up: bool,
+    /// As the cluster's: a check says that it comes from us and no client.
+    pub proxy_protocol: Option<ProxyProtocol>,
 }
 
 /// What an active check asks.

@@ -117,6 +117,7 @@ endpoints = [
   { address = "a:1", weight = 1, max_in_flight = "none", backup = false, drain = false },
 ]
 protocol = "http1"
+proxy_protocol = "off"
 dns_interval = "10s"
 keep_alive = { idle = 32, timeout = "4s", requests = 1000, age = "1h" }
 queue = { size = 0, timeout = "5s" }
@@ -360,6 +361,7 @@ fn endpoints_in_every_form() {
         endpoints = ["10.0.0.1:80", "[::1]:80", "App:80", "unix:/run/app.sock", { address = "b:1", weight = 0, max_in_flight = 7, backup = true, drain = true }]
         keep_alive = { idle = 0, timeout = "1s", requests = 1, age = "1m" }
         queue = { size = 9, timeout = "250ms" }
+        proxy_protocol = "v2"
         dns_interval = "1s"
         slow_start = "30s"
         panic_threshold = "0%"
@@ -373,6 +375,7 @@ fn endpoints_in_every_form() {
     assert_eq!(told[3..], [(false, false), (true, true)]);
     assert_eq!((cluster.endpoints[4].weight, cluster.endpoints[4].max_in_flight.unwrap().get()), (0, 7));
     assert_eq!((cluster.keep_alive.idle, cluster.slow_start), (0, Some(Duration::from_secs(30))));
+    assert_eq!(cluster.proxy_protocol, Some(lb_config::ProxyProtocol::V2));
     assert_eq!((cluster.queue.size, cluster.queue.timeout), (9, Duration::from_millis(250)));
     assert_eq!((cluster.dns_interval, cluster.panic_threshold), (Duration::from_secs(1), 0.0));
 }

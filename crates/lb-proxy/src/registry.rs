@@ -408,6 +408,7 @@ impl ClusterState {
                     }
                 };
                 upstream.set_keep_alive(self.config.keep_alive.clone());
+                upstream.set_proxy_protocol(self.config.proxy_protocol);
                 let axes = [(Axis::Unresolved, address.is_none()), (Axis::Drain, endpoint.drain)];
                 kept_out.push((identity.clone(), axes));
                 let several = self.resolved.get(&endpoint.name).is_some_and(|all| all.len() > 1);

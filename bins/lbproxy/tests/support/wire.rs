@@ -220,6 +220,11 @@ impl Wire {
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 
+    /// The port of this side.
+    pub(crate) fn local_port(&self) -> u16 {
+        self.stream.local_addr().expect("a socket").port()
+    }
+
     /// Makes the coming close a reset.
     pub(crate) fn reset_on_close(&self) {
         socket2::SockRef::from(&*self.stream).set_linger(Some(Duration::ZERO)).expect("a socket");

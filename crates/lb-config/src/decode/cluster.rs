@@ -6,7 +6,9 @@ use crate::diagnostic::Report;
 use crate::keys::{ACTIVE, CLUSTER, ENDPOINT, HEALTH, KEEP_ALIVE, PASSIVE, QUEUE};
 use crate::source::Span;
 use crate::tree::{Entry, Node};
-use crate::valid::{ActiveCheck, Cluster, Endpoint, EndpointAddress, KeepAlive, PassiveHealth, Probe, Queue};
+use crate::valid::{
+    ActiveCheck, Cluster, Endpoint, EndpointAddress, KeepAlive, PassiveHealth, Probe, ProxyProtocol, Queue,
+};
 use crate::values::{Wrong, address, http};
 
 use super::convert::{self, list, or_word};
@@ -46,6 +48,11 @@ fn cluster(report: &mut Report, entry: &Entry) -> Option<ClusterWritten> {
     let policy = fields.get(report, "policy", policy);
     let endpoints = fields.get(report, "endpoints", list(endpoint));
     let protocol = fields.get(report, "protocol", protocol);
+    let proxy_protocol = fields.word(
+        report,
+        "proxy_protocol",
+        &[("off", None), ("v1", Some(ProxyProtocol::V1)), ("v2", Some(ProxyProtocol::V2))],
+    );
     let dns_interval = fields.duration(report, "dns_interval");
     let keep_alive = fields.get(report, "keep_alive", keep_alive);
     let queue = fields.get(report, "queue", queue);
@@ -56,10 +63,13 @@ fn cluster(report: &mut Report, entry: &Entry) -> Option<ClusterWritten> {
     let endpoints = distinct(report, endpoints?);
     protocol?;
     let (active, passive) = health?;
+    let proxy_protocol = proxy_protocol?;
+    let active = active.map(|active| ActiveCheck { proxy_protocol, ..active });
     let cluster = Cluster {
         name: name?.into(),
         policy: policy?,
         endpoints: endpoints?,
+        proxy_protocol,
         dns_interval: dns_interval?,
         keep_alive: keep_alive?,
         queue: queue?,
@@ -231,6 +241,8 @@ fn active(report: &mut Report, node: &Node) -> Option<ActiveCheck> {
         rise: NonZeroU32::new(rise?)?,
         fall: NonZeroU32::new(fall?)?,
         initial_up: initial_up?,
+        // The cluster's, which is not known here.
+        proxy_protocol: None,
     })
 }
 

@@ -28,6 +28,12 @@ pub(crate) const CLUSTER: Section = Section {
         ),
         later("tls", "TLS to the endpoints."),
         key(
+            "proxy_protocol",
+            Kind::Word(&["off", "v1", "v2"]),
+            Value("\"off\""),
+            "The PROXY protocol header that connections to the endpoints begin with.",
+        ),
+        key(
             "dns_interval",
             Kind::Duration { zero: false },
             Value("\"10s\""),

@@ -67,7 +67,7 @@ lbproxy.toml:5:1: error: unknown key `servers` in [cluster]
   |
 5 | servers = ["a:1", "b:1"]
   | ^^^^^^^
-  = expected one of `policy`, `endpoints`, `protocol`, `dns_interval`, `keep_alive`, `queue`, `slow_start`, `panic_threshold`, `health`
+  = expected one of `policy`, `endpoints`, `protocol`, `proxy_protocol`, `dns_interval`, `keep_alive`, `queue`, `slow_start`, `panic_threshold`, `health`
   = help: did you mean `endpoints`?
 "#,
     );
@@ -459,7 +459,7 @@ lbproxy.toml:6:1: error: unknown key `dns` in [cluster]
   |
 6 | dns = "10s"
   | ^^^
-  = expected one of `policy`, `endpoints`, `protocol`, `dns_interval`, `keep_alive`, `queue`, `slow_start`, `panic_threshold`, `health`
+  = expected one of `policy`, `endpoints`, `protocol`, `proxy_protocol`, `dns_interval`, `keep_alive`, `queue`, `slow_start`, `panic_threshold`, `health`
   = help: did you mean `dns_interval`?
 
 lbproxy.toml:8:11: error: unknown key `listener` in [defaults]

@@ -398,6 +398,7 @@ mod tests {
             rise: NonZeroU32::new(2).unwrap(),
             fall: NonZeroU32::new(3).unwrap(),
             initial_up,
+            proxy_protocol: None,
         })
     }
 

@@ -8,7 +8,7 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT, CONNECTION, HOST, USER_AGENT};
 use http::{HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Empty};
@@ -16,11 +16,12 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use lb_config::{ActiveCheck, Probe};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
 
 use super::{Address, Identity};
+use crate::wire::proxy_protocol::{self, Said};
 
 /// Makes one check.
 pub trait Prober: Send + Sync + 'static {
@@ -73,13 +74,25 @@ async fn ask(endpoint: &Identity, check: &ActiveCheck) -> Result<(String, Option
     match with_port(&endpoint.address, check.port) {
         Address::Ip(address) => {
             let stream = TcpStream::connect(address).await.map_err(|error| connect_cause(&error))?;
+            let stream = introduced(stream, check).await?;
             ask_over(stream, endpoint, &check.probe).await
         }
         Address::Unix(path) => {
             let stream = UnixStream::connect(path).await.map_err(|error| connect_cause(&error))?;
+            let stream = introduced(stream, check).await?;
             ask_over(stream, endpoint, &check.probe).await
         }
     }
+}
+
+/// Begins with the header that the endpoint expects of every connection. It names no client: we ask for ourselves.
+async fn introduced<S: AsyncWrite + Unpin>(mut stream: S, check: &ActiveCheck) -> Result<S, String> {
+    if let Some(version) = check.proxy_protocol {
+        let mut header = BytesMut::new();
+        proxy_protocol::write(&mut header, version.into(), Said::Nothing);
+        stream.write_all(&header).await.map_err(|error| connect_cause(&error))?;
+    }
+    Ok(stream)
 }
 
 /// Another port means another TCP port; a Unix socket has none.
@@ -181,7 +194,7 @@ mod tests {
     use std::num::NonZeroU32;
     use std::path::Path;
 
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::AsyncReadExt;
     use tokio::net::{TcpListener, UnixListener};
 
     use super::*;
@@ -195,6 +208,7 @@ mod tests {
             rise: NonZeroU32::MIN,
             fall: NonZeroU32::MIN,
             initial_up: true,
+            proxy_protocol: None,
         }
     }
 

@@ -103,12 +103,12 @@ impl Stream {
         let _ = sock.set_linger(Some(std::time::Duration::ZERO));
     }
 
-    /// The port of our side; 0 on a Unix socket.
-    pub(crate) fn local_port(&self) -> u16 {
+    /// The address of our side; `None` on a Unix socket.
+    pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
         match self {
-            Self::Tcp(stream) => stream.local_addr().map_or(0, |address| address.port()),
-            Self::Unix(_) => 0,
-            Self::Tls(stream) => stream.under().local_port(),
+            Self::Tcp(stream) => stream.local_addr().ok(),
+            Self::Unix(_) => None,
+            Self::Tls(stream) => stream.under().local_addr(),
         }
     }
 

@@ -41,7 +41,8 @@ const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 pub(crate) struct Session {
     pub(crate) downstream: Downstream,
     pub(crate) peer: Option<SocketAddr>,
-    pub(crate) local_port: u16,
+    /// Where it connected; `None` on a Unix socket.
+    pub(crate) local: Option<SocketAddr>,
     pub(crate) worker: Arc<Worker>,
     pub(crate) timer: Timer,
     /// What the TLS handshake made known, if there was one.
@@ -75,7 +76,7 @@ pub(crate) async fn serve(
     (secured, timer): (Option<Arc<Secured>>, Timer),
 ) {
     let mut session = Session {
-        local_port: stream.local_port(),
+        local: stream.local_addr(),
         downstream: Downstream::new(stream),
         peer,
         timer,
@@ -136,8 +137,11 @@ impl Session {
         {
             return *origin;
         }
-        let arrival =
-            Arrival { peer: self.peer.map(|peer| peer.ip()), is_tls: self.secured.is_some(), port: self.local_port };
+        let arrival = Arrival {
+            peer: self.peer.map(|peer| peer.ip()),
+            is_tls: self.secured.is_some(),
+            port: self.local.map_or(0, |local| local.port()),
+        };
         let origin = Origin::new(arrival, &snapshot.listeners[listener].trusted, head);
         self.origin = (!origin.is_trusted).then_some((snapshot.generation, origin));
         origin

@@ -8,6 +8,7 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -28,6 +29,7 @@ use crate::rules::template::Facts;
 use crate::stage::visit::Visit;
 use crate::upstream::{Connection, Upstream};
 use crate::wire::h1::{self, Answering, HeadLimits};
+use crate::wire::proxy_protocol::{self, Said};
 
 /// How long an upload waits for the endpoint's `100 Continue` before it starts anyway (RFC 9110 §10.1.1).
 const CONTINUE_WITHIN: Duration = Duration::from_secs(1);
@@ -106,7 +108,24 @@ async fn send(upstream: Arc<Upstream>, request: Request) -> Result<Response, Sen
 /// Makes a connection. Boxed: most requests need none, and all of them would carry the room for it.
 fn connect<'a>(upstream: &'a Upstream, request: &'a Request) -> Connecting<'a> {
     let limit = request.route.options.timeout.connect;
-    Box::pin(async move { upstream.connect(limit).await.map_err(|error| SendError::connecting(&error)) })
+    let introduction = upstream.proxy_protocol().map(|version| introduction(version, &request.visit));
+    Box::pin(async move { upstream.connect(limit, introduction).await.map_err(|error| SendError::connecting(&error)) })
+}
+
+/// Who the client is, for an endpoint that reads PROXY headers. A client on a Unix socket has no address.
+#[cold]
+fn introduction(version: proxy_protocol::Version, visit: &Visit) -> BytesMut {
+    let said = match (visit.peer, visit.local) {
+        (Some(from), Some(to)) => {
+            // A listener on `[::]` sees IPv4 within IPv6.
+            let [from, to] = [from, to].map(|end| SocketAddr::new(end.ip().to_canonical(), end.port()));
+            Said::Client { from, to }
+        }
+        _ => Said::Nothing,
+    };
+    let mut header = BytesMut::new();
+    proxy_protocol::write(&mut header, version, said);
+    header
 }
 
 type Connecting<'a> = Pin<Box<dyn Future<Output = Result<Connection, SendError>> + std::marker::Send + 'a>>;

@@ -5,6 +5,7 @@
 //! request is counted and logged.
 
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -68,6 +69,9 @@ pub(crate) struct Visit {
     /// What the client's cookie says.
     pub(crate) stuck: Option<Stuck>,
     pub(crate) worker: usize,
+    /// Who connected, and where; nobody and nowhere on a Unix socket.
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) local: Option<SocketAddr>,
     pub(crate) trace: Trace,
 }
 
@@ -103,6 +107,8 @@ impl Visit {
             secured: session.secured.clone(),
             stuck: None,
             worker: session.worker.index,
+            peer: session.peer,
+            local: session.local,
             trace: Trace::default(),
         }
     }

@@ -24,6 +24,8 @@ pub(crate) struct Connection {
     requests: u64,
     /// Interim responses to the current request.
     pub(crate) interim: u32,
+    /// It began with a PROXY header, and belongs to the client that this named.
+    pub(super) is_introduced: bool,
     /// How long the endpoint said it keeps an idle connection, less a second.
     advertised: Option<Duration>,
 }
@@ -40,6 +42,7 @@ impl Connection {
             idle_since: now,
             requests: 0,
             interim: 0,
+            is_introduced: false,
             advertised: None,
         }
     }

@@ -5,11 +5,14 @@
 //! mutexes that as a rule only their own worker takes, which costs a few nanoseconds and keeps request futures `Send`.
 
 use std::io;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use bytes::BytesMut;
 use lb_config::{Endpoint, EndpointAddress, KeepAlive};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
 
@@ -17,6 +20,7 @@ use super::Connection;
 use crate::drivers::{Address, Identity};
 use crate::net::Stream;
 use crate::observe::metrics::EndpointMetrics;
+use crate::wire::proxy_protocol::Version;
 
 /// One endpoint: its address and its connections.
 pub(crate) struct Upstream {
@@ -29,6 +33,8 @@ pub(crate) struct Upstream {
     /// As resolved; `None` for a name that has not resolved yet.
     pub(crate) address: Option<Address>,
     keep_alive: ArcSwap<KeepAlive>,
+    /// The PROXY header that connections begin with: its version, or 0.
+    proxy_protocol: AtomicU8,
     idle: Box<[Mutex<Vec<Connection>>]>,
 }
 
@@ -50,6 +56,7 @@ impl Upstream {
             metrics,
             address,
             keep_alive: ArcSwap::from_pointee(keep_alive),
+            proxy_protocol: AtomicU8::new(0),
             idle: (0..workers).map(|_| Mutex::default()).collect(),
         }
     }
@@ -62,6 +69,24 @@ impl Upstream {
 
     pub(crate) fn set_keep_alive(&self, keep_alive: KeepAlive) {
         self.keep_alive.store(Arc::new(keep_alive));
+    }
+
+    pub(crate) fn set_proxy_protocol(&self, version: Option<lb_config::ProxyProtocol>) {
+        let number = match version.map(Version::from) {
+            None => 0,
+            Some(Version::V1) => 1,
+            Some(Version::V2) => 2,
+        };
+        self.proxy_protocol.store(number, Ordering::Relaxed);
+    }
+
+    /// Which PROXY header connections begin with.
+    pub(crate) fn proxy_protocol(&self) -> Option<Version> {
+        match self.proxy_protocol.load(Ordering::Relaxed) {
+            0 => None,
+            1 => Some(Version::V1),
+            _ => Some(Version::V2),
+        }
     }
 
     /// Closes the idle connections and keeps none from now on: the endpoint is gone. Requests that run on it, and with
@@ -86,6 +111,10 @@ impl Upstream {
         if stack.is_empty() {
             return None;
         }
+        if self.proxy_protocol().is_some() {
+            // They were made before connections had to begin with a header.
+            stack.clear();
+        }
         let limits = self.keep_alive.load();
         while let Some(connection) = stack.pop() {
             if connection.is_fresh(&limits, now) && (!only_chance || connection.stream.is_quiet()) {
@@ -100,7 +129,7 @@ impl Upstream {
         let mut stack = self.stack(worker);
         // Read behind the lock, so that nothing is put down after `retire`.
         let limits = self.keep_alive.load();
-        if limits.idle == 0 || !connection.may_rest(&limits, now) {
+        if limits.idle == 0 || connection.is_introduced || !connection.may_rest(&limits, now) {
             return;
         }
         connection.rest(now);
@@ -116,24 +145,31 @@ impl Upstream {
         self.stack(worker).retain(|connection| connection.is_fresh(&limits, now));
     }
 
-    /// Makes a new connection.
-    pub(crate) async fn connect(&self, limit: Duration) -> io::Result<Connection> {
+    /// Makes a new connection, which begins with this PROXY header. One that does carries a single request: it was made in
+    /// the name of one client.
+    pub(crate) async fn connect(&self, limit: Duration, introduction: Option<BytesMut>) -> io::Result<Connection> {
         let connecting = async {
-            match &self.address {
+            let mut stream = match &self.address {
                 Some(Address::Ip(address)) => {
                     let stream = TcpStream::connect(address).await?;
                     stream.set_nodelay(true)?;
-                    io::Result::Ok(Stream::Tcp(stream))
+                    Stream::Tcp(stream)
                 }
-                Some(Address::Unix(path)) => Ok(Stream::Unix(UnixStream::connect(path).await?)),
+                Some(Address::Unix(path)) => Stream::Unix(UnixStream::connect(path).await?),
                 // Never eligible; only panic mode or an operator's mistake could bring a request here.
-                None => Err(io::ErrorKind::AddrNotAvailable.into()),
+                None => return Err(io::ErrorKind::AddrNotAvailable.into()),
+            };
+            if let Some(introduction) = &introduction {
+                stream.write_all(introduction).await?;
             }
+            io::Result::Ok(stream)
         };
         let stream = match tokio::time::timeout(limit, connecting).await {
             Ok(connected) => connected?,
             Err(_) => return Err(io::ErrorKind::TimedOut.into()),
         };
-        Ok(Connection::new(stream, Instant::now()))
+        let mut connection = Connection::new(stream, Instant::now());
+        connection.is_introduced = introduction.is_some();
+        Ok(connection)
     }
 }

@@ -230,6 +230,15 @@ const fn as_v6(address: IpAddr) -> Ipv6Addr {
     }
 }
 
+impl From<lb_config::ProxyProtocol> for Version {
+    fn from(version: lb_config::ProxyProtocol) -> Self {
+        match version {
+            lb_config::ProxyProtocol::V1 => Self::V1,
+            lb_config::ProxyProtocol::V2 => Self::V2,
+        }
+    }
+}
+
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -7,6 +7,7 @@ mod forwarded;
 mod headers;
 mod http_1_0;
 mod interim;
+mod introductions;
 mod large;
 mod proxy_protocol;
 mod reuse;
