@@ -274,6 +274,8 @@ impl<'a> Writer<'a> {
             // Durations come from whole milliseconds, so the way back loses nothing.
             let item = if policy.kind.is_duration(name) {
                 duration(Duration::from_millis(*value as u64))
+            } else if policy.kind.is_switch(name) {
+                plain(*value != 0.0)
             } else {
                 plain(value)
             };

@@ -53,6 +53,7 @@ fn policy_options() -> impl Iterator<Item = (String, Value)> {
             Unit::Factor => {
                 json!({ "anyOf": [{ "type": "number", "minimum": option.least, "maximum": option.most }, from_env()] })
             }
+            Unit::Switch => self::kind(&Kind::Bool),
             Unit::Duration => self::kind(&Kind::Duration { zero: option.least == 0.0 }),
         };
         value["description"] = json!(option.doc);

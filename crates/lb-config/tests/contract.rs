@@ -394,8 +394,11 @@ fn every_policy_by_name_and_with_every_option() {
         assert_eq!((bare.kind, bare.key.is_some(), bare.options.len()), (kind, kind.needs_key(), 0));
         for (option, bounds) in kind.options() {
             for bound in [*bounds.start(), *bounds.end()] {
-                let written =
-                    if ["decay", "penalty"].contains(&option) { format!("\"{bound}ms\"") } else { bound.to_string() };
+                let written = match option {
+                    "decay" | "penalty" => format!("\"{bound}ms\""),
+                    "random_start" => (bound == 1.0).to_string(),
+                    _ => bound.to_string(),
+                };
                 let lines = format!("[cluster.app.policy]\nname = \"{}\"\n{key}\n{option} = {written}", kind.name());
                 assert_eq!(cluster(&lines).policy.options.get(option), Some(&bound), "{lines}");
             }

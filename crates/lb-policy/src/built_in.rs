@@ -21,7 +21,7 @@ use crate::prequal::{Prequal, PrequalTable};
 use crate::random::{Random, RandomTable};
 use crate::rendezvous::{Rendezvous, RendezvousTable};
 use crate::ring_hash::{RingHash, RingHashTable};
-use crate::round_robin::{RoundRobin, RoundRobinTable};
+use crate::round_robin::{RoundRobin, RoundRobinFrom, RoundRobinTable};
 use crate::static_stride::{StaticStride, StaticStrideTable};
 use crate::view::View;
 use crate::weighted_random::{WeightedRandom, WeightedRandomTable};
@@ -108,11 +108,12 @@ fn apart<T: Table>(table: &T, view: &View<'_>, cx: &mut PickCx<'_>) -> Option<In
 }
 
 built_in! {
-    /// Turns by weight, in nginx's order; the default.
-    RoundRobin(RoundRobin, RoundRobinTable) = "round_robin",
-    /// Turns by weight, spread out, in gRPC's order.
+    /// Turns by weight, in nginx's order; the default. Option `random_start`: 0, the first turn, or how far into the first 2³² turns to
+    /// begin, up to 1; draw it at random where several proxies take turns.
+    RoundRobin(RoundRobinFrom, RoundRobinTable) = "round_robin",
+    /// Turns by weight, spread out, in gRPC's order. Option `random_start`, as above.
     StaticStride(StaticStride, StaticStrideTable) = "static_stride",
-    /// Turns by what endpoints report of their load.
+    /// Turns by what endpoints report of their load. Option `random_start`, as above.
     Orca(Orca, OrcaTable) = "orca",
     /// All alike, at random.
     Random(Random, RandomTable) = "random",
@@ -131,20 +132,27 @@ built_in! {
     Prequal(Prequal, PrequalTable) = "prequal",
     /// The best of three by latency and by what they report, the queue counted cubed. Options `decay` and `penalty`, as above.
     C3(C3, C3Table) = "c3",
-    /// nginx's `hash`: modulo the total weight.
+    /// nginx's `hash`: modulo the total weight. Option `bounded_load`: factor from 1.01 to 100, default none.
     Hash(Hash, HashTable) = "hash",
-    /// nginx's `hash … consistent`. Option `bounded_load`: factor from 1.01 to 100, default none.
+    /// nginx's `hash … consistent`. Option `bounded_load`, as above.
     RingHash(RingHash, RingHashTable) = "ring_hash",
     /// A table of scattered slots. Option `bounded_load`, as above.
     Maglev(Maglev, MaglevTable) = "maglev",
     /// The highest bid for the key. Option `bounded_load`, as above.
     Rendezvous(Rendezvous, RendezvousTable) = "rendezvous",
-    /// Jump hash that remembers who is gone, for very many endpoints; all alike, whatever their weights.
+    /// Jump hash that remembers who is gone, for very many endpoints; all alike, whatever their weights. Option
+    /// `bounded_load`, as above.
     Memento(Memento, MementoTable) = "memento",
-    /// nginx's `ip_hash`.
+    /// nginx's `ip_hash`. Option `bounded_load`, as above.
     IpHash(IpHash, IpHashTable) = "ip_hash",
     /// The first usable in the order of the list.
     First(First, FirstTable) = "first",
+}
+
+impl From<RoundRobin> for BuiltIn {
+    fn from(policy: RoundRobin) -> Self {
+        RoundRobinFrom::from(policy).into()
+    }
 }
 
 /// The table of a [`BuiltIn`].
@@ -153,7 +161,7 @@ pub struct BuiltInTable(Any);
 
 impl Default for BuiltIn {
     fn default() -> Self {
-        Self::RoundRobin(RoundRobin)
+        RoundRobin.into()
     }
 }
 
@@ -171,9 +179,9 @@ impl BuiltIn {
     pub fn from_name<'o>(name: &str, options: impl IntoIterator<Item = (&'o str, f64)>) -> Result<Self, BadPolicy> {
         let mut options = Options { policy: name, given: options.into_iter().collect() };
         let policy = match name {
-            "round_robin" => RoundRobin.into(),
-            "static_stride" => StaticStride.into(),
-            "orca" => Orca.into(),
+            "round_robin" => RoundRobin.starting_at(options.start()?).into(),
+            "static_stride" => StaticStride::new().starting_at(options.start()?).into(),
+            "orca" => Orca::new().starting_at(options.start()?).into(),
             "random" => Random.into(),
             "weighted_random" => WeightedRandom.into(),
             "least_request" => match options.whole("choices", 1, 8)? {
@@ -188,14 +196,14 @@ impl BuiltIn {
                 Prequal::new(quantile, options.learning()?).into()
             }
             "c3" => C3::new(options.learning()?).into(),
-            "hash" => Hash.into(),
+            "hash" => options.bounded()?.map_or(Hash::new(), |bound| Hash::new().bounded(bound)).into(),
             "ring_hash" => options.bounded()?.map_or(RingHash::new(), |bound| RingHash::new().bounded(bound)).into(),
             "maglev" => options.bounded()?.map_or(Maglev::new(), |bound| Maglev::new().bounded(bound)).into(),
             "rendezvous" => {
                 options.bounded()?.map_or(Rendezvous::new(), |bound| Rendezvous::new().bounded(bound)).into()
             }
-            "memento" => Memento.into(),
-            "ip_hash" => IpHash.into(),
+            "memento" => options.bounded()?.map_or(Memento::new(), |bound| Memento::new().bounded(bound)).into(),
+            "ip_hash" => options.bounded()?.map_or(IpHash::new(), |bound| IpHash::new().bounded(bound)).into(),
             "first" => First.into(),
             _ => return Err(BadPolicy::UnknownName { name: name.to_owned() }),
         };
@@ -274,6 +282,12 @@ impl Options<'_> {
 
     fn bounded(&mut self) -> Result<Option<BoundedLoad>, BadPolicy> {
         Ok(self.number("bounded_load", 1.01, 100.0)?.map(BoundedLoad::new))
+    }
+
+    /// The turn to begin with.
+    fn start(&mut self) -> Result<u64, BadPolicy> {
+        let share = self.number("random_start", 0.0, 1.0)?.unwrap_or_default();
+        Ok((share * f64::from(u32::MAX)) as u64)
     }
 
     fn penalty(&mut self) -> Result<Learning, BadPolicy> {

@@ -8,7 +8,10 @@
 //! **Use it** to take nginx's place without moving anybody. **Do not** otherwise: adding one endpoint to n moves n ∕ (n + 1) of all
 //! keys; `maglev` or `rendezvous` move 1 ∕ (n + 1). And as a CRC is linear, the second try of keys of one length differs from the first by a
 //! constant: what an endpoint that is out leaves is shared unevenly, up to a quarter off.
+//!
+//! With a [`BoundedLoad`], which nginx has not, a member at its bound is tried past too.
 
+use crate::bounded::{BoundedLoad, is_open, roomiest};
 use crate::cx::PickCx;
 use crate::ip_hash::{MOST_REHASHES, Shares};
 use crate::policy::{Candidate, Index, Policy, Signals, Table};
@@ -17,23 +20,45 @@ use crate::view::View;
 
 /// The policy `hash`.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Hash;
+pub struct Hash {
+    bounded: Option<BoundedLoad>,
+}
+
+impl Hash {
+    /// Without a bound, as nginx does.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { bounded: None }
+    }
+
+    /// Bounds what an endpoint may carry: one at its bound is passed over like one that is out.
+    #[must_use]
+    pub const fn bounded(mut self, bound: BoundedLoad) -> Self {
+        self.bounded = Some(bound);
+        self
+    }
+}
 
 impl Policy for Hash {
     type Table = HashTable;
 
     fn signals(&self) -> Signals {
-        Signals::KEY
+        if self.bounded.is_some() { Signals::KEY.and(Signals::IN_FLIGHT) } else { Signals::KEY }
     }
 
     fn build(&self, candidates: &[Candidate<'_>], previous: Option<&Self::Table>) -> Self::Table {
-        HashTable { shares: Shares::new(candidates), turns: Turns::new(candidates, previous.map(|old| &old.turns)) }
+        HashTable {
+            bounded: self.bounded,
+            shares: Shares::new(candidates),
+            turns: Turns::new(candidates, previous.map(|old| &old.turns)),
+        }
     }
 }
 
 /// The table of the policy `hash`.
 #[derive(Debug)]
 pub struct HashTable {
+    bounded: Option<BoundedLoad>,
     shares: Shares,
     turns: Turns,
 }
@@ -42,15 +67,19 @@ impl Table for HashTable {
     fn pick(&self, view: &View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
         let key = cx.key.filter(|key| !key.is_empty() && self.shares.len() > 1);
         let Some(key) = key else { return self.turns.pick(view, cx) };
+        let bound = self.bounded.map(|bounded| bounded.measure(view, cx));
         let mut sum = 0_u32;
         for rehash in 0..=MOST_REHASHES {
             sum = sum.wrapping_add(checksum(rehash, key));
             let index = self.shares.at(sum.into())?;
-            if view.is_usable(index, cx) {
+            if is_open(view, cx, bound, index) {
                 return Some(index);
             }
         }
-        self.turns.pick(view, cx)
+        match bound {
+            Some(bound) => roomiest(view, cx, bound),
+            None => self.turns.pick(view, cx),
+        }
     }
 }
 
@@ -90,7 +119,7 @@ mod tests {
     #[test]
     fn keys_go_where_nginx_sends_them_try_after_try() {
         // The sums above modulo three: 2 2 0, 2 0 0, 2 1 0.
-        let bench = Bench::new(Hash, &[1, 1, 1]);
+        let bench = Bench::new(Hash::new(), &[1, 1, 1]);
         bench.cluster.set_panic_threshold(0.0, Mono::ZERO);
         for key in ["/", "/1", "a"] {
             assert_eq!(bench.pick_for(key.as_bytes()), Some(2), "{key}");
@@ -110,7 +139,7 @@ mod tests {
 
     #[test]
     fn an_empty_key_takes_turns() {
-        let bench = Bench::new(Hash, &[1, 1]);
+        let bench = Bench::new(Hash::new(), &[1, 1]);
         assert_eq!([bench.pick_for(b""), bench.pick_for(b"")], [Some(0), Some(1)]);
         assert_eq!(letters(&bench.picks(2)), "ab");
     }

@@ -10,7 +10,9 @@
 //! key, or a sticky cookie, do better.
 //!
 //! The key is the address's 4 or 16 octets; any other key counts as nginx counts a Unix socket: three zeros. Without one, turns.
+//! With a [`BoundedLoad`], which nginx has not, a member at its bound is hashed past too.
 
+use crate::bounded::{BoundedLoad, is_open, roomiest};
 use crate::cx::PickCx;
 use crate::policy::{Candidate, Index, Policy, Signals, Table};
 use crate::turns::Turns;
@@ -18,23 +20,45 @@ use crate::view::View;
 
 /// The policy `ip_hash`.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct IpHash;
+pub struct IpHash {
+    bounded: Option<BoundedLoad>,
+}
+
+impl IpHash {
+    /// Without a bound, as nginx does.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { bounded: None }
+    }
+
+    /// Bounds what an endpoint may carry: one at its bound is passed over like one that is out.
+    #[must_use]
+    pub const fn bounded(mut self, bound: BoundedLoad) -> Self {
+        self.bounded = Some(bound);
+        self
+    }
+}
 
 impl Policy for IpHash {
     type Table = IpHashTable;
 
     fn signals(&self) -> Signals {
-        Signals::KEY
+        if self.bounded.is_some() { Signals::KEY.and(Signals::IN_FLIGHT) } else { Signals::KEY }
     }
 
     fn build(&self, candidates: &[Candidate<'_>], previous: Option<&Self::Table>) -> Self::Table {
-        IpHashTable { shares: Shares::new(candidates), turns: Turns::new(candidates, previous.map(|old| &old.turns)) }
+        IpHashTable {
+            bounded: self.bounded,
+            shares: Shares::new(candidates),
+            turns: Turns::new(candidates, previous.map(|old| &old.turns)),
+        }
     }
 }
 
 /// The table of [`IpHash`].
 #[derive(Debug)]
 pub struct IpHashTable {
+    bounded: Option<BoundedLoad>,
     shares: Shares,
     turns: Turns,
 }
@@ -47,15 +71,19 @@ impl Table for IpHashTable {
             sixteen if sixteen.len() == 16 => sixteen,
             _ => &[0, 0, 0],
         };
+        let bound = self.bounded.map(|bounded| bounded.measure(view, cx));
         let mut hash = 89;
         for _ in 0..=MOST_REHASHES {
             hash = octets.iter().fold(hash, |hash, &octet| (hash * 113 + u32::from(octet)) % 6_271);
             let index = self.shares.at(u64::from(hash))?;
-            if view.is_usable(index, cx) {
+            if is_open(view, cx, bound, index) {
                 return Some(index);
             }
         }
-        self.turns.pick(view, cx)
+        match bound {
+            Some(bound) => roomiest(view, cx, bound),
+            None => self.turns.pick(view, cx),
+        }
     }
 }
 
@@ -101,7 +129,7 @@ mod tests {
     #[test]
     fn clients_go_where_nginx_sends_them() {
         // Computed from nginx's definition: hashes 4040, 2565, 154 and 3023, modulo three.
-        let bench = Bench::new(IpHash, &[1, 1, 1]);
+        let bench = Bench::new(IpHash::new(), &[1, 1, 1]);
         for (address, place) in
             [([127, 0, 0, 1], 2), ([10, 0, 0, 1], 0), ([192, 168, 1, 1], 1), ([8, 8, 8, 8], 2), ([8, 8, 8, 99], 2)]
         {
@@ -112,14 +140,14 @@ mod tests {
     #[test]
     fn weights_lay_the_members_end_to_end() {
         // 4040 mod 4 = 0, 2565 mod 4 = 1, 154 mod 4 = 2, 3023 mod 4 = 3; weights 1, 3: spot 0 is a, the rest b.
-        let bench = Bench::new(IpHash, &[1, 3]);
+        let bench = Bench::new(IpHash::new(), &[1, 3]);
         let picks = [[127, 0, 0, 1], [10, 0, 0, 1], [192, 168, 1, 1], [8, 8, 8, 8]].map(|ip| bench.pick_for(&ip));
         assert_eq!(picks, [Some(0), Some(1), Some(1), Some(1)]);
     }
 
     #[test]
     fn a_client_whose_endpoint_is_out_hashes_on_and_comes_back_later() {
-        let bench = Bench::new(IpHash, &[1, 1, 1]);
+        let bench = Bench::new(IpHash::new(), &[1, 1, 1]);
         let client = [127, 0, 0, 1];
         // 4040, then three rounds more over 127, 0, 0: (((4040·113 + 127)·113)·113) mod 6271, step by step:
         // 4040·113 + 127 = 456 647 → 5 135; ·113 = 580 255 → 3 323; ·113 = 375 499 → 5 510; 5 510 mod 3 = 2 (out again);
@@ -132,7 +160,7 @@ mod tests {
 
     #[test]
     fn an_ipv6_address_counts_in_full() {
-        let bench = Bench::new(IpHash, &[1; 10]);
+        let bench = Bench::new(IpHash::new(), &[1; 10]);
         let mut seen = std::collections::BTreeSet::new();
         for last in 0..50 {
             let mut address = [0_u8; 16];
@@ -144,8 +172,8 @@ mod tests {
 
     #[test]
     fn one_member_or_no_key_takes_turns() {
-        assert_eq!(letters(&Bench::new(IpHash, &[1, 1]).picks(4)), "abab");
-        assert_eq!(Bench::new(IpHash, &[7]).pick_for(&[1, 2, 3, 4]), Some(0));
-        assert_eq!(Bench::new(IpHash, &[]).pick_for(&[1, 2, 3, 4]), None);
+        assert_eq!(letters(&Bench::new(IpHash::new(), &[1, 1]).picks(4)), "abab");
+        assert_eq!(Bench::new(IpHash::new(), &[7]).pick_for(&[1, 2, 3, 4]), Some(0));
+        assert_eq!(Bench::new(IpHash::new(), &[]).pick_for(&[1, 2, 3, 4]), None);
     }
 }

@@ -104,7 +104,7 @@ pub use queue::{Left, Place, Queue, QueueFull, QueueReport};
 pub use random::{Random, RandomTable};
 pub use rendezvous::{Rendezvous, RendezvousTable};
 pub use ring_hash::{RingHash, RingHashTable};
-pub use round_robin::{RoundRobin, RoundRobinTable};
+pub use round_robin::{RoundRobin, RoundRobinFrom, RoundRobinTable};
 pub use selector::{Reader, Selector};
 pub use slow_start::SlowStart;
 pub use static_stride::{StaticStride, StaticStrideTable};

@@ -13,7 +13,7 @@
 //!
 //! Without a key turns are taken. [`BoundedLoad`] is optional.
 
-use crate::bounded::{BoundedLoad, is_open};
+use crate::bounded::{BoundedLoad, is_open, roomiest};
 use crate::cx::PickCx;
 use crate::hashing::{key_hash, mix, seeds};
 use crate::policy::{Candidate, Index, Policy, Signals, Table};
@@ -79,7 +79,7 @@ impl Table for MaglevTable {
             }
             hash = mix(hash.wrapping_add(SECOND));
         }
-        None
+        roomiest(view, cx, bound?)
     }
 }
 

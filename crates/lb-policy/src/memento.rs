@@ -15,8 +15,9 @@
 //! began with the same members and saw the same changes, for which one that restarts has no memory; `maglev` and `rendezvous` have none to lose.
 //!
 //! At a bucket whose endpoint is not usable the key is hashed on, so a flap moves only the keys of the one that flapped, and is not a
-//! removal. Without a key turns are taken.
+//! removal; nor is it one to be at one's bound ([`BoundedLoad`], optional). Without a key turns are taken.
 
+use crate::bounded::{BoundedLoad, is_open, roomiest};
 use crate::cx::PickCx;
 use crate::hashing::{key_hash, mix, seeds};
 use crate::policy::{Candidate, Index, Policy, Signals, Table};
@@ -25,13 +26,30 @@ use crate::view::View;
 
 /// The policy `memento`.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Memento;
+pub struct Memento {
+    bounded: Option<BoundedLoad>,
+}
+
+impl Memento {
+    /// Without a bound.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { bounded: None }
+    }
+
+    /// Bounds what an endpoint may carry: one at its bound is passed over like one that is out.
+    #[must_use]
+    pub const fn bounded(mut self, bound: BoundedLoad) -> Self {
+        self.bounded = Some(bound);
+        self
+    }
+}
 
 impl Policy for Memento {
     type Table = MementoTable;
 
     fn signals(&self) -> Signals {
-        Signals::KEY
+        if self.bounded.is_some() { Signals::KEY.and(Signals::IN_FLIGHT) } else { Signals::KEY }
     }
 
     fn build(&self, candidates: &[Candidate<'_>], previous: Option<&Self::Table>) -> Self::Table {
@@ -41,13 +59,14 @@ impl Policy for Memento {
         members.sort_unstable();
         let mut buckets = previous.map_or_else(Buckets::default, |old| old.buckets.clone());
         buckets.become_of(&members);
-        MementoTable { buckets, turns: Turns::new(candidates, previous.map(|old| &old.turns)) }
+        MementoTable { bounded: self.bounded, buckets, turns: Turns::new(candidates, previous.map(|old| &old.turns)) }
     }
 }
 
 /// The table of [`Memento`].
 #[derive(Debug)]
 pub struct MementoTable {
+    bounded: Option<BoundedLoad>,
     buckets: Buckets,
     turns: Turns,
 }
@@ -62,15 +81,16 @@ impl Table for MementoTable {
     #[inline]
     fn pick(&self, view: &View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
         let Some(key) = cx.key else { return self.turns.pick(view, cx) };
+        let bound = self.bounded.map(|bounded| bounded.measure(view, cx));
         let mut hash = key_hash(key);
         for _ in 0..MOST_STEPS {
             let index = self.buckets.owner(hash)?;
-            if view.is_usable(index, cx) {
+            if is_open(view, cx, bound, index) {
                 return Some(index);
             }
             hash = mix(hash.wrapping_add(SECOND));
         }
-        None
+        roomiest(view, cx, bound?)
     }
 }
 
@@ -288,10 +308,10 @@ mod tests {
         };
         let weights = vec![1; 100_001];
         let (before, without, more) = with_candidates(&weights, |all| {
-            let before = Memento.build(&all[..100_000], None);
+            let before = Memento::new().build(&all[..100_000], None);
             let fewer: Vec<_> = all[..100_000].iter().filter(|c| c.index.get() != 77_777).copied().collect();
-            let without = Memento.build(&fewer, Some(&before));
-            let more = Memento.build(all, Some(&before));
+            let without = Memento::new().build(&fewer, Some(&before));
+            let more = Memento::new().build(all, Some(&before));
             (owners(&before), owners(&without), owners(&more))
         });
         assert!(before.iter().zip(&without).all(|(b, a)| *a != 77_777 && (*b == 77_777 || a == b)));
@@ -303,7 +323,7 @@ mod tests {
 
     #[test]
     fn a_flap_is_no_removal_and_without_a_key_turns_are_taken() {
-        let bench = Bench::new(Memento, &[1; 5]);
+        let bench = Bench::new(Memento::new(), &[1; 5]);
         let owners = || (0..3_000_u32).map(|key| bench.pick_for(&key.to_le_bytes()).unwrap()).collect::<Vec<_>>();
         let before = owners();
         bench.set(2, Axis::Check, true, Mono::ZERO);
@@ -311,6 +331,6 @@ mod tests {
         assert!(before.iter().zip(&during).all(|(b, d)| *d != 2 && (*b == 2 || b == d)));
         bench.set(2, Axis::Check, false, Mono::from_millis(50));
         assert_eq!(owners(), before);
-        assert_eq!(letters(&Bench::new(Memento, &[1, 1]).picks(4)), "abab");
+        assert_eq!(letters(&Bench::new(Memento::new(), &[1, 1]).picks(4)), "abab");
     }
 }

@@ -20,7 +20,24 @@ use crate::view::View;
 
 /// The policy `orca`.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Orca;
+pub struct Orca {
+    start: u64,
+}
+
+impl Orca {
+    /// Begins with the first step.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { start: 0 }
+    }
+
+    /// Begins with this step, so that proxies which start together do not walk side by side.
+    #[must_use]
+    pub const fn starting_at(mut self, step: u64) -> Self {
+        self.start = step;
+        self
+    }
+}
 
 impl Policy for Orca {
     type Table = OrcaTable;
@@ -31,7 +48,7 @@ impl Policy for Orca {
 
     fn build(&self, candidates: &[Candidate<'_>], previous: Option<&Self::Table>) -> Self::Table {
         OrcaTable {
-            stride: Stride::new(candidates, previous.map(|old| &old.stride)),
+            stride: Stride::new(self.start, candidates, previous.map(|old| &old.stride)),
             indices: candidates.iter().map(|candidate| candidate.index).collect(),
             weighed: AtomicU64::new(NEVER),
         }
@@ -146,7 +163,7 @@ mod tests {
 
     #[test]
     fn reports_are_believed_after_the_blackout_and_until_they_expire() {
-        let bench = Bench::new(Orca, &[1, 1, 1]);
+        let bench = Bench::new(Orca::new(), &[1, 1, 1]);
         let endpoints = bench.cluster.endpoints();
         for second in [100, 105, 111] {
             endpoints[0].on_report(report(500.0, 0.5, 0.0), Mono::from_millis(1_000 * second));
@@ -163,7 +180,7 @@ mod tests {
 
     #[test]
     fn who_does_not_report_has_the_mean() {
-        let bench = Bench::new(Orca, &[1, 1, 1]);
+        let bench = Bench::new(Orca::new(), &[1, 1, 1]);
         let endpoints = bench.cluster.endpoints();
         for second in [0, 20] {
             endpoints[0].on_report(report(300.0, 1.0, 0.0), Mono::from_millis(1_000 * second));
@@ -179,7 +196,7 @@ mod tests {
     fn a_clock_that_goes_back_or_round_does_no_harm() {
         assert_eq!(since(5, 3), 0);
         assert_eq!(since(SECONDS - 4, 5), 10);
-        let bench = Bench::new(Orca, &[1, 1]);
+        let bench = Bench::new(Orca::new(), &[1, 1]);
         assert_eq!(picks(&bench, 50, 2).len() + picks(&bench, 0, 2).len(), 4);
     }
 }

@@ -8,6 +8,10 @@
 //! **Use it** when endpoints and requests are alike: no policy is cheaper or easier to foresee. **Do not** when requests
 //! differ much in length, since it counts requests and not work: `least_request` or `p2c` keep a slow endpoint from piling up.
 //!
+//! Proxies that start together with the same weights walk through the same order side by side, and their endpoints feel every
+//! burst of one as a burst of all: [`RoundRobin::starting_at`] a number of each proxy's own parts them. The order stays nginx's; it only
+//! begins elsewhere.
+//!
 //! nginx's exact order is promised for picks one after another over a constant set of usable endpoints. After a change the
 //! sequence goes on over the new set from the same count.
 
@@ -29,6 +33,38 @@ impl Policy for RoundRobin {
 
     fn build(&self, candidates: &[Candidate<'_>], previous: Option<&Self::Table>) -> Self::Table {
         RoundRobinTable { turns: Turns::new(candidates, previous.map(|old| &old.turns)) }
+    }
+}
+
+impl RoundRobin {
+    /// The same turns, beginning with this one of their cycle (modulo its length) instead of the first.
+    #[must_use]
+    pub const fn starting_at(self, turn: u64) -> RoundRobinFrom {
+        RoundRobinFrom { start: turn }
+    }
+}
+
+/// [`RoundRobin`] that begins elsewhere than with the first turn.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RoundRobinFrom {
+    start: u64,
+}
+
+impl From<RoundRobin> for RoundRobinFrom {
+    fn from(first: RoundRobin) -> Self {
+        first.starting_at(0)
+    }
+}
+
+impl Policy for RoundRobinFrom {
+    type Table = RoundRobinTable;
+
+    fn signals(&self) -> Signals {
+        Signals::NONE
+    }
+
+    fn build(&self, candidates: &[Candidate<'_>], previous: Option<&Self::Table>) -> Self::Table {
+        RoundRobinTable { turns: Turns::starting_at(self.start, candidates, previous.map(|old| &old.turns)) }
     }
 }
 
@@ -77,6 +113,16 @@ mod tests {
         bench.set(0, Axis::Ejected, true, Mono::ZERO);
         bench.cluster.set_panic_threshold(0.0, Mono::ZERO);
         assert_eq!(bench.counts(100), [0, 50, 50]);
+    }
+
+    #[test]
+    fn the_turns_may_begin_anywhere() {
+        // a a b a c a a from its third turn on; a rebuild does not begin again.
+        let mut bench = Bench::new(RoundRobin.starting_at(2), &[5, 1, 1]);
+        assert_eq!(letters(&bench.picks(3)), "bac");
+        bench.reset(&[5, 1, 1], Mono::from_millis(50));
+        assert_eq!(letters(&bench.picks(7)), "aaaabac");
+        assert_eq!(letters(&Bench::new(RoundRobin.starting_at(u64::MAX), &[1]).picks(3)), "aaa");
     }
 
     #[test]

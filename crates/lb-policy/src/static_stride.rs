@@ -14,11 +14,29 @@ use crossbeam_utils::CachePadded;
 
 use crate::cx::PickCx;
 use crate::policy::{Candidate, Index, Policy, Signals, Table};
+use crate::turns::cursor;
 use crate::view::View;
 
 /// The policy `static_stride`.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct StaticStride;
+pub struct StaticStride {
+    start: u64,
+}
+
+impl StaticStride {
+    /// Begins with the first step.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { start: 0 }
+    }
+
+    /// Begins with this step, so that proxies which start together do not walk side by side. gRPC begins anywhere.
+    #[must_use]
+    pub const fn starting_at(mut self, step: u64) -> Self {
+        self.start = step;
+        self
+    }
+}
 
 impl Policy for StaticStride {
     type Table = StaticStrideTable;
@@ -28,7 +46,7 @@ impl Policy for StaticStride {
     }
 
     fn build(&self, candidates: &[Candidate<'_>], previous: Option<&Self::Table>) -> Self::Table {
-        let stride = Stride::new(candidates, previous.map(|old| &old.stride));
+        let stride = Stride::new(self.start, candidates, previous.map(|old| &old.stride));
         stride.weigh(candidates.iter().map(|candidate| Some(f32::from(candidate.weight.value()))));
         StaticStrideTable { stride }
     }
@@ -60,12 +78,12 @@ const OFFSET: u64 = 32_767;
 const MOST_STEPS: usize = 4_096;
 
 impl Stride {
-    /// All of one weight, until they are weighed.
-    pub(crate) fn new(candidates: &[Candidate<'_>], previous: Option<&Self>) -> Self {
+    /// All of one weight, until they are weighed. Goes on where `previous` stands, or begins with step `start`.
+    pub(crate) fn new(start: u64, candidates: &[Candidate<'_>], previous: Option<&Self>) -> Self {
         Self {
             indices: candidates.iter().map(|candidate| candidate.index).collect(),
             scaled: candidates.iter().map(|_| AtomicU16::new(FULL)).collect(),
-            cursor: previous.map_or_else(Arc::default, |old| Arc::clone(&old.cursor)),
+            cursor: previous.map_or_else(|| cursor(start), |old| Arc::clone(&old.cursor)),
         }
     }
 
@@ -119,18 +137,27 @@ mod tests {
 
     #[test]
     fn the_golden_sequences_of_grpc() {
-        let bench = Bench::new(StaticStride, &[5, 1, 1]);
+        let bench = Bench::new(StaticStride::new(), &[5, 1, 1]);
         assert_eq!(letters(&bench.picks(14)), "acaabaaacaabaa");
         assert_eq!(steps(&bench), 28);
-        let bench = Bench::new(StaticStride, &[3, 2, 1]);
+        let bench = Bench::new(StaticStride::new(), &[3, 2, 1]);
         assert_eq!(letters(&bench.picks(12)), "abcaababcaab");
         assert_eq!(steps(&bench), 17);
     }
 
     #[test]
+    fn the_steps_may_begin_anywhere() {
+        // The golden sequence takes two steps a pick: from its fourth pick on.
+        let bench = Bench::new(StaticStride::new().starting_at(6), &[5, 1, 1]);
+        let all = letters(&Bench::new(StaticStride::new(), &[5, 1, 1]).picks(14));
+        let later = letters(&bench.picks(10));
+        assert!(all.contains(&later) && !all.starts_with(&later), "{all} {later}");
+    }
+
+    #[test]
     fn unknown_weights_are_the_mean_and_one_known_weight_is_none() {
         crate::testing::with_candidates(&[1, 1, 1], |candidates| {
-            let stride = Stride::new(candidates, None);
+            let stride = Stride::new(0, candidates, None);
             let scaled = || stride.scaled.iter().map(|cell| cell.load(Ordering::Relaxed)).collect::<Vec<_>>();
             stride.weigh([Some(3.0), None, Some(1.0)].into_iter());
             assert_eq!(scaled(), [65_535, 43_690, 21_845]);

@@ -34,6 +34,11 @@ enum Order {
 impl Turns {
     /// The order of these candidates, going on from where `previous` stands. O(W × distinct weights).
     pub(crate) fn new(candidates: &[Candidate<'_>], previous: Option<&Self>) -> Self {
+        Self::starting_at(0, candidates, previous)
+    }
+
+    /// The same; without a previous order it begins with this turn.
+    pub(crate) fn starting_at(start: u64, candidates: &[Candidate<'_>], previous: Option<&Self>) -> Self {
         let weights: Vec<u64> = candidates.iter().map(|candidate| u64::from(candidate.weight.value())).collect();
         let indices: Box<[Index]> = candidates.iter().map(|candidate| candidate.index).collect();
         let divisor = weights.iter().copied().fold(0, gcd).max(1);
@@ -50,7 +55,7 @@ impl Turns {
             });
             Order::Spread { ends: ends.collect(), indices, total }
         };
-        Self { order, cursor: previous.map_or_else(Arc::default, |old| Arc::clone(&old.cursor)) }
+        Self { order, cursor: previous.map_or_else(|| cursor(start), |old| Arc::clone(&old.cursor)) }
     }
 
     /// Whose turn it is, usable or not; none if there are no candidates.
@@ -106,6 +111,11 @@ impl Turns {
 fn spread(ends: &[u64], indices: &[Index], total: u64, turn: u64) -> Option<Index> {
     let spot = (u128::from(turn.wrapping_mul(GOLDEN)) * u128::from(total)) >> 64;
     indices.get(ends.partition_point(|&end| u128::from(end) <= spot)).copied()
+}
+
+/// A counter of turns that stands here.
+pub(crate) fn cursor(start: u64) -> Arc<CachePadded<AtomicU64>> {
+    Arc::new(CachePadded::new(AtomicU64::new(start)))
 }
 
 /// How many draws a table makes before it leaves the search to its selector. Each costs a few nanoseconds; with half of

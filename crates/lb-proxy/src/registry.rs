@@ -470,7 +470,11 @@ impl ClusterState {
         if let Some((_, known)) = self.selectors.iter().find(|(of, _)| of == policy) {
             return known.clone();
         }
-        let options = policy.options.iter().map(|(name, value)| (&**name, *value));
+        // A switch that is on stands for any value there is; the only one so far says where turns begin.
+        let drawn = |name: &str, value: f64| {
+            if policy.kind.is_switch(name) { value * rand::random::<f64>() } else { value }
+        };
+        let options = policy.options.iter().map(|(name, value)| (&**name, drawn(name, *value)));
         let built = BuiltIn::from_name(policy.kind.name(), options).unwrap_or_else(|error| {
             // The configuration checks names and options by the same table, so this says that they drifted apart.
             tracing::error!("policy of cluster {}: {error}; using round_robin", self.members.name());
@@ -584,6 +588,27 @@ mod tests {
         bench.apply("endpoints = [\"127.0.0.1:1\"]");
         bench.apply("endpoints = [\"127.0.0.1:1\", \"127.0.0.1:2\"]");
         assert_eq!(bench.eligible(), [(0, true), (0, true)]);
+    }
+
+    #[test]
+    fn turns_begin_with_the_first_or_with_any() {
+        use lb_policy::{Entropy, PickCx};
+        let first = |policy: &str| {
+            let mut bench = Bench::new();
+            bench.apply(&format!("policy = {policy}\nendpoints = [\"127.0.0.1:1\", \"127.0.0.1:2\", \"127.0.0.1:3\"]"));
+            let state = bench.registry.clusters.get_mut("app").unwrap();
+            let configured = state.config.policy.clone();
+            let selector = state.selector(&configured);
+            let ticket = selector.pick(&mut PickCx::new(Mono::ZERO, &mut Entropy::seeded(1))).unwrap();
+            ticket.endpoint().identity().name.to_string()
+        };
+        assert!((0..20).all(|_| first("\"round_robin\"") == "127.0.0.1:1"));
+        for name in ["round_robin", "static_stride"] {
+            let policy = format!("{{ name = \"{name}\", random_start = true }}");
+            // All of sixty proxies begin with one endpoint of three by chance once in 3⁵⁹ times.
+            let begun: std::collections::BTreeSet<_> = (0..60).map(|_| first(&policy)).collect();
+            assert!(begun.len() > 1, "{name}: {begun:?}");
+        }
     }
 
     #[test]

@@ -123,6 +123,7 @@ fn options(report: &mut Report, table: &Table, info: &PolicyInfo) -> Option<BTre
 fn number(report: &mut Report, node: &Node, option: &OptionInfo) -> Option<f64> {
     let OptionInfo { least, most, .. } = *option;
     let (number, expected) = match option.unit {
+        Unit::Switch => return convert::boolean(report, node).map(|on| f64::from(u8::from(on))),
         Unit::Duration => {
             let duration = convert::duration(report, node, true)?;
             // At most a year: exact in an f64.

@@ -46,6 +46,8 @@ pub(crate) enum Unit {
     Factor,
     /// A duration; the model holds milliseconds.
     Duration,
+    /// `true` or `false`; the model holds 1 or 0.
+    Switch,
 }
 
 pub(crate) const POLICY: Section = Section {
@@ -59,9 +61,9 @@ pub(crate) const POLICY: Section = Section {
 };
 
 pub(crate) const POLICIES: [PolicyInfo; 18] = [
-    plain("round_robin", PolicyKind::RoundRobin, &[]),
-    plain("static_stride", PolicyKind::StaticStride, &[]),
-    plain("orca", PolicyKind::Orca, &[]),
+    plain("round_robin", PolicyKind::RoundRobin, &[RANDOM_START]),
+    plain("static_stride", PolicyKind::StaticStride, &[RANDOM_START]),
+    plain("orca", PolicyKind::Orca, &[RANDOM_START]),
     plain("random", PolicyKind::Random, &[]),
     plain("weighted_random", PolicyKind::WeightedRandom, &[]),
     plain("least_request", PolicyKind::LeastRequest, &[CHOICES]),
@@ -70,15 +72,22 @@ pub(crate) const POLICIES: [PolicyInfo; 18] = [
     plain("least_time", PolicyKind::LeastTime, &[PENALTY]),
     plain("prequal", PolicyKind::Prequal, &[QUANTILE, DECAY, PENALTY]),
     plain("c3", PolicyKind::C3, &[DECAY, PENALTY]),
-    plain("ip_hash", PolicyKind::IpHash, &[]),
-    hashing("hash", PolicyKind::Hash, &[]),
+    plain("ip_hash", PolicyKind::IpHash, &[BOUNDED_LOAD]),
+    hashing("hash", PolicyKind::Hash, &[BOUNDED_LOAD]),
     hashing("ring_hash", PolicyKind::RingHash, &[BOUNDED_LOAD]),
     hashing("maglev", PolicyKind::Maglev, &[BOUNDED_LOAD]),
     hashing("rendezvous", PolicyKind::Rendezvous, &[BOUNDED_LOAD]),
-    hashing("memento", PolicyKind::Memento, &[]),
+    hashing("memento", PolicyKind::Memento, &[BOUNDED_LOAD]),
     plain("first", PolicyKind::First, &[]),
 ];
 
+const RANDOM_START: OptionInfo = OptionInfo {
+    name: "random_start",
+    unit: Unit::Switch,
+    least: 0.0,
+    most: 1.0,
+    doc: "`round_robin`, `static_stride`, `orca`: begin with any turn instead of the first, so that proxies which start together do not walk in step; left out, the first.",
+};
 const CHOICES: OptionInfo = OptionInfo {
     name: "choices",
     unit: Unit::Count,
@@ -112,7 +121,7 @@ const BOUNDED_LOAD: OptionInfo = OptionInfo {
     unit: Unit::Factor,
     least: 1.01,
     most: 100.0,
-    doc: "`ring_hash`, `maglev`, `rendezvous`: how many times its fair share of the requests in flight an endpoint may have, 1.25 to 2 as a rule; left out, any number.",
+    doc: "The hashing policies and `ip_hash`: how many times its fair share of the requests in flight an endpoint may have, 1.25 to 2 as a rule; left out, any number.",
 };
 
 const fn plain(name: &'static str, kind: PolicyKind, options: &'static [OptionInfo]) -> PolicyInfo {
@@ -144,8 +153,18 @@ impl PolicyKind {
 
     /// Whether the option is a duration, which the model holds in milliseconds.
     pub(crate) fn is_duration(self, option: &str) -> bool {
-        let options = POLICIES.iter().filter(|policy| policy.kind == self).flat_map(|policy| policy.options);
-        options.into_iter().any(|known| known.name == option && known.unit == Unit::Duration)
+        self.unit(option) == Some(Unit::Duration)
+    }
+
+    /// Whether the option is `true` or `false`, which the model holds as 1 or 0.
+    #[must_use]
+    pub fn is_switch(self, option: &str) -> bool {
+        self.unit(option) == Some(Unit::Switch)
+    }
+
+    fn unit(self, option: &str) -> Option<Unit> {
+        let mut options = POLICIES.iter().filter(|policy| policy.kind == self).flat_map(|policy| policy.options);
+        options.find(|known| known.name == option).map(|known| known.unit)
     }
 
     /// Every policy.

@@ -73,7 +73,7 @@ policy = { name = "ring_hash", bounded_load = 1 }
 
 [cluster.c]
 endpoints = ["a:1", "b:1"]
-policy = { name = "hash", key = "all", bounded_load = 1.25 }
+policy = { name = "hash", key = "all", choices = 2 }
 
 [cluster.d]
 endpoints = ["a:1", "b:1"]
@@ -104,14 +104,14 @@ lbproxy.toml:7:47: error: `1` does not fit here
 
 lbproxy.toml:11:33: error: `all` is the same for every request
    |
-11 | policy = { name = "hash", key = "all", bounded_load = 1.25 }
+11 | policy = { name = "hash", key = "all", choices = 2 }
    |                                 ^^^^^
    = expected a text with `{variables}` such as "{uri}"
 
-lbproxy.toml:11:40: error: the policy `hash` has no option `bounded_load`
+lbproxy.toml:11:40: error: the policy `hash` has no option `choices`
    |
-11 | policy = { name = "hash", key = "all", bounded_load = 1.25 }
-   |                                        ^^^^^^^^^^^^
+11 | policy = { name = "hash", key = "all", choices = 2 }
+   |                                        ^^^^^^^
 
 lbproxy.toml:15:40: error: `99ms` does not fit here
    |

@@ -19,15 +19,22 @@ fn round_robin() {
 }
 
 #[test]
+fn turns_that_begin_anywhere() {
+    // Spread out as ever, but not as seen from the middle of a cycle.
+    holds(|| RoundRobin.starting_at(1_000_003), Promises::random());
+    holds(|| StaticStride::new().starting_at(1_000_003), Promises { spread: 0.002, ..Promises::random() });
+}
+
+#[test]
 fn static_stride() {
     // Even to a turn over each cycle, but not turn by turn.
-    holds(|| StaticStride, Promises { spread: 0.002, ..Promises::random() });
+    holds(StaticStride::new, Promises { spread: 0.002, ..Promises::random() });
 }
 
 #[test]
 fn orca() {
     // Nobody reports: all alike, whatever the weights.
-    holds(|| Orca, Promises { shares: Shares::Alike, spread: 0.002, ..Promises::random() });
+    holds(Orca::new, Promises { shares: Shares::Alike, spread: 0.002, ..Promises::random() });
 }
 
 #[test]
@@ -85,7 +92,7 @@ fn c3() {
 #[test]
 fn memento() {
     // Weights are not heeded. Not one key too many moves, whoever joins or leaves.
-    holds(|| Memento, Promises { shares: Shares::Alike, ..Promises::keyed(0.0, Some(0.0)) });
+    holds(Memento::new, Promises { shares: Shares::Alike, ..Promises::keyed(0.0, Some(0.0)) });
 }
 
 #[test]
@@ -96,13 +103,13 @@ fn first() {
 #[test]
 fn ip_hash() {
     // 6 271 values over a total weight of up to ten: shares are off by at most ten values in 627.
-    holds(|| IpHash, Promises::keyed(0.03, None));
+    holds(IpHash::new, Promises::keyed(0.03, None));
 }
 
 #[test]
 fn hash() {
     // A CRC is linear, so nginx's second try is no independent draw: what an absent endpoint had is split up to a quarter off.
-    holds(|| Hash, Promises::keyed(0.25, None));
+    holds(Hash::new, Promises::keyed(0.25, None));
 }
 
 #[test]
@@ -133,6 +140,10 @@ fn zone_aware() {
 fn bounded_hashes() {
     // Requests here end at once: a bound is never met, and must not disturb anything.
     let bound = BoundedLoad::new(1.25);
+    holds(move || Hash::new().bounded(bound), Promises::keyed(0.25, None));
+    holds(move || IpHash::new().bounded(bound), Promises::keyed(0.03, None));
+    let alike = Promises { shares: Shares::Alike, ..Promises::keyed(0.0, Some(0.0)) };
+    holds(move || Memento::new().bounded(bound), alike);
     holds(move || RingHash::new().bounded(bound), Promises::keyed(0.32, Some(0.0)));
     holds(move || Maglev::new().bounded(bound), Promises::keyed(0.01, Some(0.08)));
     holds(move || Rendezvous::new().bounded(bound), Promises::keyed(0.0, Some(0.0)));

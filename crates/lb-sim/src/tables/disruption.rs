@@ -62,7 +62,7 @@ pub struct Found {
 /// The hashes.
 #[must_use]
 pub fn policies() -> [BuiltIn; 5] {
-    [Rendezvous::new().into(), RingHash::new().into(), Maglev::new().into(), Hash.into(), IpHash.into()]
+    [Rendezvous::new().into(), RingHash::new().into(), Maglev::new().into(), Hash::new().into(), IpHash::new().into()]
 }
 
 /// Makes one run with `n` endpoints. Changes are tried on a fifth of the keys.
@@ -242,7 +242,7 @@ mod tests {
         assert_eq!(found.excess, [0.0; 4]);
         // σ of the largest of 20 shares of 200 keys is 14; 60 is four of them.
         assert!(found.fullest < 1.3, "{found:?}");
-        let modulo = run(&Hash.into(), 20, 4_000, Seed::new(1));
+        let modulo = run(&Hash::new().into(), 20, 4_000, Seed::new(1));
         assert!(modulo.excess[0] > 0.8 && modulo.excess[2] > 0.8, "{modulo:?}");
     }
 

@@ -261,7 +261,7 @@ fn who_was_tried_is_not_picked_again() {
 #[test]
 fn a_key_is_hashed_and_goes_where_it_went() {
     let bench = Bench::new(5);
-    let mut balance = bench.builder(IpHash).observe(immediately()).build();
+    let mut balance = bench.builder(IpHash::new()).observe(immediately()).build();
     let mut ask = |octets: [u8; 4]| {
         balance.call(Ask { key: Some(octets.to_vec()), ..Ask::default() }).now_or_never().unwrap().unwrap()
     };
