@@ -119,7 +119,7 @@ impl<T: Send + Sync + 'static> Cluster<T> {
     /// Works for removed endpoints too while they are remembered, so that a timed verdict can be taken back while its
     /// endpoint is away. `WeightZero` and `Removed` follow from updates and are refused, as is an unknown endpoint.
     pub fn set(&self, uid: Uid, axis: Axis, on: bool, now: Mono) -> bool {
-        if matches!(axis, Axis::WeightZero | Axis::Removed) {
+        if follows_from_updates(axis) {
             return false;
         }
         self.set_locked(&mut self.shared.lock(), uid, axis, on, now)
@@ -131,7 +131,7 @@ impl<T: Send + Sync + 'static> Cluster<T> {
     /// # Errors
     /// Nobody else is eligible; nothing was changed.
     pub fn set_unless_last(&self, uid: Uid, axis: Axis, now: Mono) -> Result<bool, LastEligible> {
-        if matches!(axis, Axis::WeightZero | Axis::Removed) {
+        if follows_from_updates(axis) {
             return Ok(false);
         }
         let mut books = self.shared.lock();
@@ -282,6 +282,11 @@ impl<T: Send + Sync + 'static> Cluster<T> {
     }
 }
 
+/// Whether a reason is the updates' own, and nobody else's.
+const fn follows_from_updates(axis: Axis) -> bool {
+    matches!(axis, Axis::WeightZero | Axis::Removed)
+}
+
 /// The answer of [`Cluster::set_unless_last`]: nobody else is eligible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no other endpoint is eligible")]
@@ -369,7 +374,12 @@ impl<T> Books<T> {
         for member in joining {
             let found = self.ledger.find_or_make(&member.identity, member.weight);
             found.state.set_max_in_flight(member.limit);
-            if let (true, Some(now)) = (found.joins, warm_joins) {
+            let was_eligible = found.state.is_eligible();
+            for &(axis, on) in member.axes.iter().filter(|(axis, _)| !follows_from_updates(*axis)) {
+                found.state.set(axis, on);
+            }
+            let recovers = !was_eligible && found.state.is_eligible();
+            if let (true, Some(now)) = (found.joins || recovers, warm_joins) {
                 slow_start::begin(&found.state, now);
             }
             let (uid, queue) = (found.uid, Arc::clone(queue));

@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lb_core::{EndpointState, InFlightLimit, Mono, Weight};
+use lb_core::{Axis, EndpointState, InFlightLimit, Mono, Weight};
 
 use crate::ladder::Lane;
 use crate::latency;
@@ -87,6 +87,9 @@ pub struct Member<T> {
     pub priority: u8,
     /// Where it runs; default unknown.
     pub zone: Option<Zone>,
+    /// Reasons set or cleared together with the update, so that nobody picks it in between; default none, which leaves
+    /// them as they are. `WeightZero` and `Removed` follow from updates and are passed over.
+    pub axes: Vec<(Axis, bool)>,
     /// What the caller needs to reach it.
     pub value: T,
 }
@@ -96,7 +99,8 @@ impl<T> Member<T> {
     #[must_use]
     pub fn new(identity: Identity, value: T) -> Self {
         let affinity = affinity_of(&identity.name);
-        Self { identity, weight: Weight::ONE, limit: InFlightLimit::NONE, affinity, priority: 0, zone: None, value }
+        let (weight, limit) = (Weight::ONE, InFlightLimit::NONE);
+        Self { identity, weight, limit, affinity, priority: 0, zone: None, axes: Vec::new(), value }
     }
 
     /// Sets the weight.
@@ -124,6 +128,13 @@ impl<T> Member<T> {
     #[must_use]
     pub fn priority(mut self, priority: u8) -> Self {
         self.priority = priority;
+        self
+    }
+
+    /// Sets or clears a reason with the update, before the member can be picked.
+    #[must_use]
+    pub fn axis(mut self, axis: Axis, on: bool) -> Self {
+        self.axes.push((axis, on));
         self
     }
 

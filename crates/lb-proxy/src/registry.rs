@@ -394,7 +394,6 @@ impl ClusterState {
     fn apply(&mut self, workers: usize, now: Mono) {
         let mut upstreams = HashMap::with_capacity(self.upstreams.len());
         let mut members = Vec::new();
-        let mut kept_out: Vec<(Identity, [(Axis, bool); 2])> = Vec::new();
         for endpoint in &self.config.endpoints {
             for address in self.addresses(endpoint) {
                 let shown = address.as_ref().map_or_else(|| "unresolved".to_owned(), ToString::to_string);
@@ -409,8 +408,6 @@ impl ClusterState {
                 };
                 upstream.set_keep_alive(self.config.keep_alive.clone());
                 upstream.set_proxy_protocol(self.config.proxy_protocol);
-                let axes = [(Axis::Unresolved, address.is_none()), (Axis::Drain, endpoint.drain)];
-                kept_out.push((identity.clone(), axes));
                 let several = self.resolved.get(&endpoint.name).is_some_and(|all| all.len() > 1);
                 let affinity = if several {
                     affinity_of(&format!("{}|{}", identity.name, identity.address))
@@ -421,6 +418,7 @@ impl ClusterState {
                 let limit = endpoint.max_in_flight.map_or(InFlightLimit::NONE, |most| InFlightLimit::new(most.get()));
                 let member = Member::new(identity, Send { upstream });
                 let member = member.weight(Weight::new(endpoint.weight)).limit(limit).affinity(affinity);
+                let member = member.axis(Axis::Unresolved, address.is_none()).axis(Axis::Drain, endpoint.drain);
                 members.push(member.priority(if endpoint.backup { BACKUP } else { 0 }));
             }
         }
@@ -428,12 +426,6 @@ impl ClusterState {
         self.members.apply(Update::Reset(members), now);
         let gone = old.iter().filter(|(identity, _)| !self.upstreams.contains_key(identity));
         gone.for_each(|(_, upstream)| upstream.retire());
-        for (identity, axes) in kept_out {
-            let Some(uid) = self.members.uid_of(&identity) else { continue };
-            for (axis, on) in axes {
-                self.members.set(uid, axis, on, now);
-            }
-        }
     }
 
     /// Takes over the rule by which real traffic ejects. Ejections in force run as they began.

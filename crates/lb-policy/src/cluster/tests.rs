@@ -4,7 +4,9 @@ use lb_core::{End, InFlightLimit};
 
 use super::*;
 use crate::testing::{Bench, letters, member};
-use crate::{Census, LeastRequest, PickError, Rendezvous, RoundRobin, Tried, WeightedRandom};
+use crate::{
+    Candidate, Census, LeastRequest, PickCx, PickError, Rendezvous, RoundRobin, Table, Tried, View, WeightedRandom,
+};
 
 fn census(error: PickError) -> Census {
     error.census()
@@ -350,4 +352,57 @@ fn a_full_replacement_never_leaves_a_gap() {
         }
         done.store(true, Ordering::Relaxed);
     });
+}
+
+/// Notes, whenever its table is built, which members could be picked at that moment.
+struct Onlooker(Arc<Mutex<Vec<Vec<bool>>>>);
+
+struct NoTable;
+
+impl Table for NoTable {
+    fn pick(&self, _: &View<'_>, _: &mut PickCx<'_>) -> Option<Index> {
+        None
+    }
+}
+
+impl Policy for Onlooker {
+    type Table = NoTable;
+
+    fn signals(&self) -> Signals {
+        // Is shown every member, eligible or not.
+        Signals::KEY
+    }
+
+    fn build(&self, candidates: &[Candidate<'_>], _: Option<&NoTable>) -> NoTable {
+        self.0.lock().unwrap().push(candidates.iter().map(|candidate| candidate.state.is_eligible()).collect());
+        NoTable
+    }
+}
+
+#[test]
+fn who_joins_drained_can_at_no_moment_be_picked() {
+    let seen = Arc::default();
+    let cluster = Cluster::new("c");
+    let _selector = cluster.selector(Onlooker(Arc::clone(&seen)));
+    cluster.apply(Update::Reset(vec![member(0), member(1).axis(Axis::Drain, true)]), Mono::ZERO);
+    cluster.apply(Update::Upsert(vec![member(2).axis(Axis::Unresolved, true), member(1)]), Mono::ZERO);
+    cluster.apply(
+        Update::Upsert(vec![member(1).axis(Axis::Drain, false), member(0).axis(Axis::Removed, true)]),
+        Mono::ZERO,
+    );
+    let all = std::mem::take(&mut *seen.lock().unwrap());
+    let expected: [&[bool]; 4] = [&[], &[true, false], &[true, false, false], &[true, true, false]];
+    assert_eq!(all[all.len() - 3..], expected[1..], "{all:?}");
+    assert_eq!(cluster.eligible_count(), 2);
+}
+
+#[test]
+fn who_is_no_longer_drained_by_an_update_warms_up() {
+    let cluster = Cluster::new("c");
+    cluster.set_slow_start(Some(SlowStart::new(Duration::from_secs(30))));
+    cluster.apply(Update::Reset(vec![member(0), member(1).axis(Axis::Drain, true)]), Mono::ZERO);
+    cluster.apply(Update::Reset(vec![member(0), member(1).axis(Axis::Drain, false)]), Mono::from_millis(5));
+    let endpoints = cluster.endpoints();
+    let warming = [0, 1].map(|n| cluster.warming_share(&endpoints[n], Mono::from_millis(5)).is_some());
+    assert_eq!(warming, [false, true]);
 }
