@@ -203,6 +203,7 @@ impl Engine {
             let own = lock(&registry).for_worker(&snapshot);
             handle.worker.snapshot.store(Arc::new(own));
         }
+        self.change_backlogs(&state.snapshot.config, &config);
         self.listen(state, fresh);
         state.snapshot = snapshot;
         Ok(())
@@ -304,6 +305,19 @@ impl Engine {
                 let _ = handle.commands.send(Command::Listen(address.clone(), socket));
             }
             state.bound.insert(address, actual);
+        }
+    }
+
+    /// Has listeners that stay listen anew where the length of their queue is another one now.
+    fn change_backlogs(&self, old: &Config, new: &Config) {
+        for listener in &new.listeners {
+            let before = old.listeners.iter().find(|before| before.address == listener.address);
+            if before.is_some_and(|before| before.backlog != listener.backlog) {
+                for handle in self.shared.workers() {
+                    // A worker that has ended listens no more.
+                    let _ = handle.commands.send(Command::Backlog(listener.address.clone(), listener.backlog));
+                }
+            }
         }
     }
 

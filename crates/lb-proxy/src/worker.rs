@@ -5,6 +5,7 @@
 //! snapshot in force is published beside them and is seen by the next request.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -46,6 +47,8 @@ pub(crate) enum Command {
     Listen(ListenAddress, Socket),
     /// Stop accepting there, and say when that is so. Connections finish their request and close.
     Unlisten(ListenAddress, oneshot::Sender<()>),
+    /// The kernel shall queue as many connections there; `None` for as many as it allows.
+    Backlog(ListenAddress, Option<NonZeroU32>),
     /// A connection that another worker had no room for.
     Take(Accepted),
     /// Stop accepting, finish what runs until the deadline or until this is cancelled, answer how many requests were cut.
@@ -60,7 +63,7 @@ pub(crate) struct WorkerHandle {
 
 /// Serves until told to stop.
 pub(crate) async fn run(worker: Arc<Worker>, mut commands: UnboundedReceiver<Command>) {
-    let mut listening: HashMap<ListenAddress, (CancellationToken, JoinHandle<()>)> = HashMap::new();
+    let mut listening: HashMap<ListenAddress, Listening> = HashMap::new();
     let mut reap = tokio::time::interval(REAP_EVERY);
     reap.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -68,28 +71,32 @@ pub(crate) async fn run(worker: Arc<Worker>, mut commands: UnboundedReceiver<Com
             command = commands.recv() => match command {
                 Some(Command::Listen(address, socket)) => {
                     let stop = worker.stopping.child_token();
+                    let same = socket.try_clone().ok();
                     let accepting = accept::accept(socket, address.clone(), Arc::clone(&worker), stop.clone());
-                    listening.insert(address, (stop, tokio::spawn(accepting)));
+                    listening.insert(address, Listening { stop, accepting: tokio::spawn(accepting), same });
                 }
                 Some(Command::Unlisten(address, done)) => {
-                    if let Some((stop, accepting)) = listening.remove(&address) {
-                        stop.cancel();
-                        // It takes what the kernel has queued for it before it ends.
-                        let _ = accepting.await;
+                    if let Some(listening) = listening.remove(&address) {
+                        listening.end().await;
                     }
                     // A reload that does not wait any more needs no answer.
                     let _ = done.send(());
                 }
+                Some(Command::Backlog(address, backlog)) => {
+                    let same = listening.get(&address).and_then(|listening| listening.same.as_ref());
+                    if let Some(Err(error)) = same.map(|socket| socket.set_backlog(backlog)) {
+                        tracing::warn!("listener {} keeps its backlog: {error}", crate::show(&address));
+                    }
+                }
                 Some(Command::Take(accepted)) => {
                     // Its listener may have just been removed; it is served all the same, and then closed.
-                    let stop = listening.get(accepted.address()).map_or_else(cancelled, |(stop, _)| stop.clone());
+                    let stop = listening.get(accepted.address()).map_or_else(cancelled, |listening| listening.stop.clone());
                     accept::adopt(accepted, &worker, &stop);
                 }
                 Some(Command::Stop(deadline, hurry, done)) => {
-                    listening.values().for_each(|(stop, _)| stop.cancel());
-                    for (_, (_, accepting)) in listening.drain() {
-                        // It takes what the kernel has queued for it before it ends.
-                        let _ = accepting.await;
+                    listening.values().for_each(|listening| listening.stop.cancel());
+                    for (_, listening) in listening.drain() {
+                        listening.end().await;
                     }
                     // From here on others keep what they would have handed over; what they did is served.
                     commands.close();
@@ -107,6 +114,24 @@ pub(crate) async fn run(worker: Arc<Worker>, mut commands: UnboundedReceiver<Com
             },
             _ = reap.tick() => reap_idle(&worker),
         }
+    }
+}
+
+/// A listener of this worker.
+struct Listening {
+    stop: CancellationToken,
+    accepting: JoinHandle<()>,
+    /// Its socket once more, for what may change while it listens.
+    same: Option<Socket>,
+}
+
+impl Listening {
+    /// Stops accepting. What the kernel has queued is taken first.
+    async fn end(self) {
+        // The socket closes with its last owner, and that must be who accepts.
+        drop(self.same);
+        self.stop.cancel();
+        let _ = self.accepting.await;
     }
 }
 

@@ -15,6 +15,7 @@ with_one_and_four_workers!(
     a_socket_left_by_a_dead_process_is_replaced,
     a_successor_keeps_its_socket_when_the_predecessor_ends,
     an_endpoint_may_be_a_unix_socket,
+    a_reload_changes_how_many_connections_the_kernel_queues,
 );
 
 fn beside(text: &str, socket: &Path) -> String {
@@ -109,4 +110,43 @@ fn an_endpoint_may_be_a_unix_socket(workers: usize) {
     }
     assert_eq!(proxy.access_of("/over")["endpoint"], address);
     assert_eq!(proxy.endpoint("app", &address)["eligible"], true);
+}
+
+/// How many connections the kernel queues for a process that accepts none.
+fn queued_by_the_kernel(proxy: &Proxy, socket: &Path) -> usize {
+    let is_stopped = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/stat", proxy.id())).unwrap();
+        status.rsplit(')').next().unwrap().trim_start().starts_with('T')
+    };
+    proxy.signal(Signal::STOP);
+    wait_until("it to stop", is_stopped);
+    let mut queued = Vec::new();
+    loop {
+        let client = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+        client.set_nonblocking(true).unwrap();
+        match client.connect(&socket2::SockAddr::unix(socket).unwrap()) {
+            Ok(()) => queued.push(client),
+            Err(error) => break assert_eq!(error.kind(), ErrorKind::WouldBlock),
+        }
+    }
+    proxy.signal(Signal::CONT);
+    queued.len()
+}
+
+fn a_reload_changes_how_many_connections_the_kernel_queues(workers: usize) {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("a.sock");
+    let endpoint = Endpoint::named("done");
+    let with = |backlog: usize| {
+        beside(&config(workers, &app(&[&endpoint.at()], "")), &socket) + &format!("backlog = {backlog}\n")
+    };
+    let mut proxy = Proxy::start(&with(3));
+    // Of Unix sockets the kernel queues one more than it is told.
+    assert_eq!(queued_by_the_kernel(&proxy, &socket), 4);
+    proxy.reload(&with(9));
+    assert_eq!(ask(&socket).unwrap(), "done", "the socket is the same");
+    wait_until("the kernel to be told", || queued_by_the_kernel(&proxy, &socket) == 10);
+    proxy.reload(&with(1));
+    wait_until("the kernel to be told", || queued_by_the_kernel(&proxy, &socket) == 2);
+    assert_eq!(ask(&socket).unwrap(), "done");
 }

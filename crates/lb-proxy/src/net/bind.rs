@@ -25,11 +25,16 @@ pub(crate) enum Bound {
 
 /// Binds `address` once for each worker.
 pub(crate) fn bind(address: &ListenAddress, workers: usize, backlog: Option<NonZeroU32>) -> io::Result<Bound> {
-    let backlog = backlog.map_or(LARGEST_BACKLOG, NonZeroU32::get).min(i32::MAX as u32) as i32;
+    let backlog = self::backlog(backlog);
     match address {
         ListenAddress::Tcp(address) => bind_tcp(*address, workers, backlog),
         ListenAddress::Unix(path) => bind_unix(path, workers, backlog),
     }
+}
+
+/// What the kernel is told; it takes at most `net.core.somaxconn`.
+pub(crate) fn backlog(length: Option<NonZeroU32>) -> i32 {
+    length.map_or(LARGEST_BACKLOG, NonZeroU32::get).min(i32::MAX as u32) as i32
 }
 
 fn bind_tcp(address: SocketAddr, workers: usize, backlog: i32) -> io::Result<Bound> {
@@ -54,6 +59,10 @@ fn tcp_socket(address: SocketAddr, share: bool) -> io::Result<Socket> {
     if address.is_ipv6() {
         // What is bound is what is written: `[::]:80` and `0.0.0.0:80` are two listeners (nginx: `ipv6only=on`).
         socket.set_only_v6(true)?;
+    }
+    if share {
+        // Connections inherit it, at no cost of their own.
+        socket.set_tcp_keepalive(&super::keep_alive())?;
     }
     socket.bind(&address.into())?;
     if !share {
@@ -125,5 +134,19 @@ mod tests {
         std::fs::write(&path, "data").unwrap();
         assert_eq!(bind(&address, 1, None).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn accepted_connections_are_probed_when_nothing_moves() {
+        let Bound::Tcp(sockets, address) = bind(&loopback(), 1, None).unwrap() else { panic!("tcp") };
+        let _client = std::net::TcpStream::connect(address).unwrap();
+        let (stream, _) = sockets[0].accept().unwrap();
+        let socket = socket2::SockRef::from(&stream);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap().as_secs(), 60);
+        assert_eq!(
+            (socket.tcp_keepalive_interval().unwrap().as_secs(), socket.tcp_keepalive_retries().unwrap()),
+            (15, 4)
+        );
     }
 }

@@ -2,10 +2,12 @@
 
 pub(crate) mod bind;
 pub(crate) mod buffers;
+mod keep_alive;
 pub(crate) mod stream;
 pub(crate) mod timer;
 mod tls;
 
+pub(crate) use keep_alive::keep_alive;
 pub(crate) use stream::Stream;
 pub(crate) use timer::Timer;
 pub(crate) use tls::TlsStream;

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,14 +14,15 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use lb_config::ListenAddress;
 #[cfg(target_os = "linux")]
-use socket2::{SockFilter, SockRef};
+use socket2::SockFilter;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc::error::SendError;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::net::Stream;
 use crate::net::Timer;
+use crate::net::{Stream, bind};
 use crate::observe::metrics::ListenerMetrics;
 use crate::shared::{Admitted, Refusal};
 use crate::snapshot::WorkerSnapshot;
@@ -95,6 +97,23 @@ impl Listening {
 }
 
 impl Socket {
+    /// The same socket, owned once more.
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        Ok(match self {
+            Self::Tcp(socket) => Self::Tcp(socket.try_clone()?),
+            Self::Unix(socket) => Self::Unix(socket.try_clone()?),
+        })
+    }
+
+    /// Changes the length of the kernel's queue, by listening anew; what is in it stays.
+    pub(crate) fn set_backlog(&self, backlog: Option<NonZeroU32>) -> io::Result<()> {
+        let length = bind::backlog(backlog);
+        match self {
+            Self::Tcp(socket) => SockRef::from(socket).listen(length),
+            Self::Unix(socket) => SockRef::from(socket).listen(length),
+        }
+    }
+
     /// Has the kernel drop requests for new connections, so that what is queued when nothing more comes is all there
     /// is: between the last accept and the close another one could be established, and would be reset. Who was not
     /// heard asks again within a second, and finds the port closed, or its next owner. Tells whether it does; elsewhere

@@ -12,13 +12,14 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::BytesMut;
 use lb_config::{Endpoint, EndpointAddress, KeepAlive};
+use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
 
 use super::Connection;
 use crate::drivers::{Address, Identity};
-use crate::net::Stream;
+use crate::net::{self, Stream};
 use crate::observe::metrics::EndpointMetrics;
 use crate::wire::proxy_protocol::Version;
 
@@ -153,6 +154,7 @@ impl Upstream {
                 Some(Address::Ip(address)) => {
                     let stream = TcpStream::connect(address).await?;
                     stream.set_nodelay(true)?;
+                    SockRef::from(&stream).set_tcp_keepalive(&net::keep_alive())?;
                     Stream::Tcp(stream)
                 }
                 Some(Address::Unix(path)) => Stream::Unix(UnixStream::connect(path).await?),
@@ -171,5 +173,29 @@ impl Upstream {
         let mut connection = Connection::new(stream, Instant::now());
         connection.is_introduced = introduction.is_some();
         Ok(connection)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::metrics::Metrics;
+
+    #[tokio::test]
+    async fn connections_to_endpoints_are_probed_when_nothing_moves() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let keep_alive = KeepAlive {
+            idle: 1,
+            timeout: Duration::from_secs(4),
+            requests: std::num::NonZeroU64::MIN,
+            age: Duration::from_secs(60),
+        };
+        let metrics = Metrics::new(1).series().endpoint("app", "a");
+        let endpoint = Endpoint::at(EndpointAddress::Ip(address));
+        let upstream = Upstream::new(&endpoint, Some(Address::Ip(address)), keep_alive, metrics, 1);
+        let connection = upstream.connect(Duration::from_secs(20), None).await.unwrap();
+        let Stream::Tcp(stream) = &connection.stream else { panic!("tcp") };
+        assert!(SockRef::from(stream).keepalive().unwrap());
     }
 }
