@@ -1,7 +1,7 @@
 //! The life of the real binary: start, reload, reopened logs, shutdown, and what each leaves behind.
 //!
 //! Each scenario runs with one worker and with four, and waits for events only. What a bug in one connection costs is
-//! not here: nothing that a client or an endpoint can send is known to make a connection's task panic.
+//! shown by `panics.rs` of lb-proxy: nothing that a client or an endpoint can send is known to make a connection's task panic.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod descriptors;

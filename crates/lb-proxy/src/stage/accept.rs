@@ -3,6 +3,7 @@
 //! The kernel deals connections out by a hash, blind to how long each lives; with long-lived connections one worker
 //! can end up with most of them. A worker that has more than twice as many as the least busy one hands new ones over.
 
+use std::any::Any;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -319,12 +320,18 @@ fn start(stream: Stream, address: &ListenAddress, worker: &Arc<Worker>, stop: &C
             (stream, peer)
         };
         let serving = serve(stream, peer, address, snapshot, Arc::clone(&worker), stop);
-        let served = AssertUnwindSafe(serving).catch_unwind().await;
-        if served.is_err() {
-            // The panic's message has already been logged by the hook; here it is counted, and ends here.
+        if let Err(panic) = AssertUnwindSafe(serving).catch_unwind().await {
             worker.shared.metrics.on_panic();
+            let client = peer.map_or_else(|| "a Unix socket".to_owned(), |peer| peer.to_string());
+            tracing::error!("a bug has cost a connection client={client}: {}", said_by(&*panic));
         }
     });
+}
+
+/// The words of a panic. Where it happened, the process's panic hook has told.
+fn said_by(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without words")
 }
 
 /// Serves a connection to its end, behind TLS where the listener has it.
