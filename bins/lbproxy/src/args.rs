@@ -20,23 +20,14 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Serve as a configuration file says
     #[command(after_help = RUN)]
-    Run {
-        /// The configuration, in TOML
-        file: PathBuf,
-    },
+    Run(File),
     /// Say everything that is wrong with a configuration file, and start nothing
     #[command(after_help = CHECK)]
-    Check {
-        /// The configuration, in TOML
-        file: PathBuf,
-    },
+    Check(File),
     /// Print the configuration in effect, every default filled in
     ///
     /// Included files are in place, inherited keys too. Secrets are not printed.
-    Print {
-        /// The configuration, in TOML
-        file: PathBuf,
-    },
+    Print(File),
     /// Print the JSON Schema of the configuration language, for editors
     Schema,
     /// Forward to some endpoints without a file
@@ -51,6 +42,25 @@ pub(crate) enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+}
+
+/// Which file; as the only argument, or as those who come from another proxy write it.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct File {
+    /// The configuration, in TOML
+    #[arg(value_name = "FILE")]
+    bare: Option<PathBuf>,
+    /// The same, written as an option
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl File {
+    /// The file's path.
+    pub(crate) fn path(self) -> PathBuf {
+        self.bare.or(self.config).unwrap_or_default()
+    }
 }
 
 /// A proxy without a file.
@@ -240,11 +250,20 @@ mod tests {
     }
 
     #[test]
+    fn the_file_is_named_alone_or_as_an_option() {
+        for line in ["lbproxy run a.toml", "lbproxy run --config a.toml", "lbproxy run -c a.toml"] {
+            let Ok(Command::Run(file)) = parse(line) else { panic!("{line}: not taken") };
+            assert_eq!(file.path().to_str(), Some("a.toml"), "{line}");
+        }
+    }
+
+    #[test]
     fn what_is_missing_or_unknown_is_refused() {
         for (line, kind) in [
             ("lbproxy proxy", ErrorKind::MissingRequiredArgument),
             ("lbproxy run", ErrorKind::MissingRequiredArgument),
             ("lbproxy run a b", ErrorKind::UnknownArgument),
+            ("lbproxy run a --config b", ErrorKind::ArgumentConflict),
             ("lbproxy proxy --to a:1 --policy fastest", ErrorKind::InvalidValue),
             ("lbproxy proxy --to a:1 --admin everywhere", ErrorKind::ValueValidation),
             ("lbproxy demo --rate 1001", ErrorKind::ValueValidation),

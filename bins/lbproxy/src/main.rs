@@ -20,11 +20,15 @@ use clap::{CommandFactory, Parser};
 use crate::args::{Arguments, Command};
 use crate::exit::Exit;
 
+// Measured: 2 % less CPU a small request than with the C library's, for some nine MiB of memory.
+#[global_allocator]
+static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> Exit {
     match Arguments::parse().command {
-        Command::Run { file } => file::run(&file),
-        Command::Check { file } => file::check(&file),
-        Command::Print { file } => file::print(&file),
+        Command::Run(file) => file::run(&file.path()),
+        Command::Check(file) => file::check(&file.path()),
+        Command::Print(file) => file::print(&file.path()),
         Command::Schema => say(&format!("{:#}\n", lb_config::schema())),
         Command::Proxy(arguments) => proxy::proxy(&arguments),
         Command::Demo(arguments) => demo::demo(&arguments),
