@@ -20,11 +20,24 @@ pub(crate) fn has_control(value: &[u8]) -> bool {
     suspects != 0 && value.iter().any(|&b| is_control(b))
 }
 
-/// Nonzero if one of eight bytes is below 0x20 or is 0x7F.
+/// Where the first control character stands, tabs among them.
+#[inline]
+pub(crate) fn first_control(text: &[u8]) -> Option<usize> {
+    let (eights, rest) = text.as_chunks::<8>();
+    for (index, eight) in eights.iter().enumerate() {
+        let found = suspect(*eight);
+        if found != 0 {
+            return Some(index * 8 + found.trailing_zeros() as usize / 8);
+        }
+    }
+    rest.iter().position(|&b| b < b' ' || b == 0x7f).map(|at| eights.len() * 8 + at)
+}
+
+/// Nonzero if one of eight bytes is below 0x20 or is 0x7F; the lowest bit set is in the first of them.
 #[inline]
 const fn suspect(eight: [u8; 8]) -> u64 {
     const ONES: u64 = u64::MAX / 255;
-    let x = u64::from_ne_bytes(eight);
+    let x = u64::from_le_bytes(eight);
     let del = x ^ (ONES * 0x7f);
     // A borrow can only spoil bytes above one that is below 0x20 itself, so the sum is zero exactly if there is none.
     (x.wrapping_sub(ONES * 0x20) & !x | del.wrapping_sub(ONES) & !del) & (ONES * 0x80)
@@ -73,6 +86,23 @@ mod tests {
         assert_eq!(trim_ows(b""), (0, &b""[..]));
         assert_eq!(trim_ows(b" \t "), (3, &b""[..]));
         assert_eq!(trim_ows(b"\x0ba"), (0, &b"\x0ba"[..]));
+    }
+
+    #[test]
+    fn the_first_control_is_found_wherever_it_stands() {
+        assert_eq!(first_control(b""), None);
+        for len in 0..40 {
+            let clean = vec![0xff; len];
+            assert_eq!(first_control(&clean), None);
+            for at in 0..len {
+                for b in (0..0x20).chain([0x7f]) {
+                    let mut text = clean.clone();
+                    text[at..].fill(b'\0');
+                    text[at] = b;
+                    assert_eq!(first_control(&text), Some(at), "{b:#x} at {at} of {len}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub fn encode_request(dst: &mut BytesMut, head: &RequestHead, edits: &Edits, fra
     dst.put_slice(b" HTTP/1.1\r\n");
 
     let mut skip = flag::HOP | flag::LENGTH;
-    if edits.added_value(&name::HOST).is_some() {
+    if edits.sets_host() {
         skip |= flag::HOST;
     } else if head.target_authority().is_some() || head.header(name::HOST).is_none() {
         skip |= flag::HOST;
@@ -121,9 +121,7 @@ fn put_fields(dst: &mut BytesMut, bytes: &[u8], fields: &Fields, edits: &Edits, 
         run.end = field.value.end() + 2;
     }
     dst.put_slice(bytes.get(run).unwrap_or_default());
-    for lines in edits.added_lines() {
-        dst.put_slice(lines);
-    }
+    dst.put_slice(edits.added_lines());
 }
 
 fn put_framing(dst: &mut BytesMut, framing: Framing, length_without_body: Option<u64>) {

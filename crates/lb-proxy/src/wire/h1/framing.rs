@@ -15,7 +15,10 @@ const MAX_OPTIONS: usize = 32;
 pub(crate) struct Seen {
     pub(crate) length: Option<u64>,
     pub(crate) chunked: bool,
-    pub(crate) connection: bool,
+    /// What `Connection` said where it said one thing.
+    options: Options,
+    /// There is a `Connection` that says something else.
+    connection: bool,
     pub(crate) upgrade: Upgrade,
 }
 
@@ -42,8 +45,11 @@ impl Seen {
                 self.note_coding(field.value(buf), version)?;
             }
             Known::Connection => {
-                field.flags |= flag::HOP | flag::CONNECTION;
-                self.connection = true;
+                field.flags |= flag::HOP;
+                if !self.options.note(field.value(buf)) {
+                    field.flags |= flag::CONNECTION;
+                    self.connection = true;
+                }
             }
             Known::Upgrade => {
                 field.flags |= flag::HOP;
@@ -95,7 +101,7 @@ impl Seen {
     /// nomination of `Host`, `Content-Length` or `Transfer-Encoding`, which no program makes by accident, is refused,
     /// as in Envoy. Elements that are no token name nothing and are ignored.
     pub(crate) fn options(&self, fields: &mut Fields, buf: &[u8]) -> Result<Options, Cause> {
-        let mut options = Options::default();
+        let mut options = self.options;
         if !self.connection {
             return Ok(options);
         }

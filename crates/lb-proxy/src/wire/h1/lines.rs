@@ -12,7 +12,7 @@
 use memchr::memchr;
 
 use super::error::Cause;
-use crate::message::chars::{has_control, is_tchar, trim_ows};
+use crate::message::chars::{first_control, has_control, is_tchar, trim_ows};
 use crate::message::name::{Name, tag};
 use crate::message::{Field, Span, flag};
 
@@ -48,6 +48,12 @@ impl Lines {
         }
     }
 
+    /// Goes on behind a line that was read without being [found](Self::find).
+    pub(crate) const fn skip_to(&mut self, after: usize) {
+        self.start = after;
+        self.searched = after;
+    }
+
     /// Whether any byte of this head was looked at.
     pub(crate) const fn has_searched(&self) -> bool {
         self.searched > 0
@@ -63,6 +69,31 @@ impl Lines {
         self.searched = after;
         Ok(line)
     }
+}
+
+/// Reads a line written the usual way, `name: value` CRLF with one space before the value and none after it, in one
+/// pass; tells where the next line begins. `None` is no verdict: whatever is cut short, unusual or wrong is for
+/// [`Lines::find`] and [`field_line`] to decide.
+#[inline(always)]
+pub(crate) fn usual_line(buf: &[u8], start: usize) -> Option<(Field, usize)> {
+    let text = buf.get(start..)?;
+    let name_len = text.iter().position(|&b| !is_tchar(b))?;
+    let (name, rest) = text.split_at_checked(name_len)?;
+    let value = rest.strip_prefix(b": ")?;
+    let len = first_control(value)?;
+    let (value, end) = value.split_at_checked(len)?;
+    if name.is_empty() || !end.starts_with(b"\r\n") || value.first() == Some(&b' ') || value.last() == Some(&b' ') {
+        return None;
+    }
+    let value_at = start + name_len + 2;
+    let field = Field {
+        name_start: start as u32,
+        value: Span::new(value_at, len),
+        tag: tag(name),
+        name_len: u16::try_from(name_len).ok()?,
+        flags: flag::CANONICAL,
+    };
+    Some((field, value_at + len + 2))
 }
 
 /// Reads `name: value`. The position in the index is absolute in `buf`.

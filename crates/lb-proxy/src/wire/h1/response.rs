@@ -13,7 +13,7 @@ use bytes::BytesMut;
 use super::error::{Cause, HeadError};
 use super::framing::{Options, Seen, decimal, list};
 use super::limits::HeadLimits;
-use super::lines::{Known, LineAt, Lines, field_line, known};
+use super::lines::{Known, LineAt, Lines, field_line, known, usual_line};
 use crate::message::{Field, Framing, Method, RequestHead, ResponseHead, ResponseIndex, Span, Version};
 
 /// What the request was, as far as the framing of its response depends on it.
@@ -102,6 +102,13 @@ impl Partial {
     fn advance(&mut self, buf: &[u8], limits: &HeadLimits) -> Result<bool, Cause> {
         let max_bytes = limits.head_bytes();
         loop {
+            if self.has_start_line
+                && let Some((field, after)) = usual_line(buf, self.lines.start).filter(|&(_, after)| after <= max_bytes)
+            {
+                self.lines.skip_to(after);
+                self.field(buf, field, limits)?;
+                continue;
+            }
             let found = self.lines.find(buf);
             if !self.has_start_line {
                 let so_far = buf.get(self.lines.start..found.unwrap_or(buf.len())).unwrap_or_default();
@@ -126,10 +133,14 @@ impl Partial {
             self.has_start_line = true;
             return self.start_line(buf, line);
         }
+        self.field(buf, field_line(buf, line)?, limits)
+    }
+
+    #[inline(always)] // As with what it is given: a field passed through memory is paid for twice.
+    fn field(&mut self, buf: &[u8], field: Field, limits: &HeadLimits) -> Result<(), Cause> {
         if self.index.fields.len() >= limits.headers {
             return Err(Cause::TooManyHeaders);
         }
-        let field = field_line(buf, line)?;
         let known = known(&field, buf)?;
         let field = self.index.fields.push(field);
         let Some((known, field)) = known.zip(field) else { return Ok(()) };
