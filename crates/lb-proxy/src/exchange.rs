@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::downstream::{Frame, Incoming};
 use crate::message::{Framing, ResponseHead};
+use crate::net::clock;
 use crate::rules::cause::Cause;
 use crate::snapshot::RouteRuntime;
 use crate::stage::select::Held;
@@ -33,13 +34,13 @@ impl Trace {
     /// An attempt at this endpoint begins.
     pub(crate) fn on_attempt(&self, endpoint: &Arc<Upstream>) {
         self.attempts.fetch_add(1, Ordering::Relaxed);
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).replace((Arc::clone(endpoint), Instant::now(), None));
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).replace((Arc::clone(endpoint), clock::now(), None));
     }
 
     /// Its response head came.
     pub(crate) fn on_head(&self) {
         if let Some((_, since, took)) = &mut *self.last.lock().unwrap_or_else(PoisonError::into_inner) {
-            *took = Some(since.elapsed());
+            *took = Some(clock::now() - *since);
         }
     }
 
@@ -171,7 +172,7 @@ impl UpstreamBody {
             && self.keep
             && self.upload.is_none()
         {
-            self.home.put(self.worker, connection, Instant::now());
+            self.home.put(self.worker, connection, clock::now());
         }
     }
 

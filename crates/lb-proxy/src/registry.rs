@@ -19,6 +19,7 @@ use rand::Rng;
 use crate::drivers::Address;
 use crate::drivers::checks::Target;
 use crate::drivers::resolve::Resolution;
+use crate::net::clock::TurnClock;
 use crate::observe::app_log::{self, Subject};
 use crate::observe::metrics::{EndpointMetrics, Series};
 use crate::rules::headers::{HeaderError, HeaderRules};
@@ -327,7 +328,7 @@ impl Registry {
                 let configured = &snapshot.config.routes[route.index];
                 let state = self.clusters.get_mut(&cluster.name)?;
                 let selector = state.selector(policy_of(configured, cluster));
-                Some(select::stack(route, selector, self.shared.clock))
+                Some(select::stack(route, selector, TurnClock(self.shared.clock)))
             })
             .collect();
         WorkerSnapshot::new(Arc::clone(snapshot), stacks)

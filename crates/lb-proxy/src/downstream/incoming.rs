@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::{Downstream, Io};
 use crate::message::{Framing, Trailers};
+use crate::net::clock;
 use crate::wire::h1::{BodyDecoder, BodyError, Step};
 
 /// A part of a body.
@@ -194,7 +195,7 @@ fn poll_receive(io: &mut Io, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, 
             }
             Ok(Step::End) => {
                 io.intake.decoder = None;
-                io.intake.ended_at = Some(Instant::now());
+                io.intake.ended_at = Some(clock::now());
                 continue;
             }
             Ok(Step::NeedMore) => match ready!(io.poll_fill(cx)) {

@@ -20,8 +20,8 @@ use tokio::time::Instant;
 pub(crate) use incoming::{BodyFailure, Frame, Incoming, Intake};
 pub(crate) use outbox::Outbox;
 
-use crate::net::Stream;
 use crate::net::buffers::ReadSize;
+use crate::net::{Stream, clock};
 
 /// An end of the client's stream this soon after its request is taken for a client that has said all it had to say and
 /// waits for the answer; a later one for a client that has given up.
@@ -121,7 +121,7 @@ impl Io {
     }
 
     fn is_half_close(&self, since: Instant) -> bool {
-        let now = Instant::now();
+        let now = clock::now();
         now < since || self.intake.ended_at.is_some_and(|ended| now < ended + HALF_CLOSE_GRACE)
     }
 

@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 
 use super::chars::{has_control, is_token};
 use super::fields::Field;
-use super::name::Name;
+use super::name::{self, Name};
 use super::{RequestHead, ResponseHead, is_valid_origin_form};
 
 /// Changes to a head, applied when it is encoded. Empty by default, and then it costs nothing.
@@ -23,10 +23,12 @@ use super::{RequestHead, ResponseHead, is_valid_origin_form};
 /// `-`, so that no look-alike of a header that we set comes from outside.
 #[derive(Clone, Debug, Default)]
 pub struct Edits {
-    removed: SmallVec<[Removed; 8]>,
-    added: SmallVec<[Added; 8]>,
-    /// The text of both: names removed, and whole lines added.
-    text: Vec<u8>,
+    removed: SmallVec<[Removed; 4]>,
+    /// The names removed, one after the other.
+    names: Vec<u8>,
+    /// The lines added, each with its CRLF.
+    lines: Vec<u8>,
+    sets_host: bool,
     target: Option<Bytes>,
 }
 
@@ -35,14 +37,6 @@ struct Removed {
     tag: u32,
     start: u32,
     len: u16,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Added {
-    tag: u32,
-    start: u32,
-    name_len: u16,
-    line_len: u32,
 }
 
 /// Why a header or target cannot be written.
@@ -73,7 +67,7 @@ impl Edits {
     /// Whether nothing is changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.removed.is_empty() && self.added.is_empty() && self.target.is_none()
+        self.removed.is_empty() && self.lines.is_empty() && self.target.is_none()
     }
 
     /// Leaves out every header of that name.
@@ -102,15 +96,42 @@ impl Edits {
         Ok(())
     }
 
-    /// [`set`](Self::set) with a name that is known to be one, which most of ours are.
+    /// [`set`](Self::set) with a name that is known to be one, and under which no line was added yet. Costs no look at
+    /// those that were.
     pub(crate) fn put(&mut self, name: Name<'static>, value: &[u8]) -> Result<(), InvalidField> {
+        debug_assert_eq!(self.added_value(&name), None);
         debug_assert_eq!(check_name(&name), Ok(()));
         if !is_valid_value(value) {
             return Err(InvalidField::Value);
         }
-        self.drop_name(&name);
+        self.leave_out(&name);
         self.push(&name, value);
         Ok(())
+    }
+
+    /// [`put`](Self::put) where the head is known to have nothing that looks like it.
+    pub(crate) fn put_new(&mut self, name: Name<'static>, value: &[u8]) -> Result<(), InvalidField> {
+        debug_assert_eq!(check_name(&name), Ok(()));
+        if !is_valid_value(value) {
+            return Err(InvalidField::Value);
+        }
+        self.push(&name, value);
+        Ok(())
+    }
+
+    /// The lines added, for a head that has nothing of what is left out.
+    pub(crate) fn only_lines(self) -> Self {
+        let mut lines = self.lines;
+        lines.shrink_to_fit();
+        Self { lines, sets_host: self.sets_host, ..Self::default() }
+    }
+
+    /// Adds the lines of other edits, which removed nothing.
+    pub(crate) fn extend(&mut self, other: &Self) {
+        debug_assert!(other.removed.is_empty() && other.target.is_none());
+        self.reserve(other.lines.len());
+        self.lines.extend_from_slice(&other.lines);
+        self.sets_host |= other.sets_host;
     }
 
     /// Adds one header beside those of that name.
@@ -194,74 +215,84 @@ impl Edits {
         self.added_fields().find(|(added, _)| name.is(added)).map(|(_, value)| value)
     }
 
+    /// Whether a line added is `Host`, of which there may be only one.
+    pub(crate) fn sets_host(&self) -> bool {
+        self.sets_host
+    }
+
     /// The lines added, name and value, in order.
     pub(crate) fn added_fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.added.iter().map(|a| {
-            let line = self.text.get(a.start as usize..(a.start + a.line_len) as usize).unwrap_or_default();
-            let (name, rest) = line.split_at_checked(usize::from(a.name_len)).unwrap_or_default();
-            (name, rest.get(2..rest.len().saturating_sub(2)).unwrap_or_default())
+        let mut rest = self.lines.as_slice();
+        std::iter::from_fn(move || {
+            let (line, after) = first_line(rest)?;
+            rest = after;
+            let name = name_of(line);
+            Some((name, line.get(name.len() + 2..line.len() - 2).unwrap_or_default()))
         })
     }
 
-    /// The lines added, each with its CRLF, neighbours joined.
-    pub(crate) fn added_lines(&self) -> impl Iterator<Item = &[u8]> {
-        let mut rest = self.added.as_slice();
-        std::iter::from_fn(move || {
-            let (first, mut tail) = rest.split_first()?;
-            let mut end = first.start + first.line_len;
-            while let Some((next, after)) = tail.split_first().filter(|(next, _)| next.start == end) {
-                end = next.start + next.line_len;
-                tail = after;
-            }
-            rest = tail;
-            self.text.get(first.start as usize..end as usize)
-        })
+    /// The lines added, each with its CRLF.
+    pub(crate) fn added_lines(&self) -> &[u8] {
+        &self.lines
     }
 
     pub(crate) fn text_len(&self) -> usize {
-        self.text.len() + self.target.as_ref().map_or(0, Bytes::len)
+        self.lines.len() + self.target.as_ref().map_or(0, Bytes::len)
     }
 
     fn removed_name(&self, removed: &Removed) -> Name<'_> {
         let start = removed.start as usize;
-        Name::from_bytes(self.text.get(start..start + usize::from(removed.len)).unwrap_or_default())
+        Name::from_bytes(self.names.get(start..start + usize::from(removed.len)).unwrap_or_default())
     }
 
+    /// Takes back what was added under that name, and leaves out what was received under it.
     fn drop_name(&mut self, name: &Name<'_>) {
-        if !self.added.is_empty() {
-            let text = &self.text;
-            self.added.retain(|a| {
-                let start = a.start as usize;
-                let added = text.get(start..start + usize::from(a.name_len)).unwrap_or_default();
-                a.tag != name.tag() || !name.looks_like(added)
-            });
+        let mut start = 0;
+        while let Some((line, _)) = first_line(self.lines.get(start..).unwrap_or_default()) {
+            let end = start + line.len();
+            if name.looks_like(name_of(line)) {
+                self.lines.drain(start..end);
+            } else {
+                start = end;
+            }
         }
+        self.sets_host &= !name.looks_like(b"host");
+        self.leave_out(name);
+    }
+
+    fn leave_out(&mut self, name: &Name<'_>) {
         if !self.is_removed(name) {
-            self.reserve();
-            let start = self.text.len() as u32;
-            self.text.extend_from_slice(name.as_bytes());
+            let start = self.names.len() as u32;
+            self.names.extend_from_slice(name.as_bytes());
             self.removed.push(Removed { tag: name.tag(), start, len: name.as_bytes().len() as u16 });
         }
     }
 
     fn push(&mut self, name: &Name<'_>, value: &[u8]) {
-        self.reserve();
-        let start = self.text.len();
-        write_line(&mut self.text, name.as_bytes(), value);
-        self.added.push(Added {
-            tag: name.tag(),
-            start: start as u32,
-            name_len: name.as_bytes().len() as u16,
-            line_len: (self.text.len() - start) as u32,
-        });
+        let name_bytes = name.as_bytes();
+        self.reserve(name_bytes.len() + value.len() + 4);
+        self.lines.extend_from_slice(name_bytes);
+        self.lines.extend_from_slice(b": ");
+        self.lines.extend_from_slice(value);
+        self.lines.extend_from_slice(b"\r\n");
+        self.sets_host |= name.tag() == name::HOST.tag() && name.is(b"host");
     }
 
-    fn reserve(&mut self) {
-        if self.text.capacity() == 0 {
-            // One allocation holds the forwarding headers of an ordinary request.
-            self.text.reserve(384);
-        }
+    fn reserve(&mut self, more: usize) {
+        // One allocation holds the forwarding headers of an ordinary request.
+        let least = if self.lines.capacity() == 0 { 384 } else { 0 };
+        self.lines.reserve(more.max(least));
     }
+}
+
+/// The first of some lines, with its CRLF, and what follows. Values hold no LF.
+fn first_line(lines: &[u8]) -> Option<(&[u8], &[u8])> {
+    lines.split_at_checked(memchr::memchr(b'\n', lines)? + 1)
+}
+
+/// The name of a line. Names hold no colon.
+fn name_of(line: &[u8]) -> &[u8] {
+    line.get(..memchr::memchr(b':', line).unwrap_or(line.len())).unwrap_or_default()
 }
 
 /// A header checked once, for use in many edits.
@@ -295,13 +326,6 @@ impl Line {
     pub fn value(&self) -> &[u8] {
         self.text.get(usize::from(self.name_len)..).unwrap_or_default()
     }
-}
-
-fn write_line(text: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    text.extend_from_slice(name);
-    text.extend_from_slice(b": ");
-    text.extend_from_slice(value);
-    text.extend_from_slice(b"\r\n");
 }
 
 fn check(name: &Name<'_>, value: &[u8]) -> Result<(), InvalidField> {

@@ -174,7 +174,10 @@ impl RequestHead {
     /// [`host`](Self::host) without its port. An IPv6 address keeps its brackets.
     #[must_use]
     pub fn host_name(&self) -> Option<&[u8]> {
-        self.authority().map(|authority| authority.name)
+        // What `host` gives was checked: before the name ends there is neither a colon nor, within brackets, another one.
+        let host = self.host()?;
+        let (last, skip) = if host.first() == Some(&b'[') { (b']', 1) } else { (b':', 0) };
+        memchr::memchr(last, host).map_or(Some(host), |at| host.get(..at + skip))
     }
 
     /// The protocol version the client spoke.

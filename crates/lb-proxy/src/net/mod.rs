@@ -2,6 +2,7 @@
 
 pub(crate) mod bind;
 pub(crate) mod buffers;
+pub(crate) mod clock;
 mod keep_alive;
 pub(crate) mod stream;
 pub(crate) mod timer;

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
+use super::clock;
+
 /// Fires when one wait lasts too long.
 pub(crate) struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
@@ -29,7 +31,7 @@ impl Timer {
 
     /// Ready once `span` has passed since the first call of this wait.
     pub(crate) fn poll_after(&mut self, cx: &mut Context<'_>, span: Duration) -> Poll<()> {
-        let deadline = *self.deadline.get_or_insert_with(|| far(Instant::now(), span));
+        let deadline = *self.deadline.get_or_insert_with(|| far(clock::now(), span));
         self.poll_until(cx, deadline)
     }
 
@@ -43,7 +45,7 @@ impl Timer {
             if sleep.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
-            if Instant::now() >= deadline {
+            if clock::now() >= deadline {
                 return Poll::Ready(());
             }
             sleep.as_mut().reset(deadline);

@@ -50,7 +50,8 @@ pub(crate) fn write(lines: Option<&[Line]>, is_trusted: bool, head: &RequestHead
     }
 }
 
-fn is_of_the_family(name: &[u8]) -> bool {
+/// Whether it is one of these headers, or what a program may take for one.
+pub(crate) fn is_of_the_family(name: &[u8]) -> bool {
     matches!(name.first(), Some(b'x' | b'X' | b's' | b'S' | b'c' | b'C'))
         && (FAMILIES.iter().any(|family| begins_like(name, family))
             || is_like(name, b"client-cert")

@@ -42,6 +42,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use lb_config::Forwarded;
 use smallvec::SmallVec;
 
+use super::client_cert;
 use super::networks::Networks;
 use super::text::{AddressText, Text};
 use crate::message::{Edits, Name, RequestHead, name};
@@ -198,8 +199,9 @@ fn walk(peer: IpAddr, trusted: &Networks, said: &Said<'_>) -> IpAddr {
 
 /// Writes what the endpoint is told into `edits`. [`Forwarded::preserve_host`] is not its matter: see [`set_host`].
 ///
-/// Cost: one look at each header's first letters, five lines written, no allocation but that of the edits; a list of a
-/// trusted peer is copied once.
+/// Cost: one look at each header's first letter, five lines written, no allocation but that of the edits; a list of a
+/// trusted peer is copied once. What is told of a client that claims nothing itself is the same for all its requests to
+/// one host: [`Told`] remembers it.
 pub fn write(kinds: Forwarded, origin: &Origin, head: &RequestHead, edits: &mut Edits) {
     scrub(origin.is_trusted, head, edits);
     if kinds.x_forwarded {
@@ -207,6 +209,57 @@ pub fn write(kinds: Forwarded, origin: &Origin, head: &RequestHead, edits: &mut 
     }
     if kinds.rfc7239 {
         write_rfc7239(origin, head, edits);
+    }
+}
+
+/// Whether a header looks like one of those that [`write`], [`client_cert`] or the request's id take out or replace.
+pub(crate) fn has_claims(head: &RequestHead) -> bool {
+    let bytes = head.as_bytes();
+    head.index().fields.as_slice().iter().any(|field| {
+        let name = field.name(bytes);
+        // Two letters rule out almost every other name.
+        let Some(begin) = name.first_chunk::<2>() else { return false };
+        match begin.map(|letter| letter | 0x20) {
+            [b'x', _] => is_forgery(name) || is_like(name, b"x-request-id") || client_cert::is_of_the_family(name),
+            [b'f', b'o'] => is_forgery(name),
+            [b'p', b'r'] => is_like(name, b"proxy"),
+            [b's', b's'] | [b'c', b'l'] => client_cert::is_of_the_family(name),
+            _ => false,
+        }
+    })
+}
+
+/// What endpoints are told about a client whose own word does not count, as it was last written.
+#[derive(Debug)]
+pub(crate) struct Told {
+    kinds: Forwarded,
+    generation: u64,
+    host: Box<[u8]>,
+    edits: Edits,
+}
+
+impl Told {
+    /// What `head` adds to the edits, if this is the same as the last time; else it is written anew. Only for a peer
+    /// that is not trusted and a head that [claims](has_claims) nothing.
+    pub(crate) fn write<'a>(
+        last: &'a mut Option<Box<Self>>,
+        kinds: Forwarded,
+        generation: u64,
+        origin: &Origin,
+        head: &RequestHead,
+    ) -> &'a Edits {
+        debug_assert!(!origin.is_trusted && !has_claims(head));
+        let host = head.host().unwrap_or_default();
+        let is_same = |told: &Self| told.generation == generation && *told.host == *host && told.kinds == kinds;
+        if !last.as_deref().is_some_and(is_same) {
+            *last = None;
+        }
+        let told = last.get_or_insert_with(|| {
+            let mut edits = Edits::new();
+            write(kinds, origin, head, &mut edits);
+            Box::new(Self { kinds, generation, host: host.into(), edits: edits.only_lines() })
+        });
+        &told.edits
     }
 }
 
@@ -223,13 +276,16 @@ pub fn set_host(endpoint: &lb_config::EndpointAddress, edits: &mut Edits) {
 /// Takes out what nobody may tell the endpoint but us.
 fn scrub(is_trusted: bool, head: &RequestHead, edits: &mut Edits) {
     for (name, _) in head {
-        let forged = !is_trusted
-            && (begins_like(name, b"x-forwarded") || is_like(name, b"x-real-ip") || is_like(name, b"forwarded"));
-        if forged || is_like(name, b"proxy") {
+        if (!is_trusted && is_forgery(name)) || is_like(name, b"proxy") {
             // Fails for what is no name or is the encoder's, and neither is.
             let _ = edits.remove(name);
         }
     }
+}
+
+/// Whether only a trusted peer may send it.
+fn is_forgery(name: &[u8]) -> bool {
+    begins_like(name, b"x-forwarded") || is_like(name, b"x-real-ip") || is_like(name, b"forwarded")
 }
 
 fn write_x_forwarded(origin: &Origin, head: &RequestHead, edits: &mut Edits) {
@@ -407,6 +463,36 @@ mod tests {
     fn client(peer: &str, lines: &str) -> String {
         let head = head(&format!("GET / HTTP/1.1\nHost: a\n{lines}"));
         Origin::new(from(peer), &trusted(), &head).client_text.as_str().to_owned()
+    }
+
+    #[test]
+    fn what_is_remembered_is_what_would_be_written() {
+        let requests = [
+            ("Host: a", BOTH, 1),
+            ("Host: a\nAccept: x", BOTH, 1),
+            ("Host: b", BOTH, 1),
+            ("Host: b", X, 1),
+            ("Host: b", OFF, 2),
+            ("X-Trace: 1", RFC, 2),
+        ];
+        let mut last = None;
+        for (lines, kinds, generation) in requests {
+            let head = head(&format!("GET / HTTP/1.0\n{lines}"));
+            let origin = Origin::new(from("192.0.2.1"), &trusted(), &head);
+            let mut edits = Edits::new();
+            write(kinds, &origin, &head, &mut edits);
+            let remembered = Told::write(&mut last, kinds, generation, &origin, &head);
+            assert_eq!(sent(&head, remembered), sent(&head, &edits), "{lines}");
+        }
+    }
+
+    #[test]
+    fn whatever_a_client_may_not_say_is_a_claim() {
+        for name in ["x-forwarded-user", "X_Forwarded_For", "X-Real-IP", "forwarded", "PROXY", "x-request_id"] {
+            assert!(has_claims(&head(&format!("GET / HTTP/1.1\nHost: a\n{name}: x"))), "{name}");
+        }
+        let others = "X-Requested-With: y\nForwarded-For: z\nPragma: no-cache\nProxy-Authorization: b\nXx: y\nFrom: m";
+        assert!(!has_claims(&head(&format!("GET / HTTP/1.1\nHost: a\n{others}"))));
     }
 
     fn told(kinds: Forwarded, arrival: Arrival, lines: &str) -> Vec<String> {

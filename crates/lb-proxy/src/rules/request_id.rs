@@ -62,6 +62,11 @@ impl RequestId {
         }
     }
 
+    /// [`write`](Self::write) where nothing came that looks like one.
+    pub(crate) fn write_new(&self, edits: &mut Edits) {
+        let _ = edits.put_new(name::X_REQUEST_ID, self.as_bytes());
+    }
+
     /// Sends it on as `X-Request-Id`, in the place of whatever came.
     pub fn write(&self, edits: &mut Edits) {
         // An id is made of characters that any value may hold.

@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::net::Timer;
+use crate::net::clock::Turn;
 use crate::net::{Stream, bind};
 use crate::observe::metrics::ListenerMetrics;
 use crate::shared::{Admitted, Refusal};
@@ -320,7 +321,7 @@ fn start(stream: Stream, address: &ListenAddress, worker: &Arc<Worker>, stop: &C
             (stream, peer)
         };
         let serving = serve(stream, peer, address, snapshot, Arc::clone(&worker), stop);
-        if let Err(panic) = AssertUnwindSafe(serving).catch_unwind().await {
+        if let Err(panic) = AssertUnwindSafe(Turn::new(serving)).catch_unwind().await {
             worker.shared.metrics.on_panic();
             let client = peer.map_or_else(|| "a Unix socket".to_owned(), |peer| peer.to_string());
             tracing::error!("a bug has cost a connection client={client}: {}", said_by(&*panic));

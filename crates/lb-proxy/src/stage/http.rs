@@ -15,14 +15,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use lb_config::{Limits, ListenAddress};
-use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::downstream::Downstream;
 use crate::message::RequestHead;
-use crate::net::{Stream, Timer};
+use crate::net::{Stream, Timer, clock};
 use crate::rules::cause::Cause;
-use crate::rules::forwarded::{Arrival, Origin};
+use crate::rules::forwarded::{Arrival, Origin, Told};
 use crate::snapshot::{Snapshot, WorkerSnapshot};
 use crate::stage::tls::Secured;
 use crate::stage::visit::{self, After};
@@ -50,6 +49,8 @@ pub(crate) struct Session {
     scanner: h1::RequestParser,
     /// Where requests of this connection come from, under the snapshot of this generation, if no header has a say in it.
     origin: Option<(u64, Origin)>,
+    /// What endpoints were told about the client the last time.
+    pub(crate) told: Option<Box<Told>>,
     /// Cancelled when the listener or the worker is to end.
     pub(crate) stop: CancellationToken,
     stopping: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -83,28 +84,23 @@ pub(crate) async fn serve(
         secured,
         scanner: h1::RequestParser::new(),
         origin: None,
+        told: None,
         stopping: Box::pin(stop.clone().cancelled_owned()),
         is_hurried: false,
         stop,
         worker,
     };
     let mut is_first = true;
+    let Some(mut listener) = snapshot.shared.listener(&address) else { return };
     loop {
-        let Some(listener) = snapshot.shared.listener(&address) else { return };
         let limits = &snapshot.shared.config.limits;
         let mut refused = false;
         let after = match poll_fn(|cx| session.poll_next(cx, limits, is_first)).await {
             Next::Close => return session.part(),
             // The boxes keep what a request needs out of the size of an idle connection.
             Next::Head(head) => {
-                // A reload may have come while the connection was idle; one that removed the listener cannot undo what
-                // has arrived already.
-                let current = session.worker.snapshot.load_full();
-                let (snapshot, listener) = match current.shared.listener(&address) {
-                    Some(listener) => (current, listener),
-                    None => (snapshot, listener),
-                };
-                Box::pin(visit::serve(&mut session, snapshot, listener, head)).await
+                session.catch_up(&address, &mut snapshot, &mut listener);
+                Box::pin(visit::serve(&mut session, Arc::clone(&snapshot), listener, head)).await
             }
             Next::Refused(cause, detail) => {
                 refused = true;
@@ -112,10 +108,7 @@ pub(crate) async fn serve(
             }
         };
         match after {
-            After::Keep => {
-                is_first = false;
-                snapshot = session.worker.snapshot.load_full();
-            }
+            After::Keep => is_first = false,
             After::Close if refused || session.has_unread() => return session.linger().await,
             // Whatever the client sent was read, so that the close is an orderly end.
             After::Close => return session.part(),
@@ -130,6 +123,18 @@ fn head_limits(limits: &Limits) -> h1::HeadLimits {
 }
 
 impl Session {
+    /// Goes over to the snapshot in force: a reload may have come while the connection was idle. One that removed the
+    /// listener cannot undo what has arrived already.
+    fn catch_up(&self, address: &ListenAddress, snapshot: &mut Arc<WorkerSnapshot>, listener: &mut usize) {
+        let current = self.worker.snapshot.load();
+        if !Arc::ptr_eq(&current, snapshot)
+            && let Some(position) = current.shared.listener(address)
+        {
+            *snapshot = Arc::clone(&current);
+            *listener = position;
+        }
+    }
+
     /// Where a request comes from. Found once a connection for a peer whose headers are not believed.
     pub(crate) fn origin(&mut self, snapshot: &Snapshot, listener: usize, head: &RequestHead) -> Origin {
         if let Some((generation, origin)) = &self.origin
@@ -206,7 +211,7 @@ impl Session {
 
     /// Lets the client read our answer before the connection closes.
     async fn linger(mut self) {
-        let until = Instant::now() + LINGER;
+        let until = clock::now() + LINGER;
         let mut left = LINGER_BYTES;
         self.timer.clear();
         poll_fn(|cx| {

@@ -10,30 +10,41 @@ use lb_policy::Tried;
 use crate::downstream::{Incoming, Intake};
 use crate::exchange::Request;
 use crate::message::Framing;
+use crate::net::clock;
 use crate::rules::cause::Cause;
+use crate::rules::client_cert;
+use crate::rules::forwarded::{self, Told};
+use crate::rules::limit_key;
 use crate::rules::template::{Place, fill};
-use crate::rules::{client_cert, forwarded, limit_key};
 use crate::snapshot::{HashKey, RouteRuntime};
-use crate::stage::visit::{Visit, unix_ms};
+use crate::stage::visit::Visit;
 use crate::tls::ClientIdentity;
 
 /// Checks the announced length and prepares head and body.
-pub(crate) fn admit(visit: &mut Visit, route: &RouteRuntime) -> Result<(), Cause> {
+pub(crate) fn admit(visit: &mut Visit, route: &RouteRuntime, told: &mut Option<Box<Told>>) -> Result<(), Cause> {
     let framing = visit.head.framing();
     let limit = route.options.body_limit;
     let keep = route.options.retry.as_ref().map_or(0, |retry| retry.body_limit);
-    visit.downstream.lock().intake = Intake::new(framing, limit, keep, visit.head.expects_continue());
+    if !framing.is_empty() {
+        visit.downstream.lock().intake = Intake::new(framing, limit, keep, visit.head.expects_continue());
+    }
     if let (Framing::Length(length), Some(limit)) = (framing, limit)
         && length > limit
     {
         return Err(Cause::BodyTooLarge);
     }
-    visit.stuck = route.sticky.as_ref().and_then(|sticky| sticky.read(&visit.head, unix_ms() / 1000));
+    visit.stuck = route.sticky.as_ref().and_then(|sticky| sticky.read(&visit.head, clock::unix_ms() / 1000));
     let mut edits = std::mem::take(&mut visit.edits);
-    forwarded::write(route.options.forwarded, &visit.origin, &visit.head, &mut edits);
-    let secured = visit.secured.as_ref().and_then(|secured| secured.client.as_ref());
-    client_cert::write(secured.map(ClientIdentity::lines), visit.origin.is_trusted, &visit.head, &mut edits);
-    visit.id.write(&mut edits);
+    let (kinds, origin, head) = (route.options.forwarded, &visit.origin, &visit.head);
+    let secured = visit.secured.as_ref().and_then(|secured| secured.client.as_ref()).map(ClientIdentity::lines);
+    if origin.is_trusted || secured.is_some() || forwarded::has_claims(head) {
+        forwarded::write(kinds, origin, head, &mut edits);
+        client_cert::write(secured, origin.is_trusted, head, &mut edits);
+        visit.id.write(&mut edits);
+    } else {
+        edits.extend(Told::write(told, kinds, visit.snapshot.shared.generation, origin, head));
+        visit.id.write_new(&mut edits);
+    }
     if !route.edits_differ_by_endpoint {
         route.request_headers.apply(&visit.facts(Some(route)), &mut edits);
     }

@@ -4,13 +4,14 @@
 //! outlier detection); [`close`] counts and logs the request as the client saw it.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use lb_core::{Class, Mono};
 use lb_policy::Endpoint;
 use lb_tower::{Events, RetryEvents};
 
 use crate::message::name;
+use crate::net::clock;
 use crate::observe::access_log::Record;
 use crate::observe::metrics::RouteMetrics;
 use crate::rules::cause::Cause;
@@ -113,7 +114,7 @@ pub(crate) fn on_limited(session: &Session, visit: &Visit, route: &RouteRuntime)
 
 /// Counts and logs a request.
 pub(crate) fn close(worker: &Worker, visit: &Visit, route: Option<&RouteRuntime>, outcome: &Outcome) -> After {
-    let elapsed = visit.started.elapsed();
+    let elapsed = clock::now() - visit.started;
     let last = visit.trace.last();
     let metrics = route.map_or(&visit.listener().unrouted, |route| &route.metrics[visit.listener]);
     metrics.on_request(last.as_ref().map(|(endpoint, _)| &*endpoint.metrics), outcome.status, elapsed);
@@ -121,7 +122,7 @@ pub(crate) fn close(worker: &Worker, visit: &Visit, route: Option<&RouteRuntime>
     if log.is_on() && route.is_none_or(|route| route.options.access_log) {
         let cause = outcome.cause.map(|cause| described(cause, outcome.detail.as_deref()));
         log.log(&Record {
-            time: SystemTime::now(),
+            time: clock::wall(),
             client: visit.origin.arrival.peer.map(|_| visit.origin.client),
             method: visit.head.method().as_bytes(),
             path: visit.head.path(),
@@ -161,7 +162,7 @@ pub(crate) fn close_unread(
     let log = &session.worker.access_log;
     if log.is_on() {
         log.log(&Record {
-            time: SystemTime::now(),
+            time: clock::wall(),
             client: session.peer.map(|peer| peer.ip().to_canonical()),
             method: b"",
             path: b"",

@@ -44,22 +44,24 @@ impl Reply<'_> {
                 self.ended = true;
                 false
             });
-            let before = self.downstream.lock().moved();
-            let flushed = self.downstream.lock().poll_flush(cx);
-            if self.downstream.lock().moved() != before {
+            let mut io = self.downstream.lock();
+            let before = io.moved();
+            let flushed = io.poll_flush(cx);
+            if io.moved() != before {
                 self.timer.clear();
             }
             match flushed {
                 Poll::Ready(Ok(())) if self.ended => return Poll::Ready((self.end(), self.broken)),
                 Poll::Ready(Ok(())) if !dry => continue,
                 Poll::Ready(Ok(())) => {
-                    if self.downstream.lock().poll_gone(cx, self.watch_from).is_ready() {
+                    if io.poll_gone(cx, self.watch_from).is_ready() {
                         return Poll::Ready((End::ClientGone, Some(Cause::ClientClosed)));
                     }
                 }
                 Poll::Ready(Err(_)) => return Poll::Ready((End::ClientGone, Some(Cause::ClientClosed))),
                 Poll::Pending => {}
             }
+            drop(io);
             return self.poll_time(cx, flushed.is_pending());
         }
     }
@@ -101,7 +103,8 @@ impl Reply<'_> {
 
     /// Queues what the endpoint has sent, as far as there is room; tells whether it ran dry.
     fn fill(&mut self, cx: &mut Context<'_>) -> Result<bool, Cause> {
-        while !self.ended && self.downstream.lock().out.has_room() {
+        let mut has_room = self.downstream.lock().out.has_room();
+        while !self.ended && has_room {
             // The lock is not held here: an upload that still runs takes it.
             let frame = match &mut self.body {
                 Body::Empty | Body::Tunnel(_) => None,
@@ -121,6 +124,7 @@ impl Reply<'_> {
                     self.ended = true;
                 }
             }
+            has_room = io.out.has_room();
         }
         Ok(false)
     }

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lb_core::{Class, Clock, SystemClock};
+use lb_core::{Class, Clock};
 use lb_policy::{BuiltIn, PickCx, Selector};
 use lb_tower::{
     Balance, Guard, Inspect, Observe, QueueError, RateLimit, RateLimitError, RateLimitLayer, Retry, RetryLayer,
@@ -18,6 +18,7 @@ use lb_tower::{
 use tower_layer::Layer;
 
 use crate::exchange::{Request, Response};
+use crate::net::clock::TurnClock;
 use crate::registry::Outliers;
 use crate::rules::cause::Cause;
 use crate::rules::load_report;
@@ -28,21 +29,21 @@ use crate::stage::send::{Send, SendError};
 use lb_config::Condition;
 
 /// The in-flight slot of an attempt; ends with it.
-pub(crate) type Held = Guard<Send, SystemClock, Heard>;
+pub(crate) type Held = Guard<Send, TurnClock, Heard>;
 
 /// Who hears of an attempt: metrics, and outlier detection where the cluster has it.
 type Heard = (Watch, Option<Outliers>);
 
-type Balanced = Balance<BuiltIn, Send, ReadRequest, HoldInResponse, SystemClock, Heard>;
+type Balanced = Balance<BuiltIn, Send, ReadRequest, HoldInResponse, TurnClock, Heard>;
 
 /// The stack of a route.
-pub(crate) type Stack = RateLimit<Timeout<Retry<Again, Balanced, SystemClock, Watch>>, ByKey>;
+pub(crate) type Stack = RateLimit<Timeout<Retry<Again, Balanced, TurnClock, Watch>>, ByKey, TurnClock>;
 
 /// What the stack says when it has no response.
 pub(crate) type StackError = RateLimitError<TimeoutError<lb_tower::Error<SendError>>>;
 
 /// The stack of a route over this cluster's members.
-pub(crate) fn stack(route: &Arc<RouteRuntime>, selector: Selector<BuiltIn, Send>, clock: SystemClock) -> Stack {
+pub(crate) fn stack(route: &Arc<RouteRuntime>, selector: Selector<BuiltIn, Send>, clock: TurnClock) -> Stack {
     let watch = Watch { route: Arc::clone(&route.metrics[0]) };
     let reports = matches!(selector.policy(), BuiltIn::Orca(_) | BuiltIn::C3(_)).then_some(clock);
     let balance = Balance::builder(selector)
@@ -63,7 +64,7 @@ pub(crate) fn stack(route: &Arc<RouteRuntime>, selector: Selector<BuiltIn, Send>
     let bounded = Timeout::new(retry, route.options.timeout.total);
     match &route.limiter {
         Some(limiter) => RateLimitLayer::new(ByKey, Arc::clone(limiter)).clock(clock).layer(bounded),
-        None => RateLimitLayer::disabled().layer(bounded),
+        None => RateLimitLayer::<ByKey>::disabled().clock(clock).layer(bounded),
     }
 }
 
@@ -83,7 +84,7 @@ impl Inspect<Request> for ReadRequest {
 #[derive(Clone, Copy)]
 pub(crate) struct HoldInResponse {
     /// Only where the policy goes by it: nobody else should pay for looking.
-    reports: Option<SystemClock>,
+    reports: Option<TurnClock>,
 }
 
 impl Observe<Response, SendError, Held> for HoldInResponse {

@@ -16,13 +16,12 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use lb_core::Class;
-use tokio::time::Instant;
 
 use crate::downstream::{BodyFailure, Incoming, Outbox};
 use crate::exchange::{Body, Request, Response, UpstreamBody};
 use crate::framing::BodyWriter;
 use crate::message::{Edits, Framing, RequestHead, ResponseHead, Version};
-use crate::net::{Stream, Timer};
+use crate::net::{Stream, Timer, clock};
 use crate::rules::cause::Cause;
 use crate::rules::forwarded;
 use crate::rules::template::Facts;
@@ -91,7 +90,7 @@ async fn send(upstream: Arc<Upstream>, request: Request) -> Result<Response, Sen
     request.visit.trace.on_attempt(&upstream);
     // A body may outgrow what is kept of it, and then cannot be sent again either.
     let only_chance = request.body.is_some() || !request.may_repeat();
-    let kept = upstream.take(request.visit.worker, only_chance, Instant::now());
+    let kept = upstream.take(request.visit.worker, only_chance, clock::now());
     let mut connection = match kept {
         Some(connection) => connection,
         None => connect(&upstream, &request).await?,

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use lb_core::End;
 use tokio::time::Instant;
@@ -19,6 +19,7 @@ use crate::downstream::{Downstream, HALF_CLOSE_GRACE, Intake};
 use crate::exchange::{Body, Request, Response, Trace};
 use crate::framing::BodyWriter;
 use crate::message::{Edits, Framing, Method, RequestHead, ResponseHead, Version, name};
+use crate::net::clock;
 use crate::rules::answer::Answer;
 use crate::rules::cause::Cause;
 use crate::rules::forwarded::Origin;
@@ -94,7 +95,7 @@ impl Outgoing {
 impl Visit {
     fn new(session: &mut Session, snapshot: Arc<WorkerSnapshot>, listener: usize, head: RequestHead) -> Self {
         let origin = session.origin(&snapshot.shared, listener, &head);
-        let id = RequestId::of(&head, &origin, unix_ms(), fastrand::u64(..));
+        let id = RequestId::of(&head, &origin, clock::unix_ms(), fastrand::u64(..));
         Self {
             snapshot,
             listener,
@@ -102,7 +103,7 @@ impl Visit {
             origin,
             id,
             head,
-            started: Instant::now(),
+            started: clock::now(),
             downstream: session.downstream.clone(),
             secured: session.secured.clone(),
             stuck: None,
@@ -156,10 +157,6 @@ impl Visit {
     }
 }
 
-pub(crate) fn unix_ms() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
-}
-
 /// Serves one request.
 pub(crate) async fn serve(
     session: &mut Session,
@@ -173,7 +170,7 @@ pub(crate) async fn serve(
     let (visit, route) = (&*running.visit, running.route.as_deref());
     let outgoing = match next {
         Next::Answer(outgoing) => Some(outgoing),
-        Next::Forward(request) => obtain(session, request).await,
+        Next::Forward(request) => obtain(session, visit, request).await,
     };
     let after = match outgoing {
         Some(outgoing) => send(session, visit, route, outgoing).await,
@@ -205,7 +202,7 @@ fn prepare(
         Routed::Forward(route) => route,
         Routed::Answer(route, outgoing) => return (Arc::new(visit), route, Next::Answer(outgoing)),
     };
-    if let Err(cause) = limit::admit(&mut visit, &route) {
+    if let Err(cause) = limit::admit(&mut visit, &route, &mut session.told) {
         let outgoing = Box::new(visit.refusal(cause, None));
         return (Arc::new(visit), Some(route), Next::Answer(outgoing));
     }
@@ -222,8 +219,8 @@ pub(crate) fn refuse(
     cause: Cause,
     detail: Option<&'static str>,
 ) -> After {
-    let started = Instant::now();
-    let id = RequestId::new(unix_ms(), fastrand::u64(..));
+    let started = clock::now();
+    let id = RequestId::new(clock::unix_ms(), fastrand::u64(..));
     let answer = Answer::new(cause).write(id.as_str(), Method::Get);
     let mut edits = Edits::new();
     date(&mut edits);
@@ -231,13 +228,13 @@ pub(crate) fn refuse(
     h1::encode_response(io.out.front(), &answer.head, &edits, answer.framing, h1::Connection::Close);
     io.out.push(answer.body, b"");
     drop(io);
-    outcome::close_unread(session, snapshot, listener, &id, cause, detail, started.elapsed());
+    outcome::close_unread(session, snapshot, listener, &id, cause, detail, clock::now() - started);
     After::Close
 }
 
 /// Finds an endpoint and waits for its response head; `None` when the client has gone meanwhile.
-async fn obtain(session: &Session, request: Request) -> Option<Box<Outgoing>> {
-    let (visit, route) = (Arc::clone(&request.visit), Arc::clone(&request.route));
+async fn obtain(session: &Session, visit: &Visit, request: Request) -> Option<Box<Outgoing>> {
+    let route = Arc::clone(&request.route);
     let Some(call) = visit.snapshot.stack(route.index).map(|mut stack| stack.call(request)) else {
         return Some(Box::new(visit.refusal(Cause::Internal, None)));
     };
@@ -256,8 +253,8 @@ async fn obtain(session: &Session, request: Request) -> Option<Box<Outgoing>> {
     })
     .await;
     Some(Box::new(match result? {
-        Ok(response) => returned(&visit, &route, response),
-        Err(error) => failed(session, &visit, &route, &error),
+        Ok(response) => returned(visit, &route, response),
+        Err(error) => failed(session, visit, &route, &error),
     }))
 }
 
@@ -267,7 +264,7 @@ fn returned(visit: &Visit, route: &RouteRuntime, response: Response) -> Outgoing
     if let (Some(sticky), Some(held)) = (&route.sticky, &response.held) {
         let affinity = held.endpoint().affinity();
         if sticky.is_due(visit.stuck, affinity) {
-            sticky.write(affinity, unix_ms() / 1000, &mut edits);
+            sticky.write(affinity, clock::unix_ms() / 1000, &mut edits);
         }
     }
     Outgoing { response, edits, cause: None, detail: None }
@@ -298,7 +295,9 @@ async fn send(
     if outgoing.cause == Some(Cause::ClientClosed) {
         return outcome::close(&session.worker, visit, route, &Outcome::client_gone());
     }
-    if let Some(route) = route {
+    if let Some(route) = route
+        && !route.response_headers.is_empty()
+    {
         let last = visit.trace.last();
         let endpoint = last.as_ref().map_or("", |(endpoint, _)| &endpoint.name);
         route.response_headers.apply(&Facts { endpoint, ..visit.facts(Some(route)) }, &mut outgoing.edits);
@@ -345,13 +344,16 @@ async fn send(
     if let Some(held) = held {
         held.end(end);
     }
+    let (is_complete, bytes_out) = {
+        let io = session.downstream.lock();
+        (io.intake.is_complete(), io.out.written.saturating_sub(body_before))
+    };
     let after = match end {
-        End::Completed if keep && session.downstream.lock().intake.is_complete() => After::Keep,
+        End::Completed if keep && is_complete => After::Keep,
         End::Completed => After::Close,
         // A client that seems to be gone may have gone only half way.
         End::ClientGone | End::UpstreamAborted | End::Cancelled => After::Abort,
     };
-    let bytes_out = session.downstream.lock().out.written.saturating_sub(body_before);
     let detail = outgoing.detail;
     let outcome = Outcome { status: head.status(), bytes_out, cause: broke.or(cause), detail, after };
     outcome::close(&session.worker, visit, route, &outcome)
@@ -360,7 +362,7 @@ async fn send(
 /// Whoever answers says when (RFC 9110 §6.6.1).
 fn date(edits: &mut Edits) {
     // A date is made of characters that any value may hold.
-    let _ = edits.set(name::DATE, httpdate::fmt_http_date(SystemTime::now()));
+    let _ = edits.set(name::DATE, httpdate::fmt_http_date(clock::wall()));
 }
 
 /// How the body is framed for this client.

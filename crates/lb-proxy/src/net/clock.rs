@@ -1,0 +1,153 @@
+//! The time, read once a turn.
+//!
+//! A proxied request asks for the time at some fourteen places: when it started, when the pick was, when a wait began,
+//! when the head came, when its connection was put back. Each reading costs as much as parsing a header line, and
+//! between two of them, within one poll of one connection's task, hardly a microsecond passes. So a connection is served
+//! in a [`Turn`], within which the clock is read at the first question and the answer given to all others. Outside of
+//! one, every question is a reading.
+//!
+//! The wall clock is told from the same reading: what it was at the beginning of this second, and what has passed since.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime};
+
+use lb_core::{Clock, Mono, SystemClock};
+use pin_project_lite::pin_project;
+use tokio::time::Instant;
+
+/// How long a reading of the wall clock serves: somebody may set it.
+const WALL_SERVES: Duration = Duration::from_secs(1);
+
+#[derive(Clone, Copy)]
+enum Reading {
+    /// No turn: whoever asks reads.
+    Outside,
+    /// A turn has begun, and nobody has asked yet.
+    Due,
+    At(Instant),
+}
+
+thread_local! {
+    static READING: Cell<Reading> = const { Cell::new(Reading::Outside) };
+    static WALL: Cell<Option<(Instant, SystemTime)>> = const { Cell::new(None) };
+}
+
+/// The time of this turn.
+pub(crate) fn now() -> Instant {
+    match READING.get() {
+        Reading::At(at) => at,
+        Reading::Outside => Instant::now(),
+        Reading::Due => {
+            let now = Instant::now();
+            READING.set(Reading::At(now));
+            now
+        }
+    }
+}
+
+/// The time of this turn on the wall clock.
+pub(crate) fn wall() -> SystemTime {
+    let now = now();
+    if let Some((at, wall)) = WALL.get()
+        && let Some(since) = now.checked_duration_since(at)
+        && since < WALL_SERVES
+    {
+        return wall + since;
+    }
+    let wall = SystemTime::now();
+    WALL.set(Some((now, wall)));
+    wall
+}
+
+/// [`wall`] as milliseconds since 1970.
+pub(crate) fn unix_ms() -> u64 {
+    wall().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+/// Time on the scale of a [`SystemClock`], read once a turn.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TurnClock(pub(crate) SystemClock);
+
+impl Clock for TurnClock {
+    fn now(&self) -> Mono {
+        self.0.at(now().into_std())
+    }
+}
+
+pin_project! {
+    /// Polls a future, each poll in a turn of its own.
+    pub(crate) struct Turn<F> {
+        #[pin]
+        future: F,
+    }
+}
+
+impl<F> Turn<F> {
+    pub(crate) fn new(future: F) -> Self {
+        Self { future }
+    }
+}
+
+impl<F: Future> Future for Turn<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        /// Also where the future panics.
+        struct End;
+        impl Drop for End {
+            fn drop(&mut self) {
+                READING.set(Reading::Outside);
+            }
+        }
+        let _end = End;
+        READING.set(Reading::Due);
+        self.project().future.poll(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+
+    fn wait_for_another_instant() {
+        let start = Instant::now();
+        while Instant::now() == start {}
+    }
+
+    #[tokio::test]
+    async fn within_a_turn_time_stands_still_and_the_next_turn_reads_it_anew() {
+        let mut first = None;
+        Turn::new(poll_fn(|cx| {
+            let at = now();
+            wait_for_another_instant();
+            assert_eq!(now(), at);
+            if let Some(first) = first {
+                assert!(at > first);
+                return Poll::Ready(());
+            }
+            first = Some(at);
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }))
+        .await;
+    }
+
+    #[tokio::test]
+    async fn outside_of_a_turn_every_question_is_a_reading() {
+        Turn::new(poll_fn(|_| Poll::Ready(now()))).await;
+        let at = now();
+        wait_for_another_instant();
+        assert!(now() > at);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_wall_clock_goes_on_between_its_readings() {
+        let first = wall();
+        tokio::time::advance(Duration::from_millis(700)).await;
+        assert_eq!(wall().duration_since(first).unwrap(), Duration::from_millis(700));
+    }
+}
