@@ -57,8 +57,8 @@ mod tests {
 
     #[test]
     fn every_address_that_is_none_is_named() {
-        let wrong = made("lbproxy proxy --listen nowhere --to a:1,https://b:2,c").unwrap_err().to_string();
-        for address in ["nowhere", "https://b:2", "`c`"] {
+        let wrong = made("lbproxy proxy --listen nowhere --to a:1,https://b/x,c").unwrap_err().to_string();
+        for address in ["nowhere", "https://b/x", "`c`"] {
             assert!(wrong.contains(address), "{wrong}");
         }
         assert!(!wrong.contains("a:1"), "{wrong}");

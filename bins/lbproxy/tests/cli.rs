@@ -145,9 +145,9 @@ fn wrong_arguments_are_2() {
         assert_eq!((code, out.as_str()), (Some(2), ""), "{arguments:?}");
         assert!(err.contains("--help") || err.contains("Usage: lbproxy"), "{err}");
     }
-    let (code, _, err) = ended(lbproxy(&["proxy", "--listen", "nowhere", "--to", "https://a:1"]));
+    let (code, _, err) = ended(lbproxy(&["proxy", "--listen", "nowhere", "--to", "https://a/x"]));
     assert_eq!(code, Some(2), "{err}");
-    assert!(err.contains("nowhere") && err.contains("https://a:1"), "both are told: {err}");
+    assert!(err.contains("nowhere") && err.contains("https://a/x"), "both are told: {err}");
 }
 
 #[test]
@@ -229,7 +229,7 @@ fn what_the_readme_says_is_not_built_is_refused() {
     let text = readme("toml").0;
     let listed = text.split_once("## What does not work yet").unwrap().1.split_once("\nIt runs on Linux").unwrap().0;
     let keys: Vec<_> = listed.split('`').skip(1).step_by(2).collect();
-    assert!(keys.len() > 15, "{keys:?}");
+    assert!(keys.len() > 10, "{keys:?}");
     for key in keys {
         let (section, name) = key.split_once('.').unwrap();
         let value = if name == "protocol" { "\"h2\"" } else { "\"x\"" };

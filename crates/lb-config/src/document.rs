@@ -12,10 +12,10 @@ use std::time::Duration;
 use crate::env;
 use crate::source::Sources;
 use crate::valid::{
-    AccessFormat, AccessTarget, Action, ActiveCheck, CertificateFiles, Cluster, Condition, Config, Endpoint, Forwarded,
-    HeaderEdits, HostPattern, KeepAlive, Level, LimitKey, Limits, Listener, ListenerTls, Log, LogFormat, Match,
-    PassiveHealth, PathPattern, Policy, Probe, ProxyProtocol, Queue, RateLimit, Redirect, RedirectTo, Respond, Retry,
-    Route, SameSite, Sticky, Template, Timeouts, TlsVersion, ValuePattern,
+    AccessFormat, AccessTarget, Action, ActiveCheck, CertificateFiles, Cluster, ClusterTls, Condition, Config,
+    Endpoint, Forwarded, HeaderEdits, HostPattern, KeepAlive, Level, LimitKey, Limits, Listener, ListenerTls, Log,
+    LogFormat, Match, PassiveHealth, PathPattern, Policy, Probe, ProxyProtocol, Queue, RateLimit, Redirect, RedirectTo,
+    Respond, Retry, Route, SameSite, Sticky, Template, Timeouts, TlsVersion, ValuePattern,
 };
 use crate::values::{quantity, status};
 
@@ -337,6 +337,7 @@ impl<'a> Writer<'a> {
             "policy": self.policy(&cluster.policy),
             "endpoints": Item::Endpoints(endpoints.collect()),
             "protocol": text("http1"),
+            "tls": cluster.tls.as_ref().map_or_else(off, cluster_tls),
             "proxy_protocol": text(match cluster.proxy_protocol {
                 None => "off",
                 Some(ProxyProtocol::V1) => "v1",
@@ -452,6 +453,18 @@ fn listener_tls(tls: &ListenerTls) -> Item {
     })
 }
 
+fn cluster_tls(tls: &ClusterTls) -> Item {
+    let path = |path: &std::path::Path| text(&path.display().to_string());
+    let mut all = Vec::new();
+    all.extend(tls.ca.iter().map(|ca| ("ca".to_owned(), path(ca))));
+    all.extend(tls.server_name.iter().map(|name| ("server_name".to_owned(), text(name))));
+    all.extend(tls.client.iter().flat_map(|files| {
+        [("client_cert".to_owned(), path(&files.cert)), ("client_key".to_owned(), path(&files.key))]
+    }));
+    all.push(("verify".into(), plain(tls.verify)));
+    Item::Table(all)
+}
+
 /// The files of a certificate as an inline table.
 fn certificate(files: &CertificateFiles) -> String {
     let quoted = |path: &std::path::Path| quote(&env::escape(&path.display().to_string()));
@@ -523,7 +536,7 @@ fn forwarded(forwarded: Forwarded) -> Item {
 
 fn endpoint(endpoint: &Endpoint) -> Fields {
     fields! {
-        "address": text(&endpoint.address.to_string()),
+        "address": text(&endpoint.name),
         "weight": plain(endpoint.weight),
         "max_in_flight": or("none", endpoint.max_in_flight),
         "backup": plain(endpoint.backup),

@@ -290,7 +290,7 @@ pub(crate) fn build(report: &mut Report, written: Written) -> Option<Config> {
     fields.done();
     let names: Vec<String> = clusters.iter().map(|entry| entry.key.clone()).collect();
     let listeners = decode::listeners(report, &listeners, &directories);
-    let clusters = decode::clusters(report, &clusters);
+    let clusters = decode::clusters(report, &clusters, &directories);
     let routes = decode::routes(report, &routes);
     link(report, global, listeners, clusters, &names, routes)
 }

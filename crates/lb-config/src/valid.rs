@@ -513,6 +513,8 @@ pub struct Cluster {
     pub policy: Policy,
     /// The endpoints as configured; a name may resolve to several.
     pub endpoints: Vec<Endpoint>,
+    /// TLS to the endpoints; see [`tls_to`](Self::tls_to).
+    pub tls: Option<ClusterTls>,
     /// The PROXY protocol header that connections to the endpoints begin with.
     pub proxy_protocol: Option<ProxyProtocol>,
     /// How often names are resolved again.
@@ -531,6 +533,15 @@ pub struct Cluster {
     pub passive: Option<PassiveHealth>,
 }
 
+impl Cluster {
+    /// How an endpoint of this cluster is reached by TLS: as the cluster says, by default if only the endpoint's address
+    /// asks for it; `None` is in the clear.
+    #[must_use]
+    pub fn tls_to(&self, endpoint: &Endpoint) -> Option<ClusterTls> {
+        self.tls.clone().or_else(|| endpoint.https.then(ClusterTls::default))
+    }
+}
+
 /// One configured endpoint.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Endpoint {
@@ -538,6 +549,8 @@ pub struct Endpoint {
     pub name: Arc<str>,
     /// Where it is.
     pub address: EndpointAddress,
+    /// Whether it was written with `https://`. See [`Cluster::tls_to`].
+    pub https: bool,
     /// Share of traffic; 0 takes no new requests.
     pub weight: u16,
     /// Most requests at once.
@@ -552,7 +565,21 @@ impl Endpoint {
     /// The endpoint at this address, everything else by default.
     #[must_use]
     pub fn at(address: EndpointAddress) -> Self {
-        Self { name: address.to_string().into(), address, weight: 1, max_in_flight: None, backup: false, drain: false }
+        Self {
+            name: address.to_string().into(),
+            address,
+            https: false,
+            weight: 1,
+            max_in_flight: None,
+            backup: false,
+            drain: false,
+        }
+    }
+
+    /// As [`at`](Self::at), reached by TLS whatever its cluster says.
+    #[must_use]
+    pub fn https_at(address: EndpointAddress) -> Self {
+        Self { name: format!("https://{address}").into(), https: true, ..Self::at(address) }
     }
 }
 

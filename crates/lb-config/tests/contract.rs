@@ -117,6 +117,7 @@ endpoints = [
   { address = "a:1", weight = 1, max_in_flight = "none", backup = false, drain = false },
 ]
 protocol = "http1"
+tls = "off"
 proxy_protocol = "off"
 dns_interval = "10s"
 keep_alive = { idle = 32, timeout = "4s", requests = 1000, age = "1h" }
@@ -480,4 +481,49 @@ fn what_tls_prints_is_read_back() {
     "#;
     let loaded = Config::parse(text, &env).unwrap();
     assert_eq!(load(&loaded.config.print(&loaded.sources)), loaded.config);
+}
+
+#[test]
+fn tls_of_a_cluster_in_every_form() {
+    let plain = cluster("");
+    assert_eq!((plain.tls.as_ref(), plain.tls_to(&plain.endpoints[0])), (None, None));
+    let short = cluster("tls = {}");
+    assert_eq!(short.tls_to(&short.endpoints[0]), Some(ClusterTls::default()));
+    let long = cluster(
+        "tls = { ca = \"ca.pem\", server_name = \"App.internal\", client_cert = \"c.pem\", client_key = \"k.pem\", verify = true }",
+    );
+    let client = CertificateFiles { cert: "c.pem".into(), key: "k.pem".into() };
+    assert_eq!(
+        long.tls,
+        Some(ClusterTls {
+            ca: Some("ca.pem".into()),
+            server_name: Some("app.internal".into()),
+            client: Some(client),
+            verify: true,
+        })
+    );
+    let text = |tls: &str| {
+        format!(
+            "listener = [{{ address = \"0.0.0.0:80\" }}]\nroute = [{{ cluster = \"app\" }}]\n[cluster.app]\n\
+             endpoints = [\"https://A\", \"b:1\"]\n{tls}\n"
+        )
+    };
+    let mixed = load(&text("")).clusters.remove(0);
+    let reached =
+        |cluster: &Cluster| cluster.endpoints.iter().map(|endpoint| cluster.tls_to(endpoint)).collect::<Vec<_>>();
+    assert_eq!(
+        (&*mixed.endpoints[0].name, &mixed.endpoints[0].address),
+        ("https://a:443", &EndpointAddress::Name("a".into(), 443))
+    );
+    assert_eq!(reached(&mixed), [Some(ClusterTls::default()), None]);
+    let all = load(&text("tls.verify = false")).clusters.remove(0);
+    assert_eq!(reached(&all), [all.tls.clone(), all.tls.clone()]);
+    for tls in [
+        "",
+        "tls = { ca = \"x\", client_cert = \"a\", client_key = \"b\", server_name = \"10.0.0.1\" }",
+        "tls.verify = false",
+    ] {
+        let loaded = Config::parse(&text(tls), &env).unwrap();
+        assert_eq!(load(&loaded.config.print(&loaded.sources)), loaded.config, "{tls}");
+    }
 }

@@ -130,7 +130,7 @@ fn a_configuration_without_a_file_says_plainly_what_is_wrong() {
          \x20= help: did you mean \"least_request\"?\n\
          \n\
          error: `app` has no port\n\
-         \x20= expected an address such as \"10.0.0.1:80\", \"app:80\", \"[::1]:80\" or \"unix:/run/app.sock\"\n\
+         \x20= expected an address such as \"10.0.0.1:80\", \"app:80\", \"[::1]:80\", \"https://app:443\" or \"unix:/run/app.sock\"\n\
          \n\
          error: `healthz` is not a path\n\
          \x20= expected a path such as \"/healthz\", percent-encoded where need be\n"

@@ -66,7 +66,11 @@ impl Control {
         let handle = runtime.handle().clone();
         let stop = CancellationToken::new();
         let watch = Arc::new(Watched::new(Arc::clone(shared)));
-        let checks = Arc::new(Checks::new(handle.clone(), NetProber, Verdicts { watch: Arc::downgrade(&watch) }));
+        let prober = {
+            let registry = Arc::clone(registry);
+            NetProber::with_tls(move |endpoint| lock(&registry).tls_to(&endpoint.cluster, &endpoint.endpoint))
+        };
+        let checks = Arc::new(Checks::new(handle.clone(), prober, Verdicts { watch: Arc::downgrade(&watch) }));
         // Set here and not by `Watched::new`, because the driver tells the watch its verdicts.
         let _ = watch.checks.set(Arc::clone(&checks));
         let resolve = {

@@ -165,8 +165,9 @@ impl Engine {
     }
 
     /// Puts another configuration in force. What did not change keeps its connections, health, learned state, limiter
-    /// cells and cookies. Certificates are read anew, also where nothing has changed. `workers` cannot change while running; that is logged and otherwise ignored. Names of
-    /// endpoints that are new are looked up first, for two seconds at most.
+    /// cells and cookies. Certificates are read anew, also where nothing has changed. `workers` cannot change while
+    /// running; that is logged and otherwise ignored. Names of endpoints that are new are looked up first, for two
+    /// seconds at most.
     ///
     /// # Errors
     /// A new address cannot be bound, a log cannot be opened, or a certificate cannot be used and was not in use before.

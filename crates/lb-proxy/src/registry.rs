@@ -31,7 +31,7 @@ use crate::shared::Shared;
 use crate::snapshot::{ClusterRuntime, Deed, HashKey, ListenerRuntime, RouteRuntime, Snapshot, WorkerSnapshot};
 use crate::stage::select;
 use crate::stage::send::Send;
-use crate::tls::Terminator;
+use crate::tls::{ClusterSettings, Loaded, UpstreamTls};
 use crate::upstream::Upstream;
 
 /// The tier of backups: after the one tier of all others.
@@ -65,6 +65,8 @@ struct ClusterState {
     /// The last good answer for each name.
     resolved: HashMap<Arc<str>, Vec<Address>>,
     config: valid::Cluster,
+    /// TLS to its endpoints, by what the cluster and what an endpoint's address says.
+    tls: ClusterSettings,
     metrics: HashMap<Arc<str>, Arc<EndpointMetrics>>,
     passive: Option<Outliers>,
 }
@@ -129,7 +131,7 @@ impl Registry {
         &mut self,
         config: Arc<Config>,
         resolved: &[Resolution],
-        tls: Vec<Option<Arc<Terminator>>>,
+        tls: Loaded,
         https_port: u16,
     ) -> Result<Arc<Snapshot>, HeaderError> {
         let rules =
@@ -137,8 +139,12 @@ impl Registry {
         self.generation += 1;
         let metrics = Arc::clone(&self.shared.metrics);
         let mut series = metrics.series();
-        let clusters: Vec<_> =
-            config.clusters.iter().map(|cluster| self.cluster(cluster, resolved, &mut series)).collect();
+        let clusters: Vec<_> = config
+            .clusters
+            .iter()
+            .zip(&tls.clusters)
+            .map(|(cluster, tls)| self.cluster(cluster, tls, resolved, &mut series))
+            .collect();
         self.clusters.retain(|name, state| {
             let stays = config.clusters.iter().any(|cluster| cluster.name == *name);
             if !stays {
@@ -149,7 +155,7 @@ impl Registry {
         let listeners: Vec<_> = config
             .listeners
             .iter()
-            .zip(tls.into_iter().chain(std::iter::repeat(None)))
+            .zip(tls.listeners)
             .map(|(listener, tls)| ListenerRuntime {
                 tls,
                 name: Arc::clone(&listener.name),
@@ -186,6 +192,7 @@ impl Registry {
     fn cluster(
         &mut self,
         config: &valid::Cluster,
+        tls: &ClusterSettings,
         resolved: &[Resolution],
         series: &mut Series<'_>,
     ) -> Arc<ClusterRuntime> {
@@ -196,10 +203,12 @@ impl Registry {
             selectors: Vec::new(),
             resolved: HashMap::new(),
             config: config.clone(),
+            tls: tls.clone(),
             metrics: HashMap::new(),
             passive: None,
         });
         state.config = config.clone();
+        state.tls = tls.clone();
         resolved.iter().filter(|it| it.cluster == config.name).for_each(|it| state.learn(it));
         state.resolved.retain(|name, _| config.endpoints.iter().any(|endpoint| endpoint.name == *name));
         state.metrics = config
@@ -349,6 +358,12 @@ impl Registry {
         targets
     }
 
+    /// How an endpoint is reached by TLS, where it is.
+    pub(crate) fn tls_to(&self, cluster: &str, endpoint: &str) -> Option<Arc<UpstreamTls>> {
+        let mut upstreams = self.clusters.get(cluster)?.upstreams.values();
+        upstreams.find(|upstream| *upstream.name == *endpoint)?.tls()
+    }
+
     /// Takes over what a cluster's names resolve to now.
     pub(crate) fn on_resolved(&mut self, resolution: &Resolution) {
         let now = self.shared.now();
@@ -409,6 +424,7 @@ impl ClusterState {
                 };
                 upstream.set_keep_alive(self.config.keep_alive.clone());
                 upstream.set_proxy_protocol(self.config.proxy_protocol);
+                upstream.set_tls(self.tls.to(&self.config, endpoint));
                 let several = self.resolved.get(&endpoint.name).is_some_and(|all| all.len() > 1);
                 let affinity = if several {
                     affinity_of(&format!("{}|{}", identity.name, identity.address))
@@ -536,7 +552,10 @@ mod tests {
                 "listener = [{{ address = \"127.0.0.1:0\" }}]\nroute = [{{ cluster = \"app\" }}]\n[cluster.app]\n{lines}"
             );
             let config = Config::parse(&text, &|_| None).unwrap_or_else(|errors| panic!("{errors}")).config;
-            let snapshot = self.registry.build(Arc::new(config), &[], Vec::new(), 443).unwrap();
+            let snapshot = {
+                let tls = crate::tls::Store::default().load(&config).unwrap();
+                self.registry.build(Arc::new(config), &[], tls, 443).unwrap()
+            };
             self.members = Some(snapshot.clusters[0].members.clone());
         }
 

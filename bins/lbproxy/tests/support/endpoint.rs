@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use socket2::{Domain, Socket, Type};
 
 use super::DEADLINE;
+use super::link::Link;
 use super::message::{Head, Message};
 use super::wire::Wire;
 
@@ -22,6 +24,8 @@ pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
     seen: Arc<Seen>,
     script: Arc<Script>,
+    /// Speaks TLS.
+    tls: Option<Arc<ServerConfig>>,
     running: Option<Running>,
     /// Bound and never listening, so that nobody else gets the port while we are stopped.
     _guard: Socket,
@@ -55,10 +59,30 @@ impl Seen {
 impl Endpoint {
     /// An endpoint that does this with every connection.
     pub(crate) fn scripted(script: impl Fn(&mut Wire, &Arc<Seen>) -> io::Result<()> + Send + Sync + 'static) -> Self {
+        Self::made(None, script)
+    }
+
+    /// As [`answering`](Self::answering), behind TLS.
+    pub(crate) fn secured(tls: ServerConfig, respond: impl Fn(&Message) -> String + Send + Sync + 'static) -> Self {
+        Self::made(Some(Arc::new(tls)), move |wire, seen| serve(wire, seen, &respond))
+    }
+
+    /// As [`scripted`](Self::scripted), behind TLS.
+    pub(crate) fn secured_script(
+        tls: ServerConfig,
+        script: impl Fn(&mut Wire, &Arc<Seen>) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        Self::made(Some(Arc::new(tls)), script)
+    }
+
+    fn made(
+        tls: Option<Arc<ServerConfig>>,
+        script: impl Fn(&mut Wire, &Arc<Seen>) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
         let guard = bound(SocketAddr::from(([127, 0, 0, 1], 0)));
         let address = address_of(&guard);
         let mut endpoint =
-            Self { address, seen: Arc::default(), script: Arc::new(script), running: None, _guard: guard };
+            Self { address, seen: Arc::default(), script: Arc::new(script), tls, running: None, _guard: guard };
         endpoint.start();
         endpoint
     }
@@ -138,7 +162,7 @@ impl Endpoint {
         let (stopping, streams) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(HashMap::new())));
         let thread = {
             let (stopping, streams) = (Arc::clone(&stopping), Arc::clone(&streams));
-            let (seen, script) = (Arc::clone(&self.seen), Arc::clone(&self.script));
+            let (seen, script, tls) = (Arc::clone(&self.seen), Arc::clone(&self.script), self.tls.clone());
             std::thread::spawn(move || {
                 while let Ok((stream, _)) = listener.accept() {
                     if stopping.load(Ordering::SeqCst) {
@@ -148,8 +172,15 @@ impl Endpoint {
                     lock(&streams).insert(number, stream.try_clone().expect("a socket"));
                     seen.open.fetch_add(1, Ordering::SeqCst);
                     let (streams, seen, script) = (Arc::clone(&streams), Arc::clone(&seen), Arc::clone(&script));
+                    let tls = tls.clone();
                     std::thread::spawn(move || {
-                        let mut wire = Wire::new(stream);
+                        let mut wire = match tls {
+                            None => Wire::new(stream),
+                            Some(tls) => {
+                                let connection = ServerConnection::new(tls).expect("a configuration");
+                                Wire::new(Link::Server(Box::new(StreamOwned::new(connection, stream))))
+                            }
+                        };
                         // What goes wrong on a connection shows at its other end.
                         let _ = script(&mut wire, &seen);
                         // Closed when the last of the two is.

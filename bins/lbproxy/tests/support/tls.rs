@@ -7,7 +7,8 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, Extend
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 /// An authority of our own.
 pub(crate) struct Authority {
@@ -54,6 +55,22 @@ impl Authority {
         let key = KeyPair::generate().expect("a key");
         let cert = params.signed_by(&key, &self.issuer).expect("a certificate");
         Issued { cert: cert.pem(), key: key.serialize_pem() }
+    }
+
+    /// What an endpoint with this certificate says; with `asks`, only to clients that this authority vouches for.
+    pub(crate) fn server(&self, own: &Issued, asks: bool) -> ServerConfig {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
+        let builder = builder.expect("versions");
+        let builder = if asks {
+            let mut roots = RootCertStore::empty();
+            roots.add(self.issuer.der().clone()).expect("an authority");
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+            builder.with_client_cert_verifier(verifier.expect("an authority"))
+        } else {
+            builder.with_no_client_auth()
+        };
+        builder.with_single_cert(own.chain(), own.private_key()).expect("a pair")
     }
 
     /// A client that believes this authority.

@@ -1,19 +1,21 @@
 //! Clusters, endpoints and health.
 
 use std::num::{NonZeroU32, NonZeroU64};
+use std::path::PathBuf;
 
 use crate::diagnostic::Report;
 use crate::keys::{ACTIVE, CLUSTER, ENDPOINT, HEALTH, KEEP_ALIVE, PASSIVE, QUEUE};
 use crate::source::Span;
 use crate::tree::{Entry, Node};
 use crate::valid::{
-    ActiveCheck, Cluster, Endpoint, EndpointAddress, KeepAlive, PassiveHealth, Probe, ProxyProtocol, Queue,
+    ActiveCheck, Cluster, ClusterTls, Endpoint, EndpointAddress, KeepAlive, PassiveHealth, Probe, ProxyProtocol, Queue,
 };
 use crate::values::{Wrong, address, http};
 
 use super::convert::{self, list, or_word};
 use super::fields::Fields;
 use super::policy::policy;
+use super::tls;
 
 /// A cluster and where it was written.
 pub(crate) struct ClusterWritten {
@@ -23,13 +25,13 @@ pub(crate) struct ClusterWritten {
 
 /// Every cluster that could be read; `false` if one could not. A cluster that is wrong inside still keeps its name
 /// in `names`, so that a route to it is not reported as a route to nowhere.
-pub(crate) fn clusters(report: &mut Report, entries: &[Entry]) -> (Vec<ClusterWritten>, bool) {
-    let read: Vec<_> = entries.iter().map(|entry| cluster(report, entry)).collect();
+pub(crate) fn clusters(report: &mut Report, entries: &[Entry], directories: &[PathBuf]) -> (Vec<ClusterWritten>, bool) {
+    let read: Vec<_> = entries.iter().map(|entry| cluster(report, entry, directories)).collect();
     let whole = read.iter().all(Option::is_some);
     (read.into_iter().flatten().collect(), whole)
 }
 
-fn cluster(report: &mut Report, entry: &Entry) -> Option<ClusterWritten> {
+fn cluster(report: &mut Report, entry: &Entry, directories: &[PathBuf]) -> Option<ClusterWritten> {
     let name = match convert::checked_name(&entry.key) {
         Ok(name) => Some(name),
         Err(error) => {
@@ -48,6 +50,7 @@ fn cluster(report: &mut Report, entry: &Entry) -> Option<ClusterWritten> {
     let policy = fields.get(report, "policy", policy);
     let endpoints = fields.get(report, "endpoints", list(endpoint));
     let protocol = fields.get(report, "protocol", protocol);
+    let tls = fields.get(report, "tls", or_word("off", |report, node| tls::cluster_tls(report, node, directories)));
     let proxy_protocol = fields.word(
         report,
         "proxy_protocol",
@@ -69,6 +72,7 @@ fn cluster(report: &mut Report, entry: &Entry) -> Option<ClusterWritten> {
         name: name?.into(),
         policy: policy?,
         endpoints: endpoints?,
+        tls: tls?,
         proxy_protocol,
         dns_interval: dns_interval?,
         keep_alive: keep_alive?,
@@ -78,6 +82,15 @@ fn cluster(report: &mut Report, entry: &Entry) -> Option<ClusterWritten> {
         active,
         passive,
     };
+    let nameless = |endpoint: &&Endpoint| matches!(endpoint.address, EndpointAddress::Unix(_));
+    if let (Some(ClusterTls { server_name: None, verify: true, .. }), Some(endpoint)) =
+        (&cluster.tls, cluster.endpoints.iter().find(nameless))
+    {
+        let spot = entry.node.table().and_then(|table| table.find("tls")).map_or(entry.key_span, |tls| tls.key_span);
+        let message = format!("`{}` has no name that its certificate could be for", endpoint.name);
+        report.error(spot, message).help("write `tls.server_name`");
+        return None;
+    }
     advise(report, entry, &cluster);
     Some(ClusterWritten { cluster, name_span: entry.key_span })
 }
@@ -94,6 +107,12 @@ fn advise(report: &mut Report, entry: &Entry, cluster: &Cluster) {
             spot("queue"),
             format!("`queue` has no effect in `{name}`: without `max_in_flight` no endpoint is ever full"),
         );
+    }
+    if cluster.tls.as_ref().is_some_and(|tls| !tls.verify) {
+        let told = format!("`tls.verify = false`: anybody on the way can stand in for the endpoints of `{name}`");
+        report
+            .warning(spot("tls"), told)
+            .help("name their authority with `tls.ca`, or their name with `tls.server_name`");
     }
     match cluster.endpoints.as_slice() {
         [] => {
@@ -148,8 +167,7 @@ type Placed = (Endpoint, Span);
 fn endpoint(report: &mut Report, node: &Node) -> Option<Placed> {
     let at = |report: &mut Report, node: &Node| convert::read(report, node, address::ENDPOINT, address::endpoint);
     if node.text().is_some() {
-        let address = at(report, node)?;
-        return Some((Endpoint::at(address), node.span));
+        return Some((at(report, node)?, node.span));
     }
     let Some(table) = node.table() else {
         convert::mismatch(report, node, address::ENDPOINT);
@@ -167,7 +185,7 @@ fn endpoint(report: &mut Report, node: &Node) -> Option<Placed> {
         max_in_flight: max_in_flight?.and_then(NonZeroU32::new),
         backup: backup?,
         drain: drain?,
-        ..Endpoint::at(address?)
+        ..address?
     };
     Some((endpoint, node.span))
 }

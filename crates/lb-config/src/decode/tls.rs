@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use crate::diagnostic::Report;
-use crate::keys::{CERTIFICATE, CLIENT_AUTH, LISTENER_TLS};
+use crate::keys::{CERTIFICATE, CLIENT_AUTH, CLUSTER_TLS, LISTENER_TLS};
 use crate::suggest::nearest;
 use crate::tree::Node;
-use crate::valid::{Alpn, CertificateFiles, CipherSuite, ClientAuth, ListenerTls, TlsVersion};
-use crate::values::Wrong;
+use crate::valid::{Alpn, CertificateFiles, CipherSuite, ClientAuth, ClusterTls, ListenerTls, TlsVersion};
+use crate::values::{Wrong, http};
 
 use super::convert::{self, list, or_word};
 use super::fields::Fields;
@@ -51,6 +51,46 @@ pub(crate) fn listener_tls(report: &mut Report, node: &Node, directories: &[Path
         cipher_suites: cipher_suites.unwrap_or_default(),
         alpn: alpn?,
         client_auth: client_auth?,
+    })
+}
+
+pub(crate) fn cluster_tls(report: &mut Report, node: &Node, directories: &[PathBuf]) -> Option<ClusterTls> {
+    let fields = Fields::open(report, node, &CLUSTER_TLS)?;
+    let [ca, cert, key] = ["ca", "client_cert", "client_key"]
+        .map(|name| fields.maybe(report, name, |report, node| path(report, node, directories)));
+    let server_name = fields.maybe(report, "server_name", server_name);
+    let verify = fields.get(report, "verify", convert::boolean);
+    if let (Some(false), Some(entry)) = (verify, fields.entry("ca")) {
+        report.warning(entry.key_span, "`ca` has no effect where `verify = false`");
+    }
+    let span = fields.span;
+    fields.done();
+    let client = match (cert?, key?) {
+        (Some(cert), Some(key)) => Some(CertificateFiles { cert, key }),
+        (None, None) => None,
+        (Some(_), None) => {
+            report.error(span, "`client_cert` needs a `client_key`").help("it may be the same file");
+            return None;
+        }
+        (None, Some(_)) => {
+            report.error(span, "`client_key` needs a `client_cert`").help("it may be the same file");
+            return None;
+        }
+    };
+    Some(ClusterTls { ca: ca?, server_name: server_name?.map(Into::into), client, verify: verify? })
+}
+
+/// A name or an address, as it stands in certificates.
+fn server_name(report: &mut Report, node: &Node) -> Option<String> {
+    const EXPECTED: &str = "a host name such as \"app.internal\", or an address";
+    convert::read(report, node, EXPECTED, |text| {
+        if text.parse::<std::net::IpAddr>().is_ok() {
+            return Ok(text.to_owned());
+        }
+        match http::host_name(text) {
+            Ok(()) => Ok(text.to_ascii_lowercase()),
+            Err(what) => Err(Wrong::new(what, EXPECTED)),
+        }
     })
 }
 

@@ -1,7 +1,7 @@
 //! Keys of clusters, endpoints and health.
 
 use super::Default::{Required, Unset, Value};
-use super::{Kind, POLICY, Section, key, later};
+use super::{CLUSTER_TLS, Kind, POLICY, Section, key, later};
 
 pub(crate) const CLUSTER: Section = Section {
     name: "cluster",
@@ -26,7 +26,12 @@ pub(crate) const CLUSTER: Section = Section {
             Value("\"http1\""),
             "What the endpoints speak; \"h2\" is not built yet.",
         ),
-        later("tls", "TLS to the endpoints."),
+        key(
+            "tls",
+            Kind::Any(&[Kind::Word(&["off"]), Kind::Table(&CLUSTER_TLS)]),
+            Value("\"off\""),
+            "TLS to the endpoints, all of them; `https://` before an address does it for that one.",
+        ),
         key(
             "proxy_protocol",
             Kind::Word(&["off", "v1", "v2"]),
@@ -71,7 +76,7 @@ pub(crate) const ENDPOINT: Section = Section {
             "address",
             Kind::Text,
             Required,
-            "Where it is: \"10.0.0.1:80\", \"app:80\", \"[::1]:80\" or \"unix:/run/app.sock\".",
+            "Where it is: \"10.0.0.1:80\", \"app:80\", \"[::1]:80\", \"https://app:443\" or \"unix:/run/app.sock\".",
         ),
         key("weight", Kind::Integer(0, 65_535), Value("1"), "Its share of the traffic; 0 takes no new requests."),
         key(

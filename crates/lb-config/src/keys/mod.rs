@@ -16,7 +16,7 @@ pub(crate) use policy::{KeyUse, OptionInfo, POLICIES, POLICY, PolicyInfo, Unit};
 pub(crate) use route::{
     FORWARDED, HEADER_EDITS, HEADERS, RATE_LIMIT, REDIRECT, RESPOND, RETRY, ROUTE, STICKY, TIMEOUT,
 };
-pub(crate) use tls::{CERTIFICATE, CLIENT_AUTH, LISTENER_TLS};
+pub(crate) use tls::{CERTIFICATE, CLIENT_AUTH, CLUSTER_TLS, LISTENER_TLS};
 
 /// A table of the configuration and the keys it may have.
 #[derive(Debug)]

@@ -37,6 +37,29 @@ pub(crate) const LISTENER_TLS: Section = Section {
     ],
 };
 
+pub(crate) const CLUSTER_TLS: Section = Section {
+    name: "cluster_tls",
+    title: "`cluster.tls`",
+    doc: "TLS to the endpoints of a cluster.",
+    keys: &[
+        key("ca", Kind::Text, Unset("the system's"), "The authorities that are believed, PEM."),
+        key(
+            "server_name",
+            Kind::Text,
+            Unset("the endpoint's host"),
+            "The name that is asked for and must be in the endpoint's certificate.",
+        ),
+        key("client_cert", Kind::Text, Unset("none"), "The certificate that lbproxy shows, then its chain, PEM."),
+        key("client_key", Kind::Text, Unset("none"), "Its private key, not encrypted, PEM; may be the same file."),
+        key(
+            "verify",
+            Kind::Bool,
+            Value("true"),
+            "`false` believes whoever answers: the connection is encrypted, to nobody in particular.",
+        ),
+    ],
+};
+
 pub(crate) const CERTIFICATE: Section = Section {
     name: "certificate",
     title: "a certificate",

@@ -4,11 +4,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use super::{Wrong, http};
-use crate::valid::{EndpointAddress, ListenAddress, Network};
+use crate::valid::{Endpoint, EndpointAddress, ListenAddress, Network};
 
 pub(crate) const LISTEN: &str = "an address such as \"0.0.0.0:80\", \"[::1]:80\" or \"unix:/run/lbproxy.sock\"";
 pub(crate) const ENDPOINT: &str =
-    "an address such as \"10.0.0.1:80\", \"app:80\", \"[::1]:80\" or \"unix:/run/app.sock\"";
+    "an address such as \"10.0.0.1:80\", \"app:80\", \"[::1]:80\", \"https://app:443\" or \"unix:/run/app.sock\"";
 pub(crate) const NETWORK: &str = "a network such as \"10.0.0.0/8\" or \"::1\"";
 
 pub(crate) fn listen(text: &str) -> Result<ListenAddress, Wrong> {
@@ -34,12 +34,22 @@ pub(crate) fn listen(text: &str) -> Result<ListenAddress, Wrong> {
     }
 }
 
-pub(crate) fn endpoint(text: &str) -> Result<EndpointAddress, Wrong> {
+/// An endpoint, with everything but its address by default.
+pub(crate) fn endpoint(text: &str) -> Result<Endpoint, Wrong> {
+    let Some(rest) = text.strip_prefix("https://") else { return address(text).map(Endpoint::at) };
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    if rest.contains('/') {
+        return Err(Wrong::new("has a path, which belongs to the request", ENDPOINT));
+    }
+    // An IPv6 address has colons of its own.
+    let has_port = rest.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
+    let address = if has_port { address(rest) } else { address(&format!("{rest}:443")) };
+    address.map(Endpoint::https_at)
+}
+
+fn address(text: &str) -> Result<EndpointAddress, Wrong> {
     if let Some(path) = text.strip_prefix("unix:") {
         return unix(path).map(EndpointAddress::Unix);
-    }
-    if text.starts_with("https://") {
-        return Err(Wrong::new("asks for TLS to the endpoint, which is not built yet", ENDPOINT));
     }
     if let Some(rest) = text.strip_prefix("http://") {
         let rest = rest.split('/').next().unwrap_or_default();
@@ -208,9 +218,19 @@ mod tests {
     #[test]
     fn addresses_of_endpoints() {
         for text in ["10.0.0.1:80", "[::1]:80", "n8n-1:5678", "my_app:80", "unix:/run/x.sock"] {
-            assert_eq!(endpoint(text).unwrap().to_string(), text);
+            assert_eq!(&*endpoint(text).unwrap().name, text);
         }
-        assert_eq!(endpoint("App:80").unwrap().to_string(), "app:80");
+        assert_eq!(&*endpoint("App:80").unwrap().name, "app:80");
+        for (text, name) in [
+            ("https://App:8443", "https://app:8443"),
+            ("https://app", "https://app:443"),
+            ("https://10.0.0.1/", "https://10.0.0.1:443"),
+            ("https://[::1]", "https://[::1]:443"),
+            ("https://[::1]:8443", "https://[::1]:8443"),
+        ] {
+            let endpoint = endpoint(text).unwrap();
+            assert_eq!((&*endpoint.name, endpoint.https), (name, true), "{text}");
+        }
         for (text, what) in [
             ("", "has no port"),
             ("app", "has no port"),
@@ -221,7 +241,9 @@ mod tests {
             ("app:http", "has no port between 1 and 65535"),
             ("app:80/x", "has no port between 1 and 65535"),
             ("10.0.0.256:80", "is not an IPv4 address"),
-            ("https://app:443", "asks for TLS to the endpoint, which is not built yet"),
+            ("https://app/path", "has a path, which belongs to the request"),
+            ("https://", "has no host"),
+            ("https://unix:/run/app.sock", "has a path, which belongs to the request"),
             ("http://app", "is a URL"),
             ("app:80 2", "has a space in it"),
             ("a..b:80", "is not a host name"),

@@ -173,7 +173,7 @@ lbproxy.toml:8:14: error: an endpoint has no `address`
   |
 8 | endpoints = [{ weight = 70000, max_in_flight = 0 }]
   |              ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-  = help: Where it is: "10.0.0.1:80", "app:80", "[::1]:80" or "unix:/run/app.sock".
+  = help: Where it is: "10.0.0.1:80", "app:80", "[::1]:80", "https://app:443" or "unix:/run/app.sock".
 
 lbproxy.toml:8:25: error: `70000` is too large
   |

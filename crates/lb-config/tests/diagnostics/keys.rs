@@ -67,7 +67,7 @@ lbproxy.toml:5:1: error: unknown key `servers` in [cluster]
   |
 5 | servers = ["a:1", "b:1"]
   | ^^^^^^^
-  = expected one of `policy`, `endpoints`, `protocol`, `proxy_protocol`, `dns_interval`, `keep_alive`, `queue`, `slow_start`, `panic_threshold`, `health`
+  = expected one of `policy`, `endpoints`, `protocol`, `tls`, `proxy_protocol`, `dns_interval`, `keep_alive`, `queue`, `slow_start`, `panic_threshold`, `health`
   = help: did you mean `endpoints`?
 "#,
     );
@@ -230,9 +230,8 @@ compress = true
 rate_limit = { rate = "1/s", dry_run = true }
 
 [cluster.other]
-endpoints = ["https://a:443", { address = "b:1", zone = "a" }]
+endpoints = ["a:443", { address = "b:1", zone = "a" }]
 protocol = "h2"
-tls.verify = true
 health.active.grpc = true
 
 [log]
@@ -259,16 +258,10 @@ lbproxy.toml:9:30: error: `dry_run` in `rate_limit` is not built yet
 9 | rate_limit = { rate = "1/s", dry_run = true }
   |                              ^^^^^^^
 
-lbproxy.toml:12:14: error: `https://a:443` asks for TLS to the endpoint, which is not built yet
+lbproxy.toml:12:42: error: `zone` in an endpoint is not built yet
    |
-12 | endpoints = ["https://a:443", { address = "b:1", zone = "a" }]
-   |              ^^^^^^^^^^^^^^^
-   = expected an address such as "10.0.0.1:80", "app:80", "[::1]:80" or "unix:/run/app.sock"
-
-lbproxy.toml:12:50: error: `zone` in an endpoint is not built yet
-   |
-12 | endpoints = ["https://a:443", { address = "b:1", zone = "a" }]
-   |                                                  ^^^^
+12 | endpoints = ["a:443", { address = "b:1", zone = "a" }]
+   |                                          ^^^^
 
 lbproxy.toml:13:12: error: `protocol = "h2"` is not built yet
    |
@@ -276,19 +269,14 @@ lbproxy.toml:13:12: error: `protocol = "h2"` is not built yet
    |            ^^^^
    = expected "http1"
 
-lbproxy.toml:14:1: error: `tls` in [cluster] is not built yet
+lbproxy.toml:14:15: error: `grpc` in `health.active` is not built yet
    |
-14 | tls.verify = true
-   | ^^^
-
-lbproxy.toml:15:15: error: `grpc` in `health.active` is not built yet
-   |
-15 | health.active.grpc = true
+14 | health.active.grpc = true
    |               ^^^^
 
-lbproxy.toml:18:13: error: `syslog:local0` is not built yet
+lbproxy.toml:17:13: error: `syslog:local0` is not built yet
    |
-18 | access.to = "syslog:local0"
+17 | access.to = "syslog:local0"
    |             ^^^^^^^^^^^^^^^
    = expected "stdout", "off" or the path of a file, with a `/` in it
 "#,
@@ -459,7 +447,7 @@ lbproxy.toml:6:1: error: unknown key `dns` in [cluster]
   |
 6 | dns = "10s"
   | ^^^
-  = expected one of `policy`, `endpoints`, `protocol`, `proxy_protocol`, `dns_interval`, `keep_alive`, `queue`, `slow_start`, `panic_threshold`, `health`
+  = expected one of `policy`, `endpoints`, `protocol`, `tls`, `proxy_protocol`, `dns_interval`, `keep_alive`, `queue`, `slow_start`, `panic_threshold`, `health`
   = help: did you mean `dns_interval`?
 
 lbproxy.toml:8:11: error: unknown key `listener` in [defaults]

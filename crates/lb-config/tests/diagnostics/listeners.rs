@@ -97,39 +97,39 @@ lbproxy.toml:12:14: error: `app` has no port
    |
 12 | endpoints = ["app", "10.0.0.256:80", "http://app/", "app:80 2", "app:0", 5]
    |              ^^^^^
-   = expected an address such as "10.0.0.1:80", "app:80", "[::1]:80" or "unix:/run/app.sock"
+   = expected an address such as "10.0.0.1:80", "app:80", "[::1]:80", "https://app:443" or "unix:/run/app.sock"
 
 lbproxy.toml:12:21: error: `10.0.0.256:80` is not an IPv4 address
    |
 12 | endpoints = ["app", "10.0.0.256:80", "http://app/", "app:80 2", "app:0", 5]
    |                     ^^^^^^^^^^^^^^^
-   = expected an address such as "10.0.0.1:80", "app:80", "[::1]:80" or "unix:/run/app.sock"
+   = expected an address such as "10.0.0.1:80", "app:80", "[::1]:80", "https://app:443" or "unix:/run/app.sock"
 
 lbproxy.toml:12:38: error: `http://app/` is a URL
    |
 12 | endpoints = ["app", "10.0.0.256:80", "http://app/", "app:80 2", "app:0", 5]
    |                                      ^^^^^^^^^^^^^
-   = expected an address such as "10.0.0.1:80", "app:80", "[::1]:80" or "unix:/run/app.sock"
+   = expected an address such as "10.0.0.1:80", "app:80", "[::1]:80", "https://app:443" or "unix:/run/app.sock"
    = help: write "app:80"
 
 lbproxy.toml:12:53: error: `app:80 2` has a space in it
    |
 12 | endpoints = ["app", "10.0.0.256:80", "http://app/", "app:80 2", "app:0", 5]
    |                                                     ^^^^^^^^^^
-   = expected an address such as "10.0.0.1:80", "app:80", "[::1]:80" or "unix:/run/app.sock"
+   = expected an address such as "10.0.0.1:80", "app:80", "[::1]:80", "https://app:443" or "unix:/run/app.sock"
    = help: write { address = "app:80", weight = 2 }
 
 lbproxy.toml:12:65: error: `app:0` has port 0, to which nothing can connect
    |
 12 | endpoints = ["app", "10.0.0.256:80", "http://app/", "app:80 2", "app:0", 5]
    |                                                                 ^^^^^^^
-   = expected an address such as "10.0.0.1:80", "app:80", "[::1]:80" or "unix:/run/app.sock"
+   = expected an address such as "10.0.0.1:80", "app:80", "[::1]:80", "https://app:443" or "unix:/run/app.sock"
 
 lbproxy.toml:12:74: error: an integer does not fit here
    |
 12 | endpoints = ["app", "10.0.0.256:80", "http://app/", "app:80 2", "app:0", 5]
    |                                                                          ^
-   = expected an address such as "10.0.0.1:80", "app:80", "[::1]:80" or "unix:/run/app.sock"
+   = expected an address such as "10.0.0.1:80", "app:80", "[::1]:80", "https://app:443" or "unix:/run/app.sock"
 "#,
     );
 }

@@ -1,6 +1,6 @@
 //! TLS.
 
-use super::refused;
+use super::{doubted, refused};
 
 #[test]
 fn a_certificate_is_two_files_or_one() {
@@ -123,6 +123,75 @@ lbproxy.toml:4:21: error: no cipher suite is left of the versions that are spoke
 4 | tls.cipher_suites = ["ECDHE-RSA-AES256-GCM-SHA384"]
   |                     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
   = help: leave `cipher_suites` out
+"#,
+    );
+}
+
+#[test]
+fn tls_to_endpoints_is_whole_or_wrong() {
+    refused(
+        r#"[cluster.one]
+endpoints = ["unix:/run/app.sock"]
+tls.ca = "ca.pem"
+
+[cluster.two]
+endpoints = ["a:1", "b:1"]
+tls = { client_cert = "c.pem", server_name = "a b" }
+"#,
+        r#"
+lbproxy.toml:3:1: error: `unix:/run/app.sock` has no name that its certificate could be for
+  |
+3 | tls.ca = "ca.pem"
+  | ^^^
+  = help: write `tls.server_name`
+
+lbproxy.toml:7:7: error: `client_cert` needs a `client_key`
+  |
+7 | tls = { client_cert = "c.pem", server_name = "a b" }
+  |       ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  = help: it may be the same file
+
+lbproxy.toml:7:46: error: `a b` is not a host name
+  |
+7 | tls = { client_cert = "c.pem", server_name = "a b" }
+  |                                              ^^^^^
+  = expected a host name such as "app.internal", or an address
+"#,
+    );
+}
+
+#[test]
+fn what_weakens_tls_is_said() {
+    doubted(
+        r#"[[listener]]
+address = "0.0.0.0:81"
+tls.certificates = [{ pem = "a" }]
+tls.cipher_suites = ["ECDHE-RSA-AES256-GCM-SHA384"]
+
+[[route]]
+path = "/x"
+cluster = "other"
+
+[cluster.other]
+endpoints = ["a:1", "b:1"]
+tls = { ca = "ca.pem", verify = false }
+"#,
+        r#"
+lbproxy.toml:4:21: warning: TLS 1.3 is off: `cipher_suites` has none of its suites
+  |
+4 | tls.cipher_suites = ["ECDHE-RSA-AES256-GCM-SHA384"]
+  |                     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+
+lbproxy.toml:12:1: warning: `tls.verify = false`: anybody on the way can stand in for the endpoints of `other`
+   |
+12 | tls = { ca = "ca.pem", verify = false }
+   | ^^^
+   = help: name their authority with `tls.ca`, or their name with `tls.server_name`
+
+lbproxy.toml:12:9: warning: `ca` has no effect where `verify = false`
+   |
+12 | tls = { ca = "ca.pem", verify = false }
+   |         ^^
 "#,
     );
 }

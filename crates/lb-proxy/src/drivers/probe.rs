@@ -6,6 +6,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -21,6 +22,9 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
 
 use super::{Address, Identity};
+use crate::net::Stream;
+use crate::rules::cause::Cause;
+use crate::tls::{self, UpstreamTls};
 use crate::wire::proxy_protocol::{self, Said};
 
 /// Makes one check.
@@ -44,14 +48,26 @@ pub struct Verdict {
 }
 
 /// Checks over the network.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NetProber;
+#[derive(Clone, Default)]
+pub struct NetProber {
+    /// How endpoints are reached by TLS, as it is at the time; `None` reaches all in the clear.
+    tls: Option<Arc<LookUpTls>>,
+}
+
+type LookUpTls = dyn Fn(&Identity) -> Option<Arc<UpstreamTls>> + Send + Sync;
+
+impl NetProber {
+    /// Checks endpoints by TLS where requests go to them by TLS.
+    pub(crate) fn with_tls(tls: impl Fn(&Identity) -> Option<Arc<UpstreamTls>> + Send + Sync + 'static) -> Self {
+        Self { tls: Some(Arc::new(tls)) }
+    }
+}
 
 impl Prober for NetProber {
     fn probe<'a>(&'a self, endpoint: &'a Identity, check: &'a ActiveCheck) -> VerdictFuture<'a> {
         Box::pin(async move {
             let began = Instant::now();
-            let found = tokio::time::timeout(check.timeout, ask(endpoint, check)).await;
+            let found = tokio::time::timeout(check.timeout, self.ask(endpoint, check)).await;
             let took = began.elapsed();
             match found {
                 Ok(Ok((detail, rest))) => {
@@ -70,18 +86,21 @@ impl Prober for NetProber {
 /// What is left to do once the verdict is known.
 type Rest = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-async fn ask(endpoint: &Identity, check: &ActiveCheck) -> Result<(String, Option<Rest>), String> {
-    match with_port(&endpoint.address, check.port) {
-        Address::Ip(address) => {
-            let stream = TcpStream::connect(address).await.map_err(|error| connect_cause(&error))?;
-            let stream = introduced(stream, check).await?;
-            ask_over(stream, endpoint, &check.probe).await
-        }
-        Address::Unix(path) => {
-            let stream = UnixStream::connect(path).await.map_err(|error| connect_cause(&error))?;
-            let stream = introduced(stream, check).await?;
-            ask_over(stream, endpoint, &check.probe).await
-        }
+impl NetProber {
+    async fn ask(&self, endpoint: &Identity, check: &ActiveCheck) -> Result<(String, Option<Rest>), String> {
+        let stream = match with_port(&endpoint.address, check.port) {
+            Address::Ip(address) => TcpStream::connect(address).await.map(Stream::Tcp),
+            Address::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix),
+        };
+        let stream = introduced(stream.map_err(|error| connect_cause(&error))?, check).await?;
+        // A connection is enough for a TCP check; whose it is, TLS would have to tell.
+        let tls = self.tls.as_ref().filter(|_| check.probe != Probe::Tcp).and_then(|tls| tls(endpoint));
+        let Some(tls) = tls else { return ask_over(stream, endpoint, &check.probe).await };
+        let stream = Stream::to_tls(stream, &tls).await.map_err(|error| match tls::cause(&error) {
+            Some((cause, why)) => format!("{cause}: {why}"),
+            None => format!("{}: {error}", Cause::TlsHandshake),
+        })?;
+        ask_over(stream, endpoint, &check.probe).await
     }
 }
 
@@ -143,7 +162,10 @@ fn request(endpoint: &Identity, probe: &Probe) -> Result<Request<Empty<Bytes>>, 
     let Probe::Http { path, method, host, .. } = probe else { return Err("not an HTTP check".to_owned()) };
     let host = match (host, &endpoint.address) {
         (Some(host), _) => host,
-        (None, Address::Ip(_)) => &*endpoint.endpoint,
+        (None, Address::Ip(_)) => match endpoint.endpoint.strip_prefix("https://") {
+            Some(host) => host.strip_suffix(":443").unwrap_or(host),
+            None => &*endpoint.endpoint,
+        },
         (None, Address::Unix(_)) => "localhost",
     };
     Request::builder()
@@ -221,7 +243,7 @@ mod tests {
     }
 
     async fn probe(endpoint: &Identity, check: &ActiveCheck) -> (bool, String) {
-        let verdict = NetProber.probe(endpoint, check).await;
+        let verdict = NetProber::default().probe(endpoint, check).await;
         (verdict.ok, verdict.detail)
     }
 

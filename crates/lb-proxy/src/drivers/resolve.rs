@@ -420,6 +420,7 @@ mod tests {
             name: name.into(),
             policy: Policy { kind: PolicyKind::RoundRobin, key: None, options: BTreeMap::new() },
             endpoints: endpoints.iter().map(|text| endpoint(text)).collect(),
+            tls: None,
             proxy_protocol: None,
             dns_interval: Duration::from_secs(10),
             keep_alive: KeepAlive {

@@ -1,8 +1,10 @@
 //! One byte stream, whatever carries it.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::BytesMut;
@@ -11,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::TlsStream;
+use crate::tls::UpstreamTls;
 
 /// A connected socket.
 #[derive(Debug)]
@@ -29,6 +32,21 @@ impl Stream {
             Self::Unix(stream) => tokio_util::io::poll_read_buf(Pin::new(stream), cx, buf),
             Self::Tls(stream) => stream.poll_read_into(cx, buf),
         }
+    }
+
+    /// Makes the handshake with an endpoint.
+    ///
+    /// # Errors
+    /// The connection broke, or the two could not agree; see [`crate::tls::cause`].
+    pub(crate) async fn to_tls(under: Self, tls: &UpstreamTls) -> io::Result<Self> {
+        let stream = TlsStream::client(under, Arc::clone(&tls.config), tls.name.clone());
+        let mut stream = Box::new(stream.map_err(io::Error::other)?);
+        poll_fn(|cx| stream.poll_handshake(cx)).await.map_err(|error| match error.get_ref() {
+            Some(_) => error,
+            // The connection broke under the handshake, which is how some refuse one.
+            None => io::Error::new(error.kind(), rustls::Error::General(error.to_string())),
+        })?;
+        Ok(Self::Tls(stream))
     }
 
     /// What is behind TLS.

@@ -55,7 +55,6 @@ impl TlsStream {
         Ok(Self::new(under, ServerConnection::new(config)?.into()))
     }
 
-    #[allow(dead_code, reason = "endpoints are reached in the clear so far")]
     /// Our side of a connection to an endpoint; the handshake is still to come.
     pub(crate) fn client(
         under: Stream,

@@ -54,7 +54,15 @@ pub enum Cause {
     /// The connection to the endpoint failed in another way, such as an unreachable network.
     ConnectFailed,
     /// The TLS handshake with the endpoint failed.
-    ConnectTls,
+    TlsHandshake,
+    /// The endpoint's certificate has expired, or does not hold yet.
+    CertificateExpired,
+    /// The endpoint's certificate is for another name.
+    CertificateName,
+    /// The endpoint's certificate was issued by nobody that we believe.
+    CertificateUntrusted,
+    /// The endpoint's certificate does not hold for another reason.
+    CertificateInvalid,
     /// The connection to the endpoint took too long.
     ConnectTimeout,
     /// The endpoint closed or reset the connection before its response head.
@@ -94,7 +102,7 @@ struct Row {
 
 impl Cause {
     /// Every cause, in the order of the type.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 37] = [
         Self::BadRequest,
         Self::BadPath,
         Self::NoRoute,
@@ -114,7 +122,11 @@ impl Cause {
         Self::UnsupportedVersion,
         Self::ConnectRefused,
         Self::ConnectFailed,
-        Self::ConnectTls,
+        Self::TlsHandshake,
+        Self::CertificateExpired,
+        Self::CertificateName,
+        Self::CertificateUntrusted,
+        Self::CertificateInvalid,
         Self::ConnectTimeout,
         Self::Reset,
         Self::InvalidResponse,
@@ -206,7 +218,11 @@ impl Cause {
             Self::UnsupportedVersion => ("unsupported_version", 505, CLOSES, "HTTP version not supported"),
             Self::ConnectRefused => ("connect_refused", 502, KEEPS, "the service cannot be reached"),
             Self::ConnectFailed => ("connect_failed", 502, KEEPS, "the service cannot be reached"),
-            Self::ConnectTls => ("connect_tls", 502, KEEPS, "the service cannot be reached"),
+            Self::TlsHandshake => ("tls_handshake", 502, KEEPS, "the service cannot be reached"),
+            Self::CertificateExpired => ("certificate_expired", 502, KEEPS, "the service cannot be reached"),
+            Self::CertificateName => ("certificate_name", 502, KEEPS, "the service cannot be reached"),
+            Self::CertificateUntrusted => ("certificate_untrusted", 502, KEEPS, "the service cannot be reached"),
+            Self::CertificateInvalid => ("certificate_invalid", 502, KEEPS, "the service cannot be reached"),
             Self::ConnectTimeout => ("connect_timeout", 504, KEEPS, "the service cannot be reached in time"),
             Self::Reset => ("reset", 502, KEEPS, "the service closed the connection"),
             Self::InvalidResponse => ("invalid_response", 502, KEEPS, "the service sent no valid response"),

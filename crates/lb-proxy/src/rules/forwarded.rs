@@ -264,9 +264,10 @@ impl Told {
 }
 
 /// Sends the endpoint's own name as `Host`, for `forwarded.host = "endpoint"`: the address as configured, without
-/// `https://`; for a Unix socket, which has no name, `localhost`.
-pub fn set_host(endpoint: &lb_config::EndpointAddress, edits: &mut Edits) {
+/// `https://` and, behind TLS, without its port 443; for a Unix socket, which has no name, `localhost`.
+pub fn set_host(endpoint: &lb_config::EndpointAddress, is_tls: bool, edits: &mut Edits) {
     match endpoint {
+        lb_config::EndpointAddress::Name(host, 443) if is_tls => put(edits, name::HOST, host.as_bytes()),
         lb_config::EndpointAddress::Ip(address) => put(edits, name::HOST, Text::<64>::of(address).as_bytes()),
         lb_config::EndpointAddress::Name(host, port) => put(edits, name::HOST, format!("{host}:{port}").as_bytes()),
         lb_config::EndpointAddress::Unix(_) => put(edits, name::HOST, b"localhost"),
@@ -659,7 +660,7 @@ mod tests {
         let host = |address| {
             let head = get("/");
             let mut edits = Edits::new();
-            set_host(&address, &mut edits);
+            set_host(&address, false, &mut edits);
             sent(&head, &edits)
         };
         use lb_config::EndpointAddress as Address;

@@ -26,6 +26,7 @@ use crate::rules::cause::Cause;
 use crate::rules::forwarded;
 use crate::rules::template::Facts;
 use crate::stage::visit::Visit;
+use crate::tls;
 use crate::upstream::{Connection, Upstream};
 use crate::wire::h1::{self, Answering, HeadLimits};
 use crate::wire::proxy_protocol::{self, Said};
@@ -62,6 +63,9 @@ impl SendError {
     }
 
     fn connecting(error: &io::Error) -> Self {
+        if let Some((cause, why)) = tls::cause(error) {
+            return Self { unsent: true, detail: Some(why), ..Self::new(Class::ConnectError, cause) };
+        }
         let cause = match error.kind() {
             io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Cause::ConnectRefused,
             io::ErrorKind::TimedOut => Cause::ConnectTimeout,
@@ -199,7 +203,12 @@ fn poll_head(
         }
         match connection.poll_fill(cx) {
             Poll::Ready(Ok(n)) if n > 0 => continue,
-            Poll::Ready(_) => {
+            Poll::Ready(read) => {
+                // In TLS 1.3 an endpoint refuses our certificate only after the handshake.
+                if let Some((cause, why)) = read.as_ref().err().and_then(tls::cause) {
+                    let error = SendError::new(Class::Reset, cause);
+                    return Poll::Ready(Err(SendError { detail: Some(why), ..error }));
+                }
                 let stale = connection.is_reused() && connection.read.is_empty();
                 return Poll::Ready(Err(SendError { stale, ..SendError::new(Class::Reset, Cause::Reset) }));
             }
@@ -273,7 +282,7 @@ fn write_head(out: &mut BytesMut, request: &Request, upstream: &Upstream) {
     if route.edits_differ_by_endpoint {
         let mut edits = visit.edits.clone();
         if !route.options.forwarded.preserve_host {
-            forwarded::set_host(&upstream.configured, &mut edits);
+            forwarded::set_host(&upstream.configured, upstream.tls().is_some(), &mut edits);
         }
         route.request_headers.apply(&Facts { endpoint: &upstream.name, ..visit.facts(Some(route)) }, &mut edits);
         h1::encode_request(out, &visit.head, &edits, framing, connection);

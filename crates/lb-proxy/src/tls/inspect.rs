@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use lb_config::{Config, Severity};
 
 use super::certificate::Certificate;
-use super::store::check_authorities;
+use super::store::{check_authorities, check_cluster};
 
 /// Something about the certificates of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +44,19 @@ pub fn inspect(config: &Config) -> Vec<Finding> {
         }
         if let Some(Err(error)) = tls.client_auth.as_ref().map(check_authorities) {
             say(Severity::Error, &part, error.to_string());
+        }
+    }
+    for cluster in &config.clusters {
+        let tls = cluster.endpoints.iter().find_map(|endpoint| cluster.tls_to(endpoint));
+        let Some(tls) = tls else { continue };
+        let part = format!("cluster {}", cluster.name);
+        if let Err(error) = check_cluster(&tls) {
+            say(Severity::Error, &part, error.to_string());
+        } else if let Some(files) = &tls.client
+            && let Ok(certificate) = Certificate::load(files)
+            && let Some(told) = certificate.facts.age(now).told()
+        {
+            say(Severity::Warning, &part, format!("{}: {told}", files.cert.display()));
         }
     }
     findings

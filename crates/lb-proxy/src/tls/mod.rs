@@ -12,12 +12,14 @@ mod inspect;
 mod pem;
 mod store;
 mod terminator;
+mod upstream;
 
 pub(crate) use client_identity::ClientIdentity;
 pub use inspect::{Finding, inspect};
 pub use pem::CertificateError;
-pub(crate) use store::Store;
+pub(crate) use store::{ClusterSettings, Loaded, Store};
 pub(crate) use terminator::Terminator;
+pub(crate) use upstream::{UpstreamTls, cause};
 
 use std::sync::{Arc, OnceLock};
 

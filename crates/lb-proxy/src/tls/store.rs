@@ -12,17 +12,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use lb_config::{CertificateFiles, ClientAuth, Config, ListenAddress, ListenerTls};
-use rustls::RootCertStore;
+use lb_config::{CertificateFiles, ClientAuth, Cluster, ClusterTls, Config, Endpoint, ListenAddress, ListenerTls};
 use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::pki_types::CertificateDer;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ProducesTickets, WebPkiClientVerifier};
+use rustls::{ClientConfig, RootCertStore};
 
 use super::certificate::Certificate;
 use super::pem::{CertificateError, Problem, Sections};
 use super::provider;
 use super::terminator::Terminator;
+use super::upstream::{Material, UpstreamTls};
 
 /// What outlives a reload.
 #[derive(Default)]
@@ -30,6 +31,27 @@ pub(crate) struct Store {
     certificates: HashMap<CertificateFiles, Arc<Certificate>>,
     authorities: HashMap<ClientAuth, Authorities>,
     tickets: HashMap<TicketsOf, Arc<dyn ProducesTickets>>,
+    /// By what the configuration says; with the mark of what was read.
+    settings: Vec<(ClusterTls, blake3::Hash, Arc<ClientConfig>)>,
+}
+
+/// What was read for one configuration.
+pub(crate) struct Loaded {
+    /// One a listener, `None` for those without TLS.
+    pub(crate) listeners: Vec<Option<Arc<Terminator>>>,
+    /// One a cluster.
+    pub(crate) clusters: Vec<ClusterSettings>,
+}
+
+/// TLS to the endpoints of a cluster.
+#[derive(Clone, Default)]
+pub(crate) struct ClusterSettings(Option<Arc<ClientConfig>>);
+
+impl ClusterSettings {
+    /// How this endpoint is reached; `None` in the clear.
+    pub(crate) fn to(&self, cluster: &Cluster, endpoint: &Endpoint) -> Option<UpstreamTls> {
+        UpstreamTls::new(self.0.as_ref()?, &cluster.tls_to(endpoint)?, endpoint)
+    }
 }
 
 /// Whose tickets they are: a listener, and the mark of its client authorities.
@@ -44,15 +66,15 @@ struct Authorities {
 }
 
 impl Store {
-    /// Reads the files of every listener; one entry each, `None` for those without TLS. Certificates that are of no
+    /// Reads the files of every listener and cluster. Certificates that are of no
     /// age to be shown are shown, with a warning, as nginx does.
     ///
     /// # Errors
     /// A file cannot be used and none read before can stand in. Nothing has changed then.
-    pub(crate) fn load(&mut self, config: &Config) -> Result<Vec<Option<Arc<Terminator>>>, CertificateError> {
+    pub(crate) fn load(&mut self, config: &Config) -> Result<Loaded, CertificateError> {
         let mut next = Self::default();
         let now = SystemTime::now();
-        let terminators = config
+        let listeners = config
             .listeners
             .iter()
             .map(|listener| {
@@ -70,8 +92,36 @@ impl Store {
                 Terminator::new(tls, certificates, verifier, ticketer).map(Arc::new).map(Some)
             })
             .collect::<Result<_, _>>()?;
+        let clusters = config.clusters.iter().map(|cluster| {
+            // All endpoints of a cluster that have TLS have the same.
+            let tls = cluster.endpoints.iter().find_map(|endpoint| cluster.tls_to(endpoint));
+            tls.map(|tls| self.settings(&tls, &mut next)).transpose().map(ClusterSettings)
+        });
+        let clusters = clusters.collect::<Result<_, _>>()?;
         *self = next;
-        Ok(terminators)
+        Ok(Loaded { listeners, clusters })
+    }
+
+    /// The same as before where nothing has changed, so that connections and sessions are kept.
+    fn settings(&self, tls: &ClusterTls, next: &mut Self) -> Result<Arc<ClientConfig>, CertificateError> {
+        if let Some((_, _, made)) = next.settings.iter().find(|(of, _, _)| of == tls) {
+            return Ok(Arc::clone(made));
+        }
+        let last = self.settings.iter().find(|(of, _, _)| of == tls);
+        let made = Material::read(tls).and_then(|material| match last {
+            Some((_, mark, made)) if *mark == material.mark => Ok((*mark, Arc::clone(made))),
+            _ => Ok((material.mark, material.settings(tls)?)),
+        });
+        let (mark, made) = match (made, last) {
+            (Ok(made), _) => made,
+            (Err(error), Some((_, mark, made))) => {
+                tracing::error!("{error}; what was read before stays in force");
+                (*mark, Arc::clone(made))
+            }
+            (Err(error), None) => return Err(error),
+        };
+        next.settings.push((tls.clone(), mark, Arc::clone(&made)));
+        Ok(made)
     }
 
     fn certificate(
@@ -145,6 +195,11 @@ impl Authorities {
     }
 }
 
+/// Checks the files of a cluster, for `check`.
+pub(super) fn check_cluster(tls: &ClusterTls) -> Result<(), CertificateError> {
+    Material::read(tls)?.settings(tls).map(drop)
+}
+
 /// Checks the authorities of clients, for `check`.
 pub(super) fn check_authorities(auth: &ClientAuth) -> Result<(), CertificateError> {
     Authorities::load(auth).map(drop)
@@ -184,8 +239,8 @@ mod tests {
         std::fs::write(directory.join("all.pem"), made.cert.pem() + &made.signing_key.serialize_pem()).unwrap();
     }
 
-    fn shown(terminators: &[Option<Arc<Terminator>>]) -> Vec<u8> {
-        let certificate = terminators[0].as_ref().unwrap().first_certificate();
+    fn shown(loaded: &Loaded) -> Vec<u8> {
+        let certificate = loaded.listeners[0].as_ref().unwrap().first_certificate();
         certificate.certified.cert[0].to_vec()
     }
 
@@ -217,8 +272,8 @@ mod tests {
         });
         let mut store = Store::default();
         let ticket = |store: &mut Store, config: &Config| {
-            let terminators = store.load(config).unwrap();
-            Arc::clone(&terminators[0].as_ref().unwrap().config.ticketer)
+            let loaded = store.load(config).unwrap();
+            Arc::clone(&loaded.listeners[0].as_ref().unwrap().config.ticketer)
         };
         let first = ticket(&mut store, &plain);
         let sealed = first.encrypt(b"session").unwrap();

@@ -1,6 +1,7 @@
 //! One connection to an endpoint.
 
 use std::io;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::net::buffers::ReadSize;
 use crate::net::{Stream, Timer};
+use crate::tls::UpstreamTls;
 use crate::wire::h1::ResponseParser;
 
 /// An established connection and what has been read from it but not used.
@@ -18,6 +20,8 @@ pub(crate) struct Connection {
     pub(crate) timer: Timer,
     pub(crate) parser: ResponseParser,
     read_size: ReadSize,
+    /// What it was made with.
+    tls: Option<Arc<UpstreamTls>>,
     born: Instant,
     idle_since: Instant,
     /// Requests sent on it, the current one included.
@@ -31,19 +35,29 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(stream: Stream, now: Instant) -> Self {
+    pub(crate) fn new(stream: Stream, tls: Option<Arc<UpstreamTls>>, now: Instant) -> Self {
         Self {
             stream,
             read: BytesMut::new(),
             timer: Timer::new(),
             parser: ResponseParser::new(),
             read_size: ReadSize::new(),
+            tls,
             born: now,
             idle_since: now,
             requests: 0,
             interim: 0,
             is_introduced: false,
             advertised: None,
+        }
+    }
+
+    /// Whether these are the settings that it was made with.
+    pub(super) fn is_made_with(&self, tls: Option<&Arc<UpstreamTls>>) -> bool {
+        match (&self.tls, tls) {
+            (None, None) => true,
+            (Some(mine), Some(theirs)) => Arc::ptr_eq(mine, theirs),
+            _ => false,
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::BytesMut;
 use lb_config::{Endpoint, EndpointAddress, KeepAlive};
 use socket2::SockRef;
@@ -21,6 +21,7 @@ use super::Connection;
 use crate::drivers::{Address, Identity};
 use crate::net::{self, Stream};
 use crate::observe::metrics::EndpointMetrics;
+use crate::tls::UpstreamTls;
 use crate::wire::proxy_protocol::Version;
 
 /// One endpoint: its address and its connections.
@@ -36,6 +37,8 @@ pub(crate) struct Upstream {
     keep_alive: ArcSwap<KeepAlive>,
     /// The PROXY header that connections begin with: its version, or 0.
     proxy_protocol: AtomicU8,
+    /// How it is reached by TLS; `None` in the clear.
+    tls: ArcSwapOption<UpstreamTls>,
     idle: Box<[Mutex<Vec<Connection>>]>,
 }
 
@@ -58,6 +61,7 @@ impl Upstream {
             address,
             keep_alive: ArcSwap::from_pointee(keep_alive),
             proxy_protocol: AtomicU8::new(0),
+            tls: ArcSwapOption::empty(),
             idle: (0..workers).map(|_| Mutex::default()).collect(),
         }
     }
@@ -90,6 +94,27 @@ impl Upstream {
         }
     }
 
+    /// How new connections are made from now on. Those made in another way are closed when they rest.
+    pub(crate) fn set_tls(&self, tls: Option<UpstreamTls>) {
+        let is_like = match (&*self.tls.load(), &tls) {
+            (None, None) => true,
+            (Some(old), Some(new)) => old.is_like(new),
+            _ => false,
+        };
+        if is_like {
+            return;
+        }
+        self.tls.store(tls.map(Arc::new));
+        for worker in 0..self.idle.len() {
+            self.stack(worker).clear();
+        }
+    }
+
+    /// How it is reached by TLS; `None` in the clear.
+    pub(crate) fn tls(&self) -> Option<Arc<UpstreamTls>> {
+        self.tls.load_full()
+    }
+
     /// Closes the idle connections and keeps none from now on: the endpoint is gone. Requests that run on it, and with
     /// them its users' snapshots, may last for hours.
     pub(crate) fn retire(&self) {
@@ -117,10 +142,11 @@ impl Upstream {
             stack.clear();
         }
         let limits = self.keep_alive.load();
-        while let Some(connection) = stack.pop() {
+        while let Some(mut connection) = stack.pop() {
             if connection.is_fresh(&limits, now) && (!only_chance || connection.stream.is_quiet()) {
                 return Some(connection);
             }
+            connection.stream.part();
         }
         None
     }
@@ -130,7 +156,9 @@ impl Upstream {
         let mut stack = self.stack(worker);
         // Read behind the lock, so that nothing is put down after `retire`.
         let limits = self.keep_alive.load();
-        if limits.idle == 0 || connection.is_introduced || !connection.may_rest(&limits, now) {
+        let is_current = connection.is_made_with(self.tls.load().as_ref());
+        if limits.idle == 0 || connection.is_introduced || !is_current || !connection.may_rest(&limits, now) {
+            connection.stream.part();
             return;
         }
         connection.rest(now);
@@ -143,12 +171,19 @@ impl Upstream {
     /// Closes what has rested too long or was closed by the endpoint. For a tick of each worker.
     pub(crate) fn reap(&self, worker: usize, now: Instant) {
         let limits = self.keep_alive.load();
-        self.stack(worker).retain(|connection| connection.is_fresh(&limits, now));
+        self.stack(worker).retain_mut(|connection| {
+            let is_fresh = connection.is_fresh(&limits, now);
+            if !is_fresh {
+                connection.stream.part();
+            }
+            is_fresh
+        });
     }
 
     /// Makes a new connection, which begins with this PROXY header. One that does carries a single request: it was made in
     /// the name of one client.
     pub(crate) async fn connect(&self, limit: Duration, introduction: Option<BytesMut>) -> io::Result<Connection> {
+        let tls = self.tls();
         let connecting = async {
             let mut stream = match &self.address {
                 Some(Address::Ip(address)) => {
@@ -164,13 +199,16 @@ impl Upstream {
             if let Some(introduction) = &introduction {
                 stream.write_all(introduction).await?;
             }
-            io::Result::Ok(stream)
+            match &tls {
+                None => io::Result::Ok(stream),
+                Some(tls) => Stream::to_tls(stream, tls).await,
+            }
         };
         let stream = match tokio::time::timeout(limit, connecting).await {
             Ok(connected) => connected?,
             Err(_) => return Err(io::ErrorKind::TimedOut.into()),
         };
-        let mut connection = Connection::new(stream, Instant::now());
+        let mut connection = Connection::new(stream, tls, Instant::now());
         connection.is_introduced = introduction.is_some();
         Ok(connection)
     }

@@ -9,6 +9,7 @@ mod renewal;
 mod resumption;
 mod shutdown;
 mod start;
+mod upstream;
 mod websocket;
 
 use std::path::Path;
