@@ -131,7 +131,13 @@ impl UpstreamBody {
                 return Poll::Ready(None);
             };
             match decoder.decode(&mut connection.read) {
-                Ok(Step::Data(piece)) => return Poll::Ready(Some(Ok(Frame::Data(piece)))),
+                Ok(Step::Data(piece)) => {
+                    // Who knows that it was the last one can say so with it.
+                    if decoder.is_done() {
+                        self.on_end();
+                    }
+                    return Poll::Ready(Some(Ok(Frame::Data(piece))));
+                }
                 Ok(Step::Trailers(trailers)) => return Poll::Ready(Some(Ok(Frame::Trailers(trailers)))),
                 Ok(Step::End) => {
                     self.on_end();

@@ -21,6 +21,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) access_log: AccessLog,
     pub(crate) limit_log: LimitLog,
+    /// Of clients whose connections were ended.
+    pub(crate) abuse_log: LimitLog,
     workers: OnceLock<Vec<WorkerHandle>>,
     connections: AtomicUsize,
     /// The second in which a refusal was last logged, of each kind.
@@ -57,6 +59,7 @@ impl Shared {
             metrics,
             access_log,
             limit_log: LimitLog::new(),
+            abuse_log: LimitLog::new(),
             workers: OnceLock::new(),
             connections: AtomicUsize::new(0),
             refusal_logged: [const { AtomicU64::new(u64::MAX) }; RefusedConnection::ALL.len()],
@@ -75,6 +78,12 @@ impl Shared {
     pub(crate) fn set_workers(&self, workers: Vec<WorkerHandle>) {
         // Set once, at start.
         let _ = self.workers.set(workers);
+    }
+
+    /// A client's HTTP/2 connection was ended for what it did.
+    pub(crate) fn on_abuse(&self, client: Option<IpAddr>, what: &'static str) {
+        self.metrics.on_http2_abuse();
+        self.abuse_log.on_abuse(client, what, self.now());
     }
 
     /// Counts a connection that is closed before its first request, and says so once a second for each reason.

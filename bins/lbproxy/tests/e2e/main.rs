@@ -8,6 +8,7 @@ mod answers;
 mod balance;
 mod failures;
 mod framing;
+mod http2;
 mod lifecycle;
 mod policies;
 mod proxying;

@@ -45,6 +45,11 @@ impl Client {
         Self::try_tls(address, name, config).expect("a handshake")
     }
 
+    /// The connection, for another protocol.
+    pub(crate) fn into_wire(self) -> Wire {
+        self.wire
+    }
+
     /// Writes all of it.
     #[track_caller]
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
-use super::{Downstream, Io};
+use super::{Client, Io};
 use crate::message::{Framing, Trailers};
 use crate::net::clock;
 use crate::wire::h1::{BodyDecoder, BodyError, Step};
@@ -93,6 +93,12 @@ impl Intake {
         self.pieces == self.kept.len() && self.failure.is_none()
     }
 
+    /// The piece that was received as this one; `None` where none was yet.
+    fn kept_at(&self, position: usize) -> Option<Result<Bytes, BodyFailure>> {
+        let kept = self.kept.get(position).map(|piece| Ok(piece.clone()));
+        kept.or((position < self.pieces).then_some(Err(BodyFailure::NotKept)))
+    }
+
     /// Throws away what `read` has of the body; whether that was the rest of it.
     pub(super) fn discard(&mut self, read: &mut BytesMut) -> bool {
         while let Some(decoder) = &mut self.decoder {
@@ -103,6 +109,34 @@ impl Intake {
             }
         }
         self.failure.is_none()
+    }
+
+    /// Why no more of it can be had.
+    pub(super) fn failure(&self) -> Option<BodyFailure> {
+        self.failure
+    }
+
+    /// No more of it can be had.
+    pub(super) fn fail(&mut self, failure: BodyFailure) -> BodyFailure {
+        self.failure = Some(failure);
+        failure
+    }
+
+    /// All of it has been received.
+    pub(super) fn end(&mut self, trailers: Option<Trailers>) {
+        self.decoder = None;
+        self.trailers = trailers.or(self.trailers.take());
+        self.ended_at = Some(clock::now());
+    }
+
+    /// Counts a piece and keeps it where that was asked for; refuses what is beyond the limit.
+    pub(super) fn accept(&mut self, piece: Bytes) -> Result<Bytes, BodyFailure> {
+        self.received += piece.len() as u64;
+        if self.received > self.limit {
+            return Err(self.fail(BodyFailure::TooLarge));
+        }
+        self.keep(&piece);
+        Ok(piece)
     }
 
     fn keep(&mut self, piece: &Bytes) {
@@ -120,56 +154,68 @@ impl Intake {
 /// A reader of the request body. Clones made before the first read each see the whole body, as far as it is kept.
 #[derive(Clone)]
 pub(crate) struct Incoming {
-    downstream: Downstream,
+    client: Client,
     position: usize,
     past_trailers: bool,
 }
 
 impl Incoming {
-    pub(crate) fn new(downstream: Downstream) -> Self {
-        Self { downstream, position: 0, past_trailers: false }
+    pub(crate) fn new(client: Client) -> Self {
+        Self { client, position: 0, past_trailers: false }
     }
 
     pub(crate) fn is_replayable(&self) -> bool {
-        self.downstream.lock().intake.is_replayable()
+        self.intake(|intake| intake.is_replayable())
     }
 
     /// Tells a client that waits for it to go on; nothing where it does not.
     pub(crate) fn send_continue(&self) {
-        let mut io = self.downstream.lock();
-        if std::mem::take(&mut io.intake.awaits_continue) {
-            io.out.front().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+        if !self.intake(|intake| std::mem::take(&mut intake.awaits_continue)) {
+            return;
+        }
+        match &self.client {
+            Client::Http1(downstream) => {
+                downstream.lock().out.front().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+            }
+            Client::Http2(stream) => stream.lock().send_continue(),
         }
     }
 
     /// Bytes of payload received so far.
     pub(crate) fn received(&self) -> u64 {
-        self.downstream.lock().intake.received
+        self.client.received()
     }
 
     pub(crate) fn awaits_continue(&self) -> bool {
-        self.downstream.lock().intake.awaits_continue
+        self.intake(|intake| intake.awaits_continue)
     }
 
     /// The next part; `None` is the end.
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyFailure>>> {
-        let mut io = self.downstream.lock();
-        if let Some(piece) = io.intake.kept.get(self.position) {
+        if let Some(kept) = self.intake(|intake| intake.kept_at(self.position)) {
             self.position += 1;
-            return Poll::Ready(Some(Ok(Frame::Data(piece.clone()))));
+            return Poll::Ready(Some(kept.map(Frame::Data)));
         }
-        if self.position < io.intake.pieces {
-            return Poll::Ready(Some(Err(BodyFailure::NotKept)));
-        }
-        Poll::Ready(match ready!(poll_receive(&mut io, cx)) {
+        let received = match &self.client {
+            Client::Http1(downstream) => poll_receive(&mut downstream.lock(), cx),
+            Client::Http2(stream) => stream.lock().poll_receive(cx),
+        };
+        Poll::Ready(match ready!(received) {
             Some(Ok(piece)) => {
                 self.position += 1;
                 Some(Ok(Frame::Data(piece)))
             }
             Some(Err(failure)) => Some(Err(failure)),
             None if std::mem::replace(&mut self.past_trailers, true) => None,
-            None => io.intake.trailers.clone().map(|trailers| Ok(Frame::Trailers(trailers))),
+            None => self.intake(|intake| intake.trailers.clone()).map(|trailers| Ok(Frame::Trailers(trailers))),
         })
+    }
+
+    fn intake<T>(&self, read: impl FnOnce(&mut Intake) -> T) -> T {
+        match &self.client {
+            Client::Http1(downstream) => read(&mut downstream.lock().intake),
+            Client::Http2(stream) => read(&mut stream.lock().intake),
+        }
     }
 }
 
@@ -181,21 +227,13 @@ fn poll_receive(io: &mut Io, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, 
     loop {
         let Some(decoder) = &mut io.intake.decoder else { return Poll::Ready(None) };
         let failure = match decoder.decode(&mut io.read) {
-            Ok(Step::Data(piece)) => {
-                io.intake.received += piece.len() as u64;
-                if io.intake.received <= io.intake.limit {
-                    io.intake.keep(&piece);
-                    return Poll::Ready(Some(Ok(piece)));
-                }
-                BodyFailure::TooLarge
-            }
+            Ok(Step::Data(piece)) => return Poll::Ready(Some(io.intake.accept(piece))),
             Ok(Step::Trailers(trailers)) => {
                 io.intake.trailers = Some(trailers);
                 continue;
             }
             Ok(Step::End) => {
-                io.intake.decoder = None;
-                io.intake.ended_at = Some(clock::now());
+                io.intake.end(None);
                 continue;
             }
             Ok(Step::NeedMore) => match ready!(io.poll_fill(cx)) {
@@ -204,7 +242,6 @@ fn poll_receive(io: &mut Io, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, 
             },
             Err(error) => BodyFailure::Malformed(error),
         };
-        io.intake.failure = Some(failure);
-        return Poll::Ready(Some(Err(failure)));
+        return Poll::Ready(Some(Err(io.intake.fail(failure))));
     }
 }

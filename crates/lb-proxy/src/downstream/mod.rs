@@ -1,11 +1,13 @@
-//! Towards the client: one connection, its request bodies and what waits to be written.
+//! Towards the client: one connection, its request bodies and what waits to be written; for HTTP/2 one stream.
 //!
 //! Reading and writing go through one mutex that only the connection's own task ever takes, one poll at a time. It is
 //! never contended and never held across a suspension; it lets the request body travel down the stack, and be cloned
 //! for a retry, while the response is written on the same socket.
 
+mod client;
 mod incoming;
 mod outbox;
+mod stream;
 
 use std::io;
 use std::pin::Pin;
@@ -17,11 +19,14 @@ use bytes::BytesMut;
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
+pub(crate) use client::Client;
 pub(crate) use incoming::{BodyFailure, Frame, Incoming, Intake};
 pub(crate) use outbox::Outbox;
+pub(crate) use stream::{Gone, Stream};
 
+use crate::net::Stream as Socket;
 use crate::net::buffers::ReadSize;
-use crate::net::{Stream, clock};
+use crate::net::clock;
 
 /// An end of the client's stream this soon after its request is taken for a client that has said all it had to say and
 /// waits for the answer; a later one for a client that has given up.
@@ -37,7 +42,7 @@ pub(crate) struct Downstream {
 
 /// What the mutex guards.
 pub(crate) struct Io {
-    pub(crate) stream: Stream,
+    pub(crate) stream: Socket,
     /// Read, not yet used.
     pub(crate) read: BytesMut,
     read_size: ReadSize,
@@ -52,7 +57,7 @@ pub(crate) struct Io {
 }
 
 impl Downstream {
-    pub(crate) fn new(stream: Stream) -> Self {
+    pub(crate) fn new(stream: Socket) -> Self {
         let io = Io {
             stream,
             read: BytesMut::new(),
@@ -63,6 +68,12 @@ impl Downstream {
             answer: None,
         };
         Self { io: Arc::new(Mutex::new(io)) }
+    }
+
+    /// The socket and what was read from it, for another protocol. `None` while a request still holds it.
+    pub(crate) fn into_parts(self) -> Option<(Socket, BytesMut)> {
+        let io = Arc::into_inner(self.io)?.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Some((io.stream, io.read))
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Io> {

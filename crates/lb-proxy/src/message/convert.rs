@@ -22,6 +22,15 @@ impl RequestHead {
     /// # Errors
     /// What our own codec refuses in such a head.
     pub fn from_parts(parts: &http::request::Parts, framing: Framing) -> Result<Self, HeadError> {
+        Self::from_parts_within(parts, framing, &NO_LIMITS)
+    }
+
+    /// [`from_parts`](Self::from_parts), of a head that is to keep to these limits as if it had come as HTTP/1.1.
+    pub(crate) fn from_parts_within(
+        parts: &http::request::Parts,
+        framing: Framing,
+        limits: &HeadLimits,
+    ) -> Result<Self, HeadError> {
         let is_http2 = parts.version == http::Version::HTTP_2;
         let mut text = BytesMut::with_capacity(512);
         text.extend_from_slice(parts.method.as_str().as_bytes());
@@ -53,7 +62,7 @@ impl RequestHead {
         }
         text.extend_from_slice(b"\r\n");
 
-        let head = RequestParser::new().parse(&mut text, &NO_LIMITS)?.filter(|_| text.is_empty());
+        let head = RequestParser::new().parse(&mut text, limits)?.filter(|_| text.is_empty());
         let head = head.ok_or(HeadError::from(Cause::BadRequestLine))?;
         Ok(head.amended(|index| {
             index.framing = framing;

@@ -3,6 +3,7 @@
 pub(crate) mod bind;
 pub(crate) mod buffers;
 pub(crate) mod clock;
+pub(crate) mod cork;
 mod keep_alive;
 pub(crate) mod stream;
 pub(crate) mod timer;

@@ -58,7 +58,6 @@ impl Stream {
     }
 
     /// The protocol that a TLS handshake agreed on.
-    #[allow(dead_code, reason = "there is one protocol to speak so far")]
     pub(crate) fn alpn(&self) -> Option<&[u8]> {
         self.tls()?.alpn()
     }

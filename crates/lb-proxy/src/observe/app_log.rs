@@ -194,6 +194,16 @@ impl LimitLog {
         }
     }
 
+    /// A connection of `client` was ended because it did what no client has reason to: writes
+    /// `closing an abusive HTTP/2 connection client=203.0.113.9 reason=rapid_reset`, at most once a second each.
+    pub fn on_abuse(&self, client: Option<IpAddr>, reason: &str, now: Mono) {
+        if !self.is_due(client, now) {
+            return;
+        }
+        let client = client.map_or_else(|| "unix".to_owned(), |client| client.to_canonical().to_string());
+        tracing::warn!(client = %client, reason = %reason, "closing an abusive HTTP/2 connection");
+    }
+
     fn is_due(&self, client: Option<IpAddr>, now: Mono) -> bool {
         let second = now.as_nanos() / 1_000_000_000 + 1;
         let network = client.map(|client| match client.to_canonical() {

@@ -223,6 +223,7 @@ impl Page {
             .encode_gauge(&value(&metrics.generation))?;
         for (name, help, count) in [
             ("panics", "Bugs that cost a connection", value(&metrics.panics)),
+            ("http2_abuse", "HTTP/2 connections ended for what their clients did", value(&metrics.http2_abuse)),
             ("access_log_dropped", "Access log lines lost", value(&metrics.access_log_dropped)),
             ("rate_limit_evicted", "Rate limit cells forgotten for want of memory", value(&metrics.evicted_cells)),
         ] {

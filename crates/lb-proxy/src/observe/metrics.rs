@@ -47,6 +47,7 @@ pub struct Metrics {
     next_endpoint: AtomicU32,
     pub(super) generation: AtomicU64,
     pub(super) panics: AtomicU64,
+    pub(super) http2_abuse: AtomicU64,
     pub(super) evicted_cells: AtomicU64,
     pub(super) access_log_dropped: Arc<AtomicU64>,
 }
@@ -190,6 +191,7 @@ impl Metrics {
             next_endpoint: AtomicU32::new(0),
             generation: AtomicU64::new(0),
             panics: AtomicU64::new(0),
+            http2_abuse: AtomicU64::new(0),
             evicted_cells: AtomicU64::new(0),
             access_log_dropped: Arc::default(),
         }
@@ -204,6 +206,11 @@ impl Metrics {
     /// A panic cost a connection.
     pub fn on_panic(&self) {
         self.panics.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A client's HTTP/2 connection was ended for what it did: a flood of frames, or of requests given up at once.
+    pub fn on_http2_abuse(&self) {
+        self.http2_abuse.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Rate limits forgot this many cells because their memory was full.

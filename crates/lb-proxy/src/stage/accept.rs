@@ -330,7 +330,7 @@ fn start(stream: Stream, address: &ListenAddress, worker: &Arc<Worker>, stop: &C
 }
 
 /// The words of a panic. Where it happened, the process's panic hook has told.
-fn said_by(panic: &(dyn Any + Send)) -> &str {
+pub(crate) fn said_by(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without words")
 }

@@ -23,9 +23,10 @@ use crate::net::{Stream, Timer, clock};
 use crate::rules::cause::Cause;
 use crate::rules::forwarded::{Arrival, Origin, Told};
 use crate::snapshot::{Snapshot, WorkerSnapshot};
+use crate::stage::http2::{self, Arrived};
 use crate::stage::tls::Secured;
 use crate::stage::visit::{self, After};
-use crate::wire::h1;
+use crate::wire::{h1, h2};
 use crate::worker::Worker;
 
 /// How long, and how much of, a request that was answered early is read before the connection closes. Closing at once
@@ -64,6 +65,8 @@ enum Next {
     /// What came was no request, or came too slowly; why, and more on it for the log.
     Refused(Cause, Option<&'static str>),
     Close,
+    /// The client begins to speak HTTP/2.
+    Http2,
 }
 
 /// Serves a connection to its end. `timer` may have begun to count the time to the first head.
@@ -92,11 +95,18 @@ pub(crate) async fn serve(
     };
     let mut is_first = true;
     let Some(mut listener) = snapshot.shared.listener(&address) else { return };
+    let speaks_http2 = session.downstream.lock().stream.alpn() == Some(b"h2");
     loop {
         let limits = &snapshot.shared.config.limits;
         let mut refused = false;
-        let after = match poll_fn(|cx| session.poll_next(cx, limits, is_first)).await {
+        let after = match poll_fn(|cx| session.poll_next(cx, limits, is_first, speaks_http2)).await {
             Next::Close => return session.part(),
+            Next::Http2 => {
+                let Session { downstream, peer, worker, stop, secured, .. } = session;
+                let Some((stream, read)) = downstream.into_parts() else { return };
+                let arrived = Arrived { stream, read, peer, secured, address, snapshot, worker, stop };
+                return Box::pin(http2::serve(arrived)).await;
+            }
             // The boxes keep what a request needs out of the size of an idle connection.
             Next::Head(head) => {
                 session.catch_up(&address, &mut snapshot, &mut listener);
@@ -118,8 +128,15 @@ pub(crate) async fn serve(
     }
 }
 
-fn head_limits(limits: &Limits) -> h1::HeadLimits {
+pub(crate) fn head_limits(limits: &Limits) -> h1::HeadLimits {
     h1::HeadLimits { bytes: limits.request_head_bytes, headers: limits.headers, uri: limits.uri_bytes }
+}
+
+/// Whether this is, or may become, what an HTTP/2 connection begins with.
+fn is_preface(read: &[u8]) -> bool {
+    // Most methods differ in the first letter.
+    let known = read.len().min(h2::PREFACE.len());
+    known > 0 && read.get(..known) == h2::PREFACE.get(..known)
 }
 
 impl Session {
@@ -152,10 +169,15 @@ impl Session {
         origin
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>, limits: &Limits, is_first: bool) -> Poll<Next> {
+    fn poll_next(&mut self, cx: &mut Context<'_>, limits: &Limits, is_first: bool, agreed: bool) -> Poll<Next> {
         let io = &mut *self.downstream.lock();
         loop {
-            if !io.read.is_empty() {
+            // TLS has agreed on a protocol; without it, who knows that we speak HTTP/2 just begins.
+            let is_preface = is_first && self.secured.is_none() && is_preface(&io.read);
+            if agreed || (is_preface && io.read.len() >= h2::PREFACE.len()) {
+                return Poll::Ready(Next::Http2);
+            }
+            if !io.read.is_empty() && !is_preface {
                 match self.scanner.parse(&mut io.read, &head_limits(limits)) {
                     Ok(Some(head)) => {
                         self.timer.clear();

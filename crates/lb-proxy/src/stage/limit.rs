@@ -26,7 +26,7 @@ pub(crate) fn admit(visit: &mut Visit, route: &RouteRuntime, told: &mut Option<B
     let limit = route.options.body_limit;
     let keep = route.options.retry.as_ref().map_or(0, |retry| retry.body_limit);
     if !framing.is_empty() {
-        visit.downstream.lock().intake = Intake::new(framing, limit, keep, visit.head.expects_continue());
+        visit.client.expect(Intake::new(framing, limit, keep, visit.head.expects_continue()));
     }
     if let (Framing::Length(length), Some(limit)) = (framing, limit)
         && length > limit
@@ -66,7 +66,7 @@ impl lb_tower::Key<Request> for ByKey {
 
 /// The request as the stack takes it.
 pub(crate) fn request(visit: Arc<Visit>, route: &Arc<RouteRuntime>) -> Request {
-    let body = (!visit.head.framing().is_empty()).then(|| Incoming::new(visit.downstream.clone()));
+    let body = (!visit.head.framing().is_empty()).then(|| Incoming::new(visit.client.clone()));
     let preferred = visit.stuck.map(|stuck| stuck.affinity);
     let key = route.key.as_ref().map(|key| match key {
         HashKey::ClientIp => match visit.origin.client {

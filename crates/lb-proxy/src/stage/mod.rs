@@ -3,6 +3,7 @@
 
 pub(crate) mod accept;
 pub(crate) mod http;
+pub(crate) mod http2;
 pub(crate) mod limit;
 pub(crate) mod outcome;
 pub(crate) mod proxied;
@@ -10,6 +11,7 @@ pub(crate) mod reply;
 pub(crate) mod route;
 pub(crate) mod select;
 pub(crate) mod send;
+pub(crate) mod stream;
 pub(crate) mod tls;
 pub(crate) mod tunnel;
 pub(crate) mod visit;

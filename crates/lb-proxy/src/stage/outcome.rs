@@ -3,6 +3,7 @@
 //! Attempts are told apart from requests. [`Watch`] hears of every attempt at an endpoint (for its histogram and for
 //! outlier detection); [`close`] counts and logs the request as the client saw it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,6 @@ use crate::observe::metrics::RouteMetrics;
 use crate::rules::cause::Cause;
 use crate::rules::request_id::RequestId;
 use crate::snapshot::{RouteRuntime, WorkerSnapshot};
-use crate::stage::http::Session;
 use crate::stage::send::Send;
 use crate::stage::visit::{After, Visit};
 use crate::worker::{Counted, Worker};
@@ -89,26 +89,17 @@ impl Drop for Running {
         }
         let worker = self.counted.worker();
         let cause = if worker.stopping.is_cancelled() { Cause::ShuttingDown } else { Cause::Internal };
-        let (status, bytes_out) = {
-            let io = self.visit.downstream.lock();
-            match io.answer {
-                Some((status, body_from)) => {
-                    io.stream.reset_on_close();
-                    (status, io.out.written.saturating_sub(body_from))
-                }
-                None => (cause.status(), 0),
-            }
-        };
+        let (status, bytes_out) = self.visit.client.cut().unwrap_or((cause.status(), 0));
         let outcome = Outcome { status, bytes_out, cause: Some(cause), detail: None, after: After::Abort };
         close(worker, &self.visit, self.route.as_deref(), &outcome);
     }
 }
 
 /// A rate limit refused the request.
-pub(crate) fn on_limited(session: &Session, visit: &Visit, route: &RouteRuntime) {
+pub(crate) fn on_limited(worker: &Worker, visit: &Visit, route: &RouteRuntime) {
     route.metrics[visit.listener].on_rate_limited();
     let client = visit.origin.arrival.peer.map(|_| visit.origin.client);
-    let shared = &session.worker.shared;
+    let shared = &worker.shared;
     shared.limit_log.on_limited(client, &route.name, shared.now());
 }
 
@@ -128,7 +119,7 @@ pub(crate) fn close(worker: &Worker, visit: &Visit, route: Option<&RouteRuntime>
             path: visit.head.path(),
             query: visit.head.query(),
             status: outcome.status,
-            bytes_in: visit.downstream.lock().intake.received,
+            bytes_in: visit.client.received(),
             bytes_out: outcome.bytes_out,
             duration: elapsed,
             upstream: last.as_ref().and_then(|(_, took)| *took),
@@ -149,21 +140,21 @@ pub(crate) fn close(worker: &Worker, visit: &Visit, route: Option<&RouteRuntime>
 
 /// Counts and logs what could not be read as a request.
 pub(crate) fn close_unread(
-    session: &Session,
+    worker: &Worker,
+    peer: Option<SocketAddr>,
     snapshot: &WorkerSnapshot,
     listener: usize,
     id: &RequestId,
-    cause: Cause,
-    detail: Option<&str>,
+    (cause, detail): (Cause, Option<&str>),
     elapsed: Duration,
 ) {
     let listener = &snapshot.shared.listeners[listener];
     listener.unrouted.on_request(None, cause.status(), elapsed);
-    let log = &session.worker.access_log;
+    let log = &worker.access_log;
     if log.is_on() {
         log.log(&Record {
             time: clock::wall(),
-            client: session.peer.map(|peer| peer.ip().to_canonical()),
+            client: peer.map(|peer| peer.ip().to_canonical()),
             method: b"",
             path: b"",
             query: None,

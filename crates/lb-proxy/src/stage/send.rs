@@ -20,7 +20,7 @@ use lb_core::Class;
 use crate::downstream::{BodyFailure, Incoming, Outbox};
 use crate::exchange::{Body, Request, Response, UpstreamBody};
 use crate::framing::BodyWriter;
-use crate::message::{Edits, Framing, RequestHead, ResponseHead, Version};
+use crate::message::{Framing, RequestHead, ResponseHead, Version};
 use crate::net::{Stream, Timer, clock};
 use crate::rules::cause::Cause;
 use crate::rules::forwarded;
@@ -241,9 +241,8 @@ fn next_head(connection: &mut Connection, asked: &RequestHead) -> Result<Option<
 fn on_interim(head: &ResponseHead, upload: &mut Upload, visit: &Visit) {
     if head.status() == 100 {
         upload.release();
-    } else if visit.head.version() == Version::Http11 {
-        let mut io = visit.downstream.lock();
-        h1::encode_response(io.out.front(), head, &Edits::new(), Framing::None, h1::Connection::Implicit);
+    } else if visit.head.version() != Version::Http10 {
+        visit.client.on_interim(head);
     }
 }
 

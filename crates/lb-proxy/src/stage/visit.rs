@@ -15,14 +15,14 @@ use lb_core::End;
 use tokio::time::Instant;
 use tower_service::Service;
 
-use crate::downstream::{Downstream, HALF_CLOSE_GRACE, Intake};
+use crate::downstream::{Client, HALF_CLOSE_GRACE, Intake};
 use crate::exchange::{Body, Request, Response, Trace};
 use crate::framing::BodyWriter;
 use crate::message::{Edits, Framing, Method, RequestHead, ResponseHead, Version, name};
 use crate::net::clock;
 use crate::rules::answer::Answer;
 use crate::rules::cause::Cause;
-use crate::rules::forwarded::Origin;
+use crate::rules::forwarded::{Origin, Told};
 use crate::rules::reply::Reply as OwnReply;
 use crate::rules::request_id::RequestId;
 use crate::rules::sticky::Stuck;
@@ -36,10 +36,10 @@ use crate::stage::select::{self, StackError};
 use crate::stage::tls::Secured;
 use crate::stage::{limit, tunnel};
 use crate::wire::h1;
-use crate::worker::Counted;
+use crate::worker::{Counted, Worker};
 
 /// Longest pause while an answer of our own is written.
-const OWN_ANSWER_IDLE: Duration = Duration::from_secs(60);
+pub(crate) const OWN_ANSWER_IDLE: Duration = Duration::from_secs(60);
 
 /// What becomes of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub(crate) struct Visit {
     pub(crate) origin: Origin,
     pub(crate) id: RequestId,
     pub(crate) started: Instant,
-    pub(crate) downstream: Downstream,
+    pub(crate) client: Client,
     /// What the TLS handshake made known.
     pub(crate) secured: Option<Arc<Secured>>,
     /// What the client's cookie says.
@@ -74,6 +74,16 @@ pub(crate) struct Visit {
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) local: Option<SocketAddr>,
     pub(crate) trace: Trace,
+}
+
+/// Whose request it is, and by which way it came.
+pub(crate) struct Caller {
+    pub(crate) client: Client,
+    pub(crate) worker: usize,
+    pub(crate) origin: Origin,
+    pub(crate) secured: Option<Arc<Secured>>,
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) local: Option<SocketAddr>,
 }
 
 /// A response and what is to be remembered of how it came about.
@@ -93,8 +103,8 @@ impl Outgoing {
 }
 
 impl Visit {
-    fn new(session: &mut Session, snapshot: Arc<WorkerSnapshot>, listener: usize, head: RequestHead) -> Self {
-        let origin = session.origin(&snapshot.shared, listener, &head);
+    fn new(caller: Caller, snapshot: Arc<WorkerSnapshot>, listener: usize, head: RequestHead) -> Self {
+        let Caller { client, worker, origin, secured, peer, local } = caller;
         let id = RequestId::of(&head, &origin, clock::unix_ms(), fastrand::u64(..));
         Self {
             snapshot,
@@ -104,12 +114,12 @@ impl Visit {
             id,
             head,
             started: clock::now(),
-            downstream: session.downstream.clone(),
-            secured: session.secured.clone(),
+            client,
+            secured,
             stuck: None,
-            worker: session.worker.index,
-            peer: session.peer,
-            local: session.local,
+            worker,
+            peer,
+            local,
             trace: Trace::default(),
         }
     }
@@ -165,12 +175,21 @@ pub(crate) async fn serve(
     head: RequestHead,
 ) -> After {
     let counted = Counted::request(&session.worker);
-    let (visit, route, next) = prepare(session, snapshot, listener, head);
+    let origin = session.origin(&snapshot.shared, listener, &head);
+    let caller = Caller {
+        client: Client::Http1(session.downstream.clone()),
+        worker: session.worker.index,
+        origin,
+        secured: session.secured.clone(),
+        peer: session.peer,
+        local: session.local,
+    };
+    let (visit, route, next) = prepare(caller, &mut session.told, snapshot, listener, head);
     let running = Running::new(counted, visit, route);
     let (visit, route) = (&*running.visit, running.route.as_deref());
     let outgoing = match next {
         Next::Answer(outgoing) => Some(outgoing),
-        Next::Forward(request) => obtain(session, visit, request).await,
+        Next::Forward(request) => obtain(&session.worker, visit, request).await,
     };
     let after = match outgoing {
         Some(outgoing) => send(session, visit, route, outgoing).await,
@@ -180,29 +199,26 @@ pub(crate) async fn serve(
 }
 
 /// What is next for a request that has been routed.
-enum Next {
+pub(crate) enum Next {
     Forward(Request),
     Answer(Box<Outgoing>),
 }
 
 /// Everything up to the first wait. Not `async`: what lives here takes no room while an endpoint is waited for.
-fn prepare(
-    session: &mut Session,
+pub(crate) fn prepare(
+    caller: Caller,
+    told: &mut Option<Box<Told>>,
     snapshot: Arc<WorkerSnapshot>,
     listener: usize,
     head: RequestHead,
 ) -> (Arc<Visit>, Option<Arc<RouteRuntime>>, Next) {
-    let mut visit = Visit::new(session, snapshot, listener, head);
-    {
-        let mut io = session.downstream.lock();
-        io.intake = Intake::new(visit.head.framing(), None, 0, visit.head.expects_continue());
-        io.answer = None;
-    }
+    let mut visit = Visit::new(caller, snapshot, listener, head);
+    visit.client.begin(Intake::new(visit.head.framing(), None, 0, visit.head.expects_continue()));
     let route = match route::route(&visit) {
         Routed::Forward(route) => route,
         Routed::Answer(route, outgoing) => return (Arc::new(visit), route, Next::Answer(outgoing)),
     };
-    if let Err(cause) = limit::admit(&mut visit, &route, &mut session.told) {
+    if let Err(cause) = limit::admit(&mut visit, &route, told) {
         let outgoing = Box::new(visit.refusal(cause, None));
         return (Arc::new(visit), Some(route), Next::Answer(outgoing));
     }
@@ -228,12 +244,13 @@ pub(crate) fn refuse(
     h1::encode_response(io.out.front(), &answer.head, &edits, answer.framing, h1::Connection::Close);
     io.out.push(answer.body, b"");
     drop(io);
-    outcome::close_unread(session, snapshot, listener, &id, cause, detail, clock::now() - started);
+    let elapsed = clock::now() - started;
+    outcome::close_unread(&session.worker, session.peer, snapshot, listener, &id, (cause, detail), elapsed);
     After::Close
 }
 
 /// Finds an endpoint and waits for its response head; `None` when the client has gone meanwhile.
-async fn obtain(session: &Session, visit: &Visit, request: Request) -> Option<Box<Outgoing>> {
+pub(crate) async fn obtain(worker: &Worker, visit: &Visit, request: Request) -> Option<Box<Outgoing>> {
     let route = Arc::clone(&request.route);
     let Some(call) = visit.snapshot.stack(route.index).map(|mut stack| stack.call(request)) else {
         return Some(Box::new(visit.refusal(Cause::Internal, None)));
@@ -244,17 +261,12 @@ async fn obtain(session: &Session, visit: &Visit, request: Request) -> Option<Bo
         if let Poll::Ready(result) = call.as_mut().poll(cx) {
             return Poll::Ready(Some(result));
         }
-        // Interim responses leave while the final one is being waited for.
-        let mut io = visit.downstream.lock();
-        match io.poll_flush(cx) {
-            Poll::Ready(Err(_)) => Poll::Ready(None),
-            _ => io.poll_gone(cx, watch_from).map(|()| None),
-        }
+        visit.client.poll_gone(cx, watch_from).map(|()| None)
     })
     .await;
     Some(Box::new(match result? {
         Ok(response) => returned(visit, &route, response),
-        Err(error) => failed(session, visit, &route, &error),
+        Err(error) => failed(worker, visit, &route, &error),
     }))
 }
 
@@ -270,14 +282,14 @@ fn returned(visit: &Visit, route: &RouteRuntime, response: Response) -> Outgoing
     Outgoing { response, edits, cause: None, detail: None }
 }
 
-fn failed(session: &Session, visit: &Visit, route: &RouteRuntime, error: &StackError) -> Outgoing {
+fn failed(worker: &Worker, visit: &Visit, route: &RouteRuntime, error: &StackError) -> Outgoing {
     let (cause, detail, retry_after) = select::refusal_of(error);
     let mut answer = Answer::new(cause);
     if let Some(after) = retry_after {
         answer = answer.retry_after(after);
     }
     if cause == Cause::RateLimited {
-        outcome::on_limited(session, visit, route);
+        outcome::on_limited(worker, visit, route);
         if let Some(limit) = &route.options.rate_limit {
             answer = answer.status(limit.status);
         }
@@ -325,7 +337,7 @@ async fn send(
     let is_stream = head.header("content-type").is_some_and(|kind| kind.starts_with(b"text/event-stream"));
     let timeouts = route.filter(|_| !is_own).map(|route| &route.options.timeout);
     let mut reply = Reply {
-        downstream: &visit.downstream,
+        downstream: &session.downstream,
         body: if framing.is_empty() { Body::Empty } else { body },
         writer: BodyWriter::new(framing == Framing::Chunked),
         timer: &mut session.timer,
@@ -360,7 +372,7 @@ async fn send(
 }
 
 /// Whoever answers says when (RFC 9110 §6.6.1).
-fn date(edits: &mut Edits) {
+pub(crate) fn date(edits: &mut Edits) {
     // A date is made of characters that any value may hold.
     let _ = edits.set(name::DATE, httpdate::fmt_http_date(clock::wall()));
 }
@@ -407,7 +419,7 @@ async fn tunnel(session: &mut Session, visit: &Visit, route: Option<&RouteRuntim
         io.answer = Some((head.status(), io.out.written));
     }
     let idle = route.map_or(OWN_ANSWER_IDLE, |route| route.options.timeout.tunnel);
-    let carried = tunnel::carry(&visit.downstream, *connection, &mut session.timer, idle).await;
+    let carried = tunnel::carry(&session.downstream, *connection, &mut session.timer, idle).await;
     if let Some(held) = held {
         held.end(carried.end);
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lb_config::{Alpn, ListenerTls, TlsVersion};
+use lb_config::{ListenerTls, TlsVersion};
 use rustls::crypto::CryptoProvider;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, ProducesTickets};
@@ -73,12 +73,8 @@ impl Terminator {
     }
 }
 
-/// The protocols that we really speak, of those that were asked for.
 fn protocols(tls: &ListenerTls) -> Vec<Vec<u8>> {
-    if tls.alpn.is_empty() {
-        return Vec::new();
-    }
-    vec![Alpn::Http11.as_str().into()]
+    tls.alpn.iter().map(|alpn| alpn.as_str().into()).collect()
 }
 
 fn versions(tls: &ListenerTls) -> &'static [&'static SupportedProtocolVersion] {

@@ -4,4 +4,5 @@
 //! any driver, test or fuzzer can run it. HTTP/2 is spoken by a library and has no codec here.
 
 pub mod h1;
+pub(crate) mod h2;
 pub mod proxy_protocol;

@@ -8,10 +8,11 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, SupportedCipherSuite, SupportedProtocolVersion};
 
 use super::Secure;
+use crate::http2::{Raw, raw};
 use crate::support::Client;
 use crate::with_one_and_four_workers;
 
-with_one_and_four_workers!(old_versions_are_refused, only_listed_suites_are_spoken, only_http_1_1_is_offered);
+with_one_and_four_workers!(old_versions_are_refused, only_listed_suites_are_spoken, the_protocol_is_agreed_on);
 
 const ROUTE: &str = "[[route]]\nrespond = { status = 200, body = \"ok\" }\n";
 
@@ -60,11 +61,29 @@ fn only_listed_suites_are_spoken(workers: usize) {
     }
 }
 
-fn only_http_1_1_is_offered(workers: usize) {
+fn the_protocol_is_agreed_on(workers: usize) {
     let secure = Secure::start(workers, ROUTE, "");
-    let mut both = secure.authority.client();
-    both.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let mut client = Client::tls(secure.proxy.web(), "a.test", &Arc::new(both));
+    let with = |secure: &Secure, protocols: &[&[u8]]| {
+        let mut config = secure.authority.client();
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        config
+    };
+    let both = with(&secure, &[b"http/1.1", b"h2"]);
+    let both = Arc::new(both);
+    let mut client = Client::tls(secure.proxy.web(), "a.test", &both);
+    assert_eq!(client.stream.tls().alpn_protocol(), Some(&b"h2"[..]));
+    let mut raw = Raw::over(client.into_wire());
+    raw.get(1, "/over-tls");
+    assert_eq!(raw.until(raw::HEADERS).payload.first(), Some(&0x88), "200, by the static table");
+    assert_eq!(raw.until(raw::DATA).payload, b"ok");
+    let line = secure.proxy.access_of("/over-tls");
+    assert_eq!(line["protocol"], "HTTP/2.0", "{line}");
+
+    let only = Secure::start(workers, ROUTE, "tls.alpn = [\"http/1.1\"]");
+    let mut client = Client::tls(only.proxy.web(), "a.test", &Arc::new(with(&only, &[b"h2", b"http/1.1"])));
     assert_eq!(client.stream.tls().alpn_protocol(), Some(&b"http/1.1"[..]));
     assert_eq!(client.get("/").text(), "ok");
+    let mut client = Client::tls(secure.proxy.web(), "a.test", &Arc::new(with(&secure, &[])));
+    assert_eq!(client.stream.tls().alpn_protocol(), None);
+    assert_eq!(client.get("/").text(), "ok", "who asks for nothing speaks HTTP/1.1");
 }

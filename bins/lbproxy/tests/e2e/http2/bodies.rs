@@ -1,0 +1,174 @@
+//! Bodies: large ones both ways, trailers, `Expect`, retries, early answers, and who waits for whom.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+use super::peer::{push, read};
+use super::{Caller, proxy, run};
+use crate::support::{Endpoint, Gate, Message, Wire, text, wait_until};
+use crate::with_one_and_four_workers;
+
+with_one_and_four_workers!(
+    bodies_pass_whole_both_ways,
+    an_upload_waits_for_a_slow_endpoint,
+    an_answer_waits_for_a_slow_client,
+    a_kept_body_is_sent_again,
+    an_endpoint_may_answer_early,
+    continue_is_asked_for_when_the_endpoint_does,
+);
+
+fn bodies_pass_whole_both_ways(workers: usize) {
+    let endpoint = Endpoint::answering(|message| {
+        let trailers: Vec<_> = message.body.trailers.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let framing = if message.head.has("content-length") { "length" } else { "chunked" };
+        let said = format!("{} {framing} {}", message.body.data.len(), trailers.join(","));
+        format!("HTTP/1.1 200 OK\r\nX-Said: {said}\r\nContent-Length: {}\r\n\r\n{}", 3_000_000, "y".repeat(3_000_000))
+    });
+    let proxy = proxy(workers, &endpoint.at(), "", "", "");
+    run(async {
+        let mut caller = Caller::connect(proxy.web()).await;
+        let large = vec![b'x'; 2_000_000];
+        let request = caller.request("POST", "/chunked").body(()).unwrap();
+        let mut trailers = HeaderMap::new();
+        trailers.insert("x-sum", "7".parse().unwrap());
+        let answer = caller.send(request, &[&large, b"end"], Some(trailers)).await;
+        assert_eq!((answer.header("x-said"), answer.body.len()), ("2000003 chunked x-sum=7", 3_000_000));
+        let request = caller.request("POST", "/length").header("content-length", "2000000").body(()).unwrap();
+        let answer = caller.send(request, &[&large], None).await;
+        assert_eq!((answer.header("x-said"), answer.body.len()), ("2000000 length", 3_000_000));
+        assert_eq!(answer.reset, None);
+    });
+    let line = proxy.access_of("/length");
+    assert_eq!((&line["bytes_in"], &line["bytes_out"]), (&2_000_000.into(), &3_000_000.into()), "{line}");
+}
+
+fn an_upload_waits_for_a_slow_endpoint(workers: usize) {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let endpoint = Endpoint::on_head(move |wire: &mut Wire, head| {
+        held.wait();
+        let body = wire.read_request_body(&head)?;
+        wire.write(text(200, &body.data.len().to_string()))
+    });
+    let proxy = proxy(workers, &endpoint.at(), "", "body_limit = \"1GiB\"", "");
+    run(async {
+        let mut caller = Caller::connect(proxy.web()).await;
+        let request = caller.request("POST", "/").body(()).unwrap();
+        let (response, mut body) = caller.begin(request, false).await;
+        let piece = Bytes::from(vec![0; 256 * 1024]);
+        // What the sockets of both sides and our windows hold; then the client has to wait.
+        let mut sent = 0u64;
+        while let Ok(pushed) =
+            tokio::time::timeout(Duration::from_millis(500), push(&mut body, piece.clone(), false)).await
+        {
+            pushed.unwrap();
+            sent += piece.len() as u64;
+            assert!(sent < 64 << 20, "nobody reads, and still it goes on");
+        }
+        assert!(proxy.resident_bytes() < 96 << 20);
+        gate.open();
+        // The piece that was given up half way was taken in part: what counts is that the rest flows again.
+        push(&mut body, piece.clone(), true).await.unwrap();
+        let answer = read(response).await;
+        assert!(answer.text().parse::<u64>().unwrap() >= sent + piece.len() as u64, "{answer:?}");
+    });
+}
+
+fn an_answer_waits_for_a_slow_client(workers: usize) {
+    const PIECE: usize = 64 * 1024;
+    let accepted = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&accepted);
+    let endpoint = Endpoint::on_head(move |wire: &mut Wire, _| {
+        wire.write(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 1024 * PIECE))?;
+        for _ in 0..1024 {
+            wire.write(vec![b'x'; PIECE])?;
+            count.fetch_add(PIECE as u64, Ordering::SeqCst);
+        }
+        Ok(())
+    });
+    let proxy = proxy(workers, &endpoint.at(), "", "", "");
+    run(async {
+        let mut caller = Caller::connect(proxy.web()).await;
+        let request = caller.request("GET", "/").body(()).unwrap();
+        let (response, _) = caller.begin(request, true).await;
+        let response = response.await.unwrap();
+        // Not read, and so not released: 64 KiB of window, and what sockets hold.
+        let mut last = u64::MAX;
+        loop {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let now = accepted.load(Ordering::SeqCst);
+            if now == last {
+                break;
+            }
+            last = now;
+        }
+        assert!(last < 32 << 20, "{last} bytes were taken from the endpoint for a client that reads nothing");
+        assert!(proxy.resident_bytes() < 64 << 20);
+        let answer = super::peer::read_body(response).await;
+        assert_eq!((answer.body.len(), answer.reset), (1024 * PIECE, None));
+    });
+}
+
+fn a_kept_body_is_sent_again(workers: usize) {
+    let tries = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&tries);
+    let respond = move |message: &Message| match counted.fetch_add(1, Ordering::SeqCst) {
+        0 => text(503, "busy"),
+        _ => text(200, &format!("{}", message.body.data.len())),
+    };
+    let endpoints = [Endpoint::answering(respond.clone()), Endpoint::answering(respond)];
+    let both = endpoints.each_ref().map(Endpoint::at).join("\", \"");
+    let route = "retry = { on = [\"503\"], attempts = 2 }";
+    let proxy = proxy(workers, &both, "", route, "");
+    run(async {
+        let mut caller = Caller::connect(proxy.web()).await;
+        let request = caller.request("PUT", "/again").body(()).unwrap();
+        let answer = caller.send(request, &[&[1; 20_000], &[2; 3]], None).await;
+        assert_eq!((answer.status, answer.text().as_str()), (200, "20003"));
+    });
+    assert_eq!(proxy.access_of("/again")["attempts"], 2);
+}
+
+fn an_endpoint_may_answer_early(workers: usize) {
+    let endpoint = Endpoint::on_head(|wire: &mut Wire, _| {
+        wire.write("HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno")
+    });
+    let proxy = proxy(workers, &endpoint.at(), "", "", "");
+    run(async {
+        let mut caller = Caller::connect(proxy.web()).await;
+        let request = caller.request("POST", "/").body(()).unwrap();
+        let (response, mut body) = caller.begin(request, false).await;
+        push(&mut body, Bytes::from_static(b"part"), false).await.unwrap();
+        let answer = read(response).await;
+        assert_eq!((answer.status, answer.text().as_str(), answer.reset), (403, "no", None));
+        // The rest is not wanted, and the client is told so without an error.
+        let reason = std::future::poll_fn(|cx| body.poll_reset(cx)).await.unwrap();
+        assert_eq!(reason, h2::Reason::NO_ERROR);
+        let request = caller.request("GET", "/next").body(()).unwrap();
+        assert_eq!(caller.ask(request).await.status, 403, "the connection goes on");
+    });
+}
+
+fn continue_is_asked_for_when_the_endpoint_does(workers: usize) {
+    let endpoint = Endpoint::on_head(|wire: &mut Wire, head| {
+        assert_eq!(head.header("expect"), Some("100-continue"));
+        wire.write("HTTP/1.1 100 Continue\r\n\r\n")?;
+        let body = wire.read_request_body(&head)?;
+        wire.write(text(200, &body.data.len().to_string()))
+    });
+    let proxy = proxy(workers, &endpoint.at(), "", "", "");
+    run(async {
+        let mut caller = Caller::connect(proxy.web()).await;
+        let request = caller.request("PUT", "/").header("expect", "100-continue").body(()).unwrap();
+        let (mut response, mut body) = caller.begin(request, false).await;
+        let told = std::future::poll_fn(|cx| response.poll_informational(cx)).await.unwrap().unwrap();
+        assert_eq!(told.status().as_u16(), 100);
+        push(&mut body, Bytes::from_static(b"body"), true).await.unwrap();
+        assert_eq!(read(response).await.text(), "4");
+    });
+    wait_until("the endpoint's request", || endpoint.requests() == 1);
+}

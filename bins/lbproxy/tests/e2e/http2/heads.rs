@@ -1,0 +1,133 @@
+//! Request heads: what the endpoint is told, and what is refused.
+
+use super::raw::{self, END_HEADERS, END_STREAM, HEADERS, RST_STREAM};
+use super::{Caller, Raw, proxy, run};
+use crate::support::Endpoint;
+use crate::with_one_and_four_workers;
+
+with_one_and_four_workers!(
+    an_http1_endpoint_is_told_what_http2_said,
+    heads_beyond_the_limits_are_refused_and_the_connection_goes_on,
+    what_can_be_read_in_two_ways_is_refused,
+    stickiness_and_edits_hold,
+);
+
+fn an_http1_endpoint_is_told_what_http2_said(workers: usize) {
+    let endpoint = Endpoint::named("app");
+    let proxy = proxy(workers, &endpoint.at(), "", "", "");
+    run(async {
+        let mut caller = Caller::connect(proxy.web()).await;
+        let request = caller
+            .request("GET", "/path?q=%20")
+            .header("cookie", "a=1")
+            .header("cookie", "b=2; c=3")
+            .header("te", "trailers")
+            .header("x-forwarded-for", "203.0.113.9")
+            .header("x-own", "1");
+        assert_eq!(caller.ask(request.body(()).unwrap()).await.text(), "app");
+    });
+    let head = endpoint.last().head;
+    assert_eq!(head.first, "GET /path?q=%20 HTTP/1.1");
+    assert_eq!(head.header("cookie"), Some("a=1; b=2; c=3"), "crumbs are one again");
+    assert_eq!(head.header("host"), Some(&*format!("a:{}", proxy.web().port())));
+    assert_eq!((head.header("te"), head.header("connection")), (Some("trailers"), Some("TE")));
+    assert_eq!((head.header("x-forwarded-for"), head.header("x-forwarded-proto")), (Some("127.0.0.1"), Some("http")));
+    assert_eq!(head.header("x-own"), Some("1"));
+    let line = proxy.access_of("/path");
+    assert_eq!(head.header("x-request-id").unwrap(), line["request_id"], "{line}");
+}
+
+fn heads_beyond_the_limits_are_refused_and_the_connection_goes_on(workers: usize) {
+    let endpoint = Endpoint::named("app");
+    let top = "limits = { request_head = \"4KiB\", headers = 20, uri = \"1KiB\" }";
+    let proxy = proxy(workers, &endpoint.at(), top, "body_limit = \"1KiB\"", "");
+    run(async {
+        let mut caller = Caller::connect(proxy.web()).await;
+        let long = format!("/{}", "x".repeat(1100));
+        assert_eq!(caller.get(&long).await.status, 414);
+        let request = caller.request("GET", "/large").header("x-large", "x".repeat(4096));
+        assert_eq!(caller.ask(request.body(()).unwrap()).await.status, 431);
+        let request = caller.request("GET", "/huge").header("x-large", "x".repeat(12_000));
+        assert_eq!(caller.ask(request.body(()).unwrap()).await.status, 431);
+        let many = (0..20).fold(caller.request("GET", "/many"), |all, n| all.header(format!("x-{n}"), "1"));
+        assert_eq!(caller.ask(many.body(()).unwrap()).await.status, 431);
+        let request = caller.request("POST", "/announced").header("content-length", "1025");
+        assert_eq!(caller.send(request.body(()).unwrap(), &[&[0; 1025]], None).await.status, 413);
+        let request = caller.request("POST", "/unannounced");
+        assert_eq!(caller.send(request.body(()).unwrap(), &[&[0; 1024], &[0]], None).await.status, 413);
+        assert_eq!(caller.get("/fine").await.text(), "app");
+    });
+    assert_eq!(proxy.access_of("/announced")["cause"], "body_too_large");
+    assert_eq!(proxy.access_of("/unannounced")["cause"], "body_too_large");
+    proxy.wait_access(|line| line["status"] == 414);
+}
+
+fn what_can_be_read_in_two_ways_is_refused(workers: usize) {
+    let endpoint = Endpoint::named("app");
+    let proxy = proxy(workers, &endpoint.at(), "", "", "");
+    let good = raw::get_fields("/");
+    let with = |more: &[(&'static str, &'static str)]| [&good[..], more].concat();
+    let refused: [(&str, Vec<(&str, &str)>); 14] = [
+        ("connection", with(&[("connection", "close")])),
+        ("transfer-encoding", with(&[("transfer-encoding", "chunked")])),
+        ("keep-alive", with(&[("keep-alive", "1")])),
+        ("proxy-connection", with(&[("proxy-connection", "x")])),
+        ("upgrade", with(&[("upgrade", "websocket")])),
+        ("te", with(&[("te", "gzip")])),
+        ("upper case", with(&[("X-Upper", "1")])),
+        ("a line break", with(&[("x-a", "b\r\nc: d")])),
+        ("a pseudo-header behind", with(&[("x-a", "b"), (":path", "/other")])),
+        ("an unknown pseudo-header", [&good[..], &[(":own", "1")]].concat()),
+        ("no path", good[..3].to_vec()),
+        ("no method", good[1..].to_vec()),
+        ("an empty path", [&good[..3], &[(":path", "")]].concat()),
+        ("two paths", [&good[..], &[(":path", "/2")]].concat()),
+    ];
+    for (what, fields) in refused {
+        let mut raw = Raw::connect(proxy.web());
+        raw.send(HEADERS, END_STREAM | END_HEADERS, 1, &raw::block(&fields));
+        let refused =
+            std::iter::from_fn(|| raw.frame()).find(|frame| matches!(frame.kind, RST_STREAM | raw::GO_AWAY | HEADERS));
+        let refused = refused.unwrap_or_else(|| panic!("{what}: closed without a word"));
+        assert!(refused.kind != HEADERS || refused.payload != block_of_200(), "{what}: {refused:?}");
+        if refused.kind == HEADERS {
+            proxy.wait_access(|line| line["status"] == 400);
+        }
+    }
+    assert_eq!(endpoint.requests(), 0, "nothing of it reached the endpoint");
+    run(async {
+        let mut caller = Caller::connect(proxy.web()).await;
+        let request = caller.request("GET", "/conflict").header("host", "b");
+        assert_eq!(caller.ask(request.body(()).unwrap()).await.status, 400);
+        let request = caller.request("GET", "/same").header("host", format!("a:{}", proxy.web().port()));
+        assert_eq!(caller.ask(request.body(()).unwrap()).await.status, 200);
+        let request = caller.request("POST", "/long").header("content-length", "3");
+        let answer = caller.send(request.body(()).unwrap(), &[b"four"], None).await;
+        assert!(answer.reset.is_some() || answer.status == 400, "more than was announced: {answer:?}");
+        let request = http::Request::builder().method("CONNECT").uri("a:443").body(()).unwrap();
+        assert_eq!(caller.ask(request).await.status, 501);
+    });
+    assert_eq!(endpoint.messages().iter().filter(|m| m.head.target() != "/same").count(), 0);
+}
+
+/// `:status: 200` by the static table.
+fn block_of_200() -> Vec<u8> {
+    vec![0x88]
+}
+
+fn stickiness_and_edits_hold(workers: usize) {
+    let endpoint = Endpoint::named("app");
+    let route = "sticky = { cookie = \"affinity\" }\nheaders.request = { set = { X-Env = \"prod\" } }\n\
+                 headers.response = { set = { X-Frame-Options = \"DENY\" } }";
+    let proxy = proxy(workers, &endpoint.at(), "", route, "");
+    run(async {
+        let mut caller = Caller::connect(proxy.web()).await;
+        let answer = caller.get("/").await;
+        assert_eq!(answer.header("x-frame-options"), "DENY");
+        let cookie = answer.header("set-cookie").split(';').next().unwrap().to_owned();
+        assert!(cookie.starts_with("affinity="), "{cookie}");
+        let request = caller.request("GET", "/").header("cookie", "x=y").header("cookie", cookie);
+        assert_eq!(caller.ask(request.body(()).unwrap()).await.header("set-cookie"), "", "the cookie is known");
+    });
+    assert_eq!(endpoint.last().head.header("x-env"), Some("prod"));
+}

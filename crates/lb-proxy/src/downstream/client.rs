@@ -1,0 +1,81 @@
+//! The client's side of one request, whatever protocol carries it.
+
+use std::task::{Context, Poll};
+
+use tokio::time::Instant;
+
+use super::{Downstream, Intake, Stream};
+use crate::message::{Edits, Framing, ResponseHead};
+use crate::wire::h1;
+
+/// Where a request came from, and its answer goes: a whole HTTP/1 connection, or one stream of an HTTP/2 connection.
+#[derive(Clone)]
+pub(crate) enum Client {
+    Http1(Downstream),
+    Http2(Stream),
+}
+
+impl Client {
+    /// A request begins, with this body.
+    pub(crate) fn begin(&self, intake: Intake) {
+        if let Self::Http1(downstream) = self {
+            downstream.lock().answer = None;
+        }
+        self.expect(intake);
+    }
+
+    /// What is to come of a body.
+    pub(crate) fn expect(&self, intake: Intake) {
+        match self {
+            Self::Http1(downstream) => downstream.lock().intake = intake,
+            Self::Http2(stream) => stream.lock().intake = intake,
+        }
+    }
+
+    /// Bytes of the body received so far.
+    pub(crate) fn received(&self) -> u64 {
+        match self {
+            Self::Http1(downstream) => downstream.lock().intake.received,
+            Self::Http2(stream) => stream.lock().intake.received,
+        }
+    }
+
+    /// Ready when the client is gone, while an answer is being waited for. What waits to be written leaves meanwhile.
+    pub(crate) fn poll_gone(&self, cx: &mut Context<'_>, watch_from: Instant) -> Poll<()> {
+        match self {
+            Self::Http1(downstream) => {
+                let mut io = downstream.lock();
+                match io.poll_flush(cx) {
+                    Poll::Ready(Err(_)) => Poll::Ready(()),
+                    _ => io.poll_gone(cx, watch_from),
+                }
+            }
+            Self::Http2(stream) => stream.lock().poll_reset(cx),
+        }
+    }
+
+    /// Tells the client of a 1xx.
+    pub(crate) fn on_interim(&self, head: &ResponseHead) {
+        match self {
+            Self::Http1(downstream) => {
+                let mut io = downstream.lock();
+                h1::encode_response(io.out.front(), head, &Edits::new(), Framing::None, h1::Connection::Implicit);
+            }
+            Self::Http2(stream) => stream.lock().on_interim(head),
+        }
+    }
+
+    /// Makes sure that the client does not take what it has of the answer for the whole: status and bytes of what it
+    /// has, `None` if no answer has begun.
+    pub(crate) fn cut(&self) -> Option<(u16, u64)> {
+        match self {
+            Self::Http1(downstream) => {
+                let io = downstream.lock();
+                let (status, body_from) = io.answer?;
+                io.stream.reset_on_close();
+                Some((status, io.out.written.saturating_sub(body_from)))
+            }
+            Self::Http2(stream) => stream.lock().cut(),
+        }
+    }
+}

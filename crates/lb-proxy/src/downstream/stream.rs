@@ -1,0 +1,192 @@
+//! One stream of an HTTP/2 connection: a request with its body, and the way back.
+//!
+//! Windows open as the body is taken, and it is taken when the endpoint can have it, so that a slow endpoint stops the
+//! upload and nothing piles up here.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream, SendStream};
+
+use super::incoming::{BodyFailure, Intake};
+use crate::message::{Edits, Framing, ResponseHead, Trailers};
+use crate::wire::h1;
+
+/// A stream, shared between the task that serves it and the request body it hands out.
+#[derive(Clone)]
+pub(crate) struct Stream {
+    exchange: Arc<Mutex<Exchange>>,
+}
+
+/// What the mutex guards.
+pub(crate) struct Exchange {
+    /// The request body being received.
+    pub(crate) intake: Intake,
+    receive: RecvStream,
+    respond: SendResponse<Bytes>,
+    /// Once the answer has begun: its status, the way for its body, and how much of that was handed over.
+    answer: Option<Answer>,
+}
+
+struct Answer {
+    status: u16,
+    send: SendStream<Bytes>,
+    written: u64,
+}
+
+impl Stream {
+    pub(crate) fn new(receive: RecvStream, respond: SendResponse<Bytes>) -> Self {
+        let exchange = Exchange { intake: Intake::none(), receive, respond, answer: None };
+        Self { exchange: Arc::new(Mutex::new(exchange)) }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Exchange> {
+        // A panic inside a poll ends the stream's task; nobody reads the state after that.
+        self.exchange.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Exchange {
+    /// The next piece of payload.
+    pub(super) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyFailure>>> {
+        if let Some(failure) = self.intake.failure() {
+            return Poll::Ready(Some(Err(failure)));
+        }
+        loop {
+            if self.intake.is_complete() {
+                return Poll::Ready(None);
+            }
+            let failure = match ready!(self.receive.poll_data(cx)) {
+                // A length that was announced is enforced by the library below.
+                Some(Ok(piece)) if piece.is_empty() => continue,
+                Some(Ok(piece)) => {
+                    // Fails for a stream that has ended, whose window is of no interest any more.
+                    let _ = self.receive.flow_control().release_capacity(piece.len());
+                    return Poll::Ready(Some(self.intake.accept(piece)));
+                }
+                Some(Err(error)) => failure_of(&error),
+                None => match ready!(self.receive.poll_trailers(cx)) {
+                    Ok(trailers) => match trailers.as_ref().map(Trailers::from_headers).transpose() {
+                        Ok(trailers) => {
+                            self.intake.end(trailers.flatten());
+                            continue;
+                        }
+                        Err(error) => BodyFailure::Malformed(error),
+                    },
+                    Err(error) => failure_of(&error),
+                },
+            };
+            return Poll::Ready(Some(Err(self.intake.fail(failure))));
+        }
+    }
+
+    /// Tells a client that waits for it to go on.
+    pub(super) fn send_continue(&mut self) {
+        let mut response = http::Response::new(());
+        *response.status_mut() = http::StatusCode::CONTINUE;
+        // Fails for a client that is gone, as will be seen.
+        let _ = self.respond.send_informational(response);
+    }
+
+    pub(super) fn on_interim(&mut self, head: &ResponseHead) {
+        if let Ok(parts) = head.to_parts(&Edits::new(), Framing::None) {
+            // As above.
+            let _ = self.respond.send_informational(http::Response::from_parts(parts, ()));
+        }
+    }
+
+    /// Ready when the client has given the stream up, or its connection is gone.
+    pub(crate) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.answer {
+            Some(answer) => answer.send.poll_reset(cx).map(drop),
+            None => self.respond.poll_reset(cx).map(drop),
+        }
+    }
+
+    /// Begins the answer. With `ends` there is nothing but the head.
+    ///
+    /// # Errors
+    /// The stream is not open any more.
+    pub(crate) fn answer(&mut self, head: http::response::Parts, ends: bool) -> Result<(), h2::Error> {
+        let status = head.status.as_u16();
+        let send = self.respond.send_response(http::Response::from_parts(head, ()), ends)?;
+        self.answer = Some(Answer { status, send, written: 0 });
+        Ok(())
+    }
+
+    /// Hands over as much of `piece` as the client's windows allow; ready when that is all of it. `is_last` is for the
+    /// end of the piece.
+    ///
+    /// # Errors
+    /// The stream is not open any more.
+    pub(crate) fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        piece: &mut Bytes,
+        is_last: bool,
+    ) -> Poll<Result<(), Gone>> {
+        let Some(answer) = &mut self.answer else { return Poll::Ready(Err(Gone)) };
+        while !piece.is_empty() {
+            answer.send.reserve_capacity(piece.len());
+            let mut room = answer.send.capacity();
+            if room == 0 {
+                room = match ready!(answer.send.poll_capacity(cx)) {
+                    Some(Ok(room)) => room,
+                    Some(Err(_)) | None => return Poll::Ready(Err(Gone)),
+                };
+            }
+            let part = piece.split_to(room.min(piece.len()));
+            answer.written += part.len() as u64;
+            answer.send.send_data(part, is_last && piece.is_empty()).map_err(|_| Gone)?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ends the answer, with trailers if there are any.
+    ///
+    /// # Errors
+    /// The stream is not open any more.
+    pub(crate) fn end(&mut self, trailers: Option<&Trailers>) -> Result<(), Gone> {
+        let Some(answer) = &mut self.answer else { return Err(Gone) };
+        match trailers {
+            Some(trailers) => answer.send.send_trailers(trailers.to_headers()),
+            None => answer.send.send_data(Bytes::new(), true),
+        }
+        .map_err(|_| Gone)
+    }
+
+    /// Bytes of the answer's body handed over so far.
+    pub(crate) fn written(&self) -> u64 {
+        self.answer.as_ref().map_or(0, |answer| answer.written)
+    }
+
+    /// Breaks the stream off, so that what was sent is not taken for the whole.
+    pub(crate) fn reset(&mut self, reason: Reason) {
+        match &mut self.answer {
+            Some(answer) => answer.send.send_reset(reason),
+            None => self.respond.send_reset(reason),
+        }
+    }
+
+    pub(super) fn cut(&mut self) -> Option<(u16, u64)> {
+        let answer = self.answer.as_mut()?;
+        answer.send.send_reset(Reason::INTERNAL_ERROR);
+        Some((answer.status, answer.written))
+    }
+}
+
+/// The stream is not open any more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gone;
+
+/// What a broken request body means.
+fn failure_of(error: &h2::Error) -> BodyFailure {
+    // Whatever our side of the connection refused was wrong with the request: a length that does not hold, for one.
+    if error.is_library() && error.is_reset() {
+        BodyFailure::Malformed(h1::Cause::BadLength.into())
+    } else {
+        BodyFailure::ClientGone
+    }
+}

@@ -1,0 +1,300 @@
+//! Http2: a client connection on which many requests run at once.
+//!
+//! ```text
+//!             ┌─▶ stream ─▶ (a task of its own: visit, reply)
+//!  connection ┼─▶ stream ─▶ …
+//!             └─▶ idle for too long, shutting down, abusive, or gone: closed
+//! ```
+//!
+//! The connection's own task reads frames, deals out streams and writes what they queue. It ends when the client closes
+//! it, when nothing has run for the idle time, or when the client asks for more work than requests are: see [`Cork`]
+//! and [`CANCELS`]. A shutdown tells the client to open no more streams, and waits for those that run.
+//!
+//! Windows: a stream may be 256 KiB ahead of the endpoint that takes its body, which is 20 Mbit/s over 100 ms, and a
+//! connection 1 MiB in all. That is what one client can make us hold. Of an answer, 64 KiB wait in the library, and one
+//! piece as large as was read, until the client opens its window.
+//!
+//! [`Cork`]: crate::net::cork
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
+use h2::Reason;
+use h2::server::{Connection, SendResponse};
+use lb_config::{Limits, ListenAddress};
+use tokio_util::sync::CancellationToken;
+
+use crate::net::clock::Turn;
+use crate::net::cork::{self, Cork, Drain};
+use crate::net::{Stream, Timer};
+use crate::rules::forwarded::Told;
+use crate::snapshot::WorkerSnapshot;
+use crate::stage::accept::said_by;
+use crate::stage::stream;
+use crate::stage::tls::Secured;
+use crate::wire::h2::{Budget, PREFACE};
+use crate::worker::Worker;
+
+/// Streams of one connection at a time. As nginx; browsers use a few dozen, and RFC 9113 asks for no less than 100.
+const STREAMS: u32 = 128;
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// What waits in the library of one answer.
+const SEND_BUFFER: usize = 64 * 1024;
+/// Streams that the client reset before we had so much as looked at them.
+const RESET_UNSEEN: usize = 64;
+/// Streams that we had to reset because the client broke the protocol on them.
+const RESET_ERRORS: usize = 256;
+
+/// Requests that a client may give up before their answer, at once, and a second on top; each one that is answered
+/// allows for one more. A page that is left cancels a few dozen. Who cancels without end has found that a request
+/// costs us more than it costs to cancel it (CVE-2023-44487).
+const CANCELS: u32 = 500;
+const CANCELS_PER_SECOND: u32 = 50;
+
+/// How long a client may take to read why its connection ends.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// What the streams of a connection share.
+pub(crate) struct Shared {
+    pub(crate) worker: Arc<Worker>,
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) local: Option<SocketAddr>,
+    /// What the TLS handshake made known, if there was one.
+    pub(crate) secured: Option<Arc<Secured>>,
+    pub(crate) address: ListenAddress,
+    /// The snapshot that knew the listener when the connection was accepted.
+    pub(crate) first: Arc<WorkerSnapshot>,
+    /// What endpoints are told of the client, as long as that stays the same.
+    pub(crate) told: Mutex<Option<Box<Told>>>,
+    running: AtomicUsize,
+    cancels: Mutex<Budget>,
+    is_abusive: AtomicBool,
+}
+
+impl Shared {
+    /// A request ended: `answered`, or given up by the client before there was an answer.
+    pub(crate) fn on_end(&self, answered: bool) {
+        let mut cancels = self.cancels.lock().unwrap_or_else(PoisonError::into_inner);
+        if answered {
+            cancels.earn(1);
+        } else if !cancels.spend(1, self.worker.shared.now()) {
+            self.is_abusive.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Counts a stream as running for as long as it lives.
+struct Running(Arc<Shared>);
+
+impl Running {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.running.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A connection that has just begun.
+pub(crate) struct Arrived {
+    pub(crate) stream: Stream,
+    /// Read already: the preface, or the beginning of it.
+    pub(crate) read: BytesMut,
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) secured: Option<Arc<Secured>>,
+    pub(crate) address: ListenAddress,
+    pub(crate) snapshot: Arc<WorkerSnapshot>,
+    pub(crate) worker: Arc<Worker>,
+    pub(crate) stop: CancellationToken,
+}
+
+/// Serves a connection to its end.
+pub(crate) async fn serve(arrived: Arrived) {
+    let Arrived { stream, read, peer, secured, address, snapshot, worker, stop } = arrived;
+    let limits = snapshot.shared.config.limits.clone();
+    let shared = Arc::new(Shared {
+        cancels: Mutex::new(Budget::new(CANCELS, CANCELS_PER_SECOND, worker.shared.now())),
+        worker,
+        peer,
+        local: stream.local_addr(),
+        secured,
+        address,
+        first: snapshot,
+        told: Mutex::default(),
+        running: AtomicUsize::new(0),
+        is_abusive: AtomicBool::new(false),
+    });
+    let (cork, mut drain) = cork::cork(stream, read, PREFACE.len(), false);
+    let mut timer = Timer::new();
+    let mut shaking = std::pin::pin!(builder(&limits).handshake::<_, Bytes>(cork));
+    let begun = poll_fn(|cx| {
+        let shaken = shaking.as_mut().poll(cx);
+        // A connection that breaks here is nobody's loss, and the library will see it.
+        let _ = drain.poll(cx);
+        match shaken {
+            Poll::Ready(result) => Poll::Ready(result.ok()),
+            Poll::Pending => timer.poll_after(cx, limits.head_timeout).map(|()| None),
+        }
+    });
+    let Some(connection) = begun.await else { return };
+    let mut driver = Driver { connection, drain, timer, shared, limits, is_first: true, is_leaving: false };
+    let mut stopping = std::pin::pin!(stop.cancelled());
+    let end = poll_fn(|cx| {
+        if !driver.is_leaving && stopping.as_mut().poll(cx).is_ready() {
+            driver.leave();
+        }
+        driver.poll(cx)
+    })
+    .await;
+    driver.end(end).await;
+}
+
+fn builder(limits: &Limits) -> h2::server::Builder {
+    // The library counts 32 octets more for each header than we do, and answers what is beyond without a word to us:
+    // what is just beyond our limit is to be ours to refuse and to log.
+    let head = 2 * limits.request_head_bytes + 32 * limits.headers;
+    let mut builder = h2::server::Builder::new();
+    builder
+        .max_concurrent_streams(STREAMS)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(u32::try_from(head).unwrap_or(u32::MAX))
+        .max_send_buffer_size(SEND_BUFFER)
+        .max_pending_accept_reset_streams(RESET_UNSEEN)
+        .max_local_error_reset_streams(Some(RESET_ERRORS));
+    builder
+}
+
+struct Driver {
+    connection: Connection<Cork, Bytes>,
+    drain: Drain,
+    timer: Timer,
+    shared: Arc<Shared>,
+    limits: Limits,
+    is_first: bool,
+    /// The client was told to open no more streams.
+    is_leaving: bool,
+}
+
+/// Why a connection is over.
+enum Ended {
+    /// It was closed in order, or broke.
+    Closed,
+    /// Nothing ran for too long.
+    Idle,
+    /// The client did what no client does; what it was.
+    Abuse(&'static str),
+}
+
+impl Driver {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        let over = loop {
+            match self.connection.poll_accept(cx) {
+                Poll::Ready(Some(Ok((request, respond)))) => self.start(request, respond),
+                Poll::Ready(Some(Err(error))) => break Some(ended_by(&error)),
+                Poll::Ready(None) => break Some(Ended::Closed),
+                Poll::Pending => break None,
+            }
+        };
+        if let Some(over) = over {
+            return Poll::Ready(over);
+        }
+        if self.drain.is_flooded() {
+            return Poll::Ready(Ended::Abuse("frame_flood"));
+        }
+        if self.shared.is_abusive.load(Ordering::Relaxed) {
+            return Poll::Ready(Ended::Abuse("rapid_reset"));
+        }
+        if let Poll::Ready(Err(_)) = self.drain.poll(cx) {
+            return Poll::Ready(Ended::Closed);
+        }
+        self.poll_idle(cx)
+    }
+
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        let is_idle = self.shared.running.load(Ordering::Relaxed) == 0;
+        let limit = match (self.is_leaving, self.is_first) {
+            (true, _) => FAREWELL,
+            (false, true) => self.limits.head_timeout,
+            (false, false) => self.limits.idle_timeout,
+        };
+        loop {
+            if !is_idle {
+                self.timer.clear();
+            }
+            match self.timer.poll_after(cx, limit) {
+                Poll::Ready(()) if is_idle => return Poll::Ready(Ended::Idle),
+                Poll::Ready(()) => {}
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    fn start(&mut self, request: http::Request<h2::RecvStream>, respond: SendResponse<Bytes>) {
+        self.is_first = false;
+        let running = Running::new(&self.shared);
+        tokio::spawn(async move {
+            let shared = &running.0;
+            let serving = Turn::new(stream::serve(shared, request, respond));
+            if let Err(panic) = AssertUnwindSafe(serving).catch_unwind().await {
+                shared.worker.shared.metrics.on_panic();
+                let client = shared.peer.map_or_else(|| "a Unix socket".to_owned(), |peer| peer.to_string());
+                tracing::error!("a bug has cost a stream client={client}: {}", said_by(&*panic));
+            }
+        });
+    }
+
+    /// Tells the client to open no more streams. Those that it opened before it heard of that are served.
+    fn leave(&mut self) {
+        self.is_leaving = true;
+        self.timer.clear();
+        self.connection.graceful_shutdown();
+    }
+
+    /// Says farewell where there is something to say, and closes.
+    async fn end(mut self, ended: Ended) {
+        match ended {
+            Ended::Closed => {}
+            Ended::Idle => self.connection.abrupt_shutdown(Reason::NO_ERROR),
+            Ended::Abuse(what) => {
+                self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                self.shared.worker.shared.on_abuse(self.shared.peer.map(|peer| peer.ip()), what);
+            }
+        }
+        self.timer.clear();
+        let mut is_closed = false;
+        poll_fn(|cx| {
+            if !is_closed {
+                is_closed = self.connection.poll_closed(cx).is_ready();
+            }
+            match self.drain.poll(cx) {
+                Poll::Ready(Ok(())) if is_closed => return Poll::Ready(()),
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                _ => {}
+            }
+            self.timer.poll_after(cx, FAREWELL)
+        })
+        .await;
+    }
+}
+
+/// Whether what the library refused was a mistake, or more than that.
+fn ended_by(error: &h2::Error) -> Ended {
+    if error.is_library() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM) {
+        Ended::Abuse("protocol_flood")
+    } else {
+        Ended::Closed
+    }
+}

@@ -1,0 +1,320 @@
+//! One request of an HTTP/2 connection, walked through the same stages as those of HTTP/1.
+//!
+//! What differs is at both ends: the head comes taken apart, and the answer goes out as frames, as fast as the client's
+//! windows allow. What breaks after the head resets the stream, so that no client takes a cut response for a whole one.
+
+use std::future::poll_fn;
+use std::sync::{Arc, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream};
+use lb_core::End;
+use tokio::time::Instant;
+
+use crate::downstream::{Client, Frame, Gone, Stream};
+use crate::exchange::{Body, Response};
+use crate::message::{Edits, Framing, Method, RequestHead, Trailers};
+use crate::net::{Timer, clock};
+use crate::rules::answer::Answer;
+use crate::rules::cause::Cause;
+use crate::rules::forwarded::{Arrival, Origin};
+use crate::rules::request_id::RequestId;
+use crate::rules::template::Facts;
+use crate::snapshot::{RouteRuntime, WorkerSnapshot};
+use crate::stage::http::head_limits;
+use crate::stage::http2::Shared;
+use crate::stage::outcome::{self, Outcome, Running};
+use crate::stage::reply::Written;
+use crate::stage::visit::{self, After, Caller, Next, OWN_ANSWER_IDLE, Outgoing, Visit};
+use crate::worker::Counted;
+
+/// Serves one stream to its end.
+pub(crate) async fn serve(shared: &Shared, request: http::Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+    // A reload may have come since the last request; one that removed the listener cannot undo what has arrived.
+    let current = shared.worker.snapshot.load_full();
+    let (snapshot, listener) = match current.shared.listener(&shared.address) {
+        Some(listener) => (current, listener),
+        None => match shared.first.shared.listener(&shared.address) {
+            Some(listener) => (Arc::clone(&shared.first), listener),
+            None => return,
+        },
+    };
+    let (parts, receive) = request.into_parts();
+    let framing = framing_of(&parts, &receive);
+    let limits = head_limits(&snapshot.shared.config.limits);
+    match RequestHead::from_parts_within(&parts, framing, &limits) {
+        Ok(head) => {
+            let stream = Stream::new(receive, respond);
+            Box::pin(run(shared, &stream, snapshot, listener, head)).await;
+        }
+        Err(error) => {
+            let cause = Cause::of_request(error.cause());
+            refuse(shared, &snapshot, listener, &mut respond, cause, error.name());
+        }
+    }
+}
+
+/// How the library below will end the body: it holds the client to the length that it announced.
+fn framing_of(parts: &http::request::Parts, receive: &RecvStream) -> Framing {
+    if receive.is_end_stream() {
+        return Framing::None;
+    }
+    let length = parts.headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    length.map_or(Framing::Chunked, Framing::Length)
+}
+
+/// Answers what was no request.
+fn refuse(
+    shared: &Shared,
+    snapshot: &WorkerSnapshot,
+    listener: usize,
+    respond: &mut SendResponse<Bytes>,
+    cause: Cause,
+    detail: &'static str,
+) {
+    let started = clock::now();
+    let id = RequestId::new(clock::unix_ms(), fastrand::u64(..));
+    let answer = Answer::new(cause).write(id.as_str(), Method::Get);
+    let mut edits = Edits::new();
+    visit::date(&mut edits);
+    if let Ok(parts) = answer.head.to_parts(&edits, answer.framing) {
+        // Fails for a client that is gone, and has no use for it.
+        let _ = respond
+            .send_response(http::Response::from_parts(parts, ()), false)
+            .and_then(|mut send| send.send_data(answer.body, true));
+    }
+    outcome::close_unread(
+        &shared.worker,
+        shared.peer,
+        snapshot,
+        listener,
+        &id,
+        (cause, Some(detail)),
+        started.elapsed(),
+    );
+}
+
+async fn run(shared: &Shared, stream: &Stream, snapshot: Arc<WorkerSnapshot>, listener: usize, head: RequestHead) {
+    let worker = &shared.worker;
+    let counted = Counted::request(worker);
+    let arrival = Arrival {
+        peer: shared.peer.map(|peer| peer.ip()),
+        is_tls: shared.secured.is_some(),
+        port: shared.local.map_or(0, |local| local.port()),
+    };
+    let caller = Caller {
+        client: Client::Http2(stream.clone()),
+        worker: worker.index,
+        origin: Origin::new(arrival, &snapshot.shared.listeners[listener].trusted, &head),
+        secured: shared.secured.clone(),
+        peer: shared.peer,
+        local: shared.local,
+    };
+    let (visit, route, next) = {
+        let mut told = shared.told.lock().unwrap_or_else(PoisonError::into_inner);
+        visit::prepare(caller, &mut told, snapshot, listener, head)
+    };
+    let running = Running::new(counted, visit, route);
+    let (visit, route) = (&*running.visit, running.route.as_deref());
+    let outgoing = match next {
+        Next::Answer(outgoing) => Some(outgoing),
+        Next::Forward(request) => visit::obtain(worker, visit, request).await,
+    };
+    let after = match outgoing {
+        Some(outgoing) if outgoing.cause != Some(Cause::ClientClosed) => {
+            shared.on_end(true);
+            let outcome = send(stream, visit, route, outgoing).await;
+            outcome::close(worker, visit, route, &outcome)
+        }
+        _ => {
+            shared.on_end(false);
+            outcome::close(worker, visit, route, &Outcome::client_gone())
+        }
+    };
+    running.ended(after);
+}
+
+/// Writes a response; how that ended.
+async fn send(stream: &Stream, visit: &Visit, route: Option<&RouteRuntime>, mut outgoing: Box<Outgoing>) -> Outcome {
+    if let Some(route) = route {
+        let last = visit.trace.last();
+        let endpoint = last.as_ref().map_or("", |(endpoint, _)| &endpoint.name);
+        route.response_headers.apply(&Facts { endpoint, ..visit.facts(Some(route)) }, &mut outgoing.edits);
+    }
+    let is_own = outgoing.response.held.is_none();
+    if is_own {
+        visit::date(&mut outgoing.edits);
+    }
+    let Response { head, body, held } = outgoing.response;
+    let status = head.status();
+    let framing = framing_for(visit, status, &body, head.framing());
+    let begun = match head.to_parts(&outgoing.edits, framing) {
+        Ok(parts) => stream.lock().answer(parts, framing.is_empty()).map_err(|_| Cause::ClientClosed),
+        Err(_) => Err(Cause::InvalidResponse),
+    };
+    let cause = outgoing.cause;
+    drop(outgoing.edits);
+    if let Err(cause) = begun {
+        stream.lock().reset(Reason::INTERNAL_ERROR);
+        if let Some(held) = held {
+            held.end(End::Cancelled);
+        }
+        return Outcome { status: cause.status(), bytes_out: 0, cause: Some(cause), detail: None, after: After::Gone };
+    }
+    let is_stream = head.header("content-type").is_some_and(|kind| kind.starts_with(b"text/event-stream"));
+    let timeouts = route.filter(|_| !is_own).map(|route| &route.options.timeout);
+    let mut timer = Timer::new();
+    let mut reply = Reply {
+        stream,
+        body: if framing.is_empty() { Body::Empty } else { body },
+        piece: Bytes::new(),
+        trailers: None,
+        timer: &mut timer,
+        idle: timeouts.map_or(OWN_ANSWER_IDLE, |timeouts| timeouts.idle),
+        deadline: timeouts
+            .and_then(|timeouts| timeouts.total)
+            .filter(|_| !is_stream)
+            .map(|total| visit.started + total),
+        ended: framing.is_empty(),
+    };
+    let (end, broke) = poll_fn(|cx| reply.poll(cx)).await;
+    drop(reply);
+    if let Some(held) = held {
+        held.end(end);
+    }
+    if end != End::Completed {
+        // A reset takes back what was queued. What came is passed on first, as far as the client has room for it.
+        tokio::task::yield_now().await;
+    }
+    let mut exchange = stream.lock();
+    match end {
+        End::Completed => {}
+        // Both sides agree that it is not whole.
+        End::ClientGone => exchange.reset(Reason::CANCEL),
+        End::UpstreamAborted | End::Cancelled => exchange.reset(Reason::INTERNAL_ERROR),
+    }
+    let bytes_out = exchange.written();
+    Outcome { status, bytes_out, cause: broke.or(cause), detail: outgoing.detail, after: After::Keep }
+}
+
+/// What is known of the body's length.
+fn framing_for(visit: &Visit, status: u16, body: &Body, framing: Framing) -> Framing {
+    match body {
+        _ if visit.head.method() == Method::Head || matches!(status, 204 | 304) => Framing::None,
+        Body::Full(bytes) => Framing::Length(bytes.len() as u64),
+        Body::Empty => {
+            if framing == Framing::None {
+                Framing::None
+            } else {
+                Framing::Length(0)
+            }
+        }
+        _ => framing,
+    }
+}
+
+/// A response body on its way to the client, its head already queued.
+struct Reply<'a> {
+    stream: &'a Stream,
+    body: Body,
+    /// Received, and waiting for the client's window.
+    piece: Bytes,
+    /// Received, to be sent last.
+    trailers: Option<Trailers>,
+    timer: &'a mut Timer,
+    /// Longest pause on either side.
+    idle: Duration,
+    /// When the whole request must be over.
+    deadline: Option<Instant>,
+    ended: bool,
+}
+
+impl Reply<'_> {
+    /// Ready when the last frame was queued, or nothing more can be done.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Written> {
+        match self.advance(cx) {
+            Ok(()) if self.ended => return Poll::Ready((End::Completed, None)),
+            Ok(()) => {}
+            Err(cause) => return Poll::Ready((end_of(cause), Some(cause))),
+        }
+        if self.stream.lock().poll_reset(cx).is_ready() {
+            return Poll::Ready((End::ClientGone, Some(Cause::ClientClosed)));
+        }
+        if self.timer.poll_after(cx, self.idle).is_ready() {
+            let end = if self.piece.is_empty() { End::UpstreamAborted } else { End::Cancelled };
+            return Poll::Ready((end, Some(Cause::IdleTimeout)));
+        }
+        match self.deadline {
+            Some(deadline) => self.timer.poll_until(cx, deadline).map(|()| (End::Cancelled, Some(Cause::TotalTimeout))),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Moves both bodies: the rest of an upload that was answered early goes on whether the client reads or not.
+    fn advance(&mut self, cx: &mut Context<'_>) -> Result<(), Cause> {
+        if let Body::Upstream(body) = &mut self.body
+            && !self.ended
+            && body.poll_upload(cx)?
+        {
+            self.timer.clear();
+        }
+        while !self.ended {
+            if !self.piece.is_empty() {
+                let is_last = self.is_last();
+                let before = self.piece.len();
+                let sent = self.stream.lock().poll_send(cx, &mut self.piece, is_last);
+                if self.piece.len() != before {
+                    self.timer.clear();
+                }
+                match sent {
+                    Poll::Ready(Ok(())) => self.ended = is_last,
+                    Poll::Ready(Err(Gone)) => return Err(Cause::ClientClosed),
+                    Poll::Pending => return Ok(()),
+                }
+                continue;
+            }
+            // The lock is not held here: an upload that still runs takes it.
+            let frame = match &mut self.body {
+                Body::Empty | Body::Tunnel(_) => None,
+                Body::Full(bytes) if bytes.is_empty() => None,
+                Body::Full(bytes) => Some(Frame::Data(std::mem::take(bytes))),
+                Body::Upstream(body) => match body.poll_frame(cx) {
+                    Poll::Ready(frame) => frame.transpose()?,
+                    Poll::Pending => return Ok(()),
+                },
+            };
+            self.timer.clear();
+            match frame {
+                Some(Frame::Data(piece)) => self.piece = piece,
+                Some(Frame::Trailers(trailers)) => self.trailers = Some(trailers),
+                None => {
+                    self.stream.lock().end(self.trailers.as_ref()).map_err(|Gone| Cause::ClientClosed)?;
+                    self.ended = true;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether nothing follows the piece at hand.
+    fn is_last(&self) -> bool {
+        self.trailers.is_none()
+            && match &self.body {
+                Body::Empty | Body::Tunnel(_) => true,
+                Body::Full(bytes) => bytes.is_empty(),
+                Body::Upstream(body) => body.is_complete(),
+            }
+    }
+}
+
+fn end_of(cause: Cause) -> End {
+    match cause {
+        Cause::ClientClosed => End::ClientGone,
+        Cause::UpstreamAborted | Cause::InvalidResponse => End::UpstreamAborted,
+        // The request's own fault: too large, malformed.
+        _ => End::Cancelled,
+    }
+}
