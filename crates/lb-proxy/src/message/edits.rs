@@ -52,7 +52,7 @@ pub enum InvalidField {
     /// The header decides framing or connection handling, which is the encoder's.
     #[error("header is written by the proxy itself")]
     Reserved,
-    /// The target is not `/…` of printable ASCII without `#`, or has a `\` in its path.
+    /// The target is not `/…` of printable ASCII and UTF-8 without `#`, or has a `\` in its path.
     #[error("not a request target")]
     Target,
 }

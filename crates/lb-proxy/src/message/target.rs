@@ -1,9 +1,10 @@
 //! The four forms of a request target (RFC 9112 §3.2).
 //!
-//! Accepted in a target: every printable ASCII character but `#`, and no `\` in the path. RFC 3986 excludes a few more
-//! (`"<>^` and the braces), but browsers send those and everybody reads them alike. A space, a control, a byte above
-//! 0x7E (HAProxy refuses these too) or a fragment is refused; so is a backslash in a path, which URL parsers of the
-//! browser kind read as a slash. Percent escapes are not looked at: routing decodes them.
+//! Accepted in a target: every printable ASCII character but `#`, no `\` in the path, and UTF-8. RFC 3986 excludes a few more
+//! (`"<>^`, the braces, everything above ASCII), but browsers and careless clients send those, and nginx, Go, Node, hyper
+//! and httparse pass them on unchanged, as we do. Bytes above ASCII that are no UTF-8 are refused, as httparse and hyper
+//! do: what they mean depends on who reads them. A space, a control or a fragment is refused too; so is a backslash in a
+//! path, which URL parsers of the browser kind read as a slash. Percent escapes are not looked at: routing decodes them.
 
 use super::fields::Span;
 use super::method::Method;
@@ -69,7 +70,7 @@ fn path_and_query(target: &[u8], start: usize) -> Option<(Span, Span)> {
     // Folds instead of an early exit: the compiler then checks sixteen bytes at a time.
     let bad_path = path.iter().fold(false, |bad, &b| bad | !is_target_byte(b) | (b == b'\\'));
     let bad_query = query.iter().fold(false, |bad, &b| bad | !is_target_byte(b));
-    if bad_path || bad_query {
+    if bad_path || bad_query || !(rest.is_ascii() || std::str::from_utf8(rest).is_ok()) {
         return None;
     }
     let query = if query.is_empty() { Span::NONE } else { Span::new(start + path_len + 1, query.len() - 1) };
@@ -77,7 +78,7 @@ fn path_and_query(target: &[u8], start: usize) -> Option<(Span, Span)> {
 }
 
 const fn is_target_byte(byte: u8) -> bool {
-    byte > b' ' && byte < 0x7f && byte != b'#'
+    byte > b' ' && byte != 0x7f && byte != b'#'
 }
 
 #[cfg(test)]
@@ -120,7 +121,7 @@ mod tests {
     #[test]
     fn ambiguous_characters_are_refused() {
         for target in
-            ["/a#b", "/a\\b", "/a b", "/\u{e9}", "/a\u{7f}", "/a\tb", "", "a", "ftp://a/", "http:///", "http://"]
+            ["/a#b", "/a\\b", "/a b", "http://\u{e9}/", "/a\u{7f}", "/a\tb", "", "a", "ftp://a/", "http:///", "http://"]
         {
             assert_eq!(read(Method::Get, target), None, "{target:?}");
         }
@@ -128,5 +129,15 @@ mod tests {
             assert_eq!(read(Method::Get, target), None, "{target:?}");
         }
         assert!(read(Method::Get, "/a?x=\\&y={\"|\"}[^`<>]").is_some());
+    }
+
+    #[test]
+    fn utf8_passes_and_other_bytes_above_ascii_do_not() {
+        for target in ["/caf\u{e9}?\u{1f600}", "http://a/\u{e9}", "/?\u{80}"] {
+            assert!(read(Method::Get, target).is_some(), "{target:?}");
+        }
+        for target in [&b"/caf\xe9"[..], b"/a?\xff", b"/\xc3", b"/\xed\xa0\x80", b"/\xc0\xaf", b"/\xc3?\xa9"] {
+            assert_eq!(classify_target(Method::Get, target), None, "{target:?}");
+        }
     }
 }

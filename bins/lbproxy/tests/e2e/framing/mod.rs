@@ -4,6 +4,7 @@ mod bodies;
 mod heads;
 mod limits;
 mod slow;
+mod stories;
 mod targets;
 
 use crate::support::{Client, Endpoint, Proxy, config};

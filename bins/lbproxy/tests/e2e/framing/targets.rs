@@ -49,4 +49,6 @@ fn paths_that_climb_are_refused(workers: usize) {
     // What passes is sent on unchanged.
     assert_eq!(client.get("/open/./a/../%41?b=/../c").text(), "open");
     assert_eq!(endpoint.last().head.target(), "/open/./a/../%41?b=/../c");
+    assert_eq!(client.get("/open/caf\u{e9}?caf\u{e9}").text(), "open");
+    assert_eq!(endpoint.last().head.target(), "/open/caf\u{e9}?caf\u{e9}", "nor is UTF-8 escaped");
 }

@@ -4,7 +4,7 @@
 //! that tolerates must know that everybody behind it tolerates in the same way. Beyond the RFC, refused are: methods
 //! with other than capital letters, digits, `-` and `_` (nginx does so too: `get` is GET to some programs); user
 //! information, empty ports and anything else in an authority that is no DNS name or address; `\` in a path; bytes
-//! above 0x7E in a target; equal `Content-Length`s; every transfer coding but `chunked`; `Content_Length` and
+//! above 0x7E in a target that are no UTF-8; equal `Content-Length`s; every transfer coding but `chunked`; `Content_Length` and
 //! `Transfer_Encoding`.
 //!
 //! Tolerated are up to four empty lines before the request line (RFC 9112 §2.2), leading zeros of a length, whitespace
