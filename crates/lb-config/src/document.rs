@@ -13,9 +13,10 @@ use crate::env;
 use crate::source::Sources;
 use crate::valid::{
     AccessFormat, AccessTarget, Action, ActiveCheck, CertificateFiles, Cluster, ClusterTls, Condition, Config,
-    Endpoint, Forwarded, HeaderEdits, HostPattern, KeepAlive, Level, LimitKey, Limits, Listener, ListenerTls, Log,
-    LogFormat, Match, PassiveHealth, PathPattern, Policy, Probe, ProxyProtocol, Queue, RateLimit, Redirect, RedirectTo,
-    Respond, Retry, Route, SameSite, Sticky, Template, Timeouts, TlsVersion, ValuePattern,
+    Endpoint, Forwarded, HeaderEdits, HostPattern, KeepAlive, Level, LimitKey, Limits, Listener, ListenerTls,
+    LocalZone, Log, LogFormat, Match, PassiveHealth, PathPattern, Policy, Probe, ProxyProtocol, Queue, RateLimit,
+    Redirect, RedirectTo, Respond, Retry, Route, SameSite, Sticky, Subset, SubsetBy, Template, Timeouts, TlsVersion,
+    ValuePattern,
 };
 use crate::values::{quantity, status};
 
@@ -172,6 +173,7 @@ impl<'a> Writer<'a> {
                 "address": text(&address),
                 "allow": texts(allow.iter().map(ToString::to_string)),
             }),
+            "zone": config.zone.as_ref().map_or_else(|| text("none"), zone),
             "log": Item::Table(log(&config.log)),
             "limits": Item::Table(limits(&config.limits)),
         }
@@ -348,6 +350,8 @@ impl<'a> Writer<'a> {
             "queue": queue(cluster.queue),
             "slow_start": duration_or("off", cluster.slow_start),
             "panic_threshold": text(&quantity::show_share(cluster.panic_threshold)),
+            "spill": text(&cluster.spill.map_or_else(|| "exhausted".to_owned(), quantity::show_share)),
+            "subset": cluster.subset.as_ref().map_or_else(off, subset),
             "health": Item::Table(fields! {
                 "active": cluster.active.as_ref().map_or_else(off, |active| self.active(active)),
                 "passive": cluster.passive.as_ref().map_or_else(off, passive),
@@ -475,6 +479,24 @@ fn certificate(files: &CertificateFiles) -> String {
     }
 }
 
+fn zone(zone: &LocalZone) -> Item {
+    let proxies = zone.proxies.iter().map(|(name, count)| (name.to_string(), plain(count)));
+    Item::Table(fields! {
+        "name": text(&zone.name),
+        "proxies": Item::Table(proxies.collect()),
+        "minimum": plain(zone.minimum),
+    })
+}
+
+fn subset(subset: &Subset) -> Item {
+    let mut all = fields! { "size": plain(subset.size) };
+    all.push(match &subset.by {
+        SubsetBy::Name(name) => ("client".into(), text(name)),
+        SubsetBy::Number(number) => ("number".into(), plain(number)),
+    });
+    Item::Table(all)
+}
+
 fn timeout(timeout: &Timeouts) -> Item {
     Item::Table(fields! {
         "connect": duration(timeout.connect),
@@ -535,13 +557,20 @@ fn forwarded(forwarded: Forwarded) -> Item {
 }
 
 fn endpoint(endpoint: &Endpoint) -> Fields {
-    fields! {
+    let mut all = fields! {
         "address": text(&endpoint.name),
         "weight": plain(endpoint.weight),
         "max_in_flight": or("none", endpoint.max_in_flight),
         "backup": plain(endpoint.backup),
-        "drain": plain(endpoint.drain),
+    };
+    if !endpoint.backup {
+        all.push(("priority".into(), plain(endpoint.priority)));
     }
+    all.extend(fields! {
+        "zone": text(endpoint.zone.as_deref().unwrap_or("none")),
+        "drain": plain(endpoint.drain),
+    });
+    all
 }
 
 fn keep_alive(keep_alive: &KeepAlive) -> Item {

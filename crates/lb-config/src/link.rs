@@ -46,7 +46,7 @@ pub(crate) fn link(
         check_ties(report, linked, &listeners);
         check_unused(report, linked, &clusters, clusters_whole && routes_whole);
     }
-    let Global { workers, grace, admin, log, limits } = global?;
+    let Global { workers, grace, zone, admin, log, limits } = global?;
     let mut routes = unique_names(linked?);
     for (route, written) in &mut routes {
         route.options.body_limit = written.body_limit.unwrap_or(limits.request_body_bytes);
@@ -59,6 +59,7 @@ pub(crate) fn link(
     Some(Config {
         workers,
         grace,
+        zone,
         admin,
         log,
         limits,

@@ -22,6 +22,8 @@ pub struct Config {
     pub workers: Option<NonZeroUsize>,
     /// How long a shutdown waits for what still runs.
     pub grace: Duration,
+    /// Where this proxy is, if endpoints are to be told apart by zone.
+    pub zone: Option<LocalZone>,
     /// The admin listener, if one is wanted.
     pub admin: Option<Admin>,
     /// Application and access log.
@@ -34,6 +36,17 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// Clusters by name; [`Action::Cluster`] holds the position in this list.
     pub clusters: Vec<Cluster>,
+}
+
+/// Where this proxy is, and how many like it there are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalZone {
+    /// The zone of this proxy; never empty.
+    pub name: Arc<str>,
+    /// Proxies in each zone; empty means as many in each zone of a cluster's endpoints, and in this proxy's.
+    pub proxies: BTreeMap<Arc<str>, u32>,
+    /// Fewer endpoints than this are not told apart.
+    pub minimum: usize,
 }
 
 /// The admin listener.
@@ -527,6 +540,11 @@ pub struct Cluster {
     pub slow_start: Option<Duration>,
     /// Share of eligible endpoints (0..=1) strictly below which health is ignored.
     pub panic_threshold: f64,
+    /// How far above its healthy share (at least 1) a priority goes before load spills to the next; `None` spills only what nobody
+    /// of it can take.
+    pub spill: Option<f64>,
+    /// Which of very many endpoints this proxy uses; `None` is all.
+    pub subset: Option<Subset>,
     /// Active checks.
     pub active: Option<ActiveCheck>,
     /// Outlier detection by real traffic.
@@ -542,6 +560,24 @@ impl Cluster {
     }
 }
 
+/// Which endpoints a proxy uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subset {
+    /// How many of each priority.
+    pub size: NonZeroUsize,
+    /// By what they are chosen.
+    pub by: SubsetBy,
+}
+
+/// What tells this proxy from others like it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SubsetBy {
+    /// A name; endpoints are chosen by rendezvous hashing.
+    Name(Arc<str>),
+    /// A number, from 0; endpoints are dealt out evenly.
+    Number(u64),
+}
+
 /// One configured endpoint.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Endpoint {
@@ -555,8 +591,12 @@ pub struct Endpoint {
     pub weight: u16,
     /// Most requests at once.
     pub max_in_flight: Option<NonZeroU32>,
-    /// Takes requests only while no endpoint that is not a backup can.
+    /// The last tier: takes requests only while no endpoint that is not a backup can.
     pub backup: bool,
+    /// Its tier among those that are no backups; lower ones first.
+    pub priority: u8,
+    /// Where it is.
+    pub zone: Option<Arc<str>>,
     /// Takes no new requests, only sticky ones.
     pub drain: bool,
 }
@@ -572,6 +612,8 @@ impl Endpoint {
             weight: 1,
             max_in_flight: None,
             backup: false,
+            priority: 0,
+            zone: None,
             drain: false,
         }
     }

@@ -36,6 +36,7 @@ const DEFAULTS: &str = r#"
 [top]
 workers = "auto"
 grace = "30s"
+zone = "none"
 
 [admin]
 address = "off"
@@ -114,7 +115,7 @@ access_log = "on"
 [cluster.app]
 policy = "round_robin"
 endpoints = [
-  { address = "a:1", weight = 1, max_in_flight = "none", backup = false, drain = false },
+  { address = "a:1", weight = 1, max_in_flight = "none", backup = false, priority = 0, zone = "none", drain = false },
 ]
 protocol = "http1"
 tls = "off"
@@ -124,6 +125,8 @@ keep_alive = { idle = 32, timeout = "4s", requests = 1000, age = "1h" }
 queue = { size = 0, timeout = "5s" }
 slow_start = "off"
 panic_threshold = "50%"
+spill = "exhausted"
+subset = "off"
 health.active = { path = "/", method = "GET", expect = ["2xx", "3xx"], interval = "10s", timeout = "5s", rise = 2, fall = 3, initial = "up" }
 health.passive = { failures = 3, window = "30s", eject_for = "30s", on = ["connect_error", "reset", "timeout", "5xx"] }
 "#;
@@ -526,4 +529,41 @@ fn tls_of_a_cluster_in_every_form() {
         let loaded = Config::parse(&text(tls), &env).unwrap();
         assert_eq!(load(&loaded.config.print(&loaded.sources)), loaded.config, "{tls}");
     }
+}
+
+#[test]
+fn zones_tiers_and_subsets() {
+    let config = load(
+        r#"
+        zone = { name = "a", proxies = { a = 4, b = 2 }, minimum = 2 }
+        listener = [{ address = "0.0.0.0:80" }]
+        route = [{ cluster = "app" }]
+        [cluster.app]
+        spill = "140%"
+        subset = { size = 3, number = 7 }
+        endpoints = [{ address = "x:1", zone = "a", priority = 3 }, { address = "y:1", backup = true, zone = "" }, "z:1"]
+        "#,
+    );
+    let zone = config.zone.as_ref().unwrap();
+    assert_eq!((&*zone.name, zone.minimum), ("a", 2));
+    assert_eq!(zone.proxies.iter().map(|(name, count)| (&**name, *count)).collect::<Vec<_>>(), [("a", 4), ("b", 2)]);
+    let app = &config.clusters[0];
+    assert_eq!(app.spill, Some(1.4));
+    assert_eq!(app.subset, Some(Subset { size: 3.try_into().unwrap(), by: SubsetBy::Number(7) }));
+    let told: Vec<_> = app.endpoints.iter().map(|it| (it.zone.as_deref(), it.priority, it.backup)).collect();
+    assert_eq!(told, [(Some("a"), 3, false), (None, 0, true), (None, 0, false)]);
+
+    for nowhere in ["", "zone = \"none\"", "zone = \"\"", "zone = { name = \"\" }"] {
+        let text = format!("{nowhere}\nlistener = [{{ address = \"0.0.0.0:80\" }}]\nroute = [{{ respond = {{}} }}]");
+        assert_eq!(load(&text).zone, None, "{nowhere}");
+    }
+    assert_eq!(
+        load("zone = \"b\"\nlistener = [{ address = \"0.0.0.0:80\" }]\nroute = [{ respond = {} }]")
+            .zone
+            .unwrap()
+            .minimum,
+        6
+    );
+    let named = cluster("subset = { size = 1, client = \"me\" }");
+    assert_eq!((named.spill, named.subset.unwrap().by), (None, SubsetBy::Name("me".into())));
 }

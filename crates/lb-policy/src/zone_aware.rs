@@ -6,7 +6,7 @@
 //! endpoints to spare, in proportion to what they have to spare.
 //!
 //! **Source**: Envoy's zone-aware routing. Shares are of weight, not of heads. **Cost**: one draw more, and one table a zone.
-//! **Off**, so that the inner policy picks among all: the request's zone is unknown or no origin's, fewer than two zones, fewer endpoints than
+//! **Off**, so that the inner policy picks among all: there are no origins, the request's zone is unknown or no origin's, fewer than two zones, fewer endpoints than
 //! `minimum` (6), or panic. If the zone drawn has nobody usable, all are looked at.
 //!
 //! Origins and endpoints are matched by zone, never by place in a list, and either may have zones the other lacks: an origin's zone
@@ -35,6 +35,12 @@ impl<P> ZoneAware<P> {
         Self { inner, origins: origins.to_vec(), minimum: 6 }
     }
 
+    /// The policy that picks within a zone.
+    #[must_use]
+    pub const fn inner(&self) -> &P {
+        &self.inner
+    }
+
     /// Sets how few endpoints are too few to divide; default 6, as in Envoy.
     #[must_use]
     pub fn minimum(mut self, endpoints: usize) -> Self {
@@ -47,7 +53,7 @@ impl<P: Policy> Policy for ZoneAware<P> {
     type Table = ZoneAwareTable<P::Table>;
 
     fn signals(&self) -> Signals {
-        self.inner.signals().and(Signals::ENTROPY)
+        if self.origins.is_empty() { self.inner.signals() } else { self.inner.signals().and(Signals::ENTROPY) }
     }
 
     fn build(&self, candidates: &[Candidate<'_>], previous: Option<&Self::Table>) -> Self::Table {
@@ -60,6 +66,7 @@ impl<P: Policy> Policy for ZoneAware<P> {
         let endpoints: Vec<u64> = zones.iter().map(|&zone| weights(zone)).collect();
         let is_divided = zones.len() >= 2 && candidates.len() >= self.minimum;
         let plans = if is_divided { plans(&self.origins, &zones, &endpoints) } else { Vec::new() };
+        let is_divided = !plans.is_empty();
         let tables = zones.iter().map(|&zone| {
             let own: Vec<_> = candidates.iter().filter(|c| c.zone == Some(zone)).copied().collect();
             let before = previous.and_then(|old| old.zones.iter().find(|(of, _)| *of == zone));

@@ -10,6 +10,7 @@ mod framing;
 pub mod message;
 mod net;
 pub mod observe;
+mod placement;
 mod registry;
 pub mod rules;
 mod shared;

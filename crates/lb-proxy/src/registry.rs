@@ -6,12 +6,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use lb_config::{self as valid, Action, Condition, Config, EndpointAddress, LimitKey, PolicyKind};
+use lb_config::{self as valid, Action, Condition, Config, EndpointAddress, LimitKey, LocalZone, PolicyKind};
 use std::num::NonZeroU16;
 
 use lb_core::{Axis, InFlightLimit, Mono, Weight};
 use lb_health::{Ejection, FailureSet};
-use lb_policy::{BuiltIn, Cluster, Identity, Member, Selector, SlowStart, Update, affinity_of};
+use lb_policy::{BuiltIn, Cluster, Identity, Member, Selector, SlowStart, Spill, Update, ZoneAware, affinity_of};
 use lb_ratelimit::{Keyed, Quota, Ratio, RetryBudget};
 use lb_tower::{Passive, PassiveRule, Transition};
 use rand::Rng;
@@ -22,6 +22,7 @@ use crate::drivers::resolve::Resolution;
 use crate::net::clock::TurnClock;
 use crate::observe::app_log::{self, Subject};
 use crate::observe::metrics::{EndpointMetrics, Series};
+use crate::placement::{self, ZoneNames, Zoning};
 use crate::rules::headers::{HeaderError, HeaderRules};
 use crate::rules::networks::Networks;
 use crate::rules::respond::Responder;
@@ -34,11 +35,11 @@ use crate::stage::send::Send;
 use crate::tls::{ClusterSettings, Loaded, UpstreamTls};
 use crate::upstream::Upstream;
 
-/// The tier of backups: after the one tier of all others.
-const BACKUP: u8 = 1;
-
 /// Retries that are always allowed, however little traffic there is.
 const RETRIES_PER_SECOND: u32 = 10;
+
+/// The policy of a file, near first where the file says what is near.
+pub(crate) type Near = ZoneAware<BuiltIn>;
 
 /// What outlives a configuration.
 pub(crate) struct Registry {
@@ -61,7 +62,9 @@ struct ClusterState {
     members: Cluster<Send>,
     upstreams: HashMap<Identity, Arc<Upstream>>,
     /// By policy as configured, so that turns go on where they were.
-    selectors: Vec<(valid::Policy, Selector<BuiltIn, Send>)>,
+    selectors: Vec<(valid::Policy, Option<Zoning>, Selector<Near, Send>)>,
+    zones: ZoneNames,
+    local_zone: Option<LocalZone>,
     /// The last good answer for each name.
     resolved: HashMap<Arc<str>, Vec<Address>>,
     config: valid::Cluster,
@@ -143,7 +146,7 @@ impl Registry {
             .clusters
             .iter()
             .zip(&tls.clusters)
-            .map(|(cluster, tls)| self.cluster(cluster, tls, resolved, &mut series))
+            .map(|(cluster, tls)| self.cluster(cluster, tls, config.zone.as_ref(), resolved, &mut series))
             .collect();
         self.clusters.retain(|name, state| {
             let stays = config.clusters.iter().any(|cluster| cluster.name == *name);
@@ -193,6 +196,7 @@ impl Registry {
         &mut self,
         config: &valid::Cluster,
         tls: &ClusterSettings,
+        zone: Option<&LocalZone>,
         resolved: &[Resolution],
         series: &mut Series<'_>,
     ) -> Arc<ClusterRuntime> {
@@ -201,6 +205,8 @@ impl Registry {
             members: Cluster::new(Arc::clone(&config.name)),
             upstreams: HashMap::new(),
             selectors: Vec::new(),
+            zones: ZoneNames::default(),
+            local_zone: None,
             resolved: HashMap::new(),
             config: config.clone(),
             tls: tls.clone(),
@@ -209,6 +215,7 @@ impl Registry {
         });
         state.config = config.clone();
         state.tls = tls.clone();
+        state.local_zone = zone.cloned();
         resolved.iter().filter(|it| it.cluster == config.name).for_each(|it| state.learn(it));
         state.resolved.retain(|name, _| config.endpoints.iter().any(|endpoint| endpoint.name == *name));
         state.metrics = config
@@ -221,6 +228,7 @@ impl Registry {
         state.members.set_queue(config.queue.size, config.queue.timeout);
         state.apply(self.workers, now);
         state.members.set_panic_threshold(config.panic_threshold, now);
+        state.members.set_spill(config.spill.map_or(Spill::WhenExhausted, Spill::Overprovisioned), now);
         state.judge(now);
         Arc::new(ClusterRuntime {
             name: Arc::clone(&config.name),
@@ -292,7 +300,7 @@ impl Registry {
             let Some(state) = self.clusters.get_mut(&cluster.name) else { continue };
             let routes = config.routes.iter().filter(|route| route.action == Action::Cluster(position));
             let used: Vec<_> = routes.map(|route| route.options.policy.as_ref().unwrap_or(&cluster.policy)).collect();
-            state.selectors.retain(|(policy, _)| used.contains(&policy));
+            state.selectors.retain(|(policy, ..)| used.contains(&policy));
         }
     }
 
@@ -337,7 +345,8 @@ impl Registry {
                 let configured = &snapshot.config.routes[route.index];
                 let state = self.clusters.get_mut(&cluster.name)?;
                 let selector = state.selector(policy_of(configured, cluster));
-                Some(select::stack(route, selector, TurnClock(self.shared.clock)))
+                let zone = state.zoning().map(|zoning| zoning.local);
+                Some(select::stack(route, selector, zone, TurnClock(self.shared.clock)))
             })
             .collect();
         WorkerSnapshot::new(Arc::clone(snapshot), stacks)
@@ -410,39 +419,57 @@ impl ClusterState {
     fn apply(&mut self, workers: usize, now: Mono) {
         let mut upstreams = HashMap::with_capacity(self.upstreams.len());
         let mut members = Vec::new();
-        for endpoint in &self.config.endpoints {
-            for address in self.addresses(endpoint) {
-                let shown = address.as_ref().map_or_else(|| "unresolved".to_owned(), ToString::to_string);
-                let identity = Identity::new(Arc::clone(&endpoint.name), shown);
-                let upstream = match self.upstreams.get(&identity) {
-                    Some(known) => Arc::clone(known),
-                    None => {
-                        let metrics = Arc::clone(&self.metrics[&endpoint.name]);
-                        let keep_alive = self.config.keep_alive.clone();
-                        Arc::new(Upstream::new(endpoint, address.clone(), keep_alive, metrics, workers))
-                    }
-                };
-                upstream.set_keep_alive(self.config.keep_alive.clone());
-                upstream.set_proxy_protocol(self.config.proxy_protocol);
-                upstream.set_tls(self.tls.to(&self.config, endpoint));
-                let several = self.resolved.get(&endpoint.name).is_some_and(|all| all.len() > 1);
-                let affinity = if several {
-                    affinity_of(&format!("{}|{}", identity.name, identity.address))
-                } else {
-                    affinity_of(&identity.name)
-                };
-                upstreams.insert(identity.clone(), Arc::clone(&upstream));
-                let limit = endpoint.max_in_flight.map_or(InFlightLimit::NONE, |most| InFlightLimit::new(most.get()));
-                let member = Member::new(identity, Send { upstream });
-                let member = member.weight(Weight::new(endpoint.weight)).limit(limit).affinity(affinity);
-                let member = member.axis(Axis::Unresolved, address.is_none()).axis(Axis::Drain, endpoint.drain);
-                members.push(member.priority(if endpoint.backup { BACKUP } else { 0 }));
-            }
+        let listed = self.listed();
+        let places: Vec<_> =
+            listed.iter().map(|(endpoint, identity, _)| (placement::tier(endpoint), identity.to_string())).collect();
+        let used = placement::used(self.config.subset.as_ref(), &places);
+        for ((endpoint, identity, address), _) in listed.into_iter().zip(used).filter(|(_, used)| *used) {
+            let upstream = match self.upstreams.get(&identity) {
+                Some(known) => Arc::clone(known),
+                None => {
+                    let metrics = Arc::clone(&self.metrics[&endpoint.name]);
+                    let keep_alive = self.config.keep_alive.clone();
+                    Arc::new(Upstream::new(&endpoint, address.clone(), keep_alive, metrics, workers))
+                }
+            };
+            upstream.set_keep_alive(self.config.keep_alive.clone());
+            upstream.set_proxy_protocol(self.config.proxy_protocol);
+            upstream.set_tls(self.tls.to(&self.config, &endpoint));
+            let several = self.resolved.get(&endpoint.name).is_some_and(|all| all.len() > 1);
+            let affinity = if several {
+                affinity_of(&format!("{}|{}", identity.name, identity.address))
+            } else {
+                affinity_of(&identity.name)
+            };
+            upstreams.insert(identity.clone(), Arc::clone(&upstream));
+            let limit = endpoint.max_in_flight.map_or(InFlightLimit::NONE, |most| InFlightLimit::new(most.get()));
+            let member = Member::new(identity, Send { upstream });
+            let member = member.weight(Weight::new(endpoint.weight)).limit(limit).affinity(affinity);
+            let member = member.axis(Axis::Unresolved, address.is_none()).axis(Axis::Drain, endpoint.drain);
+            let zone = endpoint.zone.as_deref().map(|zone| self.zones.number(zone));
+            members.push(member.priority(placement::tier(&endpoint)).zone(zone));
         }
         let old = std::mem::replace(&mut self.upstreams, upstreams);
         self.members.apply(Update::Reset(members), now);
         let gone = old.iter().filter(|(identity, _)| !self.upstreams.contains_key(identity));
         gone.for_each(|(_, upstream)| upstream.retire());
+    }
+
+    /// Every endpoint wherever it is, and nowhere if it is not known yet.
+    fn listed(&self) -> Vec<(valid::Endpoint, Identity, Option<Address>)> {
+        let all = self.config.endpoints.iter().flat_map(|endpoint| {
+            self.addresses(endpoint).into_iter().map(|address| {
+                let shown = address.as_ref().map_or_else(|| "unresolved".to_owned(), ToString::to_string);
+                (endpoint.clone(), Identity::new(Arc::clone(&endpoint.name), shown), address)
+            })
+        });
+        all.collect()
+    }
+
+    /// How endpoints are told apart by zone; none if they are not.
+    fn zoning(&mut self) -> Option<Zoning> {
+        let local = self.local_zone.as_ref()?;
+        Some(Zoning::new(local, &self.config.endpoints, |name| self.zones.number(name)))
     }
 
     /// Takes over the rule by which real traffic ejects. Ejections in force run as they began.
@@ -475,8 +502,10 @@ impl ClusterState {
     }
 
     /// The selector of this policy: the same one for all routes and workers, so that turns are shared.
-    fn selector(&mut self, policy: &valid::Policy) -> Selector<BuiltIn, Send> {
-        if let Some((_, known)) = self.selectors.iter().find(|(of, _)| of == policy) {
+    fn selector(&mut self, policy: &valid::Policy) -> Selector<Near, Send> {
+        let zoning = self.zoning();
+        self.selectors.retain(|(of, zones, _)| of != policy || *zones == zoning);
+        if let Some((.., known)) = self.selectors.iter().find(|(of, ..)| of == policy) {
             return known.clone();
         }
         // A switch that is on stands for any value there is; the only one so far says where turns begin.
@@ -489,8 +518,12 @@ impl ClusterState {
             tracing::error!("policy of cluster {}: {error}; using round_robin", self.members.name());
             BuiltIn::default()
         });
-        let selector = self.members.selector(built);
-        self.selectors.push((policy.clone(), selector.clone()));
+        let near = match &zoning {
+            Some(Zoning { origins, minimum, .. }) => ZoneAware::new(built, origins).minimum(*minimum),
+            None => ZoneAware::new(built, &[]),
+        };
+        let selector = self.members.selector(near);
+        self.selectors.push((policy.clone(), zoning, selector.clone()));
         selector
     }
 }
@@ -593,7 +626,7 @@ mod tests {
         let drained =
             "endpoints = [{ address = \"127.0.0.1:1\", drain = true }, { address = \"127.0.0.1:2\", backup = true }]";
         bench.apply(drained);
-        assert_eq!(bench.eligible(), [(0, false), (1, true)]);
+        assert_eq!(bench.eligible(), [(0, false), (placement::BACKUP, true)]);
         bench.apply("endpoints = [\"127.0.0.1:1\", { address = \"127.0.0.1:2\", drain = true }]");
         assert_eq!(bench.eligible(), [(0, true), (0, false)]);
         // Who is remembered with an order to drain comes back without it.
@@ -621,6 +654,26 @@ mod tests {
             let begun: std::collections::BTreeSet<_> = (0..60).map(|_| first(&policy)).collect();
             assert!(begun.len() > 1, "{name}: {begun:?}");
         }
+    }
+
+    #[test]
+    fn tiers_zones_and_subsets_are_as_the_file_says() {
+        let mut bench = Bench::new();
+        bench.apply(
+            "endpoints = [{ address = \"127.0.0.1:1\", priority = 2, zone = \"a\" }, { address = \"127.0.0.1:2\", zone = \"b\" },
+             { address = \"127.0.0.1:3\", backup = true, zone = \"a\" }]",
+        );
+        let told = bench.members().endpoints().iter().map(|it| (it.priority(), it.zone())).collect::<Vec<_>>();
+        let [(2, Some(a)), (0, Some(b)), (placement::BACKUP, Some(also_a))] = told[..] else { panic!("{told:?}") };
+        assert!(a == also_a && a != b);
+        let many: Vec<String> = (1..=40).map(|port| format!("\"127.0.0.1:{port}\"")).collect();
+        let lines = format!("subset = {{ size = 7, client = \"me\" }}\nendpoints = [{}]", many.join(", "));
+        bench.apply(&lines);
+        let used = |bench: &Bench| bench.members().endpoints().iter().map(|it| it.uid()).collect::<Vec<_>>();
+        let before = used(&bench);
+        assert_eq!(before.len(), 7);
+        bench.apply(&lines);
+        assert_eq!(used(&bench), before);
     }
 
     #[test]

@@ -10,10 +10,11 @@ use crate::tree::{Entry, Node};
 use crate::valid::{
     ActiveCheck, Cluster, ClusterTls, Endpoint, EndpointAddress, KeepAlive, PassiveHealth, Probe, ProxyProtocol, Queue,
 };
-use crate::values::{Wrong, address, http};
+use crate::values::{Wrong, address, http, quantity};
 
 use super::convert::{self, list, or_word};
 use super::fields::Fields;
+use super::placement::{subset, zone};
 use super::policy::policy;
 use super::tls;
 
@@ -61,6 +62,9 @@ fn cluster(report: &mut Report, entry: &Entry, directories: &[PathBuf]) -> Optio
     let queue = fields.get(report, "queue", queue);
     let slow_start = fields.duration_or(report, "slow_start", "off");
     let panic_threshold = fields.get(report, "panic_threshold", convert::share);
+    let factor = |report: &mut Report, node: &Node| convert::read(report, node, quantity::FACTOR, quantity::factor);
+    let spill = fields.get(report, "spill", or_word("exhausted", factor));
+    let subset = fields.get(report, "subset", or_word("off", subset));
     let health = fields.get(report, "health", health);
     fields.done();
     let endpoints = distinct(report, endpoints?);
@@ -79,6 +83,8 @@ fn cluster(report: &mut Report, entry: &Entry, directories: &[PathBuf]) -> Optio
         queue: queue?,
         slow_start: slow_start?,
         panic_threshold: panic_threshold?,
+        spill: spill?,
+        subset: subset?,
         active,
         passive,
     };
@@ -179,12 +185,21 @@ fn endpoint(report: &mut Report, node: &Node) -> Option<Placed> {
     let max_in_flight = fields.integer_or::<u32>(report, "max_in_flight", "none");
     let backup = fields.get(report, "backup", convert::boolean);
     let drain = fields.get(report, "drain", convert::boolean);
+    let priority = fields.integer(report, "priority");
+    let zone = fields.get(report, "zone", zone);
+    let priority_span = fields.entry("priority").map(|entry| entry.key_span);
     fields.done();
+    if let (Some(span), Some(true)) = (priority_span, backup) {
+        report.error(span, "a backup has no `priority`: it comes after all others").help("leave one of the two out");
+        return None;
+    }
     let endpoint = Endpoint {
         weight: weight?,
         max_in_flight: max_in_flight?.and_then(NonZeroU32::new),
         backup: backup?,
         drain: drain?,
+        priority: priority?,
+        zone: zone?,
         ..address?
     };
     Some((endpoint, node.span))

@@ -8,16 +8,20 @@ use crate::diagnostic::Report;
 use crate::keys::{ACCESS, ADMIN, LIMITS, LOG};
 use crate::suggest::nearest;
 use crate::tree::Node;
-use crate::valid::{AccessFormat, AccessLog, AccessTarget, Admin, Level, Limits, ListenAddress, Log, LogFormat};
+use crate::valid::{
+    AccessFormat, AccessLog, AccessTarget, Admin, Level, Limits, ListenAddress, LocalZone, Log, LogFormat,
+};
 use crate::values::{Wrong, address};
 
 use super::convert::{self, list, or_word};
 use super::fields::Fields;
+use super::placement::local_zone;
 
 /// What is said once for a whole configuration.
 pub(crate) struct Global {
     pub(crate) workers: Option<NonZeroUsize>,
     pub(crate) grace: Duration,
+    pub(crate) zone: Option<LocalZone>,
     pub(crate) admin: Option<Admin>,
     pub(crate) log: Log,
     pub(crate) limits: Limits,
@@ -26,12 +30,14 @@ pub(crate) struct Global {
 pub(crate) fn global(report: &mut Report, root: &Fields<'_>) -> Option<Global> {
     let workers = root.integer_or::<usize>(report, "workers", "auto");
     let grace = root.duration(report, "grace");
+    let zone = root.get(report, "zone", local_zone);
     let admin = root.get(report, "admin", admin);
     let log = root.get(report, "log", log);
     let limits = root.get(report, "limits", limits);
     Some(Global {
         workers: workers?.and_then(NonZeroUsize::new),
         grace: grace?,
+        zone: zone?,
         admin: admin?,
         log: log?,
         limits: limits?,

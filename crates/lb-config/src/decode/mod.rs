@@ -9,6 +9,7 @@ mod fields;
 mod global;
 mod listener;
 mod options;
+mod placement;
 mod policy;
 mod route;
 mod tls;

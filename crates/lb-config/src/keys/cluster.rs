@@ -1,7 +1,7 @@
 //! Keys of clusters, endpoints and health.
 
 use super::Default::{Required, Unset, Value};
-use super::{CLUSTER_TLS, Kind, POLICY, Section, key, later};
+use super::{CLUSTER_TLS, Kind, POLICY, SUBSET, Section, key, later};
 
 pub(crate) const CLUSTER: Section = Section {
     name: "cluster",
@@ -63,6 +63,18 @@ pub(crate) const CLUSTER: Section = Section {
             Value("\"50%\""),
             "Share of eligible endpoints strictly below which health is ignored, loudly.",
         ),
+        key(
+            "spill",
+            Kind::Any(&[Kind::Word(&["exhausted"]), Kind::Share]),
+            Value("\"exhausted\""),
+            "When load goes to the next priority: \"exhausted\" is when nobody of one can take it; a factor such as \"140%\" lets each carry its healthy share times that.",
+        ),
+        key(
+            "subset",
+            Kind::Any(&[Kind::Word(&["off"]), Kind::Table(&SUBSET)]),
+            Value("\"off\""),
+            "Uses only some of very many endpoints.",
+        ),
         key("health", Kind::Table(&HEALTH), Value("{}"), "Active checks and outlier detection."),
     ],
 };
@@ -85,9 +97,20 @@ pub(crate) const ENDPOINT: Section = Section {
             Value("\"none\""),
             "Most requests at once.",
         ),
-        key("backup", Kind::Bool, Value("false"), "Takes requests only while no endpoint that is not a backup can."),
+        key(
+            "backup",
+            Kind::Bool,
+            Value("false"),
+            "The last tier of all: takes requests only while no endpoint that is not a backup can.",
+        ),
         key("drain", Kind::Bool, Value("false"), "Takes no new requests, only those whose sticky cookie names it."),
-        later("zone", "Its locality."),
+        key(
+            "priority",
+            Kind::Integer(0, 100),
+            Value("0"),
+            "Its tier: the lowest that can take a request serves it; see `spill`.",
+        ),
+        key("zone", Kind::Text, Value("\"none\""), "Where it is; matters to a proxy that has a `zone` itself."),
     ],
 };
 

@@ -1,7 +1,7 @@
 //! Keys of the top level, the logs, the limits and the listeners.
 
 use super::Default::{Required, Unset, Value};
-use super::{Key, Kind, Section, cluster, key, route, tls};
+use super::{Key, Kind, Section, ZONE, cluster, key, route, tls};
 
 pub(crate) const ROOT: Section = Section {
     name: "root",
@@ -16,6 +16,12 @@ pub(crate) const ROOT: Section = Section {
         ),
         key("grace", Kind::Duration { zero: true }, Value("\"30s\""), "How long a shutdown waits for what still runs."),
         INCLUDE,
+        key(
+            "zone",
+            Kind::Any(&[Kind::Text, Kind::Table(&ZONE)]),
+            Value("\"none\""),
+            "Where this proxy is: a name, or a table. Its requests stay with endpoints of that `zone` as far as is fair.",
+        ),
         key("admin", Kind::Table(&ADMIN), Value("{}"), "The listener for health, metrics and status."),
         key("log", Kind::Table(&LOG), Value("{}"), "The application log and the access log."),
         key("limits", Kind::Table(&LIMITS), Value("{}"), "Limits that hold for every listener."),

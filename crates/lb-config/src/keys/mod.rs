@@ -6,12 +6,14 @@
 
 mod cluster;
 mod global;
+mod placement;
 mod policy;
 mod route;
 mod tls;
 
 pub(crate) use cluster::{ACTIVE, CLUSTER, ENDPOINT, HEALTH, KEEP_ALIVE, PASSIVE, QUEUE};
 pub(crate) use global::{ACCESS, ADMIN, DEFAULTS, INCLUDED, LIMITS, LISTENER, LOG, ROOT};
+pub(crate) use placement::{SUBSET, ZONE};
 pub(crate) use policy::{KeyUse, OptionInfo, POLICIES, POLICY, PolicyInfo, Unit};
 pub(crate) use route::{
     FORWARDED, HEADER_EDITS, HEADERS, RATE_LIMIT, REDIRECT, RESPOND, RETRY, ROUTE, STICKY, TIMEOUT,

@@ -8,6 +8,7 @@ use super::Wrong;
 pub(crate) const DURATION: &str = "a duration such as \"250ms\", \"5s\", \"2m\" or \"1h\"";
 pub(crate) const SIZE: &str = "a size such as \"512B\", \"32KiB\" or \"10MB\"";
 pub(crate) const RATE: &str = "a rate such as \"10/s\" or \"60/m\"";
+pub(crate) const FACTOR: &str = "a factor such as \"140%\"";
 pub(crate) const SHARE: &str = "a share such as \"20%\"";
 
 /// Longest duration: a year. Longer ones are slips, and sums of shorter ones never overflow.
@@ -111,21 +112,33 @@ pub(crate) fn show_rate(requests: NonZeroU64, period: Duration) -> String {
 
 /// `"20%"` as 0.2; 0 to 100 with at most four decimals, so that it is printed as it was written.
 pub(crate) fn share(text: &str) -> Result<f64, Wrong> {
+    match percent(text, SHARE)? {
+        percent if percent <= 100.0 => Ok(percent / 100.0),
+        _ => Err(Wrong::new("is more than everything", "\"0%\" to \"100%\"")),
+    }
+}
+
+/// `"140%"` as 1.4; 100 to 1000.
+pub(crate) fn factor(text: &str) -> Result<f64, Wrong> {
+    match percent(text, FACTOR)? {
+        percent if (100.0..=1_000.0).contains(&percent) => Ok(percent / 100.0),
+        _ => Err(Wrong::new("does not fit here", "\"100%\" to \"1000%\"")),
+    }
+}
+
+fn percent(text: &str, expected: &str) -> Result<f64, Wrong> {
     let Some(number) = text.strip_suffix('%') else {
-        return Err(Wrong::new("has no `%`", SHARE));
+        return Err(Wrong::new("has no `%`", expected));
     };
     let (whole, decimals) = number.split_once('.').unwrap_or((number, "0"));
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if !digits(whole) || !digits(decimals) {
-        return Err(Wrong::new("is not a share", SHARE));
+        return Err(Wrong::new("is not a share", expected));
     }
     if decimals.len() > 4 {
         return Err(Wrong::new("is too precise", "at most four decimals"));
     }
-    match number.parse::<f64>() {
-        Ok(percent) if percent <= 100.0 => Ok(percent / 100.0),
-        _ => Err(Wrong::new("is more than everything", "\"0%\" to \"100%\"")),
-    }
+    Ok(number.parse().unwrap_or(f64::INFINITY))
 }
 
 pub(crate) fn show_share(ratio: f64) -> String {
@@ -268,6 +281,8 @@ mod tests {
             assert_eq!(share(&show_share(ratio)), Ok(ratio), "{text}");
         }
         assert_eq!(share("20%"), Ok(0.2));
+        assert_eq!((factor("140%"), factor("100%"), factor("1000%")), (Ok(1.4), Ok(1.0), Ok(10.0)));
+        assert!(factor("99.9%").is_err() && factor("1001%").is_err() && factor("1.4").is_err());
         for (text, what) in [
             ("20", "has no `%`"),
             ("%", "is not a share"),

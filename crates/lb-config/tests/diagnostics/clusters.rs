@@ -286,3 +286,76 @@ lbproxy.toml:2:1: error: a cluster needs a name before its keys
 "#,
     );
 }
+
+#[test]
+fn tiers_zones_and_subsets_that_cannot_be() {
+    refused(
+        r#"zone = { proxies = { a = -1 } }
+
+[cluster.a]
+endpoints = [{ address = "a:1", priority = 101 }, { address = "b:1", backup = true, priority = 1 }]
+spill = "90%"
+subset = { size = 0 }
+
+[cluster.b]
+endpoints = ["a:1", "b:1"]
+spill = "always"
+subset = { size = 2, client = "x", number = 1 }
+"#,
+        r#"
+lbproxy.toml:1:8: error: `zone` has no `name`
+  |
+1 | zone = { proxies = { a = -1 } }
+  |        ^^^^^^^^^^^^^^^^^^^^^^^^
+  = help: The zone of this proxy; "none" or nothing if it is in none.
+
+lbproxy.toml:1:26: error: `-1` is too small
+  |
+1 | zone = { proxies = { a = -1 } }
+  |                          ^^
+  = expected a whole number from 0 to 1000000
+
+lbproxy.toml:4:44: error: `101` is too large
+  |
+4 | endpoints = [{ address = "a:1", priority = 101 }, { address = "b:1", backup = true, priority = 1 }]
+  |                                            ^^^
+  = expected a whole number from 0 to 100
+
+lbproxy.toml:4:85: error: a backup has no `priority`: it comes after all others
+  |
+4 | endpoints = [{ address = "a:1", priority = 101 }, { address = "b:1", backup = true, priority = 1 }]
+  |                                                                                     ^^^^^^^^
+  = help: leave one of the two out
+
+lbproxy.toml:5:9: error: `90%` does not fit here
+  |
+5 | spill = "90%"
+  |         ^^^^^
+  = expected "100%" to "1000%", or "exhausted"
+
+lbproxy.toml:6:10: error: a subset is chosen by `client` or by `number`, one of them
+  |
+6 | subset = { size = 0 }
+  |          ^^^^^^^^^^^^
+  = help: write client = "${HOSTNAME}"
+
+lbproxy.toml:6:19: error: `0` is too small
+  |
+6 | subset = { size = 0 }
+  |                   ^
+  = expected a whole number from 1 to 1000000
+
+lbproxy.toml:10:9: error: `always` has no `%`
+   |
+10 | spill = "always"
+   |         ^^^^^^^^
+   = expected a factor such as "140%", or "exhausted"
+
+lbproxy.toml:11:10: error: a subset is chosen by `client` or by `number`, one of them
+   |
+11 | subset = { size = 2, client = "x", number = 1 }
+   |          ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+   = help: write client = "${HOSTNAME}"
+"#,
+    );
+}

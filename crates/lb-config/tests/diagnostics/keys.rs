@@ -12,7 +12,7 @@ lbproxy.toml:1:1: error: unknown key `workerz` in the configuration
   |
 1 | workerz = 2
   | ^^^^^^^
-  = expected one of `workers`, `grace`, `include`, `admin`, `log`, `limits`, `defaults`, `listener`, `route`, `cluster`
+  = expected one of `workers`, `grace`, `include`, `zone`, `admin`, `log`, `limits`, `defaults`, `listener`, `route`, `cluster`
   = help: did you mean `workers`?
 "#,
     );
@@ -67,7 +67,7 @@ lbproxy.toml:5:1: error: unknown key `servers` in [cluster]
   |
 5 | servers = ["a:1", "b:1"]
   | ^^^^^^^
-  = expected one of `policy`, `endpoints`, `protocol`, `tls`, `proxy_protocol`, `dns_interval`, `keep_alive`, `queue`, `slow_start`, `panic_threshold`, `health`
+  = expected one of `policy`, `endpoints`, `protocol`, `tls`, `proxy_protocol`, `dns_interval`, `keep_alive`, `queue`, `slow_start`, `panic_threshold`, `spill`, `subset`, `health`
   = help: did you mean `endpoints`?
 "#,
     );
@@ -83,7 +83,7 @@ lbproxy.toml:1:1: error: unknown key `panic_threshold` in the configuration
   |
 1 | panic_threshold = "10%"
   | ^^^^^^^^^^^^^^^
-  = expected one of `workers`, `grace`, `include`, `admin`, `log`, `limits`, `defaults`, `listener`, `route`, `cluster`
+  = expected one of `workers`, `grace`, `include`, `zone`, `admin`, `log`, `limits`, `defaults`, `listener`, `route`, `cluster`
   = help: `panic_threshold` belongs to [cluster]
 "#,
     );
@@ -230,7 +230,7 @@ compress = true
 rate_limit = { rate = "1/s", dry_run = true }
 
 [cluster.other]
-endpoints = ["a:443", { address = "b:1", zone = "a" }]
+endpoints = ["a:443", "b:1"]
 protocol = "h2"
 health.active.grpc = true
 
@@ -257,11 +257,6 @@ lbproxy.toml:9:30: error: `dry_run` in `rate_limit` is not built yet
   |
 9 | rate_limit = { rate = "1/s", dry_run = true }
   |                              ^^^^^^^
-
-lbproxy.toml:12:42: error: `zone` in an endpoint is not built yet
-   |
-12 | endpoints = ["a:443", { address = "b:1", zone = "a" }]
-   |                                          ^^^^
 
 lbproxy.toml:13:12: error: `protocol = "h2"` is not built yet
    |
@@ -447,7 +442,7 @@ lbproxy.toml:6:1: error: unknown key `dns` in [cluster]
   |
 6 | dns = "10s"
   | ^^^
-  = expected one of `policy`, `endpoints`, `protocol`, `tls`, `proxy_protocol`, `dns_interval`, `keep_alive`, `queue`, `slow_start`, `panic_threshold`, `health`
+  = expected one of `policy`, `endpoints`, `protocol`, `tls`, `proxy_protocol`, `dns_interval`, `keep_alive`, `queue`, `slow_start`, `panic_threshold`, `spill`, `subset`, `health`
   = help: did you mean `dns_interval`?
 
 lbproxy.toml:8:11: error: unknown key `listener` in [defaults]

@@ -137,6 +137,16 @@ fn zone_aware() {
 }
 
 #[test]
+fn zone_aware_around_every_built_in() {
+    for &name in BuiltIn::NAMES {
+        let make = || ZoneAware::new(BuiltIn::from_name(name, []).expect("the name is one of its own"), &ORIGINS);
+        let promises = Promises { shares: Shares::Unpromised, is_zone_aware: true, ..Promises::random() };
+        let told: Vec<String> = check(make, &promises).iter().map(ToString::to_string).collect();
+        assert!(told.is_empty(), "{name}: {}", told.join("\n"));
+    }
+}
+
+#[test]
 fn bounded_hashes() {
     // Requests here end at once: a bound is never met, and must not disturb anything.
     let bound = BoundedLoad::new(1.25);

@@ -432,6 +432,8 @@ mod tests {
             queue: lb_config::Queue { size: 0, timeout: Duration::from_secs(5) },
             slow_start: None,
             panic_threshold: 0.5,
+            spill: None,
+            subset: None,
             active: None,
             passive: None,
         }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lb_core::{Class, Clock};
-use lb_policy::{BuiltIn, PickCx, Selector};
+use lb_policy::{BuiltIn, PickCx, Selector, Zone};
 use lb_tower::{
     Balance, Guard, Inspect, Observe, QueueError, RateLimit, RateLimitError, RateLimitLayer, Retry, RetryLayer,
     RetryPolicy, Timeout, TimeoutError, Verdict,
@@ -19,7 +19,7 @@ use tower_layer::Layer;
 
 use crate::exchange::{Request, Response};
 use crate::net::clock::TurnClock;
-use crate::registry::Outliers;
+use crate::registry::{Near, Outliers};
 use crate::rules::cause::Cause;
 use crate::rules::load_report;
 use crate::snapshot::RouteRuntime;
@@ -34,7 +34,7 @@ pub(crate) type Held = Guard<Send, TurnClock, Heard>;
 /// Who hears of an attempt: metrics, and outlier detection where the cluster has it.
 type Heard = (Watch, Option<Outliers>);
 
-type Balanced = Balance<BuiltIn, Send, ReadRequest, HoldInResponse, TurnClock, Heard>;
+type Balanced = Balance<Near, Send, ReadRequest, HoldInResponse, TurnClock, Heard>;
 
 /// The stack of a route.
 pub(crate) type Stack = RateLimit<Timeout<Retry<Again, Balanced, TurnClock, Watch>>, ByKey, TurnClock>;
@@ -43,11 +43,18 @@ pub(crate) type Stack = RateLimit<Timeout<Retry<Again, Balanced, TurnClock, Watc
 pub(crate) type StackError = RateLimitError<TimeoutError<lb_tower::Error<SendError>>>;
 
 /// The stack of a route over this cluster's members.
-pub(crate) fn stack(route: &Arc<RouteRuntime>, selector: Selector<BuiltIn, Send>, clock: TurnClock) -> Stack {
+///
+/// `zone` is where this proxy is, if that matters.
+pub(crate) fn stack(
+    route: &Arc<RouteRuntime>,
+    selector: Selector<Near, Send>,
+    zone: Option<Zone>,
+    clock: TurnClock,
+) -> Stack {
     let watch = Watch { route: Arc::clone(&route.metrics[0]) };
-    let reports = matches!(selector.policy(), BuiltIn::Orca(_) | BuiltIn::C3(_)).then_some(clock);
+    let reports = matches!(selector.policy().inner(), BuiltIn::Orca(_) | BuiltIn::C3(_)).then_some(clock);
     let balance = Balance::builder(selector)
-        .inspect(ReadRequest)
+        .inspect(ReadRequest { zone })
         .observe(HoldInResponse { reports })
         .clock(clock)
         .events((watch.clone(), route.cluster().and_then(|cluster| cluster.passive.clone())))
@@ -70,13 +77,16 @@ pub(crate) fn stack(route: &Arc<RouteRuntime>, selector: Selector<BuiltIn, Send>
 
 /// Tells a pick what the request knows.
 #[derive(Clone, Copy)]
-pub(crate) struct ReadRequest;
+pub(crate) struct ReadRequest {
+    zone: Option<Zone>,
+}
 
 impl Inspect<Request> for ReadRequest {
     fn inspect<'a>(&'a self, request: &'a Request, cx: &mut PickCx<'a>) {
         cx.key = request.key.as_deref();
         cx.preferred = request.preferred;
         cx.tried = &request.tried;
+        cx.zone = self.zone;
     }
 }
 

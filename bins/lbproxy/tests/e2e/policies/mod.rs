@@ -2,6 +2,7 @@
 
 mod affinity;
 mod latency;
+mod placement;
 mod roles;
 mod turns;
 
