@@ -1,6 +1,6 @@
 //! Clients: one connection, or one request.
 
-use std::io;
+use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -28,9 +28,20 @@ impl Client {
     /// Connects and makes a TLS handshake, asking for `name`; why it failed, otherwise. A client whose certificate the
     /// other side refuses hears of it with its first read.
     pub(crate) fn try_tls(address: SocketAddr, name: &str, config: &Arc<ClientConfig>) -> io::Result<Self> {
+        Self::try_tls_behind(address, b"", name, config)
+    }
+
+    /// As [`try_tls`](Self::try_tls), on a connection that begins with something else.
+    pub(crate) fn try_tls_behind(
+        address: SocketAddr,
+        header: &[u8],
+        name: &str,
+        config: &Arc<ClientConfig>,
+    ) -> io::Result<Self> {
         let mut socket = TcpStream::connect(address)?;
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(DEADLINE))?;
+        socket.write_all(header)?;
         let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
         let mut connection = ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)?;
         while connection.is_handshaking() {

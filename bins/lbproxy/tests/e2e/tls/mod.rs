@@ -5,6 +5,7 @@ mod clients;
 mod http;
 mod names;
 mod peers;
+mod proxied;
 mod renewal;
 mod resumption;
 mod shutdown;
