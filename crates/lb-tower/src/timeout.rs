@@ -45,7 +45,10 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        TimeoutFuture { inner: Some(self.inner.call(request)), sleep: self.limit.map(tokio::time::sleep) }
+        TimeoutFuture {
+            inner: Some(self.inner.call(request)),
+            sleep: self.limit.map(|limit| Box::pin(tokio::time::sleep(limit))),
+        }
     }
 }
 
@@ -91,8 +94,8 @@ pin_project! {
         // None once it is over: what it holds (slots, connections) goes back at once, not when somebody drops us.
         #[pin]
         inner: Option<F>,
-        #[pin]
-        sleep: Option<Sleep>,
+        // Boxed, so that whoever has no limit carries no room for its timer.
+        sleep: Option<Pin<Box<Sleep>>>,
     }
 }
 
@@ -110,8 +113,8 @@ where
             this.inner.set(None);
             return Poll::Ready(result.map_err(TimeoutError::Inner));
         }
-        let Some(sleep) = this.sleep.as_pin_mut() else { return Poll::Pending };
-        if sleep.poll(cx).is_pending() {
+        let Some(sleep) = this.sleep.as_mut() else { return Poll::Pending };
+        if sleep.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
         }
         this.inner.set(None);

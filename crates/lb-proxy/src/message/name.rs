@@ -41,7 +41,8 @@ impl<'a> Name<'a> {
     /// Whether `other` is this name, ignoring case.
     #[must_use]
     pub fn is(&self, other: &[u8]) -> bool {
-        self.text.eq_ignore_ascii_case(other)
+        // Most names come in one spelling, and comparing bytes is cheaper than comparing letters.
+        self.text == other || self.text.eq_ignore_ascii_case(other)
     }
 
     /// Whether `other` is this name, ignoring case and taking `_` for `-`.

@@ -54,8 +54,8 @@ pin_project! {
             search: Search<S>,
             line: Line,
             // Runs while it stands in line, and anew once somebody was drawn who is not ready.
-            #[pin]
-            limit: Option<Sleep>,
+            // Boxed, so that requests that do not wait carry no room for it.
+            limit: Option<Pin<Box<Sleep>>>,
         },
         // The call before the guard: what it holds goes back before the slot does.
         Call {
@@ -100,11 +100,11 @@ where
         let mut this = self.project();
         loop {
             match this.state.as_mut().project() {
-                StateProj::Pick { request, entropy, search, line, mut limit } => {
+                StateProj::Pick { request, entropy, search, line, limit } => {
                     let stood = line.is_waiting();
                     let polled = line.poll(search, this.shared, entropy, request, cx);
                     if stood != line.is_waiting() {
-                        limit.set(None);
+                        *limit = None;
                     }
                     let found = match polled {
                         Poll::Ready(Ok(found)) => found,
@@ -112,20 +112,20 @@ where
                         Poll::Pending if line.is_waiting() => {
                             let within = this.shared.selector.queue().timeout();
                             if limit.is_none() {
-                                limit.set(Some(tokio::time::sleep(within)));
+                                *limit = Some(Box::pin(tokio::time::sleep(within)));
                             }
-                            if let Some(limit) = limit.as_mut().as_pin_mut() {
-                                ready!(limit.poll(cx));
+                            if let Some(limit) = limit {
+                                ready!(limit.as_mut().poll(cx));
                             }
                             line.time_out(&this.shared.clock);
                             return Poll::Ready(Err(Error::Queue(QueueError::TimedOut { within })));
                         }
                         Poll::Pending => {
                             if limit.is_none() && !this.shared.ready_within.is_zero() {
-                                limit.set(Some(tokio::time::sleep(this.shared.ready_within)));
+                                *limit = Some(Box::pin(tokio::time::sleep(this.shared.ready_within)));
                             }
-                            if let Some(limit) = limit.as_mut().as_pin_mut() {
-                                ready!(limit.poll(cx));
+                            if let Some(limit) = limit {
+                                ready!(limit.as_mut().poll(cx));
                             }
                             Found::Nobody(search.timed_out())
                         }

@@ -160,19 +160,19 @@ pub(crate) fn known(field: &Field, buf: &[u8]) -> Result<Option<Known>, Cause> {
     const EXPECT: u32 = tag(b"expect");
 
     let (known, text) = match field.tag {
-        HOST => (Known::Host, "host"),
-        CONTENT_LENGTH => (Known::ContentLength, "content-length"),
-        TRANSFER_ENCODING => (Known::TransferEncoding, "transfer-encoding"),
-        CONNECTION => (Known::Connection, "connection"),
-        KEEP_ALIVE => (Known::KeepAlive, "keep-alive"),
-        PROXY_CONNECTION => (Known::ProxyConnection, "proxy-connection"),
-        TE => (Known::Te, "te"),
-        UPGRADE => (Known::Upgrade, "upgrade"),
-        EXPECT => (Known::Expect, "expect"),
+        HOST => (Known::Host, "Host"),
+        CONTENT_LENGTH => (Known::ContentLength, "Content-Length"),
+        TRANSFER_ENCODING => (Known::TransferEncoding, "Transfer-Encoding"),
+        CONNECTION => (Known::Connection, "Connection"),
+        KEEP_ALIVE => (Known::KeepAlive, "Keep-Alive"),
+        PROXY_CONNECTION => (Known::ProxyConnection, "Proxy-Connection"),
+        TE => (Known::Te, "TE"),
+        UPGRADE => (Known::Upgrade, "Upgrade"),
+        EXPECT => (Known::Expect, "Expect"),
         _ => return Ok(None),
     };
     let name = field.name(buf);
-    if name.eq_ignore_ascii_case(text.as_bytes()) {
+    if Name::new(text).is(name) {
         return Ok(Some(known));
     }
     let decides_framing = matches!(known, Known::ContentLength | Known::TransferEncoding);
