@@ -434,6 +434,7 @@ fn listener(listener: &Listener) -> Fields {
             |networks| texts(networks.iter().map(ToString::to_string)),
         ),
         "backlog": or("auto", listener.backlog),
+        "mode": text(&listener.mode.map_or_else(|| "umask".to_owned(), |mode| format!("{mode:04o}"))),
         "tls": listener.tls.as_ref().map_or_else(|| text("off"), listener_tls),
     }
 }

@@ -166,6 +166,8 @@ pub struct Listener {
     pub redirect_https: bool,
     /// Networks whose `X-Forwarded-*` and `Forwarded` are believed.
     pub trusted_proxies: Vec<Network>,
+    /// Permissions of a Unix socket; `None` leaves them to the umask.
+    pub mode: Option<u32>,
     /// Networks whose connections begin with a PROXY protocol header; `None` is nobody's.
     pub proxy_protocol: Option<Vec<Network>>,
     /// Length of the kernel's accept queue; `None` is the system's largest.

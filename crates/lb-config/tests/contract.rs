@@ -64,6 +64,7 @@ redirect = "off"
 trusted_proxies = []
 proxy_protocol = false
 backlog = "auto"
+mode = "umask"
 tls = "off"
 
 [[route]]
@@ -170,7 +171,7 @@ fn the_top_level() {
         r#"
         workers = 4
         grace = "0s"
-        listener = [{ address = "unix:/run/web.sock", redirect = "https", backlog = 128, trusted_proxies = ["10.0.0.0/8", "::1"], proxy_protocol = ["10.0.0.1"] }]
+        listener = [{ address = "unix:/run/web.sock", redirect = "https", backlog = 128, mode = "0660", trusted_proxies = ["10.0.0.0/8", "::1"], proxy_protocol = ["10.0.0.1"] }]
         [admin]
         address = "0.0.0.0:9900"
         allow = ["10.0.0.0/8"]
@@ -192,7 +193,7 @@ fn the_top_level() {
     let listener = &config.listeners[0];
     assert_eq!((&*listener.name, listener.backlog.unwrap().get()), ("unix:/run/web.sock", 128));
     assert_eq!(listener.address, ListenAddress::Unix("/run/web.sock".into()));
-    assert_eq!(listener.trusted_proxies.len(), 2);
+    assert_eq!((listener.trusted_proxies.len(), listener.mode), (2, Some(0o660)));
     assert_eq!(listener.proxy_protocol.as_ref().unwrap()[0].to_string(), "10.0.0.1");
     assert!(config.routes.is_empty(), "a listener that redirects everything needs no route");
 }

@@ -204,7 +204,7 @@ impl Engine {
             let own = lock(&registry).for_worker(&snapshot);
             handle.worker.snapshot.store(Arc::new(own));
         }
-        self.change_backlogs(&state.snapshot.config, &config);
+        self.change_sockets(&state.snapshot.config, &config);
         self.listen(state, fresh);
         state.snapshot = snapshot;
         Ok(())
@@ -309,10 +309,16 @@ impl Engine {
         }
     }
 
-    /// Has listeners that stay listen anew where the length of their queue is another one now.
-    fn change_backlogs(&self, old: &Config, new: &Config) {
+    /// Has listeners that stay listen anew where the length of their queue is another one now, and changes permissions.
+    fn change_sockets(&self, old: &Config, new: &Config) {
         for listener in &new.listeners {
             let before = old.listeners.iter().find(|before| before.address == listener.address);
+            if let (ListenAddress::Unix(path), Some(before)) = (&listener.address, before)
+                && before.mode != listener.mode
+                && let Err(error) = bind::set_mode(path, listener.mode)
+            {
+                tracing::warn!("listener {} keeps its permissions: {error}", crate::show(&listener.address));
+            }
             if before.is_some_and(|before| before.backlog != listener.backlog) {
                 for handle in self.shared.workers() {
                     // A worker that has ended listens no more.
@@ -412,7 +418,7 @@ fn https_port(config: &Config, bound: &HashMap<ListenAddress, ListenAddress>, fr
 }
 
 fn bind_listener(listener: &Listener, workers: usize) -> Result<(ListenAddress, Vec<Socket>), EngineError> {
-    let bound = bind::bind(&listener.address, workers, listener.backlog);
+    let bound = bind::bind(&listener.address, workers, listener.backlog, listener.mode);
     match bound.map_err(|source| EngineError::Bind { address: crate::show(&listener.address), source })? {
         Bound::Tcp(sockets, actual) => Ok((ListenAddress::Tcp(actual), sockets.into_iter().map(Socket::Tcp).collect())),
         Bound::Unix(sockets) => Ok((listener.address.clone(), sockets.into_iter().map(Socket::Unix).collect())),

@@ -16,6 +16,7 @@ with_one_and_four_workers!(
     a_successor_keeps_its_socket_when_the_predecessor_ends,
     an_endpoint_may_be_a_unix_socket,
     a_reload_changes_how_many_connections_the_kernel_queues,
+    a_reload_changes_who_may_connect,
 );
 
 fn beside(text: &str, socket: &Path) -> String {
@@ -149,4 +150,18 @@ fn a_reload_changes_how_many_connections_the_kernel_queues(workers: usize) {
     proxy.reload(&with(1));
     wait_until("the kernel to be told", || queued_by_the_kernel(&proxy, &socket) == 2);
     assert_eq!(ask(&socket).unwrap(), "done");
+}
+
+fn a_reload_changes_who_may_connect(workers: usize) {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("a.sock");
+    let endpoint = Endpoint::named("done");
+    let with =
+        |mode: &str| beside(&config(workers, &app(&[&endpoint.at()], "")), &socket) + &format!("mode = \"{mode}\"\n");
+    let mode = || socket.metadata().unwrap().permissions().mode() & 0o777;
+    let mut proxy = Proxy::start(&with("0600"));
+    assert_eq!(mode(), 0o600);
+    proxy.reload(&with("666"));
+    assert_eq!((mode(), ask(&socket).unwrap().as_str()), (0o666, "done"));
 }

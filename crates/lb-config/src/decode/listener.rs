@@ -7,7 +7,8 @@ use crate::diagnostic::Report;
 use crate::keys::LISTENER;
 use crate::source::Span;
 use crate::tree::{Node, Value};
-use crate::valid::{Listener, Network};
+use crate::valid::{ListenAddress, Listener, Network};
+use crate::values::Wrong;
 use crate::values::address;
 
 use super::convert::{self, list, or_word};
@@ -37,11 +38,18 @@ fn listener(report: &mut Report, node: &Node, directories: &[PathBuf]) -> Option
     let trusted_proxies = fields.get(report, "trusted_proxies", list(convert::network));
     let proxy_protocol = fields.get(report, "proxy_protocol", proxy_protocol);
     let backlog = fields.integer_or::<u32>(report, "backlog", "auto");
+    let mode = fields.get(report, "mode", or_word("umask", mode));
     let tls = fields.get(report, "tls", or_word("off", |report, node| tls::listener_tls(report, node, directories)));
+    let mode_span = fields.entry("mode").map(|entry| entry.node.span);
     let address_span = fields.entry("address").map_or(fields.span, |entry| entry.node.span);
     let name_span = fields.entry("name").map_or(address_span, |entry| entry.node.span);
     fields.done();
     let address = address?;
+    let mode = mode?;
+    if let (Some(_), Some(span), ListenAddress::Tcp(_)) = (mode, mode_span, &address) {
+        report.error(span, "`mode` is for Unix sockets: a TCP port has no permissions");
+        return None;
+    }
     let listener = Listener {
         name: name?.unwrap_or_else(|| address.to_string()).into(),
         address,
@@ -49,6 +57,7 @@ fn listener(report: &mut Report, node: &Node, directories: &[PathBuf]) -> Option
         trusted_proxies: trusted_proxies?,
         proxy_protocol: proxy_protocol?,
         backlog: backlog?.and_then(NonZeroU32::new),
+        mode,
         tls: tls?,
     };
     Some(ListenerWritten { listener, name_span, address_span })
@@ -75,4 +84,14 @@ fn proxy_protocol(report: &mut Report, node: &Node) -> Option<Option<Vec<Network
         return None;
     }
     Some(None)
+}
+
+/// Permissions in octal: of the file, so three digits, with or without a zero before them.
+fn mode(report: &mut Report, node: &Node) -> Option<u32> {
+    const EXPECTED: &str = "permissions such as \"0660\"";
+    convert::read(report, node, EXPECTED, |text| {
+        let digits = text.strip_prefix('0').filter(|rest| rest.len() == 3).unwrap_or(text);
+        let parsed = u32::from_str_radix(digits, 8).ok().filter(|_| digits.len() == 3 && !digits.starts_with('+'));
+        parsed.ok_or_else(|| Wrong::new("is no mode", EXPECTED))
+    })
 }

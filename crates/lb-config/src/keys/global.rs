@@ -201,6 +201,12 @@ pub(crate) const LISTENER: Section = Section {
             "Length of the kernel's accept queue; \"auto\" is the longest it allows.",
         ),
         key(
+            "mode",
+            Kind::Any(&[Kind::Word(&["umask"]), Kind::Text]),
+            Value("\"umask\""),
+            "Permissions of a Unix socket, octal: \"0660\"; \"umask\" is what the process's umask leaves.",
+        ),
+        key(
             "proxy_protocol",
             Kind::Any(&[Kind::Bool, Kind::List(&Kind::Text)]),
             Value("false"),

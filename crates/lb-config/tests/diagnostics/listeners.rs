@@ -57,6 +57,42 @@ lbproxy.toml:11:18: error: a string does not fit here
 }
 
 #[test]
+fn modes_that_are_none_or_of_a_port() {
+    refused(
+        r#"[[listener]]
+address = "unix:/run/a.sock"
+mode = "rw-rw----"
+
+[[listener]]
+address = "unix:/run/b.sock"
+mode = "1777"
+
+[[listener]]
+address = "0.0.0.0:80"
+mode = "0660"
+"#,
+        r#"
+lbproxy.toml:3:8: error: `rw-rw----` is no mode
+  |
+3 | mode = "rw-rw----"
+  |        ^^^^^^^^^^^
+  = expected permissions such as "0660", or "umask"
+
+lbproxy.toml:7:8: error: `1777` is no mode
+  |
+7 | mode = "1777"
+  |        ^^^^^^
+  = expected permissions such as "0660", or "umask"
+
+lbproxy.toml:11:8: error: `mode` is for Unix sockets: a TCP port has no permissions
+   |
+11 | mode = "0660"
+   |        ^^^^^^
+"#,
+    );
+}
+
+#[test]
 fn addresses_that_are_none() {
     refused(
         r#"[[listener]]

@@ -3,10 +3,11 @@
 //! Workers share a port by `SO_REUSEPORT`, which would also let a second lbproxy join in silence and take half of the
 //! traffic. So the address is first bound without it: if anybody else is there, that fails, and says so.
 
+use std::fs::Permissions;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::Path;
 
@@ -24,11 +25,16 @@ pub(crate) enum Bound {
 }
 
 /// Binds `address` once for each worker.
-pub(crate) fn bind(address: &ListenAddress, workers: usize, backlog: Option<NonZeroU32>) -> io::Result<Bound> {
+pub(crate) fn bind(
+    address: &ListenAddress,
+    workers: usize,
+    backlog: Option<NonZeroU32>,
+    mode: Option<u32>,
+) -> io::Result<Bound> {
     let backlog = self::backlog(backlog);
     match address {
         ListenAddress::Tcp(address) => bind_tcp(*address, workers, backlog),
-        ListenAddress::Unix(path) => bind_unix(path, workers, backlog),
+        ListenAddress::Unix(path) => bind_unix(path, workers, backlog, mode),
     }
 }
 
@@ -72,10 +78,12 @@ fn tcp_socket(address: SocketAddr, share: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn bind_unix(path: &Path, workers: usize, backlog: i32) -> io::Result<Bound> {
+fn bind_unix(path: &Path, workers: usize, backlog: i32, mode: Option<u32>) -> io::Result<Bound> {
     remove_stale_socket(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
     socket.bind(&socket2::SockAddr::unix(path)?)?;
+    // Nobody can connect before it listens, so nobody comes in with the umask's permissions.
+    set_mode(path, mode)?;
     socket.listen(backlog)?;
     let first: StdUnixListener = socket.into();
     let mut sockets = Vec::with_capacity(workers);
@@ -84,6 +92,11 @@ fn bind_unix(path: &Path, workers: usize, backlog: i32) -> io::Result<Bound> {
     }
     sockets.push(first);
     Ok(Bound::Unix(sockets))
+}
+
+/// Gives a socket's file these permissions; none leaves what it has.
+pub(crate) fn set_mode(path: &Path, mode: Option<u32>) -> io::Result<()> {
+    mode.map_or(Ok(()), |mode| std::fs::set_permissions(path, Permissions::from_mode(mode)))
 }
 
 /// A socket file that nobody listens on is left over from a process that died; one that answers is in use.
@@ -110,13 +123,13 @@ mod tests {
 
     #[test]
     fn workers_share_one_port_and_a_stranger_is_refused() {
-        let Bound::Tcp(sockets, address) = bind(&loopback(), 4, None).unwrap() else { panic!("tcp") };
+        let Bound::Tcp(sockets, address) = bind(&loopback(), 4, None, None).unwrap() else { panic!("tcp") };
         assert_eq!(sockets.len(), 4);
         assert!(sockets.iter().all(|socket| socket.local_addr().unwrap() == address));
-        let error = bind(&ListenAddress::Tcp(address), 2, None).unwrap_err();
+        let error = bind(&ListenAddress::Tcp(address), 2, None, None).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         drop(sockets);
-        bind(&ListenAddress::Tcp(address), 1, None).unwrap();
+        bind(&ListenAddress::Tcp(address), 1, None, None).unwrap();
     }
 
     #[test]
@@ -125,20 +138,20 @@ mod tests {
         std::fs::create_dir_all(&dir).unwrap();
         let path = dir.join("a.sock");
         let address = ListenAddress::Unix(path.clone());
-        let Bound::Unix(live) = bind(&address, 2, None).unwrap() else { panic!("unix") };
-        assert_eq!(bind(&address, 1, None).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        let Bound::Unix(live) = bind(&address, 2, None, None).unwrap() else { panic!("unix") };
+        assert_eq!(bind(&address, 1, None, None).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         drop(live);
-        let Bound::Unix(again) = bind(&address, 1, None).unwrap() else { panic!("unix") };
+        let Bound::Unix(again) = bind(&address, 1, None, None).unwrap() else { panic!("unix") };
         drop(again);
         std::fs::remove_file(&path).unwrap();
         std::fs::write(&path, "data").unwrap();
-        assert_eq!(bind(&address, 1, None).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(bind(&address, 1, None, None).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]
     fn accepted_connections_are_probed_when_nothing_moves() {
-        let Bound::Tcp(sockets, address) = bind(&loopback(), 1, None).unwrap() else { panic!("tcp") };
+        let Bound::Tcp(sockets, address) = bind(&loopback(), 1, None, None).unwrap() else { panic!("tcp") };
         let _client = std::net::TcpStream::connect(address).unwrap();
         let (stream, _) = sockets[0].accept().unwrap();
         let socket = socket2::SockRef::from(&stream);
@@ -148,5 +161,16 @@ mod tests {
             (socket.tcp_keepalive_interval().unwrap().as_secs(), socket.tcp_keepalive_retries().unwrap()),
             (15, 4)
         );
+    }
+
+    #[test]
+    fn a_unix_socket_has_the_permissions_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.sock");
+        let address = ListenAddress::Unix(path.clone());
+        for mode in [0o600, 0o666] {
+            let _bound = bind(&address, 2, None, Some(mode)).unwrap();
+            assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode);
+        }
     }
 }
