@@ -184,3 +184,41 @@ async fn drawn_to_somebody_who_is_not_ready_it_leaves_the_line_and_waits_for_tha
     mock.set_ready(Some(Ok(())));
     assert_eq!(waiting.await.unwrap().map(|held| held.from), Ok('a'));
 }
+
+/// As a proxy does: workers with a runtime each, clones of one cluster, more requests than slots at every moment.
+#[test]
+fn no_news_is_lost_between_threads() {
+    const THREADS: u32 = 4;
+    const CLIENTS: u32 = 8;
+    const REQUESTS: u32 = 40;
+    let cluster = Cluster::new("c");
+    let serve = service_fn(|()| async {
+        tokio::task::yield_now().await;
+        Ok::<_, Infallible>(())
+    });
+    let members = ["a", "b"].map(|name| Member::new(Identity::literal(name), serve).limit(ONE));
+    cluster.apply(Update::Reset(members.into()), Mono::ZERO);
+    cluster.set_queue(1_000, Duration::from_secs(30));
+    let work = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let balance = Balance::new(cluster.selector(RoundRobin));
+        runtime.block_on(async {
+            let clients = (0..CLIENTS).map(|_| async {
+                let mut balance = balance.clone();
+                for _ in 0..REQUESTS {
+                    balance.call(()).await.expect("somebody is free before long");
+                }
+            });
+            futures_util::future::join_all(clients).await;
+        });
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(work);
+        }
+    });
+    assert!(cluster.queue().is_empty() && !cluster.queue().holds_up());
+    let report = cluster.queue().report();
+    assert_eq!((report.timed_out, report.refused, report.cancelled, report.no_endpoint), (0, 0, 0, 0));
+    assert!(report.served > 0 && in_flight(&cluster) == [0, 0]);
+}
