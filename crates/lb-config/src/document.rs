@@ -338,7 +338,7 @@ impl<'a> Writer<'a> {
         fields! {
             "policy": self.policy(&cluster.policy),
             "endpoints": Item::Endpoints(endpoints.collect()),
-            "protocol": text("http1"),
+            "protocol": text(if cluster.http2 { "h2" } else { "http1" }),
             "tls": cluster.tls.as_ref().map_or_else(off, cluster_tls),
             "proxy_protocol": text(match cluster.proxy_protocol {
                 None => "off",

@@ -530,6 +530,8 @@ pub struct Cluster {
     pub endpoints: Vec<Endpoint>,
     /// TLS to the endpoints; see [`tls_to`](Self::tls_to).
     pub tls: Option<ClusterTls>,
+    /// Whether the endpoints speak HTTP/2: by prior knowledge in the clear, by ALPN over TLS.
+    pub http2: bool,
     /// The PROXY protocol header that connections to the endpoints begin with.
     pub proxy_protocol: Option<ProxyProtocol>,
     /// How often names are resolved again.
@@ -723,6 +725,8 @@ pub struct ActiveCheck {
     pub initial_up: bool,
     /// As the cluster's: a check says that it comes from us and no client.
     pub proxy_protocol: Option<ProxyProtocol>,
+    /// The cluster's [`http2`](Cluster::http2).
+    pub http2: bool,
 }
 
 /// What an active check asks.

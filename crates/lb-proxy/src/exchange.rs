@@ -14,6 +14,7 @@ use crate::message::{Framing, ResponseHead};
 use crate::net::clock;
 use crate::rules::cause::Cause;
 use crate::snapshot::RouteRuntime;
+use crate::stage::multiplex::StreamBody;
 use crate::stage::select::Held;
 use crate::stage::send::{SendError, Upload, UploadError};
 use crate::stage::visit::Visit;
@@ -83,8 +84,45 @@ pub(crate) enum Body {
     Full(Bytes),
     /// Streamed from an endpoint.
     Upstream(Box<UpstreamBody>),
+    /// The same, over HTTP/2.
+    Stream(Box<StreamBody>),
     /// Not a body: the endpoint agreed to another protocol.
     Tunnel(Box<Connection>),
+}
+
+impl Body {
+    /// The next part; `None` is the end. After an error there is nothing more.
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, Cause>>> {
+        match self {
+            Self::Empty | Self::Tunnel(_) => Poll::Ready(None),
+            Self::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Full(bytes) => Poll::Ready(Some(Ok(Frame::Data(std::mem::take(bytes))))),
+            Self::Upstream(body) => body.poll_frame(cx),
+            Self::Stream(body) => body.poll_frame(cx),
+        }
+    }
+
+    /// Sends on what the client still uploads to the endpoint that answers; tells whether any of it moved.
+    ///
+    /// # Errors
+    /// The upload broke off on the client's side, so that the endpoint would wait for the rest in vain.
+    pub(crate) fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<bool, Cause> {
+        match self {
+            Self::Empty | Self::Tunnel(_) | Self::Full(_) => Ok(false),
+            Self::Upstream(body) => body.poll_upload(cx),
+            Self::Stream(body) => body.poll_upload(cx),
+        }
+    }
+
+    /// Whether nothing is left of it.
+    pub(crate) fn is_complete(&self) -> bool {
+        match self {
+            Self::Empty | Self::Tunnel(_) => true,
+            Self::Full(bytes) => bytes.is_empty(),
+            Self::Upstream(body) => body.is_complete(),
+            Self::Stream(body) => body.is_complete(),
+        }
+    }
 }
 
 /// A body being received from an endpoint, with the connection it comes over.

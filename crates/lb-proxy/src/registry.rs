@@ -433,6 +433,7 @@ impl ClusterState {
                 }
             };
             upstream.set_keep_alive(self.config.keep_alive.clone());
+            upstream.set_http2(self.config.http2);
             upstream.set_proxy_protocol(self.config.proxy_protocol);
             upstream.set_tls(self.tls.to(&self.config, &endpoint));
             let several = self.resolved.get(&endpoint.name).is_some_and(|all| all.len() > 1);

@@ -50,7 +50,7 @@ fn cluster(report: &mut Report, entry: &Entry, directories: &[PathBuf]) -> Optio
     let fields = Fields::open(report, &entry.node, &CLUSTER)?;
     let policy = fields.get(report, "policy", policy);
     let endpoints = fields.get(report, "endpoints", list(endpoint));
-    let protocol = fields.get(report, "protocol", protocol);
+    let http2 = fields.word(report, "protocol", &[("http1", false), ("h2", true)]);
     let tls = fields.get(report, "tls", or_word("off", |report, node| tls::cluster_tls(report, node, directories)));
     let proxy_protocol = fields.word(
         report,
@@ -68,15 +68,16 @@ fn cluster(report: &mut Report, entry: &Entry, directories: &[PathBuf]) -> Optio
     let health = fields.get(report, "health", health);
     fields.done();
     let endpoints = distinct(report, endpoints?);
-    protocol?;
     let (active, passive) = health?;
     let proxy_protocol = proxy_protocol?;
-    let active = active.map(|active| ActiveCheck { proxy_protocol, ..active });
+    let http2 = http2?;
+    let active = active.map(|active| ActiveCheck { proxy_protocol, http2, ..active });
     let cluster = Cluster {
         name: name?.into(),
         policy: policy?,
         endpoints: endpoints?,
         tls: tls?,
+        http2,
         proxy_protocol,
         dns_interval: dns_interval?,
         keep_alive: keep_alive?,
@@ -95,6 +96,15 @@ fn cluster(report: &mut Report, entry: &Entry, directories: &[PathBuf]) -> Optio
         let spot = entry.node.table().and_then(|table| table.find("tls")).map_or(entry.key_span, |tls| tls.key_span);
         let message = format!("`{}` has no name that its certificate could be for", endpoint.name);
         report.error(spot, message).help("write `tls.server_name`");
+        return None;
+    }
+    if cluster.http2 && cluster.proxy_protocol.is_some() {
+        let key = "proxy_protocol";
+        let spot = entry.node.table().and_then(|table| table.find(key)).map_or(entry.key_span, |entry| entry.key_span);
+        let message = "a connection that names one client cannot carry the requests of many: `protocol = \"h2\"`";
+        report
+            .error(spot, message)
+            .help("leave one of the two out; `X-Forwarded-For` names the client of each request");
         return None;
     }
     advise(report, entry, &cluster);
@@ -158,13 +168,6 @@ fn advise(report: &mut Report, entry: &Entry, cluster: &Cluster) {
         }
         _ => {}
     }
-}
-
-fn protocol(report: &mut Report, node: &Node) -> Option<()> {
-    convert::word(report, node, &[("http1", true), ("h2", false)])?.then_some(()).or_else(|| {
-        report.error(node.span, "`protocol = \"h2\"` is not built yet").expected("\"http1\"");
-        None
-    })
 }
 
 /// An endpoint and its place.
@@ -276,6 +279,7 @@ fn active(report: &mut Report, node: &Node) -> Option<ActiveCheck> {
         initial_up: initial_up?,
         // The cluster's, which is not known here.
         proxy_protocol: None,
+        http2: false,
     })
 }
 

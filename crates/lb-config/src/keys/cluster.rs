@@ -24,7 +24,7 @@ pub(crate) const CLUSTER: Section = Section {
             "protocol",
             Kind::Word(&["http1", "h2"]),
             Value("\"http1\""),
-            "What the endpoints speak; \"h2\" is not built yet.",
+            "What the endpoints speak: HTTP/1.1, or HTTP/2 (without an upgrade), as gRPC does.",
         ),
         key(
             "tls",

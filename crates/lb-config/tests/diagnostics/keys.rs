@@ -231,7 +231,6 @@ rate_limit = { rate = "1/s", dry_run = true }
 
 [cluster.other]
 endpoints = ["a:443", "b:1"]
-protocol = "h2"
 health.active.grpc = true
 
 [log]
@@ -258,20 +257,14 @@ lbproxy.toml:9:30: error: `dry_run` in `rate_limit` is not built yet
 9 | rate_limit = { rate = "1/s", dry_run = true }
   |                              ^^^^^^^
 
-lbproxy.toml:13:12: error: `protocol = "h2"` is not built yet
+lbproxy.toml:13:15: error: `grpc` in `health.active` is not built yet
    |
-13 | protocol = "h2"
-   |            ^^^^
-   = expected "http1"
-
-lbproxy.toml:14:15: error: `grpc` in `health.active` is not built yet
-   |
-14 | health.active.grpc = true
+13 | health.active.grpc = true
    |               ^^^^
 
-lbproxy.toml:17:13: error: `syslog:local0` is not built yet
+lbproxy.toml:16:13: error: `syslog:local0` is not built yet
    |
-17 | access.to = "syslog:local0"
+16 | access.to = "syslog:local0"
    |             ^^^^^^^^^^^^^^^
    = expected "stdout", "off" or the path of a file, with a `/` in it
 "#,

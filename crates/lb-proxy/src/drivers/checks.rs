@@ -399,6 +399,7 @@ mod tests {
             fall: NonZeroU32::new(3).unwrap(),
             initial_up,
             proxy_protocol: None,
+            http2: false,
         })
     }
 

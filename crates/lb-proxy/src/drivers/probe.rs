@@ -95,12 +95,12 @@ impl NetProber {
         let stream = introduced(stream.map_err(|error| connect_cause(&error))?, check).await?;
         // A connection is enough for a TCP check; whose it is, TLS would have to tell.
         let tls = self.tls.as_ref().filter(|_| check.probe != Probe::Tcp).and_then(|tls| tls(endpoint));
-        let Some(tls) = tls else { return ask_over(stream, endpoint, &check.probe).await };
+        let Some(tls) = tls else { return ask_by(check, stream, endpoint).await };
         let stream = Stream::to_tls(stream, &tls).await.map_err(|error| match tls::cause(&error) {
             Some((cause, why)) => format!("{cause}: {why}"),
             None => format!("{}: {error}", Cause::TlsHandshake),
         })?;
-        ask_over(stream, endpoint, &check.probe).await
+        ask_by(check, stream, endpoint).await
     }
 }
 
@@ -125,6 +125,50 @@ fn with_port(address: &Address, port: Option<u16>) -> Address {
     }
 }
 
+/// Asks by the protocol that the endpoint speaks.
+async fn ask_by(check: &ActiveCheck, stream: Stream, endpoint: &Identity) -> Result<(String, Option<Rest>), String> {
+    match &check.probe {
+        Probe::Http { path, expect, .. } if check.http2 => {
+            let status = ask_http2(stream, endpoint, &check.probe).await?;
+            Ok((judged(status, path, expect)?, None))
+        }
+        probe => ask_over(stream, endpoint, probe).await,
+    }
+}
+
+/// The status of the answer to a request by HTTP/2. Dropping the stream tells the endpoint that no more is wanted.
+async fn ask_http2(stream: Stream, endpoint: &Identity, probe: &Probe) -> Result<u16, String> {
+    let refused = |error: h2::Error| format!("{}: {error}", Cause::InvalidResponse);
+    let scheme = if stream.tls().is_some() { "https" } else { "http" };
+    if stream.tls().is_some() && stream.alpn() != Some(b"h2") {
+        return Err(format!("{}: it did not agree to HTTP/2", Cause::TlsHandshake));
+    }
+    let (mut parts, _) = request(endpoint, probe)?.into_parts();
+    parts.headers.remove(CONNECTION);
+    let host = parts.headers.remove(HOST);
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    let host = host.as_ref().map_or(&b""[..], HeaderValue::as_bytes);
+    let uri = http::Uri::builder().scheme(scheme).authority(host).path_and_query(path).build();
+    parts.uri = uri.map_err(|error| format!("invalid request: {error}"))?;
+    let (mut sender, connection) = h2::client::handshake(stream).await.map_err(refused)?;
+    let (answer, _) = sender.send_request(Request::from_parts(parts, ()), true).map_err(refused)?;
+    let (mut connection, mut answer) = (pin!(connection), pin!(answer));
+    let mut is_over = false;
+    let response = poll_fn(|cx| {
+        if !is_over {
+            is_over = connection.as_mut().poll(cx).is_ready();
+        }
+        answer.as_mut().poll(cx)
+    });
+    Ok(response.await.map_err(refused)?.status().as_u16())
+}
+
+/// What a status is worth.
+fn judged(status: u16, path: &str, expect: &[(u16, u16)]) -> Result<String, String> {
+    let detail = format!("status {status} from {path}");
+    if expect.iter().any(|&(from, to)| (from..=to).contains(&status)) { Ok(detail) } else { Err(detail) }
+}
+
 async fn ask_over<S>(stream: S, endpoint: &Identity, probe: &Probe) -> Result<(String, Option<Rest>), String>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -144,11 +188,7 @@ where
         answer.as_mut().poll(cx)
     });
     let response = response.await.map_err(|error| response_cause(&error))?;
-    let status = response.status().as_u16();
-    let detail = format!("status {status} from {path}");
-    if !expect.iter().any(|&(from, to)| (from..=to).contains(&status)) {
-        return Err(detail);
-    }
+    let detail = judged(response.status().as_u16(), path, expect)?;
     let rest = async move {
         tokio::select! {
             _ = tokio::time::timeout(DRAIN_TIME, drain(response)) => {}
@@ -231,6 +271,7 @@ mod tests {
             fall: NonZeroU32::MIN,
             initial_up: true,
             proxy_protocol: None,
+            http2: false,
         }
     }
 

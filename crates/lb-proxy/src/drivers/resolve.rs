@@ -422,6 +422,7 @@ mod tests {
             endpoints: endpoints.iter().map(|text| endpoint(text)).collect(),
             tls: None,
             proxy_protocol: None,
+            http2: false,
             dns_interval: Duration::from_secs(10),
             keep_alive: KeepAlive {
                 idle: 1,

@@ -52,6 +52,8 @@ struct Corked {
     outgoing: Walker,
     overhead: Option<Budget>,
     is_flooded: bool,
+    /// When anything last came.
+    heard: Instant,
     origin: Instant,
 }
 
@@ -68,6 +70,7 @@ pub(crate) fn cork(stream: Stream, first: BytesMut, preface: usize, is_client: b
         outgoing: Walker::new(skip_out),
         overhead: (!is_client).then(|| Budget::new(OVERHEAD, OVERHEAD_PER_SECOND, Mono::ZERO)),
         is_flooded: false,
+        heard: now,
         origin: now,
     };
     let shared = Arc::new(Mutex::new(corked));
@@ -96,6 +99,21 @@ impl Drain {
         // Behind TLS, what was taken may not have left.
         ready!(Pin::new(&mut corked.stream).poll_flush(cx))?;
         Poll::Ready(Ok(()))
+    }
+
+    /// When anything last came.
+    pub(crate) fn heard(&self) -> Instant {
+        lock(&self.shared).heard
+    }
+
+    /// The highest stream that the other side's GOAWAY says may have been acted upon; `None` before one.
+    pub(crate) fn go_away(&self) -> Option<u32> {
+        lock(&self.shared).incoming.go_away()
+    }
+
+    /// Another look at the same connection, for whoever does not drive it.
+    pub(crate) fn watch(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), has_yielded: false }
     }
 
     /// Whether the other side has sent more of no use than anybody has reason to.
@@ -136,6 +154,7 @@ impl Corked {
 
     fn on_read(&mut self, bytes: &[u8]) {
         let now = Instant::now();
+        self.heard = now;
         let Some(budget) = &mut self.overhead else { return self.incoming.walk(bytes, |_| {}) };
         let (mut overhead, mut useful) = (0, 0);
         self.incoming.walk(bytes, |head: FrameHead| {

@@ -5,6 +5,7 @@ pub(crate) mod accept;
 pub(crate) mod http;
 pub(crate) mod http2;
 pub(crate) mod limit;
+pub(crate) mod multiplex;
 pub(crate) mod outcome;
 pub(crate) mod proxied;
 pub(crate) mod reply;

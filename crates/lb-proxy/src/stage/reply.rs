@@ -9,7 +9,7 @@ use std::time::Duration;
 use lb_core::End;
 use tokio::time::Instant;
 
-use crate::downstream::{Downstream, Frame};
+use crate::downstream::Downstream;
 use crate::exchange::Body;
 use crate::framing::BodyWriter;
 use crate::net::Timer;
@@ -92,10 +92,7 @@ impl Reply<'_> {
 
     /// Moves both bodies: the rest of an upload that was answered early goes on whether the client reads or not.
     fn advance(&mut self, cx: &mut Context<'_>) -> Result<bool, Cause> {
-        if let Body::Upstream(body) = &mut self.body
-            && !self.ended
-            && body.poll_upload(cx)?
-        {
+        if !self.ended && self.body.poll_upload(cx)? {
             self.timer.clear();
         }
         self.fill(cx)
@@ -106,14 +103,9 @@ impl Reply<'_> {
         let mut has_room = self.downstream.lock().out.has_room();
         while !self.ended && has_room {
             // The lock is not held here: an upload that still runs takes it.
-            let frame = match &mut self.body {
-                Body::Empty | Body::Tunnel(_) => None,
-                Body::Full(bytes) if bytes.is_empty() => None,
-                Body::Full(bytes) => Some(Frame::Data(std::mem::take(bytes))),
-                Body::Upstream(body) => match body.poll_frame(cx) {
-                    Poll::Ready(frame) => frame.transpose()?,
-                    Poll::Pending => return Ok(true),
-                },
+            let frame = match self.body.poll_frame(cx) {
+                Poll::Ready(frame) => frame.transpose()?,
+                Poll::Pending => return Ok(true),
             };
             self.timer.clear();
             let mut io = self.downstream.lock();

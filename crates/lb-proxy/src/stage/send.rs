@@ -6,6 +6,7 @@
 //! A kept connection may have been closed by the endpoint just as we wrote on it. That is nobody's failure: where the
 //! request may be repeated, it is sent again on a new connection to the same endpoint, at no cost to the budget.
 
+use std::borrow::Cow;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
@@ -20,11 +21,12 @@ use lb_core::Class;
 use crate::downstream::{BodyFailure, Incoming, Outbox};
 use crate::exchange::{Body, Request, Response, UpstreamBody};
 use crate::framing::BodyWriter;
-use crate::message::{Framing, RequestHead, ResponseHead, Version};
+use crate::message::{Edits, Framing, RequestHead, ResponseHead, Version};
 use crate::net::{Stream, Timer, clock};
 use crate::rules::cause::Cause;
 use crate::rules::forwarded;
 use crate::rules::template::Facts;
+use crate::stage::multiplex;
 use crate::stage::visit::Visit;
 use crate::tls;
 use crate::upstream::{Connection, Upstream};
@@ -32,11 +34,11 @@ use crate::wire::h1::{self, Answering, HeadLimits};
 use crate::wire::proxy_protocol::{self, Said};
 
 /// How long an upload waits for the endpoint's `100 Continue` before it starts anyway (RFC 9110 §10.1.1).
-const CONTINUE_WITHIN: Duration = Duration::from_secs(1);
+pub(crate) const CONTINUE_WITHIN: Duration = Duration::from_secs(1);
 
 /// Interim responses before a final one. Each is passed on and begins the wait anew, so without an end to them an
 /// endpoint could hold a request, and fill our memory, for ever.
-const MOST_INTERIM: u32 = 64;
+pub(crate) const MOST_INTERIM: u32 = 64;
 
 /// Sends requests to one endpoint.
 #[derive(Clone)]
@@ -54,15 +56,20 @@ pub(crate) struct SendError {
     /// Nothing of the request reached the endpoint.
     pub(crate) unsent: bool,
     /// A kept connection turned out to be closed.
-    stale: bool,
+    pub(crate) stale: bool,
 }
 
 impl SendError {
-    fn new(class: Class, cause: Cause) -> Self {
+    pub(crate) fn new(class: Class, cause: Cause) -> Self {
         Self { class, cause, detail: None, unsent: false, stale: false }
     }
 
-    fn connecting(error: &io::Error) -> Self {
+    /// Whether another connection to the same endpoint may do better, at no cost to the budget: nobody has failed.
+    pub(crate) fn may_go_elsewhere(&self, request: &Request) -> bool {
+        self.stale && (request.may_repeat() || (self.unsent && request.is_replayable()))
+    }
+
+    pub(crate) fn connecting(error: &io::Error) -> Self {
         if let Some((cause, why)) = tls::cause(error) {
             return Self { unsent: true, detail: Some(why), ..Self::new(Class::ConnectError, cause) };
         }
@@ -92,6 +99,9 @@ impl tower_service::Service<Request> for Send {
 
 async fn send(upstream: Arc<Upstream>, request: Request) -> Result<Response, SendError> {
     request.visit.trace.on_attempt(&upstream);
+    if upstream.is_http2() {
+        return multiplex::send(&upstream, &request).await;
+    }
     // A body may outgrow what is kept of it, and then cannot be sent again either.
     let only_chance = request.body.is_some() || !request.may_repeat();
     let kept = upstream.take(request.visit.worker, only_chance, clock::now());
@@ -193,7 +203,11 @@ fn poll_head(
                     let error = SendError::new(Class::InvalidResponse, Cause::InvalidResponse);
                     return Poll::Ready(Err(SendError { detail, ..error }));
                 }
-                on_interim(&head, upload, &request.visit);
+                if head.status() == 100 {
+                    upload.release();
+                } else {
+                    on_interim(&head, &request.visit);
+                }
                 connection.timer.clear();
                 continue;
             }
@@ -237,17 +251,15 @@ fn next_head(connection: &mut Connection, asked: &RequestHead) -> Result<Option<
     })
 }
 
-/// A 1xx: lets a waiting upload start, and is told to a client that can understand it.
-fn on_interim(head: &ResponseHead, upload: &mut Upload, visit: &Visit) {
-    if head.status() == 100 {
-        upload.release();
-    } else if visit.head.version() != Version::Http10 {
+/// A 1xx other than 100 is told to a client that can understand it.
+pub(crate) fn on_interim(head: &ResponseHead, visit: &Visit) {
+    if visit.head.version() != Version::Http10 {
         visit.client.on_interim(head);
     }
 }
 
 /// What keeps an attempt from going on.
-enum WaitsFor {
+pub(crate) enum WaitsFor {
     Response,
     Endpoint,
     Client,
@@ -273,21 +285,25 @@ impl From<BodyFailure> for SendError {
     }
 }
 
+/// What is different about the head for this endpoint.
+pub(crate) fn edits_for<'a>(request: &'a Request, upstream: &Upstream) -> Cow<'a, Edits> {
+    let (visit, route) = (&request.visit, &request.route);
+    if !route.edits_differ_by_endpoint {
+        return Cow::Borrowed(&visit.edits);
+    }
+    let mut edits = visit.edits.clone();
+    if !route.options.forwarded.preserve_host {
+        forwarded::set_host(&upstream.configured, upstream.tls().is_some(), &mut edits);
+    }
+    route.request_headers.apply(&Facts { endpoint: &upstream.name, ..visit.facts(Some(route)) }, &mut edits);
+    Cow::Owned(edits)
+}
+
 /// Writes the head as this endpoint is to see it.
 fn write_head(out: &mut BytesMut, request: &Request, upstream: &Upstream) {
-    let (visit, route) = (&request.visit, &request.route);
-    let connection = if visit.head.upgrade().is_some() { h1::Connection::Upgrade } else { h1::Connection::Implicit };
-    let framing = visit.head.framing();
-    if route.edits_differ_by_endpoint {
-        let mut edits = visit.edits.clone();
-        if !route.options.forwarded.preserve_host {
-            forwarded::set_host(&upstream.configured, upstream.tls().is_some(), &mut edits);
-        }
-        route.request_headers.apply(&Facts { endpoint: &upstream.name, ..visit.facts(Some(route)) }, &mut edits);
-        h1::encode_request(out, &visit.head, &edits, framing, connection);
-    } else {
-        h1::encode_request(out, &visit.head, &visit.edits, framing, connection);
-    }
+    let head = &request.visit.head;
+    let connection = if head.upgrade().is_some() { h1::Connection::Upgrade } else { h1::Connection::Implicit };
+    h1::encode_request(out, head, &edits_for(request, upstream), head.framing(), connection);
 }
 
 /// A request being written to an endpoint.

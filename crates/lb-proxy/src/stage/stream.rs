@@ -255,10 +255,7 @@ impl Reply<'_> {
 
     /// Moves both bodies: the rest of an upload that was answered early goes on whether the client reads or not.
     fn advance(&mut self, cx: &mut Context<'_>) -> Result<(), Cause> {
-        if let Body::Upstream(body) = &mut self.body
-            && !self.ended
-            && body.poll_upload(cx)?
-        {
+        if !self.ended && self.body.poll_upload(cx)? {
             self.timer.clear();
         }
         while !self.ended {
@@ -277,14 +274,9 @@ impl Reply<'_> {
                 continue;
             }
             // The lock is not held here: an upload that still runs takes it.
-            let frame = match &mut self.body {
-                Body::Empty | Body::Tunnel(_) => None,
-                Body::Full(bytes) if bytes.is_empty() => None,
-                Body::Full(bytes) => Some(Frame::Data(std::mem::take(bytes))),
-                Body::Upstream(body) => match body.poll_frame(cx) {
-                    Poll::Ready(frame) => frame.transpose()?,
-                    Poll::Pending => return Ok(()),
-                },
+            let frame = match self.body.poll_frame(cx) {
+                Poll::Ready(frame) => frame.transpose()?,
+                Poll::Pending => return Ok(()),
             };
             self.timer.clear();
             match frame {
@@ -301,12 +293,7 @@ impl Reply<'_> {
 
     /// Whether nothing follows the piece at hand.
     fn is_last(&self) -> bool {
-        self.trailers.is_none()
-            && match &self.body {
-                Body::Empty | Body::Tunnel(_) => true,
-                Body::Full(bytes) => bytes.is_empty(),
-                Body::Upstream(body) => body.is_complete(),
-            }
+        self.trailers.is_none() && self.body.is_complete()
     }
 }
 

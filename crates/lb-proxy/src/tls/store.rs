@@ -50,7 +50,7 @@ pub(crate) struct ClusterSettings(Option<Arc<ClientConfig>>);
 impl ClusterSettings {
     /// How this endpoint is reached; `None` in the clear.
     pub(crate) fn to(&self, cluster: &Cluster, endpoint: &Endpoint) -> Option<UpstreamTls> {
-        UpstreamTls::new(self.0.as_ref()?, &cluster.tls_to(endpoint)?, endpoint)
+        UpstreamTls::new(self.0.as_ref()?, &cluster.tls_to(endpoint)?, endpoint, cluster.http2)
     }
 }
 

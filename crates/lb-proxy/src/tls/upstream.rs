@@ -34,16 +34,26 @@ pub(crate) struct UpstreamTls {
 
 impl UpstreamTls {
     /// `settings` are the cluster's; `None` for a name that cannot be one.
-    pub(crate) fn new(settings: &Arc<ClientConfig>, tls: &ClusterTls, endpoint: &Endpoint) -> Option<Self> {
+    pub(crate) fn new(
+        settings: &Arc<ClientConfig>,
+        tls: &ClusterTls,
+        endpoint: &Endpoint,
+        http2: bool,
+    ) -> Option<Self> {
         let name = server_name(tls, &endpoint.address)?;
         let mut config = ClientConfig::clone(settings);
+        if http2 {
+            config.alpn_protocols = vec![b"h2".to_vec()];
+        }
         config.resumption = Resumption::in_memory_sessions(SESSIONS);
         Some(Self { settings: Arc::clone(settings), config: Arc::new(config), name })
     }
 
     /// Whether it was made from the same, so that connections and sessions made with it may be kept.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.settings, &other.settings) && self.name == other.name
+        Arc::ptr_eq(&self.settings, &other.settings)
+            && self.name == other.name
+            && self.config.alpn_protocols == other.config.alpn_protocols
     }
 }
 

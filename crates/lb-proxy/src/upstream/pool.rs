@@ -5,7 +5,7 @@
 //! mutexes that as a rule only their own worker takes, which costs a few nanoseconds and keeps request futures `Send`.
 
 use std::io;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
 
 use super::Connection;
+use super::multiplexed::Shared;
 use crate::drivers::{Address, Identity};
 use crate::net::{self, Stream};
 use crate::observe::metrics::EndpointMetrics;
@@ -40,6 +41,9 @@ pub(crate) struct Upstream {
     /// How it is reached by TLS; `None` in the clear.
     tls: ArcSwapOption<UpstreamTls>,
     idle: Box<[Mutex<Vec<Connection>>]>,
+    /// Whether it speaks HTTP/2, and then its connections.
+    http2: AtomicBool,
+    shared: Box<[Mutex<Shared>]>,
 }
 
 impl Upstream {
@@ -63,6 +67,8 @@ impl Upstream {
             proxy_protocol: AtomicU8::new(0),
             tls: ArcSwapOption::empty(),
             idle: (0..workers).map(|_| Mutex::default()).collect(),
+            http2: AtomicBool::new(false),
+            shared: (0..workers).map(|_| Mutex::default()).collect(),
         }
     }
 
@@ -105,9 +111,28 @@ impl Upstream {
             return;
         }
         self.tls.store(tls.map(Arc::new));
-        for worker in 0..self.idle.len() {
-            self.stack(worker).clear();
+        self.let_go();
+    }
+
+    /// Which protocol it speaks. Connections of the other one are closed when they rest.
+    pub(crate) fn set_http2(&self, http2: bool) {
+        if self.http2.swap(http2, Ordering::Relaxed) != http2 {
+            self.let_go();
         }
+    }
+
+    /// Whether it speaks HTTP/2.
+    pub(crate) fn is_http2(&self) -> bool {
+        self.http2.load(Ordering::Relaxed)
+    }
+
+    /// The connections of this worker that carry many requests at once.
+    pub(super) fn shared(&self, worker: usize) -> MutexGuard<'_, Shared> {
+        self.shared[worker].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn keep_alive(&self) -> Arc<KeepAlive> {
+        self.keep_alive.load_full()
     }
 
     /// How it is reached by TLS; `None` in the clear.
@@ -120,8 +145,14 @@ impl Upstream {
     pub(crate) fn retire(&self) {
         let none = KeepAlive { idle: 0, ..KeepAlive::clone(&self.keep_alive.load()) };
         self.set_keep_alive(none);
+        self.let_go();
+    }
+
+    /// Closes what rests, and takes no more requests on what does not.
+    fn let_go(&self) {
         for worker in 0..self.idle.len() {
             self.stack(worker).clear();
+            self.shared(worker).clear();
         }
     }
 
@@ -171,6 +202,7 @@ impl Upstream {
     /// Closes what has rested too long or was closed by the endpoint. For a tick of each worker.
     pub(crate) fn reap(&self, worker: usize, now: Instant) {
         let limits = self.keep_alive.load();
+        self.shared(worker).reap(&limits, now);
         self.stack(worker).retain_mut(|connection| {
             let is_fresh = connection.is_fresh(&limits, now);
             if !is_fresh {
@@ -184,6 +216,20 @@ impl Upstream {
     /// the name of one client.
     pub(crate) async fn connect(&self, limit: Duration, introduction: Option<BytesMut>) -> io::Result<Connection> {
         let tls = self.tls();
+        let is_introduced = introduction.is_some();
+        let stream = self.open(limit, introduction, tls.as_ref()).await?;
+        let mut connection = Connection::new(stream, tls, Instant::now());
+        connection.is_introduced = is_introduced;
+        Ok(connection)
+    }
+
+    /// Opens a connection, for whichever protocol.
+    pub(super) async fn open(
+        &self,
+        limit: Duration,
+        introduction: Option<BytesMut>,
+        tls: Option<&Arc<UpstreamTls>>,
+    ) -> io::Result<Stream> {
         let connecting = async {
             let mut stream = match &self.address {
                 Some(Address::Ip(address)) => {
@@ -199,18 +245,12 @@ impl Upstream {
             if let Some(introduction) = &introduction {
                 stream.write_all(introduction).await?;
             }
-            match &tls {
+            match tls {
                 None => io::Result::Ok(stream),
                 Some(tls) => Stream::to_tls(stream, tls).await,
             }
         };
-        let stream = match tokio::time::timeout(limit, connecting).await {
-            Ok(connected) => connected?,
-            Err(_) => return Err(io::ErrorKind::TimedOut.into()),
-        };
-        let mut connection = Connection::new(stream, tls, Instant::now());
-        connection.is_introduced = introduction.is_some();
-        Ok(connection)
+        tokio::time::timeout(limit, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 

@@ -3,11 +3,13 @@
 mod abuse;
 mod bodies;
 mod breaks;
+mod endpoint;
 mod heads;
 mod lifecycle;
 mod peer;
 pub(crate) mod raw;
 mod reply;
+mod upstream;
 
 pub(crate) use peer::{Caller, run};
 pub(crate) use raw::Raw;

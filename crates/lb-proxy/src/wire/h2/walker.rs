@@ -56,7 +56,6 @@ impl Walker {
         Self { skip, head: [0; HEAD], have: 0, left: 0, last_stream: None, go_away: None }
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "for connections to endpoints"))]
     /// The highest stream that the last GOAWAY says may have been acted upon; `None` before any.
     pub(crate) const fn go_away(&self) -> Option<u32> {
         self.go_away

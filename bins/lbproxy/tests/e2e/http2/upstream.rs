@@ -1,0 +1,373 @@
+//! Endpoints that speak HTTP/2: connections that are shared, full, left, refused and lost.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::Reason;
+use http::{HeaderMap, Response};
+
+use super::endpoint::{Asked, H2Endpoint, answer, whole};
+use super::peer::{push, read};
+use super::raw::{self, DATA, END_HEADERS, END_STREAM, GO_AWAY, HEADERS, PING, RST_STREAM, SETTINGS};
+use super::{Caller, proxy, run};
+use crate::support::{Client, Endpoint, Proxy, Wire, config, wait_until};
+use crate::with_one_and_four_workers;
+
+const H2: &str = "protocol = \"h2\"";
+
+with_one_and_four_workers!(
+    requests_pass_whole_both_ways,
+    requests_share_connections_until_they_are_full,
+    clients_of_http1_reach_endpoints_of_http2,
+    a_goaway_moves_requests_elsewhere,
+    a_refused_stream_is_tried_elsewhere_whatever_its_method,
+    what_breaks_after_the_head_is_reset,
+    a_client_that_cancels_cancels_at_the_endpoint,
+    who_does_not_speak_http2_is_a_failed_connection,
+    flow_control_reaches_through,
+    checks_speak_http2,
+    connections_are_limited_and_close,
+);
+
+fn echo() -> H2Endpoint {
+    H2Endpoint::answering(|parts, body, trailers| {
+        let headers = Response::builder()
+            .status(200)
+            .header("x-method", parts.method.as_str())
+            .header("x-path", parts.uri.path_and_query().unwrap().as_str())
+            .header("x-authority", parts.uri.authority().unwrap().as_str())
+            .header("x-scheme", parts.uri.scheme_str().unwrap())
+            .header("x-client", parts.headers["x-forwarded-for"].clone())
+            .header("x-cookie", parts.headers.get("cookie").cloned().unwrap_or("".parse().unwrap()))
+            .header("x-connection", usize::from(parts.headers.contains_key("connection")).to_string());
+        let mut sums = HeaderMap::new();
+        sums.insert("x-sum", body.len().into());
+        if let Some(sum) = trailers.and_then(|trailers| trailers.get("x-sum")) {
+            sums.insert("x-theirs", sum.clone());
+        }
+        (headers.body(()).unwrap(), body.clone(), Some(sums))
+    })
+}
+
+fn requests_pass_whole_both_ways(workers: usize) {
+    let endpoint = echo();
+    let proxy = proxy(workers, &endpoint.at(), "", "", H2);
+    run(async {
+        let mut caller = Caller::connect(proxy.web()).await;
+        let request = caller.request("POST", "/a?b=c").header("cookie", "a=1").header("cookie", "b=2");
+        let mut trailers = HeaderMap::new();
+        trailers.insert("x-sum", "7".parse().unwrap());
+        let large = vec![b'x'; 1_000_000];
+        let answer = caller.send(request.body(()).unwrap(), &[&large, b"end"], Some(trailers)).await;
+        assert_eq!((answer.status, answer.body.len(), answer.reset), (200, 1_000_003, None));
+        assert_eq!((answer.trailer("x-sum"), answer.trailer("x-theirs")), ("1000003", "7"));
+        assert_eq!((answer.header("x-method"), answer.header("x-path")), ("POST", "/a?b=c"));
+        assert_eq!((answer.header("x-scheme"), answer.header("x-client")), ("http", "127.0.0.1"));
+        assert_eq!(answer.header("x-authority"), format!("a:{}", proxy.web().port()));
+        assert_eq!(answer.header("x-cookie"), "a=1; b=2");
+        let request = caller.request("GET", "/empty").body(()).unwrap();
+        let answer = caller.ask(request).await;
+        assert_eq!((answer.body.len(), answer.trailer("x-sum")), (0, "0"));
+    });
+    assert_eq!(endpoint.requests(), 2);
+}
+
+/// An endpoint of which each connection carries two streams, and that answers all when told.
+fn narrow(told: &Arc<tokio::sync::Semaphore>) -> H2Endpoint {
+    let told = Arc::clone(told);
+    let mut builder = h2::server::Builder::new();
+    builder.max_concurrent_streams(2);
+    H2Endpoint::serving(builder, move |mut asked: Asked| {
+        let told = Arc::clone(&told);
+        async move {
+            let _told = told.acquire().await.unwrap();
+            let body = Bytes::from(asked.connection.to_string());
+            answer(&mut asked.respond, Response::new(()), body, None).await;
+        }
+    })
+}
+
+fn requests_share_connections_until_they_are_full(workers: usize) {
+    let told = Arc::new(tokio::sync::Semaphore::new(0));
+    let endpoint = narrow(&told);
+    let proxy = proxy(workers, &endpoint.at(), "", "", H2);
+    run(async {
+        let mut caller = Caller::connect(proxy.web()).await;
+        let mut waiting = Vec::new();
+        for n in 0..5 {
+            let request = caller.request("GET", &format!("/{n}")).body(()).unwrap();
+            waiting.push(caller.begin(request, true).await.0);
+        }
+        while endpoint.requests() < 5 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        assert_eq!(endpoint.connections(), 3, "two each");
+        told.add_permits(100);
+        for response in waiting {
+            assert_eq!(read(response).await.status, 200);
+        }
+        // Now there is room.
+        for _ in 0..20 {
+            assert_eq!(caller.get("/more").await.status, 200);
+        }
+        assert_eq!(endpoint.connections(), 3);
+    });
+}
+
+fn clients_of_http1_reach_endpoints_of_http2(workers: usize) {
+    let endpoint = echo();
+    let proxy = proxy(workers, &endpoint.at(), "", "", H2);
+    let mut client = Client::connect(proxy.web());
+    let answer = client.ask("POST /x HTTP/1.1\nHost: b.test\nConnection: x-own\nX-Own: 1\nContent-Length: 4\n\nbody");
+    assert_eq!((answer.status(), answer.text().as_str()), (200, "body"));
+    assert_eq!(answer.head.header("x-authority"), Some("b.test"));
+    assert_eq!(answer.head.header("x-connection"), Some("0"));
+    assert_eq!(answer.body.trailers, [("x-sum".to_owned(), "4".to_owned())]);
+    let answer =
+        client.ask("POST /x HTTP/1.1\nHost: a\nTransfer-Encoding: chunked\n\n3\r\nabc\r\n0\r\nX-Sum: 9\r\n\r\n");
+    assert_eq!(answer.body.trailers, [("x-sum".to_owned(), "3".to_owned()), ("x-theirs".to_owned(), "9".to_owned())]);
+    assert_eq!(client.ask("HEAD /x HTTP/1.1\nHost: a").status(), 200);
+}
+
+/// The other end of an HTTP/2 connection, frame by frame: reads until a frame of this kind; its stream.
+fn until(wire: &mut Wire, kind: u8) -> std::io::Result<u32> {
+    loop {
+        let head = wire.read_exactly(9)?;
+        let payload = wire.read_exactly(u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize)?;
+        if head[3] == PING && head[4] == 0 {
+            wire.write(raw::frame(PING, 1, 0, &payload))?;
+        }
+        if head[3] == kind {
+            return Ok(u32::from_be_bytes([head[5], head[6], head[7], head[8]]));
+        }
+    }
+}
+
+fn begin(wire: &mut Wire) -> std::io::Result<()> {
+    wire.read_exactly(24)?;
+    wire.write(raw::frame(SETTINGS, 0, 0, &[]))?;
+    wire.write(raw::frame(SETTINGS, 1, 0, &[]))
+}
+
+/// `200`, with this body.
+fn ok(stream: u32, body: &[u8]) -> Vec<u8> {
+    [raw::frame(HEADERS, END_HEADERS, stream, &[0x88]), raw::frame(DATA, END_STREAM, stream, body)].concat()
+}
+
+fn a_goaway_moves_requests_elsewhere(workers: usize) {
+    let connections = AtomicUsize::new(0);
+    let endpoint = Endpoint::scripted(move |wire: &mut Wire, _| {
+        begin(wire)?;
+        if connections.fetch_add(1, Ordering::SeqCst) == 0 {
+            // Two requests are there; the second was not looked at, and the first is answered all the same.
+            let first = until(wire, HEADERS)?;
+            let second = until(wire, HEADERS)?;
+            assert!(second > first);
+            wire.write(raw::frame(GO_AWAY, 0, 0, &[first.to_be_bytes(), 0u32.to_be_bytes()].concat()))?;
+            wire.write(ok(first, b"old"))?;
+            return wire.read_to_end().map(drop);
+        }
+        loop {
+            let stream = until(wire, HEADERS)?;
+            wire.write(ok(stream, b"new"))?;
+        }
+    });
+    let proxy = proxy(workers, &endpoint.at(), "", "", H2);
+    run(async {
+        let mut caller = Caller::connect(proxy.web()).await;
+        let mut waiting = Vec::new();
+        // Not idempotent, and without a retry in the configuration: nobody has acted on it, so it is safe.
+        for path in ["/1", "/2"] {
+            let request = caller.request("POST", path).body(()).unwrap();
+            let (response, mut body) = caller.begin(request, false).await;
+            push(&mut body, Bytes::new(), true).await.unwrap();
+            waiting.push(response);
+        }
+        let mut texts = Vec::new();
+        for response in waiting {
+            texts.push(read(response).await.text());
+        }
+        texts.sort();
+        assert_eq!(texts, ["new", "old"]);
+        assert_eq!(caller.get("/3").await.text(), "new", "no further request goes to the old connection");
+    });
+}
+
+fn a_refused_stream_is_tried_elsewhere_whatever_its_method(workers: usize) {
+    let refusing = Endpoint::scripted(|wire: &mut Wire, _| {
+        begin(wire)?;
+        loop {
+            let stream = until(wire, HEADERS)?;
+            wire.write(raw::frame(RST_STREAM, 0, stream, &[0, 0, 0, 7]))?;
+        }
+    });
+    let other = echo();
+    let both = [refusing.at(), other.at()].join("\", \"");
+    let proxy = proxy(workers, &both, "", "retry = { on = [\"connect_error\"] }", H2);
+    run(async {
+        let mut caller = Caller::connect(proxy.web()).await;
+        for n in 0..4 {
+            let request = caller.request("POST", "/").body(()).unwrap();
+            let answer = caller.send(request, &[b"body"], None).await;
+            assert_eq!((answer.status, answer.text().as_str()), (200, "body"), "{n}");
+        }
+    });
+    assert_eq!(other.requests(), 4);
+}
+
+fn what_breaks_after_the_head_is_reset(workers: usize) {
+    let endpoint = H2Endpoint::serving(h2::server::Builder::new(), |mut asked: Asked| async move {
+        let mut send = asked.respond.send_response(Response::new(()), false).unwrap();
+        push(&mut send, Bytes::from_static(b"half"), false).await.unwrap();
+        // Until it is out.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        send.send_reset(Reason::INTERNAL_ERROR);
+    });
+    let proxy = proxy(workers, &endpoint.at(), "", "", H2);
+    run(async {
+        let mut caller = Caller::connect(proxy.web()).await;
+        let answer = caller.get("/broken").await;
+        assert_eq!((answer.status, answer.text().as_str()), (200, "half"));
+        assert_eq!(answer.reset, Some(Reason::INTERNAL_ERROR));
+    });
+    assert_eq!(proxy.access_of("/broken")["cause"], "upstream_aborted");
+    let answer = Client::connect(proxy.web()).get("/by-http1");
+    assert_eq!((answer.text().as_str(), answer.body.is_whole), ("half", false));
+}
+
+fn a_client_that_cancels_cancels_at_the_endpoint(workers: usize) {
+    let (sender, reasons) = std::sync::mpsc::channel();
+    let endpoint = H2Endpoint::serving(h2::server::Builder::new(), move |mut asked: Asked| {
+        let sender = sender.clone();
+        async move {
+            let reason = std::future::poll_fn(|cx| asked.respond.poll_reset(cx)).await;
+            sender.send(reason.unwrap()).unwrap();
+        }
+    });
+    let proxy = proxy(workers, &endpoint.at(), "", "", H2);
+    run(async {
+        let mut caller = Caller::connect(proxy.web()).await;
+        let request = caller.request("GET", "/given-up").body(()).unwrap();
+        let (response, mut body) = caller.begin(request, true).await;
+        while endpoint.requests() == 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        body.send_reset(Reason::CANCEL);
+        drop(response);
+        let told = tokio::task::spawn_blocking(move || reasons.recv().unwrap()).await.unwrap();
+        assert_eq!(told, Reason::CANCEL);
+    });
+    assert_eq!(proxy.access_of("/given-up")["status"], 499);
+    assert_eq!(endpoint.open(), 1, "the connection goes on");
+}
+
+fn who_does_not_speak_http2_is_a_failed_connection(workers: usize) {
+    let endpoint = Endpoint::named("http1");
+    let proxy = proxy(workers, &endpoint.at(), "", "timeout = { connect = \"2s\" }", H2);
+    run(async {
+        let mut caller = Caller::connect(proxy.web()).await;
+        let request = caller.request("POST", "/").body(()).unwrap();
+        assert_eq!(caller.send(request, &[b"body"], None).await.status, 502);
+    });
+    let cause = proxy.access_of("/")["cause"].as_str().unwrap().to_owned();
+    assert!(cause.starts_with("connect_"), "{cause}");
+}
+
+fn flow_control_reaches_through(workers: usize) {
+    const PIECE: usize = 64 * 1024;
+    let sent = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&sent);
+    let endpoint = H2Endpoint::serving(h2::server::Builder::new(), move |mut asked: Asked| {
+        let count = Arc::clone(&count);
+        async move {
+            if asked.request.uri().path() == "/small" {
+                return answer(&mut asked.respond, Response::new(()), Bytes::from_static(b"small"), None).await;
+            }
+            let mut send = asked.respond.send_response(Response::new(()), false).unwrap();
+            for _ in 0..512 {
+                push(&mut send, Bytes::from(vec![b'x'; PIECE]), false).await.unwrap();
+                count.fetch_add(PIECE, Ordering::SeqCst);
+            }
+            send.send_data(Bytes::new(), true).unwrap();
+        }
+    });
+    let proxy = proxy(workers, &endpoint.at(), "", "", H2);
+    run(async {
+        let mut slow = Caller::connect(proxy.web()).await;
+        let request = slow.request("GET", "/large").body(()).unwrap();
+        let (response, _) = slow.begin(request, true).await;
+        let response = response.await.unwrap();
+        let mut last = usize::MAX;
+        loop {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let now = sent.load(Ordering::SeqCst);
+            if now == last {
+                break;
+            }
+            last = now;
+        }
+        // The client's window, our buffers, and the window that we gave the endpoint; less than a megabyte in all.
+        assert!(last < 1 << 20, "{last} bytes were taken from the endpoint for a client that reads nothing");
+        let mut other = Caller::connect(proxy.web()).await;
+        assert_eq!(other.get("/small").await.text(), "small", "others on the same connection are not held up");
+        assert_eq!(super::peer::read_body(response).await.body.len(), 512 * PIECE);
+    });
+}
+
+fn checks_speak_http2(workers: usize) {
+    let endpoint = H2Endpoint::answering(|parts, _, _| {
+        let ok = parts.uri.path() != "/healthz" || parts.headers["user-agent"] == "lbproxy-check";
+        let response = Response::builder().status(if ok { 200 } else { 400 }).body(()).unwrap();
+        (response, Bytes::from_static(b"fine"), None)
+    });
+    let check = "health.active = { path = \"/healthz\", interval = \"50ms\", initial = \"down\", rise = 1 }";
+    let http1 = Endpoint::named("http1");
+    let both = [endpoint.at(), http1.at()].join("\", \"");
+    let proxy = proxy(workers, &both, "", "", &format!("{H2}\n{check}"));
+    wait_until("the endpoint to be up", || proxy.endpoint("app", &endpoint.at())["state"] == "up");
+    wait_until("a check to fail", || proxy.metric("lbproxy_checks_total", &["fail", &http1.at()]) > 0.0);
+    assert_ne!(proxy.endpoint("app", &http1.at())["state"], "up");
+}
+
+fn connections_are_limited_and_close(workers: usize) {
+    let endpoint = echo();
+    let limits = format!("{H2}\nkeep_alive = {{ requests = 3, timeout = \"500ms\" }}");
+    let mut proxy = proxy(workers, &endpoint.at(), "", "", &limits);
+    let ask = |proxy: &Proxy| {
+        run(async {
+            let mut caller = Caller::connect(proxy.web()).await;
+            for _ in 0..7 {
+                assert_eq!(caller.get("/").await.status, 200);
+            }
+        });
+    };
+    ask(&proxy);
+    assert_eq!(endpoint.connections(), 3, "three requests each");
+    wait_until("idle connections to be closed", || endpoint.open() == 0);
+    ask(&proxy);
+    // Without the endpoint, nothing is kept.
+    let other = Endpoint::named("other");
+    proxy.reload(&config(
+        workers,
+        &format!("[[route]]\ncluster = \"app\"\n[cluster.app]\nendpoints = [\"{}\"]\n", other.at()),
+    ));
+    wait_until("its connections to be closed", || endpoint.open() == 0);
+    // An endpoint can also change what it speaks.
+    assert_eq!(Client::connect(proxy.web()).get("/").text(), "other");
+}
+
+#[test]
+fn a_body_of_an_endpoint_is_read_whole() {
+    // What the other scenarios rely on.
+    let endpoint = echo();
+    run(async {
+        let mut caller = Caller::connect(endpoint.at().parse().unwrap()).await;
+        let request = caller.request("POST", "/").header("x-forwarded-for", "x").body(()).unwrap();
+        assert_eq!(caller.send(request, &[b"a", b"b"], None).await.text(), "ab");
+        let request = caller.request("GET", "/").header("x-forwarded-for", "x").body(()).unwrap();
+        let (response, _) = caller.begin(request, true).await;
+        assert_eq!(whole(response.await.unwrap().into_body()).await.unwrap().0.len(), 0);
+    });
+}

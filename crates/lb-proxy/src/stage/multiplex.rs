@@ -1,0 +1,340 @@
+//! Multiplex: one attempt at one endpoint that speaks HTTP/2, up to the response head.
+//!
+//! The counterpart of [`send`](super::send). What is certain here and only guessed there is whether the endpoint has
+//! acted on a request that failed: a stream that it refused, or that its GOAWAY leaves out, it has not.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::client::ResponseFuture;
+use h2::{Reason, RecvStream, SendStream};
+use lb_core::Class;
+
+use crate::downstream::{BodyFailure, Frame, Incoming};
+use crate::exchange::{Body, Request, Response};
+use crate::message::{Framing, ResponseHead, Trailers};
+use crate::net::Timer;
+use crate::rules::cause::Cause;
+use crate::stage::send::{CONTINUE_WITHIN, MOST_INTERIM, SendError, WaitsFor, edits_for, on_interim};
+use crate::upstream::{Lease, Upstream};
+
+/// Attempts on other connections to the same endpoint, where it has not acted on the request.
+const ELSEWHERE: u32 = 2;
+
+/// Sends a request.
+pub(crate) async fn send(upstream: &Arc<Upstream>, request: &Request) -> Result<Response, SendError> {
+    let limit = request.route.options.timeout.connect;
+    let mut left = ELSEWHERE;
+    loop {
+        let leased = upstream.lease(request.visit.worker, limit).await;
+        let lease = leased.map_err(|failure| SendError::connecting(failure.error()))?;
+        match attempt(upstream, lease, request).await {
+            Err(error) if left > 0 && error.may_go_elsewhere(request) => left -= 1,
+            result => return result,
+        }
+    }
+}
+
+async fn attempt(upstream: &Arc<Upstream>, lease: Lease, request: &Request) -> Result<Response, SendError> {
+    let mut exchange = begin(upstream, lease, request).await?;
+    let response = poll_fn(|cx| exchange.poll_head(cx, request)).await?;
+    request.visit.trace.on_head();
+    exchange.lease.on_head();
+    let (parts, receive) = response.into_parts();
+    let framing = framing_of(&parts, &receive);
+    let head = ResponseHead::from_parts(&parts, framing).map_err(|error| {
+        let detail = Some(error.name().to_owned());
+        SendError { detail, ..SendError::new(Class::InvalidResponse, Cause::of_response(error.cause())) }
+    })?;
+    let upload = (!exchange.upload.is_done()).then_some(exchange.upload);
+    let body = StreamBody { receive, upload, lease: Some(exchange.lease), is_past_data: false };
+    let body =
+        if framing == Framing::None && body.upload.is_none() { Body::Empty } else { Body::Stream(Box::new(body)) };
+    Ok(Response { head, body, held: None })
+}
+
+/// How the library below will end the body: it holds the endpoint to the length that it announced.
+fn framing_of(parts: &http::response::Parts, receive: &RecvStream) -> Framing {
+    if receive.is_end_stream() {
+        return Framing::None;
+    }
+    let length = parts.headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    length.map_or(Framing::Chunked, Framing::Length)
+}
+
+/// A request on its way.
+struct Exchange {
+    lease: Lease,
+    response: ResponseFuture,
+    stream: u32,
+    upload: Upload,
+    timer: Timer,
+    interim: u32,
+}
+
+/// Sends the head.
+async fn begin(upstream: &Arc<Upstream>, lease: Lease, request: &Request) -> Result<Exchange, SendError> {
+    let head = &request.visit.head;
+    let scheme = if upstream.tls().is_some() { "https" } else { "http" };
+    let edits = edits_for(request, upstream);
+    let parts = head.to_parts(&edits, head.framing(), Some(scheme)).map_err(|error| {
+        // A target that HTTP/1 lets pass and the library's types do not.
+        let detail = Some(error.to_string());
+        SendError { detail, ..SendError::new(Class::Cancelled, Cause::BadRequest) }
+    })?;
+    let mut sender = lease.sender();
+    let body = request.body.clone();
+    let sent = match poll_fn(|cx| sender.poll_ready(cx)).await {
+        Ok(()) => sender.send_request(http::Request::from_parts(parts, ()), body.is_none()),
+        Err(error) => Err(error),
+    };
+    let (response, send) = sent.map_err(|error| {
+        // The connection ended, or is about to: nothing of the request has left.
+        lease.discard();
+        let detail = Some(error.to_string());
+        SendError { unsent: true, stale: true, detail, ..SendError::new(Class::ConnectError, Cause::ConnectFailed) }
+    })?;
+    let held = body.as_ref().is_some_and(Incoming::awaits_continue);
+    let stream = response.stream_id().as_u32();
+    let upload = Upload { send, body, piece: Bytes::new(), trailers: None, held, moved: 0 };
+    Ok(Exchange { lease, response, stream, upload, timer: Timer::new(), interim: 0 })
+}
+
+impl Exchange {
+    /// Sends what can be sent and waits for the final response head.
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        request: &Request,
+    ) -> Poll<Result<http::Response<RecvStream>, SendError>> {
+        let timeouts = &request.route.options.timeout;
+        loop {
+            let before = self.upload.progress();
+            if let Poll::Ready(Err(failure)) = self.upload.poll(cx) {
+                return Poll::Ready(Err(failure.into()));
+            }
+            if before != self.upload.progress() {
+                self.timer.clear();
+            }
+            match Pin::new(&mut self.response).poll_informational(cx) {
+                Poll::Ready(Some(Ok(response))) => {
+                    self.on_interim(response, request)?;
+                    continue;
+                }
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(self.failed(&error))),
+                Poll::Ready(None) | Poll::Pending => {}
+            }
+            if let Poll::Ready(response) = Pin::new(&mut self.response).poll(cx) {
+                return Poll::Ready(response.map_err(|error| self.failed(&error)));
+            }
+            if self.upload.held && self.timer.poll_after(cx, CONTINUE_WITHIN).is_ready() {
+                self.timer.clear();
+                self.upload.release();
+                continue;
+            }
+            let (span, error) = match self.upload.waits_for() {
+                WaitsFor::Response => (timeouts.response, SendError::new(Class::Timeout, Cause::ResponseTimeout)),
+                WaitsFor::Endpoint => (timeouts.idle, SendError::new(Class::Timeout, Cause::IdleTimeout)),
+                WaitsFor::Client => (timeouts.idle, SendError::new(Class::Cancelled, Cause::UploadTimeout)),
+            };
+            return self.timer.poll_after(cx, span).map(|()| Err(error));
+        }
+    }
+
+    fn on_interim(&mut self, response: http::Response<()>, request: &Request) -> Result<(), SendError> {
+        self.timer.clear();
+        self.interim += 1;
+        if self.interim > MOST_INTERIM {
+            let detail = Some("too_many_interim".to_owned());
+            return Err(SendError { detail, ..SendError::new(Class::InvalidResponse, Cause::InvalidResponse) });
+        }
+        if response.status() == http::StatusCode::CONTINUE {
+            self.upload.release();
+        } else if let Ok(head) = ResponseHead::from_parts(&response.into_parts().0, Framing::None) {
+            on_interim(&head, &request.visit);
+        }
+        Ok(())
+    }
+
+    /// What a stream that failed before its response tells.
+    fn failed(&self, error: &h2::Error) -> SendError {
+        let detail = error.reason().map(|reason| reason.to_string());
+        let is_refused = error.is_remote() && error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
+        if is_refused || (error.is_go_away() && error.is_remote() && self.lease.is_left_out(self.stream)) {
+            // As good as not sent.
+            let error = SendError::new(Class::ConnectError, Cause::Reset);
+            return SendError { unsent: true, stale: !is_refused, detail, ..error };
+        }
+        if error.is_library() && error.is_reset() {
+            return SendError { detail, ..SendError::new(Class::InvalidResponse, Cause::InvalidResponse) };
+        }
+        // A connection that broke under a request may have been closed before that came.
+        let stale = !error.is_reset() && self.lease.is_reused();
+        if !error.is_reset() {
+            self.lease.discard();
+        }
+        SendError { stale, detail, ..SendError::new(Class::Reset, Cause::Reset) }
+    }
+}
+
+/// A request body being sent to an endpoint.
+pub(crate) struct Upload {
+    send: SendStream<Bytes>,
+    /// `None` once the body has ended.
+    body: Option<Incoming>,
+    /// Received from the client, and waiting for the endpoint's window.
+    piece: Bytes,
+    trailers: Option<Trailers>,
+    /// The body is held back until the endpoint asks for it.
+    held: bool,
+    moved: u64,
+}
+
+impl Upload {
+    fn is_done(&self) -> bool {
+        self.body.is_none() && self.piece.is_empty()
+    }
+
+    fn progress(&self) -> (u64, u64) {
+        (self.moved, self.body.as_ref().map_or(0, Incoming::received))
+    }
+
+    fn waits_for(&self) -> WaitsFor {
+        if self.is_done() {
+            WaitsFor::Response
+        } else if self.piece.is_empty() {
+            WaitsFor::Client
+        } else {
+            WaitsFor::Endpoint
+        }
+    }
+
+    fn release(&mut self) {
+        self.held = false;
+        if let Some(body) = &self.body {
+            body.send_continue();
+        }
+    }
+
+    /// Sends as much as both sides allow; ready when there is nothing left to send, or the endpoint takes no more.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyFailure>> {
+        if self.held {
+            return Poll::Pending;
+        }
+        loop {
+            while !self.piece.is_empty() {
+                self.send.reserve_capacity(self.piece.len());
+                let mut room = self.send.capacity();
+                if room == 0 {
+                    room = match ready!(self.send.poll_capacity(cx)) {
+                        Some(Ok(room)) => room,
+                        Some(Err(_)) | None => return Poll::Ready(self.broken()),
+                    };
+                }
+                let part = self.piece.split_to(room.min(self.piece.len()));
+                self.moved += part.len() as u64;
+                if self.send.send_data(part, false).is_err() {
+                    return Poll::Ready(self.broken());
+                }
+            }
+            let Some(body) = &mut self.body else { return Poll::Ready(Ok(())) };
+            match ready!(body.poll_frame(cx)).transpose()? {
+                Some(Frame::Data(piece)) => self.piece = piece,
+                Some(Frame::Trailers(trailers)) => self.trailers = Some(trailers),
+                None => {
+                    self.body = None;
+                    // Fails where the endpoint takes no more; its answer tells.
+                    let _ = match &self.trailers {
+                        Some(trailers) => self.send.send_trailers(trailers.to_headers()),
+                        None => self.send.send_data(Bytes::new(), true),
+                    };
+                }
+            }
+        }
+    }
+
+    /// The endpoint takes no more. Not fatal: it may have answered already.
+    fn broken(&mut self) -> Result<(), BodyFailure> {
+        self.body = None;
+        self.piece = Bytes::new();
+        Ok(())
+    }
+}
+
+/// A body being received from an endpoint.
+pub(crate) struct StreamBody {
+    receive: RecvStream,
+    /// The rest of a request body that the endpoint answered before it had all of it.
+    upload: Option<Upload>,
+    /// `None` once all of it was received.
+    lease: Option<Lease>,
+    is_past_data: bool,
+}
+
+impl StreamBody {
+    /// Whether all of it was received.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.lease.is_none()
+    }
+
+    /// The next part; `None` is the end. After an error there is nothing more.
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, Cause>>> {
+        while self.lease.is_some() && !self.is_past_data {
+            match ready!(self.receive.poll_data(cx)) {
+                Some(Ok(piece)) => {
+                    // Fails for a stream that has ended, whose window is of no interest any more.
+                    let _ = self.receive.flow_control().release_capacity(piece.len());
+                    // Who knows that it was the last one can say so with it.
+                    if self.receive.is_end_stream() {
+                        self.lease = None;
+                    }
+                    if !piece.is_empty() {
+                        return Poll::Ready(Some(Ok(Frame::Data(piece))));
+                    }
+                }
+                Some(Err(error)) => return Poll::Ready(Some(Err(self.failed(&error)))),
+                None => self.is_past_data = true,
+            }
+        }
+        if self.lease.is_none() {
+            return Poll::Ready(None);
+        }
+        let trailers = ready!(self.receive.poll_trailers(cx));
+        let trailers = match trailers {
+            Ok(trailers) => trailers.as_ref().map(Trailers::from_headers).transpose(),
+            Err(error) => return Poll::Ready(Some(Err(self.failed(&error)))),
+        };
+        self.lease = None;
+        Poll::Ready(match trailers {
+            Ok(trailers) => trailers.flatten().map(|trailers| Ok(Frame::Trailers(trailers))),
+            Err(_) => Some(Err(Cause::InvalidResponse)),
+        })
+    }
+
+    /// Sends on what the client still uploads; tells whether any of it moved.
+    ///
+    /// # Errors
+    /// The upload broke off on the client's side, so that the endpoint would wait for the rest in vain.
+    pub(crate) fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<bool, Cause> {
+        let Some(upload) = &mut self.upload else { return Ok(false) };
+        let before = upload.progress();
+        match upload.poll(cx) {
+            Poll::Pending => return Ok(upload.progress() != before),
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(failure)) => {
+                self.lease = None;
+                return Err(SendError::from(failure).cause);
+            }
+        }
+        self.upload = None;
+        Ok(true)
+    }
+
+    fn failed(&mut self, error: &h2::Error) -> Cause {
+        self.lease = None;
+        if error.is_library() && error.is_reset() { Cause::InvalidResponse } else { Cause::UpstreamAborted }
+    }
+}

@@ -1,0 +1,421 @@
+//! Connections to an endpoint that carry many requests at once.
+//!
+//! Each worker has its own. A request goes to the connection with the fewest streams; where all have as many as the
+//! endpoint allows, another one is made, once for all who wait for it. A connection counts as made when the endpoint has
+//! answered a first ping: by then its settings are known, and that it speaks HTTP/2 at all, before any request was
+//! entrusted to it. That is one more round trip, once a connection.
+//!
+//! A connection takes no more requests once it has had as many, or is as old, as `keep_alive` allows, or the endpoint has
+//! said GOAWAY; it closes when the last of its streams has ended. One on which requests wait and nothing is heard is
+//! asked with a ping, and given up without an answer. That is asked less and less often: gRPC's servers close connections
+//! that ping more than every five minutes without need.
+//!
+//! Windows: 256 KiB a stream, which bounds what a slow client can make us hold, and no bound of its own on a connection.
+//! Streams belong to different clients, and a few that do not read must not stop the others.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use h2::client::{Connection, SendRequest};
+use h2::{Ping, PingPong};
+use lb_config::KeepAlive;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::Upstream;
+use crate::net::cork::{self, Cork, Drain};
+use crate::net::{Timer, clock};
+use crate::tls::UpstreamTls;
+use crate::wire::h2::PREFACE;
+
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
+/// What waits in the library of one request's body.
+const SEND_BUFFER: usize = 64 * 1024;
+const HEAD: u32 = 64 * 1024;
+
+/// For how long nothing is heard, while requests wait, before the endpoint is asked: at first, and at most.
+const SILENCE: Duration = Duration::from_secs(15);
+const LONGEST_SILENCE: Duration = Duration::from_secs(330);
+/// How long it may take to answer.
+const PONG_WITHIN: Duration = Duration::from_secs(10);
+/// How long what is left to be written may take when a connection has ended.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// The connections of one worker to one endpoint.
+#[derive(Default)]
+pub(super) struct Shared {
+    connections: Vec<Arc<Multiplexed>>,
+    making: Option<Making>,
+}
+
+type Making = watch::Receiver<Option<Result<Arc<Multiplexed>, Failure>>>;
+
+/// Why a connection could not be made.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure(Arc<io::Error>);
+
+impl Failure {
+    fn new(error: io::Error) -> Self {
+        Self(Arc::new(error))
+    }
+
+    pub(crate) fn error(&self) -> &io::Error {
+        &self.0
+    }
+}
+
+/// A connection that carries many requests.
+pub(crate) struct Multiplexed {
+    send: Mutex<SendRequest<Bytes>>,
+    watch: Mutex<Drain>,
+    tls: Option<Arc<UpstreamTls>>,
+    born: Instant,
+    /// Requests being served.
+    running: AtomicUsize,
+    /// Requests sent in all.
+    requests: AtomicU64,
+    /// Since when it has been idle, or has not been.
+    since: Mutex<Instant>,
+    /// It has ended.
+    is_over: AtomicBool,
+    /// A response has come since this was last looked at.
+    has_answered: AtomicBool,
+}
+
+impl Multiplexed {
+    /// Whether it takes further requests.
+    fn is_open(&self, limits: &KeepAlive, tls: Option<&Arc<UpstreamTls>>, now: Instant) -> bool {
+        let is_current = match (&self.tls, tls) {
+            (None, None) => true,
+            (Some(mine), Some(theirs)) => Arc::ptr_eq(mine, theirs),
+            _ => false,
+        };
+        is_current
+            && !self.is_over.load(Ordering::Acquire)
+            && self.requests.load(Ordering::Relaxed) < limits.requests.get()
+            && now.saturating_duration_since(self.born) < limits.age
+            && self.go_away().is_none()
+    }
+
+    fn go_away(&self) -> Option<u32> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner).go_away()
+    }
+
+    fn has_room(&self) -> bool {
+        let most = self.sender().current_max_send_streams();
+        self.running.load(Ordering::Relaxed) < most
+    }
+
+    fn since(&self) -> Instant {
+        *self.since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It is idle from now on, or not any more.
+    fn on_change(&self) {
+        *self.since.lock().unwrap_or_else(PoisonError::into_inner) = clock::now();
+    }
+
+    fn sender(&self) -> SendRequest<Bytes> {
+        self.send.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Shared {
+    /// Lets go of all connections: those that run end when their last request does.
+    pub(super) fn clear(&mut self) {
+        self.connections.clear();
+    }
+
+    /// Closes what has rested too long.
+    pub(super) fn reap(&mut self, limits: &KeepAlive, now: Instant) {
+        self.connections.retain(|connection| {
+            let since = connection.since();
+            let is_idle = connection.running.load(Ordering::Relaxed) == 0;
+            let is_stale = is_idle && (limits.idle == 0 || now.saturating_duration_since(since) >= limits.timeout);
+            !is_stale && !connection.is_over.load(Ordering::Acquire)
+        });
+    }
+
+    fn pick(&mut self, limits: &KeepAlive, tls: Option<&Arc<UpstreamTls>>, now: Instant) -> Option<Lease> {
+        self.connections.retain(|connection| connection.is_open(limits, tls, now));
+        let with_room = self.connections.iter().filter(|connection| connection.has_room());
+        with_room.min_by_key(|connection| connection.running.load(Ordering::Relaxed)).map(Lease::new)
+    }
+}
+
+/// A place on a connection, for one request.
+pub(crate) struct Lease {
+    connection: Arc<Multiplexed>,
+}
+
+impl Lease {
+    fn new(connection: &Arc<Multiplexed>) -> Self {
+        if connection.running.fetch_add(1, Ordering::Relaxed) == 0 {
+            connection.on_change();
+        }
+        connection.requests.fetch_add(1, Ordering::Relaxed);
+        Self { connection: Arc::clone(connection) }
+    }
+
+    /// What sends the request.
+    pub(crate) fn sender(&self) -> SendRequest<Bytes> {
+        self.connection.sender()
+    }
+
+    /// Whether the endpoint has said that it did not act on this stream.
+    pub(crate) fn is_left_out(&self, stream: u32) -> bool {
+        self.connection.go_away().is_some_and(|last| stream > last)
+    }
+
+    /// Whether an earlier request went over the connection, so that the endpoint may have closed it meanwhile.
+    pub(crate) fn is_reused(&self) -> bool {
+        self.connection.requests.load(Ordering::Relaxed) > 1
+    }
+
+    /// A response head came.
+    pub(crate) fn on_head(&self) {
+        self.connection.has_answered.store(true, Ordering::Relaxed);
+    }
+
+    /// The connection is of no more use.
+    pub(crate) fn discard(&self) {
+        self.connection.is_over.store(true, Ordering::Release);
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.connection.running.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.connection.on_change();
+        }
+    }
+}
+
+impl Upstream {
+    /// A place on a connection of this worker, made if need be, within `limit`.
+    ///
+    /// # Errors
+    /// None can be made.
+    pub(crate) async fn lease(self: &Arc<Self>, worker: usize, limit: Duration) -> Result<Lease, Failure> {
+        loop {
+            let mut making = {
+                let mut shared = self.shared(worker);
+                let limits = self.keep_alive();
+                if let Some(lease) = shared.pick(&limits, self.tls().as_ref(), Instant::now()) {
+                    return Ok(lease);
+                }
+                match &shared.making {
+                    Some(making) => making.clone(),
+                    None => {
+                        let (done, making) = watch::channel(None);
+                        shared.making = Some(making.clone());
+                        // Of its own, so that it goes on when who asked first goes away.
+                        tokio::spawn(make(Arc::clone(self), worker, limit, done));
+                        making
+                    }
+                }
+            };
+            let made = match making.wait_for(Option::is_some).await {
+                Ok(made) => made.clone(),
+                Err(_) => None,
+            };
+            let lost = || Failure::new(io::ErrorKind::ConnectionAborted.into());
+            let connection = made.ok_or_else(lost)??;
+            if connection.has_room() {
+                return Ok(Lease::new(&connection));
+            }
+        }
+    }
+}
+
+/// Makes a connection and drives it to its end.
+async fn make(
+    upstream: Arc<Upstream>,
+    worker: usize,
+    limit: Duration,
+    done: watch::Sender<Option<Result<Arc<Multiplexed>, Failure>>>,
+) {
+    let tls = upstream.tls();
+    let made = begin(&upstream, limit, tls).await;
+    let driver = {
+        let mut shared = upstream.shared(worker);
+        shared.making = None;
+        match made {
+            Ok((connection, driver)) => {
+                // Who is gone keeps nothing; those who wait for it use it up.
+                if upstream.keep_alive().idle > 0 {
+                    shared.connections.push(Arc::clone(&connection));
+                }
+                let owner = Arc::downgrade(&connection);
+                // Nobody may wait any more.
+                let _ = done.send(Some(Ok(connection)));
+                Some((driver, owner))
+            }
+            Err(error) => {
+                let _ = done.send(Some(Err(Failure::new(error))));
+                None
+            }
+        }
+    };
+    // What was sent lives as long as this does, and the endpoint may be gone long before its last stream is.
+    drop((done, upstream));
+    if let Some((driver, owner)) = driver {
+        driver.run(&owner).await;
+    }
+}
+
+/// Opens a connection, up to the endpoint's answer to a first ping.
+async fn begin(
+    upstream: &Upstream,
+    limit: Duration,
+    tls: Option<Arc<UpstreamTls>>,
+) -> io::Result<(Arc<Multiplexed>, Driver)> {
+    let until = Instant::now() + limit;
+    let stream = upstream.open(limit, None, tls.as_ref()).await?;
+    if tls.is_some() && stream.alpn() != Some(b"h2") {
+        return Err(io::Error::other("it did not agree to HTTP/2"));
+    }
+    let (cork, mut drain) = cork::cork(stream, BytesMut::new(), PREFACE.len(), true);
+    let (send, mut connection) = handshake(cork, &mut drain).await?;
+    let mut pings = connection.ping_pong().ok_or_else(|| io::Error::other("no pings"))?;
+    pings.send_ping(Ping::opaque()).map_err(io::Error::other)?;
+    let mut timer = Timer::new();
+    poll_fn(|cx| {
+        if let Poll::Ready(ended) = pin!(&mut connection).poll(cx) {
+            return Poll::Ready(Err(ended.err().map_or_else(|| io::ErrorKind::UnexpectedEof.into(), refused)));
+        }
+        if let Poll::Ready(pong) = pings.poll_pong(cx) {
+            return Poll::Ready(pong.map(drop).map_err(refused));
+        }
+        if let Poll::Ready(Err(error)) = drain.poll(cx) {
+            return Poll::Ready(Err(error));
+        }
+        timer.poll_until(cx, until).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    })
+    .await?;
+    let now = Instant::now();
+    let multiplexed = Multiplexed {
+        send: Mutex::new(send),
+        watch: Mutex::new(drain.watch()),
+        tls,
+        born: now,
+        running: AtomicUsize::new(0),
+        requests: AtomicU64::new(0),
+        since: Mutex::new(now),
+        is_over: AtomicBool::new(false),
+        has_answered: AtomicBool::new(false),
+    };
+    let driver = Driver { connection, drain, pings, timer, silence: SILENCE, asked: None };
+    Ok((Arc::new(multiplexed), driver))
+}
+
+type Made = (SendRequest<Bytes>, Connection<Cork, Bytes>);
+
+async fn handshake(cork: Cork, drain: &mut Drain) -> io::Result<Made> {
+    let mut builder = h2::client::Builder::new();
+    builder
+        .enable_push(false)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(HEAD)
+        .max_send_buffer_size(SEND_BUFFER);
+    let mut shaking = pin!(builder.handshake(cork));
+    poll_fn(|cx| {
+        let shaken = shaking.as_mut().poll(cx);
+        // What breaks here will be seen by the library.
+        let _ = drain.poll(cx);
+        shaken
+    })
+    .await
+    .map_err(refused)
+}
+
+/// What the library says of an endpoint that does not speak HTTP/2, or breaks off.
+fn refused(error: h2::Error) -> io::Error {
+    if error.is_io() {
+        return error.into_io().unwrap_or_else(|| io::ErrorKind::ConnectionReset.into());
+    }
+    io::Error::other(format!("no HTTP/2: {error}"))
+}
+
+/// What moves a connection.
+struct Driver {
+    connection: Connection<Cork, Bytes>,
+    drain: Drain,
+    pings: PingPong,
+    timer: Timer,
+    /// How long nothing may be heard before it is asked.
+    silence: Duration,
+    /// When a ping was sent that has not been answered.
+    asked: Option<Instant>,
+}
+
+impl Driver {
+    async fn run(mut self, owner: &Weak<Multiplexed>) {
+        poll_fn(|cx| {
+            if pin!(&mut self.connection).poll(cx).is_ready() || matches!(self.drain.poll(cx), Poll::Ready(Err(_))) {
+                return Poll::Ready(());
+            }
+            self.poll_alive(cx, owner)
+        })
+        .await;
+        if let Some(owner) = owner.upgrade() {
+            owner.is_over.store(true, Ordering::Release);
+        }
+        let Self { connection, mut drain, mut timer, .. } = self;
+        // Its streams hear of the end now.
+        drop(connection);
+        timer.clear();
+        poll_fn(|cx| match drain.poll(cx) {
+            Poll::Ready(_) => Poll::Ready(()),
+            Poll::Pending => timer.poll_after(cx, FAREWELL),
+        })
+        .await;
+    }
+
+    /// Ready when the endpoint does not answer any more.
+    fn poll_alive(&mut self, cx: &mut Context<'_>, owner: &Weak<Multiplexed>) -> Poll<()> {
+        loop {
+            if let Poll::Ready(pong) = self.pings.poll_pong(cx) {
+                if pong.is_err() {
+                    return Poll::Ready(());
+                }
+                self.asked = None;
+            }
+            let Some(owner) = owner.upgrade() else { return Poll::Pending };
+            if owner.has_answered.swap(false, Ordering::Relaxed) {
+                self.silence = SILENCE;
+            }
+            let (now, heard) = (Instant::now(), self.drain.heard());
+            let is_idle = owner.running.load(Ordering::Relaxed) == 0;
+            let mut due = match self.asked {
+                // Whatever comes is a sign of life.
+                Some(asked) => asked.max(heard) + PONG_WITHIN,
+                None => heard.max(owner.since()) + self.silence,
+            };
+            if now >= due {
+                match self.asked {
+                    Some(_) => return Poll::Ready(()),
+                    // Nobody waits: there is nothing to find out.
+                    None if is_idle => due = now + self.silence,
+                    None if self.pings.send_ping(Ping::opaque()).is_err() => return Poll::Ready(()),
+                    None => {
+                        self.asked = Some(now);
+                        self.silence = (self.silence * 4).min(LONGEST_SILENCE);
+                        due = now + PONG_WITHIN;
+                    }
+                }
+            }
+            if self.timer.poll_until(cx, due).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+}
