@@ -12,4 +12,4 @@ mod tls;
 pub(crate) use keep_alive::keep_alive;
 pub(crate) use stream::Stream;
 pub(crate) use timer::Timer;
-pub(crate) use tls::TlsStream;
+pub(crate) use tls::{PlainHttp, TlsStream};

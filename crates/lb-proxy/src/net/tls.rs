@@ -47,7 +47,14 @@ pub(crate) struct TlsStream {
     finished: bool,
     /// Ciphertext handed to the kernel so far.
     pushed: u64,
+    /// Nothing has been read yet.
+    is_fresh: bool,
 }
+
+/// What came to a server begins like HTTP, in the clear.
+#[derive(Debug, thiserror::Error)]
+#[error("the client speaks HTTP without TLS")]
+pub(crate) struct PlainHttp;
 
 impl TlsStream {
     /// Our side of a connection that a client has opened; the handshake is still to come.
@@ -76,12 +83,18 @@ impl TlsStream {
             broken: false,
             finished: false,
             pushed: 0,
+            is_fresh: true,
         }
     }
 
     /// The socket below.
     pub(crate) fn under(&self) -> &Stream {
         &self.under
+    }
+
+    /// As [`under`](Self::under), for whoever has given TLS up.
+    pub(crate) fn under_mut(&mut self) -> &mut Stream {
+        &mut self.under
     }
 
     /// Ready when the handshake is done. What we had to say last may still wait: it goes out with the first bytes.
@@ -92,6 +105,10 @@ impl TlsStream {
             }
             if self.raw.is_empty() && ready!(self.poll_fetch(cx))? == 0 {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            if std::mem::take(&mut self.is_fresh) && self.is_plain_http() {
+                // Before rustls answers with an alert, which such a client cannot read.
+                return Poll::Ready(Err(io::Error::other(PlainHttp)));
             }
             self.feed(cx)?;
         }
@@ -249,6 +266,11 @@ impl TlsStream {
         }
     }
 
+    /// A method begins with a letter; a record of TLS begins with a small number.
+    fn is_plain_http(&self) -> bool {
+        matches!(self.connection, Connection::Server(_)) && self.raw.first().is_some_and(u8::is_ascii_uppercase)
+    }
+
     fn holds_something(&self) -> bool {
         self.plain > 0 || !self.raw.is_empty() || self.ended || self.broken
     }
@@ -351,6 +373,10 @@ impl Write for Socket<'_, '_> {
     }
 
     fn write_vectored(&mut self, data: &[IoSlice<'_>]) -> io::Result<usize> {
+        if let [one] = data {
+            // The cheaper system call.
+            return self.write(one);
+        }
         or_would_block(Pin::new(&mut *self.stream).poll_write_vectored(self.cx, data))
     }
 
@@ -363,5 +389,132 @@ fn or_would_block(polled: Poll<io::Result<usize>>) -> io::Result<usize> {
     match polled {
         Poll::Ready(result) => result,
         Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use rustls::RootCertStore;
+    use rustls::pki_types::PrivateKeyDer;
+    use tokio::net::UnixStream;
+
+    use super::*;
+    use crate::tls::provider;
+
+    /// Both ends of a connection, before the handshake.
+    fn pair() -> (TlsStream, TlsStream) {
+        let made = rcgen::generate_simple_self_signed(vec!["a.test".to_owned()]).unwrap();
+        let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+        let server = ServerConfig::builder_with_provider(Arc::clone(provider())).with_safe_default_protocol_versions();
+        let server = server.unwrap().with_no_client_auth();
+        let server = server.with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone()).unwrap();
+        let client = ClientConfig::builder_with_provider(Arc::clone(provider())).with_safe_default_protocol_versions();
+        let client = client.unwrap().with_root_certificates(roots).with_no_client_auth();
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let client = TlsStream::client(Stream::Unix(ours), Arc::new(client), "a.test".try_into().unwrap());
+        (client.unwrap(), TlsStream::server(Stream::Unix(theirs), Arc::new(server)).unwrap())
+    }
+
+    /// Makes the handshake and has its last message leave, for which others wait with their first bytes.
+    async fn shake(stream: &mut TlsStream) {
+        let done = poll_fn(|cx| {
+            ready!(stream.poll_handshake(cx))?;
+            stream.poll_flush(cx)
+        });
+        done.await.unwrap();
+    }
+
+    async fn shaken() -> (TlsStream, TlsStream) {
+        let (mut client, mut server) = pair();
+        tokio::join!(shake(&mut client), shake(&mut server));
+        (client, server)
+    }
+
+    async fn write(stream: &mut TlsStream, mut data: &[u8]) {
+        while !data.is_empty() {
+            let n = poll_fn(|cx| stream.poll_write(cx, &[IoSlice::new(data)])).await.unwrap();
+            data = &data[n..];
+        }
+        poll_fn(|cx| stream.poll_flush(cx)).await.unwrap();
+    }
+
+    /// Reads once, at most so many bytes.
+    async fn read(stream: &mut TlsStream, most: usize) -> io::Result<Vec<u8>> {
+        let mut buf = BytesMut::with_capacity(most);
+        poll_fn(|cx| stream.poll_read_into(cx, &mut buf)).await?;
+        Ok(buf.to_vec())
+    }
+
+    #[tokio::test]
+    async fn plaintext_that_was_decrypted_counts_as_readable_and_tickets_do_not_once_read() {
+        let (mut client, mut server) = shaken().await;
+        write(&mut client, b"request").await;
+        assert_eq!(read(&mut server, 100).await.unwrap(), b"request");
+        write(&mut server, b"response").await;
+        assert_eq!(read(&mut client, 3).await.unwrap(), b"res");
+        // The kernel has nothing any more.
+        assert!(client.is_readable() && !client.is_quiet());
+        assert_eq!(read(&mut client, 100).await.unwrap(), b"ponse");
+        assert!(!client.is_readable() && client.is_quiet(), "the tickets came before the response and are gone");
+        assert!(client.raw.is_empty() && client.raw.capacity() == 0, "an idle connection holds no buffer");
+    }
+
+    #[tokio::test]
+    async fn large_bodies_arrive_whole_whatever_the_pieces() {
+        let (mut client, mut server) = shaken().await;
+        let body: Vec<u8> = (0..1_000_000u32).map(|n| n as u8).collect();
+        let sent = body.clone();
+        let sending = tokio::spawn(async move {
+            write(&mut client, &sent).await;
+            client.part();
+        });
+        let mut got = Vec::new();
+        for most in [1, 17, 4096, 5000, 16_384, 300_000].into_iter().cycle() {
+            match read(&mut server, most).await.unwrap() {
+                piece if piece.is_empty() => break,
+                piece => got.extend(piece),
+            }
+        }
+        assert!(got == body);
+        sending.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_end_that_was_not_said_is_a_cut_for_us_as_a_client_only() {
+        let (mut client, server) = shaken().await;
+        drop(server);
+        assert_eq!(read(&mut client, 10).await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert!(read(&mut client, 10).await.is_err(), "and stays one");
+
+        let (mut client, mut server) = shaken().await;
+        server.part();
+        drop(server);
+        assert_eq!(read(&mut client, 10).await.unwrap(), b"");
+        assert!(client.is_readable() && !client.is_quiet());
+
+        let (mut client, mut server) = shaken().await;
+        write(&mut server, b"x").await;
+        // Whoever leaves tickets unread resets the connection.
+        assert_eq!(read(&mut client, 10).await.unwrap(), b"x");
+        drop(client);
+        assert_eq!(read(&mut server, 10).await.unwrap(), b"");
+    }
+
+    #[tokio::test]
+    async fn what_nobody_reads_is_not_accepted_for_ever() {
+        let (_client, mut server) = shaken().await;
+        let piece = vec![0; 256 * 1024];
+        let mut accepted = 0;
+        let cx = &mut Context::from_waker(std::task::Waker::noop());
+        while let Poll::Ready(n) = server.poll_write(cx, &[IoSlice::new(&piece)]) {
+            accepted += n.unwrap();
+            assert!(accepted < 16 << 20, "{accepted}");
+        }
+        assert!(server.poll_flush(cx).is_pending());
+        assert!(server.pushed() > 0 && (accepted as u64) < server.pushed() + 2 * MOST_WAITING as u64);
     }
 }

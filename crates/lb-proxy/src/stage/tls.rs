@@ -7,14 +7,15 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use tokio::io::AsyncWrite;
 use tokio_util::sync::CancellationToken;
 
-use crate::net::{Stream, Timer, TlsStream};
+use crate::net::{PlainHttp, Stream, Timer, TlsStream};
 use crate::observe::metrics::Handshake;
 use crate::snapshot::ListenerRuntime;
 use crate::tls::{ClientIdentity, Terminator};
@@ -46,6 +47,7 @@ impl Secured {
 /// Why there is no TLS.
 enum Failure {
     Refused(io::Error),
+    PlainHttp,
     TimedOut,
     Stopping,
 }
@@ -78,6 +80,7 @@ pub(crate) async fn shake_hands(
             let (result, why) = match &failure {
                 Failure::Refused(error) if is_gone(error) => (Handshake::Gone, "the client went away".to_owned()),
                 Failure::Refused(error) => (Handshake::Failed, error.to_string()),
+                Failure::PlainHttp => (Handshake::Failed, PlainHttp.to_string()),
                 Failure::TimedOut => (Handshake::TimedOut, format!("not done within {limit:?}")),
                 Failure::Stopping => (Handshake::Gone, "shutting down".to_owned()),
             };
@@ -99,7 +102,7 @@ async fn handshake(
     const GRACE: Duration = Duration::from_secs(1);
     let mut stopping = pin!(stop.cancelled());
     let mut is_hurried = false;
-    poll_fn(|cx| {
+    let done = poll_fn(|cx| {
         if let Poll::Ready(done) = stream.poll_handshake(cx) {
             return Poll::Ready(done.map_err(Failure::Refused));
         }
@@ -110,8 +113,31 @@ async fn handshake(
         let limit = if is_hurried { limit.min(GRACE) } else { limit };
         timer.poll_after(cx, limit).map(|()| Err(if is_hurried { Failure::Stopping } else { Failure::TimedOut }))
     })
-    .await?;
-    Ok(stream)
+    .await;
+    match done {
+        Err(Failure::Refused(error)) if is_plain_http(&error) => {
+            refuse_plain(stream.under_mut());
+            Err(Failure::PlainHttp)
+        }
+        done => done.map(|()| stream),
+    }
+}
+
+/// Tells a client that came without TLS what it would otherwise have to guess. Nobody waits for it to read that.
+fn refuse_plain(stream: &mut Stream) {
+    const ANSWER: &[u8] =
+        b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 28\r\n\
+        Connection: close\r\n\r\nthis port speaks HTTPS only\n";
+    let cx = &mut Context::from_waker(Waker::noop());
+    let mut stream = Pin::new(stream);
+    if stream.as_mut().poll_write(cx, ANSWER).is_ready() {
+        let _ = stream.poll_shutdown(cx);
+    }
+}
+
+fn is_plain_http(error: &io::Error) -> bool {
+    let Some(inner) = error.get_ref() else { return false };
+    inner.is::<PlainHttp>()
 }
 
 /// Whether the client left, which probes of the port do, and not TLS that failed.

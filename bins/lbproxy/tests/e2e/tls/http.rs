@@ -9,7 +9,7 @@ with_one_and_four_workers!(
     the_endpoint_is_told_that_it_was_tls,
     a_response_that_is_cut_is_not_closed_in_good_order,
     a_half_closed_client_gets_its_answer,
-    plain_http_gets_no_answer_that_looks_like_one,
+    plain_http_is_told_that_it_is_the_wrong_port,
     sticky_cookies_can_be_secure,
 );
 
@@ -86,11 +86,14 @@ fn a_half_closed_client_gets_its_answer(workers: usize) {
     assert_eq!(client.read_to_end().unwrap(), b"");
 }
 
-fn plain_http_gets_no_answer_that_looks_like_one(workers: usize) {
+fn plain_http_is_told_that_it_is_the_wrong_port(workers: usize) {
     let endpoint = sized();
     let secure = Secure::start(workers, &to(&endpoint.at(), ""), "");
     let answer = crate::support::exchange(secure.proxy.web(), "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
-    assert!(!answer.contains(" 200 "), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 400 ") && answer.ends_with("\r\n\r\nthis port speaks HTTPS only\n"),
+        "{answer}"
+    );
     assert_eq!(endpoint.requests(), 0);
     secure.count_handshakes(&["\"failed\""], 1.0);
 }
