@@ -70,6 +70,8 @@ pub struct Record<'a> {
     pub request_id: &'a [u8],
     /// `HTTP/1.1` and the like.
     pub protocol: &'a str,
+    /// How a gRPC call ended, by its code; `None` for all other requests. Only in JSON.
+    pub grpc_status: Option<u8>,
     /// The `User-Agent` header.
     pub user_agent: Option<&'a [u8]>,
     /// The `Referer` header; only in the combined format.
@@ -191,7 +193,7 @@ fn open(config: Option<&lb_config::AccessLog>) -> io::Result<Output> {
     }
 }
 
-/// Every key is there in every line, `null` where there is nothing to say.
+/// Every key is there in every line, `null` where there is nothing to say; but `grpc_status` is in those of gRPC calls only.
 fn push_json_line(out: &mut Vec<u8>, stamp: &mut Stamp, record: &Record<'_>) {
     out.extend_from_slice(b"{\"time\":\"");
     stamp.push_rfc3339(out, record.time);
@@ -227,6 +229,10 @@ fn push_json_line(out: &mut Vec<u8>, stamp: &mut Stamp, record: &Record<'_>) {
     push_json(out, cut(record.request_id));
     out.extend_from_slice(b",\"protocol\":");
     push_json(out, record.protocol.as_bytes());
+    if let Some(code) = record.grpc_status {
+        out.extend_from_slice(b",\"grpc_status\":");
+        push_number(out, code.into());
+    }
     push_json_option(out, b",\"user_agent\":", record.user_agent);
     out.extend_from_slice(b"}\n");
 }
@@ -345,6 +351,7 @@ mod tests {
             cause: None,
             request_id: b"01HZX",
             protocol: "HTTP/1.1",
+            grpc_status: None,
             user_agent: Some(b"curl/8.5.0"),
             referer: None,
         }
@@ -375,6 +382,7 @@ mod tests {
                 "attempts": 1, "cause": null, "request_id": "01HZX", "protocol": "HTTP/1.1", "user_agent": "curl/8.5.0",
             })
         );
+        assert_eq!(json_line(&Record { grpc_status: Some(14), ..record() })["grpc_status"], 14);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::cause::Cause;
+use super::grpc;
 use super::reply::Reply;
 use super::text::Text;
 use crate::message::{Method, ResponseHead, name};
@@ -74,6 +75,11 @@ impl<'a> Answer<'a> {
         let body = format!("{} {}\nrequest_id: {request_id}\n", self.status, self.cause.text());
         Reply::new(head, self.status, "text/plain; charset=utf-8", Bytes::from(body), method)
             .unwrap_or_else(|_| Reply::bare(self.status, method))
+    }
+
+    /// As [`write`](Self::write), for a gRPC call.
+    pub(crate) fn write_grpc(&self, request_id: &str) -> Reply {
+        grpc::answer(self.status, self.cause, request_id)
     }
 
     fn retry_seconds(&self) -> Option<u64> {

@@ -12,6 +12,7 @@ pub mod answer;
 pub mod cause;
 pub(crate) mod client_cert;
 pub mod forwarded;
+pub mod grpc;
 pub mod headers;
 pub mod host;
 pub mod limit_key;

@@ -51,13 +51,20 @@ pub(crate) struct Outcome {
     pub(crate) cause: Option<Cause>,
     pub(crate) detail: Option<String>,
     pub(crate) after: After,
+    /// How a gRPC call ended, if that is known.
+    pub(crate) grpc_status: Option<u8>,
 }
 
 impl Outcome {
     /// The client went away before there was an answer.
     pub(crate) fn client_gone() -> Self {
-        let cause = Cause::ClientClosed;
-        Self { status: cause.status(), bytes_out: 0, cause: Some(cause), detail: None, after: After::Gone }
+        Self { after: After::Gone, ..Self::of(Cause::ClientClosed) }
+    }
+
+    /// There was no answer.
+    pub(crate) fn of(cause: Cause) -> Self {
+        let status = cause.status();
+        Self { status, bytes_out: 0, cause: Some(cause), detail: None, after: After::Abort, grpc_status: None }
     }
 }
 
@@ -90,7 +97,7 @@ impl Drop for Running {
         let worker = self.counted.worker();
         let cause = if worker.stopping.is_cancelled() { Cause::ShuttingDown } else { Cause::Internal };
         let (status, bytes_out) = self.visit.client.cut().unwrap_or((cause.status(), 0));
-        let outcome = Outcome { status, bytes_out, cause: Some(cause), detail: None, after: After::Abort };
+        let outcome = Outcome { status, bytes_out, ..Outcome::of(cause) };
         close(worker, &self.visit, self.route.as_deref(), &outcome);
     }
 }
@@ -131,6 +138,7 @@ pub(crate) fn close(worker: &Worker, visit: &Visit, route: Option<&RouteRuntime>
             cause: cause.as_deref(),
             request_id: visit.id.as_bytes(),
             protocol: visit.head.version().name(),
+            grpc_status: outcome.grpc_status,
             user_agent: visit.head.header(name::USER_AGENT),
             referer: visit.head.header("Referer"),
         });
@@ -171,6 +179,7 @@ pub(crate) fn close_unread(
             cause: Some(&described(cause, detail)),
             request_id: id.as_bytes(),
             protocol: "",
+            grpc_status: None,
             user_agent: None,
             referer: None,
         });

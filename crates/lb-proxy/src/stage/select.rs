@@ -21,7 +21,7 @@ use crate::exchange::{Request, Response};
 use crate::net::clock::TurnClock;
 use crate::registry::{Near, Outliers};
 use crate::rules::cause::Cause;
-use crate::rules::load_report;
+use crate::rules::{grpc, load_report};
 use crate::snapshot::RouteRuntime;
 use crate::stage::limit::ByKey;
 use crate::stage::outcome::Watch;
@@ -102,7 +102,7 @@ impl Observe<Response, SendError, Held> for HoldInResponse {
 
     fn class(&self, result: &Result<Response, SendError>) -> Class {
         match result {
-            Ok(response) => Class::Status(response.head.status()),
+            Ok(response) => Class::Status(grpc::status_of(&response.head)),
             Err(error) => error.class,
         }
     }
@@ -147,7 +147,7 @@ impl RetryPolicy<Request, Response, lb_tower::Error<SendError>> for Again {
         let (uid, class, unsent) = match result {
             Ok(response) => {
                 let Some(held) = &response.held else { return Verdict::Return };
-                (held.endpoint().uid(), Class::Status(response.head.status()), false)
+                (held.endpoint().uid(), held.class().unwrap_or(Class::Cancelled), false)
             }
             Err(lb_tower::Error::Endpoint { uid, source, .. }) => (*uid, source.class, source.unsent),
             Err(_) => return Verdict::Return,

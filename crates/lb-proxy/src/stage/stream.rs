@@ -11,16 +11,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
-use lb_core::End;
-use tokio::time::Instant;
+use lb_core::{Class, End};
+use tokio::time::{Instant, timeout};
 
 use crate::downstream::{Client, Frame, Gone, Stream};
 use crate::exchange::{Body, Response};
 use crate::message::{Edits, Framing, Method, RequestHead, Trailers};
+use crate::net::timer::far;
 use crate::net::{Timer, clock};
 use crate::rules::answer::Answer;
 use crate::rules::cause::Cause;
 use crate::rules::forwarded::{Arrival, Origin};
+use crate::rules::grpc;
 use crate::rules::request_id::RequestId;
 use crate::rules::template::Facts;
 use crate::snapshot::{RouteRuntime, WorkerSnapshot};
@@ -121,7 +123,13 @@ async fn run(shared: &Shared, stream: &Stream, snapshot: Arc<WorkerSnapshot>, li
     let (visit, route) = (&*running.visit, running.route.as_deref());
     let outgoing = match next {
         Next::Answer(outgoing) => Some(outgoing),
-        Next::Forward(request) => visit::obtain(worker, visit, request).await,
+        Next::Forward(request) => match visit.patience {
+            None => visit::obtain(worker, visit, request).await,
+            Some(patience) => match timeout(patience, visit::obtain(worker, visit, request)).await {
+                Ok(outgoing) => outgoing,
+                Err(_) => Some(Box::new(visit.refusal(Cause::TotalTimeout, Some("grpc-timeout".to_owned())))),
+            },
+        },
     };
     let after = match outgoing {
         Some(outgoing) if outgoing.cause != Some(Cause::ClientClosed) => {
@@ -162,8 +170,9 @@ async fn send(stream: &Stream, visit: &Visit, route: Option<&RouteRuntime>, mut 
         if let Some(held) = held {
             held.end(End::Cancelled);
         }
-        return Outcome { status: cause.status(), bytes_out: 0, cause: Some(cause), detail: None, after: After::Gone };
+        return Outcome { after: After::Gone, ..Outcome::of(cause) };
     }
+    let mut grpc_status = if visit.is_grpc { grpc::ending(&head) } else { None };
     let is_stream = head.header("content-type").is_some_and(|kind| kind.starts_with(b"text/event-stream"));
     let timeouts = route.filter(|_| !is_own).map(|route| &route.options.timeout);
     let mut timer = Timer::new();
@@ -177,13 +186,23 @@ async fn send(stream: &Stream, visit: &Visit, route: Option<&RouteRuntime>, mut 
         deadline: timeouts
             .and_then(|timeouts| timeouts.total)
             .filter(|_| !is_stream)
-            .map(|total| visit.started + total),
+            .into_iter()
+            .chain(visit.patience.filter(|_| !is_own))
+            .min()
+            .map(|total| far(visit.started, total)),
         ended: framing.is_empty(),
     };
     let (end, broke) = poll_fn(|cx| reply.poll(cx)).await;
+    if visit.is_grpc
+        && let Some(trailers) = &reply.trailers
+    {
+        grpc_status = grpc::ended(trailers);
+    }
     drop(reply);
     if let Some(held) = held {
-        held.end(end);
+        // An endpoint that says so at the very end has failed no less. Where its head said so, that was counted.
+        let has_failed = held.class() == Some(Class::Status(200)) && grpc_status.is_some_and(grpc::is_failure);
+        held.end(if has_failed && end == End::Completed { End::UpstreamAborted } else { end });
     }
     if end != End::Completed {
         // A reset takes back what was queued. What came is passed on first, as far as the client has room for it.
@@ -197,7 +216,8 @@ async fn send(stream: &Stream, visit: &Visit, route: Option<&RouteRuntime>, mut 
         End::UpstreamAborted | End::Cancelled => exchange.reset(Reason::INTERNAL_ERROR),
     }
     let bytes_out = exchange.written();
-    Outcome { status, bytes_out, cause: broke.or(cause), detail: outgoing.detail, after: After::Keep }
+    let cause = broke.or(cause);
+    Outcome { status, bytes_out, cause, detail: outgoing.detail, after: After::Keep, grpc_status }
 }
 
 /// What is known of the body's length.

@@ -23,6 +23,7 @@ use crate::net::clock;
 use crate::rules::answer::Answer;
 use crate::rules::cause::Cause;
 use crate::rules::forwarded::{Origin, Told};
+use crate::rules::grpc;
 use crate::rules::reply::Reply as OwnReply;
 use crate::rules::request_id::RequestId;
 use crate::rules::sticky::Stuck;
@@ -73,6 +74,9 @@ pub(crate) struct Visit {
     /// Who connected, and where; nobody and nowhere on a Unix socket.
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) local: Option<SocketAddr>,
+    /// It is a gRPC call, and this is how long its client waits.
+    pub(crate) is_grpc: bool,
+    pub(crate) patience: Option<Duration>,
     pub(crate) trace: Trace,
 }
 
@@ -106,13 +110,13 @@ impl Visit {
     fn new(caller: Caller, snapshot: Arc<WorkerSnapshot>, listener: usize, head: RequestHead) -> Self {
         let Caller { client, worker, origin, secured, peer, local } = caller;
         let id = RequestId::of(&head, &origin, clock::unix_ms(), fastrand::u64(..));
+        let is_grpc = grpc::is_call(&head);
         Self {
             snapshot,
             listener,
             edits: Edits::new(),
             origin,
             id,
-            head,
             started: clock::now(),
             client,
             secured,
@@ -120,6 +124,9 @@ impl Visit {
             worker,
             peer,
             local,
+            is_grpc,
+            patience: if is_grpc { grpc::timeout(&head) } else { None },
+            head,
             trace: Trace::default(),
         }
     }
@@ -163,7 +170,11 @@ impl Visit {
 
     /// This answer to a failure.
     pub(crate) fn answer(&self, answer: Answer<'_>, cause: Cause, detail: Option<String>) -> Outgoing {
-        Outgoing::own(answer.write(self.id.as_str(), self.head.method()), Some(cause), detail)
+        let reply = match self.is_grpc {
+            true => answer.write_grpc(self.id.as_str()),
+            false => answer.write(self.id.as_str(), self.head.method()),
+        };
+        Outgoing::own(reply, Some(cause), detail)
     }
 }
 
@@ -367,7 +378,8 @@ async fn send(
         End::ClientGone | End::UpstreamAborted | End::Cancelled => After::Abort,
     };
     let detail = outgoing.detail;
-    let outcome = Outcome { status: head.status(), bytes_out, cause: broke.or(cause), detail, after };
+    let (status, cause) = (head.status(), broke.or(cause));
+    let outcome = Outcome { status, bytes_out, cause, detail, after, grpc_status: None };
     outcome::close(&session.worker, visit, route, &outcome)
 }
 
@@ -425,6 +437,7 @@ async fn tunnel(session: &mut Session, visit: &Visit, route: Option<&RouteRuntim
     }
     session.downstream.lock().intake.received = carried.from_client;
     let cause = carried.idle.then_some(Cause::IdleTimeout);
-    let outcome = Outcome { status: 101, bytes_out: carried.to_client, cause, detail: None, after: After::Gone };
+    let (bytes_out, after) = (carried.to_client, After::Gone);
+    let outcome = Outcome { status: 101, bytes_out, cause, detail: None, after, grpc_status: None };
     outcome::close(&session.worker, visit, route, &outcome)
 }

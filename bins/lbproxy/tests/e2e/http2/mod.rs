@@ -4,6 +4,7 @@ mod abuse;
 mod bodies;
 mod breaks;
 mod endpoint;
+mod grpc;
 mod heads;
 mod lifecycle;
 mod peer;

@@ -1,0 +1,242 @@
+//! What gRPC says in its own words: its deadline, its status, and answers that its clients understand.
+//!
+//! A call is a POST with the content type `application/grpc`, answered with the status 200 whatever became of it; what did
+//! stands in `grpc-status`, in the trailers or, where there is nothing but a head, in that ("trailers-only"). So a proxy
+//! that looks at HTTP statuses sees no failure, and one that answers 503 is told by the client's library that it speaks
+//! no gRPC.
+//!
+//! `application/grpc-web` is not meant: it has its status in the body, and comes from browsers that understand ours.
+
+use std::time::Duration;
+
+use super::cause::Cause;
+use super::reply::Reply;
+use crate::message::{Framing, Method, RequestHead, ResponseHead, Trailers, Version, name};
+
+const STATUS: &str = "grpc-status";
+
+/// Codes of `grpc-status` that we write.
+mod code {
+    pub(super) const UNKNOWN: u8 = 2;
+    pub(super) const DEADLINE_EXCEEDED: u8 = 4;
+    pub(super) const PERMISSION_DENIED: u8 = 7;
+    pub(super) const RESOURCE_EXHAUSTED: u8 = 8;
+    pub(super) const UNIMPLEMENTED: u8 = 12;
+    pub(super) const INTERNAL: u8 = 13;
+    pub(super) const UNAVAILABLE: u8 = 14;
+    pub(super) const UNAUTHENTICATED: u8 = 16;
+}
+
+fn is_type(value: &[u8]) -> bool {
+    const TYPE: &[u8] = b"application/grpc";
+    let Some((kind, rest)) = value.split_at_checked(TYPE.len()) else { return false };
+    kind.eq_ignore_ascii_case(TYPE) && matches!(rest.first(), None | Some(b'+' | b';'))
+}
+
+/// Whether a request is a gRPC call. Over HTTP/1, which has none, what calls itself one is no more than a POST.
+#[must_use]
+pub fn is_call(head: &RequestHead) -> bool {
+    head.version() == Version::Http2
+        && head.method() == Method::Post
+        && head.header(name::CONTENT_TYPE).is_some_and(is_type)
+}
+
+/// How long the client waits for the whole call, from `grpc-timeout`. `None` without one, or for one that is none.
+#[must_use]
+pub fn timeout(head: &RequestHead) -> Option<Duration> {
+    let (unit, digits) = head.header("grpc-timeout")?.split_last()?;
+    if digits.is_empty() || digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let number = digits.iter().fold(0u64, |number, digit| number * 10 + u64::from(digit - b'0'));
+    Some(match unit {
+        b'H' => Duration::from_secs(number * 3600),
+        b'M' => Duration::from_secs(number * 60),
+        b'S' => Duration::from_secs(number),
+        b'm' => Duration::from_millis(number),
+        b'u' => Duration::from_micros(number),
+        b'n' => Duration::from_nanos(number),
+        _ => return None,
+    })
+}
+
+/// The HTTP status that stands for what a response head says: its own, unless it ends a gRPC call without a body.
+#[must_use]
+pub fn status_of(head: &ResponseHead) -> u16 {
+    // Asked of every response, and over HTTP/1 there is no gRPC.
+    match head.status() {
+        200 if head.version() == Version::Http2 => ending(head).map_or(200, as_http),
+        status => status,
+    }
+}
+
+/// The code of a call that its head ends.
+#[must_use]
+pub fn ending(head: &ResponseHead) -> Option<u8> {
+    head.header(STATUS).filter(|_| head.header(name::CONTENT_TYPE).is_some_and(is_type)).map(code)
+}
+
+/// The code of a call that these trailers end.
+#[must_use]
+pub fn ended(trailers: &Trailers) -> Option<u8> {
+    trailers.header(STATUS).map(code)
+}
+
+/// Whether a code says that the endpoint failed, and not what it was asked for.
+#[must_use]
+pub const fn is_failure(code: u8) -> bool {
+    as_http(code) >= 500
+}
+
+/// What is no code is `UNKNOWN`, as to gRPC's own libraries.
+fn code(text: &[u8]) -> u8 {
+    std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).unwrap_or(code::UNKNOWN)
+}
+
+/// A code as the HTTP status of the same meaning, as `google.rpc.Code` has it. But a method that a service does not
+/// have (12) is as good as a path that is not there: asking for it is no failure of an endpoint, as a 501 would be.
+const fn as_http(code: u8) -> u16 {
+    match code {
+        0 => 200,
+        1 => 499,
+        3 | 9 | 11 => 400,
+        4 => 504,
+        5 | 12 => 404,
+        6 | 10 => 409,
+        7 => 403,
+        8 => 429,
+        14 => 503,
+        16 => 401,
+        _ => 500,
+    }
+}
+
+/// The code for an HTTP status of ours, as gRPC's own table for clients has it, but for what it is vague about.
+const fn as_grpc(status: u16) -> u8 {
+    match status {
+        400 => code::INTERNAL,
+        401 => code::UNAUTHENTICATED,
+        403 => code::PERMISSION_DENIED,
+        404 | 405 | 501 => code::UNIMPLEMENTED,
+        408 | 504 => code::DEADLINE_EXCEEDED,
+        413 | 414 | 431 => code::RESOURCE_EXHAUSTED,
+        429 | 502 | 503 => code::UNAVAILABLE,
+        _ => code::UNKNOWN,
+    }
+}
+
+/// An answer of ours to a call: trailers only.
+pub(crate) fn answer(status: u16, cause: Cause, request_id: &str) -> Reply {
+    // A message has its own escapes (`%`), for which no text of ours gives cause.
+    let head = ResponseHead::build(200)
+        .header(name::CONTENT_TYPE, "application/grpc")
+        .header(STATUS, as_grpc(status).to_string())
+        .header("grpc-message", cause.text())
+        .header(name::X_REQUEST_ID, request_id)
+        .length(0)
+        .finish();
+    match head {
+        Ok(head) => Reply { head, body: bytes::Bytes::new(), framing: Framing::Length(0) },
+        Err(_) => Reply::bare(status, Method::Post),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::testing::head;
+
+    fn request(text: &str) -> RequestHead {
+        head(text).amended(|index| index.version = Version::Http2)
+    }
+
+    fn call(lines: &str) -> RequestHead {
+        request(&format!("POST /s/m HTTP/1.1\nHost: a\n{lines}"))
+    }
+
+    #[test]
+    fn a_call_is_a_post_of_its_type() {
+        for (kind, is) in [
+            ("application/grpc", true),
+            ("Application/GRPC+proto", true),
+            ("application/grpc;charset=x", true),
+            ("application/grpc-web", false),
+            ("application/grpcx", false),
+            ("application/json", false),
+            ("", false),
+        ] {
+            assert_eq!(is_call(&call(&format!("Content-Type: {kind}"))), is, "{kind}");
+        }
+        assert!(!is_call(&request("GET / HTTP/1.1\nHost: a\nContent-Type: application/grpc")));
+        assert!(!is_call(&head("POST / HTTP/1.1\nHost: a\nContent-Type: application/grpc")), "HTTP/1");
+    }
+
+    #[test]
+    fn a_timeout_is_up_to_eight_digits_and_a_unit() {
+        for (text, expected) in [
+            ("1H", Some(Duration::from_secs(3600))),
+            ("2M", Some(Duration::from_secs(120))),
+            ("3S", Some(Duration::from_secs(3))),
+            ("250m", Some(Duration::from_millis(250))),
+            ("7u", Some(Duration::from_micros(7))),
+            ("0n", Some(Duration::ZERO)),
+            ("99999999H", Some(Duration::from_secs(99_999_999 * 3600))),
+            ("999999999S", None),
+            ("S", None),
+            ("1", None),
+            ("-1S", None),
+            ("1s", None),
+        ] {
+            assert_eq!(timeout(&call(&format!("grpc-timeout: {text}"))), expected, "{text}");
+        }
+        assert_eq!(timeout(&call("X-A: b")), None);
+    }
+
+    #[test]
+    fn a_head_without_a_body_tells_how_the_call_ended() {
+        let of = |status, kind: &str, grpc: Option<&str>| {
+            let head = ResponseHead::build(status).header("content-type", kind);
+            let head = grpc.into_iter().fold(head, |head, grpc| head.header("grpc-status", grpc));
+            status_of(&head.finish().unwrap().amended(|index| index.version = Version::Http2))
+        };
+        assert_eq!(of(200, "application/grpc", Some("14")), 503);
+        assert_eq!(of(200, "application/grpc+proto", Some("4")), 504);
+        assert_eq!(of(200, "application/grpc", Some("0")), 200);
+        assert_eq!(of(200, "application/grpc", Some("nonsense")), 500);
+        assert_eq!(of(200, "application/grpc", None), 200, "the status is still to come");
+        assert_eq!(of(200, "text/plain", Some("14")), 200, "no gRPC");
+        assert_eq!(of(502, "application/grpc", Some("0")), 502);
+        assert_eq!(of(200, "application/grpc", Some("12")), 404);
+        let http1 = ResponseHead::build(200).header("content-type", "application/grpc").header("grpc-status", "14");
+        assert_eq!(status_of(&http1.finish().unwrap()), 200, "HTTP/1");
+    }
+
+    #[test]
+    fn failures_are_the_endpoints_own() {
+        let failures: Vec<u8> = (0..=18).filter(|&code| is_failure(code)).collect();
+        assert_eq!(failures, [2, 4, 13, 14, 15, 17, 18]);
+    }
+
+    #[test]
+    fn our_answers_are_in_the_words_of_grpc() {
+        for (cause, expected) in [
+            (Cause::NoEndpoint, "14"),
+            (Cause::ConnectRefused, "14"),
+            (Cause::RateLimited, "14"),
+            (Cause::ResponseTimeout, "4"),
+            (Cause::TotalTimeout, "4"),
+            (Cause::BodyTooLarge, "8"),
+            (Cause::NoRoute, "12"),
+            (Cause::BadRequest, "13"),
+            (Cause::Internal, "2"),
+        ] {
+            let reply = answer(cause.status(), cause, "id1");
+            assert_eq!(reply.head.status(), 200);
+            assert_eq!(reply.head.header("grpc-status"), Some(expected.as_bytes()), "{cause}");
+            assert_eq!(reply.head.header("grpc-message"), Some(cause.text().as_bytes()));
+            assert_eq!(reply.head.header("x-request-id"), Some(&b"id1"[..]));
+            assert!(reply.body.is_empty());
+        }
+        assert!(Cause::ALL.iter().all(|cause| !cause.text().contains('%')));
+    }
+}
