@@ -105,14 +105,18 @@ impl Intake {
             match decoder.decode(read) {
                 Ok(Step::Data(_) | Step::Trailers(_)) => {}
                 Ok(Step::End) => self.decoder = None,
-                Ok(Step::NeedMore) | Err(_) => return false,
+                Ok(Step::NeedMore) => return false,
+                Err(error) => {
+                    self.fail(BodyFailure::Malformed(error));
+                    return false;
+                }
             }
         }
         self.failure.is_none()
     }
 
     /// Why no more of it can be had.
-    pub(super) fn failure(&self) -> Option<BodyFailure> {
+    pub(crate) fn failure(&self) -> Option<BodyFailure> {
         self.failure
     }
 

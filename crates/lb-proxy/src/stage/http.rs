@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  head ──▶ exchange ──▶ keep ──▶ head …
+//!   │          │  ├────▶ drain: the rest of a request that was answered early is thrown away, then head …
 //!   │          │  └────▶ close: the rest of the request is read and thrown away for a while, then the socket closes
 //!   │          └───────▶ abort: the socket is reset, so that nobody takes a cut response for a whole one
 //!   └── idle for too long, shutting down, or gone: closed
@@ -119,6 +120,8 @@ pub(crate) async fn serve(
         };
         match after {
             After::Keep => is_first = false,
+            After::Drain if session.drain().await => is_first = false,
+            After::Drain => return session.linger().await,
             After::Close if refused || session.has_unread() => return session.linger().await,
             // Whatever the client sent was read, so that the close is an orderly end.
             After::Close => return session.part(),
@@ -224,6 +227,36 @@ impl Session {
     fn has_unread(&self) -> bool {
         let io = self.downstream.lock();
         !io.read.is_empty() || !io.intake.is_complete() || (!io.ended && io.stream.is_readable())
+    }
+
+    /// Throws away the rest of a request that was answered early; whether the next may follow. A client was not told
+    /// that the connection ends and so may use it again, once it has sent all of this request.
+    async fn drain(&mut self) -> bool {
+        let until = clock::now() + LINGER;
+        let mut left = LINGER_BYTES;
+        self.timer.clear();
+        let drained = poll_fn(|cx| {
+            let io = &mut *self.downstream.lock();
+            while !io.has_whole_body() {
+                if io.intake.failure().is_some() {
+                    return Poll::Ready(false);
+                }
+                match io.poll_fill(cx) {
+                    Poll::Ready(Ok(n)) if n > 0 && n as u64 <= left => left -= n as u64,
+                    Poll::Ready(_) => return Poll::Ready(false),
+                    Poll::Pending => {
+                        let late = self.timer.poll_after(cx, LINGER_IDLE).is_ready();
+                        let over = late || self.timer.poll_until(cx, until).is_ready();
+                        return if over { Poll::Ready(false) } else { Poll::Pending };
+                    }
+                }
+                self.timer.clear();
+            }
+            Poll::Ready(true)
+        })
+        .await;
+        self.timer.clear();
+        drained
     }
 
     /// Closes in good order.

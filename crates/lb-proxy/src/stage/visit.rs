@@ -47,6 +47,8 @@ pub(crate) const OWN_ANSWER_IDLE: Duration = Duration::from_secs(60);
 pub(crate) enum After {
     /// The next request may follow.
     Keep,
+    /// The next request may follow what is left of this one's body.
+    Drain,
     /// Close, once the client had the time to read the answer.
     Close,
     /// Reset.
@@ -336,12 +338,13 @@ async fn send(
     let cause = outgoing.cause;
     let framing = framing_for(visit, &head, &body);
     let keep = may_keep(session, visit, framing, is_own, cause);
-    let body_before = {
+    let (keep, body_before) = {
         let mut io = session.downstream.lock();
+        let keep = keep && (is_own || may_drain(&io.intake, &head));
         h1::encode_response(io.out.front(), &head, &outgoing.edits, framing, connection_for(visit, keep));
         let body_before = io.out.written + io.out.front().len() as u64;
         io.answer = Some((head.status(), body_before));
-        body_before
+        (keep, body_before)
     };
     drop(outgoing.edits);
     session.timer.clear();
@@ -373,6 +376,7 @@ async fn send(
     };
     let after = match end {
         End::Completed if keep && is_complete => After::Keep,
+        End::Completed if keep => After::Drain,
         End::Completed => After::Close,
         // A client that seems to be gone may have gone only half way.
         End::ClientGone | End::UpstreamAborted | End::Cancelled => After::Abort,
@@ -411,6 +415,13 @@ fn may_keep(session: &Session, visit: &Visit, framing: Framing, is_own: bool, ca
         && cause.is_none_or(|cause| !cause.closes())
         // The rest of a request that we have answered ourselves is not worth waiting for.
         && (!is_own || session.downstream.lock().has_whole_body())
+}
+
+/// Whether the request has arrived, or the client may as well send the rest of it, to be thrown away once the endpoint
+/// has answered. It may not where the endpoint says that it closes: whoever still sends should hear of it. Nor where the
+/// client was not asked for the body, since what it then does is its own choice.
+fn may_drain(intake: &Intake, head: &ResponseHead) -> bool {
+    intake.is_complete() || (head.keep_alive() && !intake.awaits_continue)
 }
 
 fn connection_for(visit: &Visit, keep: bool) -> h1::Connection {

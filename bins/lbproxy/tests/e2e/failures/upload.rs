@@ -6,6 +6,8 @@ use crate::with_one_and_four_workers;
 
 with_one_and_four_workers!(
     an_early_refusal_reaches_a_client_that_is_still_sending,
+    a_client_that_is_answered_early_may_ask_again,
+    what_follows_a_body_that_is_none_is_no_request,
     both_directions_flow_at_the_same_time,
     a_body_that_grows_too_large_ends_both_sides,
 );
@@ -26,10 +28,54 @@ fn an_early_refusal_reaches_a_client_that_is_still_sending(workers: usize) {
     client.send(vec![b'a'; LARGE / 2]);
     let answer = client.answer("POST");
     assert_eq!((answer.status(), answer.text().as_str()), (403, "no"));
+    // Or the client would ask again, and find the connection closed.
+    assert!(answer.head.says_close());
     // The rest is taken and thrown away, so that no reset destroys the answer on its way; then the end.
     let _ = client.write(vec![b'a'; LARGE / 2]);
     client.finish();
     assert!(client.is_closed_silently());
+}
+
+/// Answers as soon as it has a head; keeps the connection of an upload, of which it reads the rest.
+fn hasty() -> Endpoint {
+    Endpoint::on_head(|wire: &mut Wire, head| {
+        let end = if head.method() == "GET" { "Connection: close\r\n" } else { "" };
+        wire.write(format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{end}\r\nok"))?;
+        if end.is_empty() { wire.read_to_end().map(drop) } else { Ok(()) }
+    })
+}
+
+fn a_client_that_is_answered_early_may_ask_again(workers: usize) {
+    let endpoint = hasty();
+    let proxy = forwarding(workers, &endpoint.at(), "");
+    let mut client = Client::connect(proxy.web());
+    let half = vec![b'a'; LARGE / 2];
+    for framing in [format!("Content-Length: {LARGE}"), "Transfer-Encoding: chunked".to_owned()] {
+        let is_chunked = framing.starts_with("Transfer");
+        let send_half = |client: &mut Client| if is_chunked { client.write_chunk(&half) } else { client.write(&half) };
+        client.send(format!("POST / HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n"));
+        send_half(&mut client).unwrap();
+        let answer = client.answer("POST");
+        assert_eq!((answer.status(), answer.text().as_str()), (200, "ok"));
+        assert!(!answer.head.says_close());
+        // Nobody told it to stop, so that it sends the rest before the next request.
+        send_half(&mut client).unwrap();
+        if is_chunked {
+            client.write_chunk("").unwrap();
+        }
+        assert_eq!(client.get("/again").text(), "ok");
+    }
+}
+
+fn what_follows_a_body_that_is_none_is_no_request(workers: usize) {
+    let endpoint = hasty();
+    let proxy = forwarding(workers, &endpoint.at(), "");
+    let mut client = Client::connect(proxy.web());
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n");
+    assert_eq!(client.answer("POST").text(), "ok");
+    client.send("no length\r\n0\r\n\r\nGET /again HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(client.is_closed_silently());
+    assert_eq!(endpoint.requests(), 1);
 }
 
 fn both_directions_flow_at_the_same_time(workers: usize) {
