@@ -7,8 +7,12 @@
 mod program;
 #[path = "node/setup.rs"]
 mod setup;
+#[path = "support/tls.rs"]
+#[allow(dead_code, reason = "it serves several test targets")]
+mod tls;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use program::Program;
 use setup::{Instance, node, proxy};
@@ -58,6 +62,100 @@ fn an_express_application_loses_nothing_behind_the_proxy() {
     let (_trusting, url_trusting) = proxy("express-trusting", &config("\"127.0.0.0/8\""));
     let mut client = node.program("express-client.mjs");
     let said = succeed(Program::start(client.args([url, url_trusting])));
+    assert!(said.contains(&"# fail 0".to_owned()), "the client ran its checks: {said:#?}");
+}
+
+/// A listener with TLS for `localhost`, and the file of the authority that a client has to believe.
+struct Secure {
+    listener: String,
+    authority: std::path::PathBuf,
+    _directory: tempfile::TempDir,
+}
+
+impl Secure {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let authority = tls::Authority::new();
+        let (cert, key) = authority.issue(&["localhost", "127.0.0.1"]).write(directory.path(), "localhost");
+        let ca = directory.path().join("ca.pem");
+        std::fs::write(&ca, authority.pem()).expect("a file");
+        let listener = format!("tls.certificates = [{{ cert = {cert:?}, key = {key:?} }}]");
+        Self { listener, authority: ca, _directory: directory }
+    }
+}
+
+/// A program of the client's that believes this authority.
+fn believing(node: &setup::Node, file: &str, authority: &Path) -> std::process::Command {
+    let mut command = node.program(file);
+    command.env("NODE_EXTRA_CA_CERTS", authority);
+    command
+}
+
+/// Everything goes to one instance; a connection that nothing is said on, or an exchange, lasts two seconds, a tunnel
+/// an hour, one below `/impatient/` a second.
+fn impatient(instance: &Instance, listener: &str) -> String {
+    format!(
+        r#"
+        workers = 2
+        log.access = "off"
+        limits.idle_timeout = "2s"
+        [[listener]]
+        address = "127.0.0.1:0"
+        {listener}
+        [[route]]
+        cluster = "one"
+        timeout.idle = "2s"
+        [[route]]
+        path = "/impatient/"
+        cluster = "one"
+        timeout.tunnel = "1s"
+        [cluster.one]
+        endpoints = ["{}"]
+        "#,
+        instance.address
+    )
+}
+
+#[test]
+fn websockets_of_two_libraries_get_through_whole() {
+    let Some(node) = node() else { return };
+    let instances = node.three("express-instance.mjs");
+    let secure = Secure::new();
+    for (name, listener) in [("sockets", ""), ("sockets-tls", &secure.listener)] {
+        let (_proxy, url) = proxy(name, &impatient(&instances[0], listener));
+        let url = if listener.is_empty() { url } else { url.replace("http:", "https:") };
+        let said = succeed(Program::start(believing(node, "ws-client.mjs", &secure.authority).arg(url)));
+        assert!(said.contains(&"# fail 0".to_owned()), "the client ran its checks: {said:#?}");
+    }
+}
+
+#[test]
+fn undici_gets_its_answers_by_every_protocol_it_speaks() {
+    passes_in_the_clear_and_secured("undici-client.mjs");
+}
+
+#[test]
+fn the_http2_of_node_gets_its_answers() {
+    passes_in_the_clear_and_secured("http2-client.mjs");
+}
+
+/// Runs a client that is told where the proxy is without TLS and with.
+#[track_caller]
+fn passes_in_the_clear_and_secured(client: &str) {
+    let Some(node) = node() else { return };
+    let instances = node.three("express-instance.mjs");
+    let secure = Secure::new();
+    let config = |listener: &str| {
+        let instance = instances[0].address;
+        format!(
+            "workers = 2\nlog.access = \"off\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n{listener}\n\
+             [[route]]\ncluster = \"one\"\n[cluster.one]\nendpoints = [\"{instance}\"]\n"
+        )
+    };
+    let (_proxy, url) = proxy(client, &config(""));
+    let (_secured, secured) = proxy(&format!("{client}-tls"), &config(&secure.listener));
+    let secured = secured.replace("http:", "https:");
+    let said = succeed(Program::start(believing(node, client, &secure.authority).args([url, secured])));
     assert!(said.contains(&"# fail 0".to_owned()), "the client ran its checks: {said:#?}");
 }
 

@@ -35,6 +35,40 @@ app.post("/upload", (req, res) => {
   req.on("end", () => res.json({ bytes, sha256: hash.digest("hex"), framing: framing(req) }));
 });
 
+// Tells how an upload that gave itself a name ended; it is read, and never answered unless it ends well.
+const uploads = new Map();
+app.post("/watched/:id", (req, res) => {
+  let bytes = 0;
+  req.on("data", (chunk) => {
+    if (bytes === 0) tell(uploads, `${req.params.id}-began`, "began");
+    bytes += chunk.length;
+  });
+  req.on("error", () => {});
+  req.on("close", () => tell(uploads, req.params.id, { bytes, whole: req.complete }));
+  req.on("end", () => res.json({ bytes }));
+});
+// A response that goes on until its reader has gone.
+app.get("/endless/:id", (req, res) => {
+  const more = () => {
+    while (!res.destroyed && res.write(pattern(65_536)));
+  };
+  res.on("drain", more);
+  res.on("close", () => tell(uploads, req.params.id, { whole: res.writableFinished }));
+  res.type("application/octet-stream");
+  more();
+});
+app.get("/watched/:id", async (req, res) => res.json({ ended: await told(uploads, req.params.id) }));
+
+// Refuses an upload without reading it.
+app.post("/refused", (req, res) => res.status(413).set("Connection", "close").send("too much"));
+
+app.get("/trailers", (req, res) => {
+  res.set({ Trailer: "X-Checksum", "Content-Type": "text/plain" });
+  res.write("with ");
+  res.addTrailers({ "X-Checksum": "abc123" });
+  res.end("trailers");
+});
+
 app.get("/download/:bytes", (req, res) => {
   const body = pattern(Number(req.params.bytes));
   if (req.query.chunked === undefined) {
@@ -98,20 +132,51 @@ server.on("connection", (socket) => {
 // Node's own default unless the test asks for another.
 if (process.env.KEEP_ALIVE_MS) server.keepAliveTimeout = Number(process.env.KEEP_ALIVE_MS);
 
+// How each socket ended that gave itself a name in its query.
+const ended = new Map();
 const sockets = new WebSocketServer({
   server,
-  path: "/socket",
+  perMessageDeflate: { threshold: 1024 },
   handleProtocols: (offered) => (offered.has("chat.v2") ? "chat.v2" : false),
 });
-sockets.on("connection", (socket) => {
+sockets.shouldHandle = (req) => address(req).pathname.endsWith("/socket");
+sockets.on("connection", (socket, req) => {
+  const id = address(req).searchParams.get("id");
   socket.on("message", (data, binary) => {
-    if (String(data) === "close 4001") socket.close(4001, "as asked");
+    const text = binary || data.length > 100 ? "" : String(data);
+    if (text === "close 4001") socket.close(4001, "as asked");
+    else if (text === "vanish") socket.terminate();
+    else if (text === "ping me") socket.ping("are you there");
     else socket.send(data, { binary });
   });
+  socket.on("pong", (data) => socket.send(`pong ${data}`));
+  if (id !== null) socket.on("close", (code, reason) => tell(ended, id, { code, reason: String(reason) }));
 });
+// Answers once that socket has ended.
+app.get("/ended/:id", async (req, res) => res.json(await told(ended, req.params.id)));
 
 listen(server);
 
 function framing(req) {
   return req.headers["transfer-encoding"] ?? `content-length ${req.headers["content-length"]}`;
+}
+
+function address(req) {
+  return new URL(req.url, "http://any");
+}
+
+/** A promise of what will be told of this key, for both sides. */
+function news(map, key) {
+  if (!map.has(key)) {
+    let resolve;
+    const promise = new Promise((done) => (resolve = done));
+    map.set(key, { promise, resolve });
+  }
+  return map.get(key);
+}
+function tell(map, key, what) {
+  news(map, key).resolve(what);
+}
+function told(map, key) {
+  return news(map, key).promise;
 }
