@@ -17,6 +17,7 @@ use crate::snapshot::RouteRuntime;
 use crate::stage::multiplex::StreamBody;
 use crate::stage::select::Held;
 use crate::stage::send::{SendError, Upload, UploadError};
+use crate::stage::tunnel::Tunnel;
 use crate::stage::visit::Visit;
 use crate::upstream::{Connection, Upstream};
 use crate::wire::h1::{BodyDecoder, Step};
@@ -87,7 +88,7 @@ pub(crate) enum Body {
     /// The same, over HTTP/2.
     Stream(Box<StreamBody>),
     /// Not a body: the endpoint agreed to another protocol.
-    Tunnel(Box<Connection>),
+    Tunnel(Tunnel),
 }
 
 impl Body {

@@ -12,6 +12,7 @@ use h2::{Reason, RecvStream, SendStream};
 
 use super::incoming::{BodyFailure, Intake};
 use crate::message::{Edits, Framing, ResponseHead, Trailers};
+use crate::stage::tunnel::Ways;
 use crate::wire::h1;
 
 /// A stream, shared between the task that serves it and the request body it hands out.
@@ -155,6 +156,20 @@ impl Exchange {
             None => answer.send.send_data(Bytes::new(), true),
         }
         .map_err(|_| Gone)
+    }
+
+    /// The stream as it is once another protocol is spoken on it; `None` before the answer.
+    pub(crate) fn ways(&mut self) -> Option<Ways<'_>> {
+        let send = &mut self.answer.as_mut()?.send;
+        Some(Ways { send, receive: &mut self.receive })
+    }
+
+    /// A tunnel has carried this much, from the client and to it.
+    pub(crate) fn on_carried(&mut self, up: u64, down: u64) {
+        self.intake.received = up;
+        if let Some(answer) = &mut self.answer {
+            answer.written = down;
+        }
     }
 
     /// Bytes of the answer's body handed over so far.

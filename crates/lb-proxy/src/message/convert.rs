@@ -13,7 +13,7 @@ use crate::wire::h1::{
 };
 
 /// The other library had limits of its own.
-const NO_LIMITS: HeadLimits = HeadLimits { bytes: usize::MAX, headers: usize::MAX, uri: usize::MAX };
+pub(super) const NO_LIMITS: HeadLimits = HeadLimits { bytes: usize::MAX, headers: usize::MAX, uri: usize::MAX };
 
 impl RequestHead {
     /// A request that another library parsed. An authority in the URI (`:authority` in HTTP/2) becomes `Host`; a
@@ -31,12 +31,23 @@ impl RequestHead {
         framing: Framing,
         limits: &HeadLimits,
     ) -> Result<Self, HeadError> {
+        Self::converted(parts, framing, limits, None)
+    }
+
+    /// With the key of a WebSocket, it is the request for one that an extended CONNECT stands for.
+    pub(super) fn converted(
+        parts: &http::request::Parts,
+        framing: Framing,
+        limits: &HeadLimits,
+        websocket: Option<&str>,
+    ) -> Result<Self, HeadError> {
         let is_http2 = parts.version == http::Version::HTTP_2;
         let mut text = BytesMut::with_capacity(512);
-        text.extend_from_slice(parts.method.as_str().as_bytes());
+        let method = if websocket.is_some() { &http::Method::GET } else { &parts.method };
+        text.extend_from_slice(method.as_str().as_bytes());
         text.put_u8(b' ');
         match parts.uri.path_and_query() {
-            _ if parts.method == http::Method::CONNECT => {
+            _ if method == http::Method::CONNECT => {
                 text.extend_from_slice(parts.uri.authority().map_or("", |a| a.as_str()).as_bytes());
             }
             Some(target) => text.extend_from_slice(target.as_str().as_bytes()),
@@ -56,7 +67,13 @@ impl RequestHead {
         put_headers(&mut text, &parts.headers, framing, |name| {
             (name == header::HOST && authority.is_some())
                 || (is_http2 && (is_connection(name) || name == header::COOKIE))
+                || (websocket.is_some() && name == header::SEC_WEBSOCKET_KEY)
         });
+        if let Some(key) = websocket {
+            put(&mut text, b"connection", b"upgrade");
+            put(&mut text, b"upgrade", super::websocket::NAME.as_bytes());
+            put(&mut text, b"sec-websocket-key", key.as_bytes());
+        }
         if is_http2 {
             put_cookies(&mut text, &parts.headers);
         }
@@ -130,11 +147,7 @@ impl ResponseHead {
     /// What our own codec refuses in such a head; 101 among it, which is not an answer any more once it was parsed.
     pub fn from_parts(parts: &http::response::Parts, framing: Framing) -> Result<Self, HeadError> {
         let mut text = BytesMut::with_capacity(512);
-        text.extend_from_slice(b"HTTP/1.1 ");
-        text.extend_from_slice(parts.status.as_str().as_bytes());
-        text.put_u8(b' ');
-        text.extend_from_slice(parts.status.canonical_reason().unwrap_or_default().as_bytes());
-        text.extend_from_slice(b"\r\n");
+        version_line(&mut text, parts.status);
         // A length without a body is what HEAD and 304 may have.
         let stated = match framing {
             Framing::None => parts.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok()),
@@ -209,6 +222,15 @@ impl Trailers {
     }
 }
 
+/// The first line of a response.
+pub(super) fn version_line(text: &mut BytesMut, status: http::StatusCode) {
+    text.extend_from_slice(b"HTTP/1.1 ");
+    text.extend_from_slice(status.as_str().as_bytes());
+    text.put_u8(b' ');
+    text.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    text.extend_from_slice(b"\r\n");
+}
+
 fn fill(headers: &mut HeaderMap, bytes: &[u8], fields: &Fields, edits: &Edits, skip: u8) -> Result<(), http::Error> {
     let kept = fields.as_slice().iter().filter(|f| !f.has(skip) && !edits.drops(f, bytes));
     for (name, value) in kept.map(|f| (f.name(bytes), f.value(bytes))).chain(edits.added_fields()) {
@@ -217,7 +239,12 @@ fn fill(headers: &mut HeaderMap, bytes: &[u8], fields: &Fields, edits: &Edits, s
     Ok(())
 }
 
-fn put_headers(text: &mut BytesMut, headers: &HeaderMap, framing: Framing, skip: impl Fn(&header::HeaderName) -> bool) {
+pub(super) fn put_headers(
+    text: &mut BytesMut,
+    headers: &HeaderMap,
+    framing: Framing,
+    skip: impl Fn(&header::HeaderName) -> bool,
+) {
     for (name, value) in headers {
         let frames = name == header::CONTENT_LENGTH || name == header::TRANSFER_ENCODING;
         if !frames && !skip(name) {
@@ -236,7 +263,7 @@ fn put_cookies(text: &mut BytesMut, headers: &HeaderMap) {
     }
 }
 
-fn put(text: &mut BytesMut, name: &[u8], value: &[u8]) {
+pub(super) fn put(text: &mut BytesMut, name: &[u8], value: &[u8]) {
     text.extend_from_slice(name);
     text.extend_from_slice(b": ");
     text.extend_from_slice(value);
@@ -244,7 +271,7 @@ fn put(text: &mut BytesMut, name: &[u8], value: &[u8]) {
 }
 
 /// Headers that HTTP/2 does not have (RFC 9113 §8.2.2).
-fn is_connection(name: &header::HeaderName) -> bool {
+pub(super) fn is_connection(name: &header::HeaderName) -> bool {
     name == header::CONNECTION
         || name == header::UPGRADE
         || name.as_str() == "keep-alive"

@@ -22,6 +22,7 @@ mod request;
 mod response;
 mod target;
 mod trailers;
+pub(crate) mod websocket;
 
 pub use authority::Authority;
 pub use edits::{Edits, InvalidField, Line};

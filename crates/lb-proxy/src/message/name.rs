@@ -131,6 +131,10 @@ names! {
     PROXY_CONNECTION = "Proxy-Connection";
     /// `Retry-After`
     RETRY_AFTER = "Retry-After";
+    /// `Sec-WebSocket-Accept` (RFC 6455)
+    SEC_WEBSOCKET_ACCEPT = "Sec-WebSocket-Accept";
+    /// `Sec-WebSocket-Key` (RFC 6455)
+    SEC_WEBSOCKET_KEY = "Sec-WebSocket-Key";
     /// `Set-Cookie`
     SET_COOKIE = "Set-Cookie";
     /// `TE`

@@ -10,16 +10,19 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::client::ResponseFuture;
+use h2::ext::Protocol;
 use h2::{Reason, RecvStream, SendStream};
 use lb_core::Class;
 
 use crate::downstream::{BodyFailure, Frame, Incoming};
 use crate::exchange::{Body, Request, Response};
-use crate::message::{Framing, ResponseHead, Trailers};
+use crate::message::{Framing, ResponseHead, Trailers, websocket};
 use crate::net::Timer;
 use crate::rules::cause::Cause;
 use crate::stage::send::{CONTINUE_WITHIN, MOST_INTERIM, SendError, WaitsFor, edits_for, on_interim};
+use crate::stage::tunnel::{StreamTunnel, Tunnel};
 use crate::upstream::{Lease, Upstream};
+use crate::wire::h1::HeadError;
 
 /// Attempts on other connections to the same endpoint, where it has not acted on the request.
 const ELSEWHERE: u32 = 2;
@@ -44,11 +47,21 @@ async fn attempt(upstream: &Arc<Upstream>, lease: Lease, request: &Request) -> R
     request.visit.trace.on_head();
     exchange.lease.on_head();
     let (parts, receive) = response.into_parts();
-    let framing = framing_of(&parts, &receive);
-    let head = ResponseHead::from_parts(&parts, framing).map_err(|error| {
+    let invalid = |error: HeadError| {
         let detail = Some(error.name().to_owned());
         SendError { detail, ..SendError::new(Class::InvalidResponse, Cause::of_response(error.cause())) }
-    })?;
+    };
+    if exchange.connects && parts.status.is_success() {
+        let head = ResponseHead::switching(&parts, &request.visit.head).map_err(invalid)?;
+        let tunnel = StreamTunnel { send: exchange.upload.send, receive, _lease: exchange.lease };
+        return Ok(Response { head, body: Body::Tunnel(Tunnel::Stream(Box::new(tunnel))), held: None });
+    }
+    if exchange.connects {
+        // The endpoint has declined, and need not wait for more. Fails where it has ended the stream.
+        let _ = exchange.upload.send.send_data(Bytes::new(), true);
+    }
+    let framing = framing_of(&parts, &receive);
+    let head = ResponseHead::from_parts(&parts, framing).map_err(invalid)?;
     let upload = (!exchange.upload.is_done()).then_some(exchange.upload);
     let body = StreamBody { receive, upload, lease: Some(exchange.lease), is_past_data: false };
     let body =
@@ -73,6 +86,8 @@ struct Exchange {
     upload: Upload,
     timer: Timer,
     interim: u32,
+    /// It asks for a WebSocket, as HTTP/2 does.
+    connects: bool,
 }
 
 /// Sends the head.
@@ -80,15 +95,21 @@ async fn begin(upstream: &Arc<Upstream>, lease: Lease, request: &Request) -> Res
     let head = &request.visit.head;
     let scheme = if upstream.tls().is_some() { "https" } else { "http" };
     let edits = edits_for(request, upstream);
-    let parts = head.to_parts(&edits, head.framing(), Some(scheme)).map_err(|error| {
+    let mut parts = head.to_parts(&edits, head.framing(), Some(scheme)).map_err(|error| {
         // A target that HTTP/1 lets pass and the library's types do not.
         let detail = Some(error.to_string());
         SendError { detail, ..SendError::new(Class::Cancelled, Cause::BadRequest) }
     })?;
     let mut sender = lease.sender();
+    let connects = websocket::is_asked(head) && sender.is_extended_connect_protocol_enabled();
+    if connects {
+        parts.method = http::Method::CONNECT;
+        parts.extensions.insert(Protocol::from_static(websocket::NAME));
+        parts.headers.remove(http::header::SEC_WEBSOCKET_KEY);
+    }
     let body = request.body.clone();
     let sent = match poll_fn(|cx| sender.poll_ready(cx)).await {
-        Ok(()) => sender.send_request(http::Request::from_parts(parts, ()), body.is_none()),
+        Ok(()) => sender.send_request(http::Request::from_parts(parts, ()), body.is_none() && !connects),
         Err(error) => Err(error),
     };
     let (response, send) = sent.map_err(|error| {
@@ -100,7 +121,7 @@ async fn begin(upstream: &Arc<Upstream>, lease: Lease, request: &Request) -> Res
     let held = body.as_ref().is_some_and(Incoming::awaits_continue);
     let stream = response.stream_id().as_u32();
     let upload = Upload { send, body, piece: Bytes::new(), trailers: None, held, moved: 0 };
-    Ok(Exchange { lease, response, stream, upload, timer: Timer::new(), interim: 0 })
+    Ok(Exchange { lease, response, stream, upload, timer: Timer::new(), interim: 0, connects })
 }
 
 impl Exchange {

@@ -21,12 +21,13 @@ use lb_core::Class;
 use crate::downstream::{BodyFailure, Incoming, Outbox};
 use crate::exchange::{Body, Request, Response, UpstreamBody};
 use crate::framing::BodyWriter;
-use crate::message::{Edits, Framing, RequestHead, ResponseHead, Version};
+use crate::message::{Edits, Framing, RequestHead, ResponseHead, Version, websocket};
 use crate::net::{Stream, Timer, clock};
 use crate::rules::cause::Cause;
 use crate::rules::forwarded;
 use crate::rules::template::Facts;
 use crate::stage::multiplex;
+use crate::stage::tunnel::Tunnel;
 use crate::stage::visit::Visit;
 use crate::tls;
 use crate::upstream::{Connection, Upstream};
@@ -167,7 +168,13 @@ async fn attempt(
     connection.timer.clear();
     request.visit.trace.on_head();
     if head.status() == 101 {
-        return Ok(Response { head, body: Body::Tunnel(Box::new(connection)), held: None });
+        let asked = &request.visit.head;
+        // Where the key is ours, nobody else looks at what the endpoint makes of it.
+        if asked.version() == Version::Http2 && !websocket::is_accepted(asked, &head) {
+            let detail = Some("bad_websocket_accept".to_owned());
+            return Err(SendError { detail, ..SendError::new(Class::InvalidResponse, Cause::InvalidResponse) });
+        }
+        return Ok(Response { head, body: Body::Tunnel(Tunnel::Connection(Box::new(connection))), held: None });
     }
     if let Some(told) = head.keep_alive_timeout() {
         connection.advertise(told);

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use h2::ext::Protocol;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use lb_core::{Class, End};
@@ -16,7 +17,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::downstream::{Client, Frame, Gone, Stream};
 use crate::exchange::{Body, Response};
-use crate::message::{Edits, Framing, Method, RequestHead, Trailers};
+use crate::message::{Edits, Framing, Method, RequestHead, Trailers, websocket};
 use crate::net::timer::far;
 use crate::net::{Timer, clock};
 use crate::rules::answer::Answer;
@@ -30,6 +31,7 @@ use crate::stage::http::head_limits;
 use crate::stage::http2::Shared;
 use crate::stage::outcome::{self, Outcome, Running};
 use crate::stage::reply::Written;
+use crate::stage::tunnel;
 use crate::stage::visit::{self, After, Caller, Next, OWN_ANSWER_IDLE, Outgoing, Visit};
 use crate::worker::Counted;
 
@@ -47,7 +49,17 @@ pub(crate) async fn serve(shared: &Shared, request: http::Request<RecvStream>, m
     let (parts, receive) = request.into_parts();
     let framing = framing_of(&parts, &receive);
     let limits = head_limits(&snapshot.shared.config.limits);
-    match RequestHead::from_parts_within(&parts, framing, &limits) {
+    let head = match parts.extensions.get::<Protocol>() {
+        None => RequestHead::from_parts_within(&parts, framing, &limits),
+        Some(protocol) if protocol.as_str() == websocket::NAME => {
+            RequestHead::from_websocket(&parts, &limits, &websocket::key(fastrand::u128(..)))
+        }
+        Some(_) => {
+            let cause = Cause::NotImplemented;
+            return refuse(shared, &snapshot, listener, &mut respond, cause, "unknown_protocol");
+        }
+    };
+    match head {
         Ok(head) => {
             let stream = Stream::new(receive, respond);
             Box::pin(run(shared, &stream, snapshot, listener, head)).await;
@@ -147,6 +159,11 @@ async fn run(shared: &Shared, stream: &Stream, snapshot: Arc<WorkerSnapshot>, li
 
 /// Writes a response; how that ended.
 async fn send(stream: &Stream, visit: &Visit, route: Option<&RouteRuntime>, mut outgoing: Box<Outgoing>) -> Outcome {
+    let is_tunnel = matches!(outgoing.response.body, Body::Tunnel(_));
+    if visit.head.upgrade().is_some() && !is_tunnel && matches!(outgoing.response.head.status(), 200..=299) {
+        // To this client a 2xx says that the tunnel is open.
+        outgoing = Box::new(visit.refusal(Cause::InvalidResponse, Some("no_upgrade".to_owned())));
+    }
     if let Some(route) = route {
         let last = visit.trace.last();
         let endpoint = last.as_ref().map_or("", |(endpoint, _)| &endpoint.name);
@@ -155,6 +172,9 @@ async fn send(stream: &Stream, visit: &Visit, route: Option<&RouteRuntime>, mut 
     let is_own = outgoing.response.held.is_none();
     if is_own {
         visit::date(&mut outgoing.edits);
+    }
+    if is_tunnel {
+        return Box::pin(tunnel(stream, visit, route, outgoing)).await;
     }
     let Response { head, body, held } = outgoing.response;
     let status = head.status();
@@ -218,6 +238,30 @@ async fn send(stream: &Stream, visit: &Visit, route: Option<&RouteRuntime>, mut 
     let bytes_out = exchange.written();
     let cause = broke.or(cause);
     Outcome { status, bytes_out, cause, detail: outgoing.detail, after: After::Keep, grpc_status }
+}
+
+/// Opens the stream for another protocol and carries bytes both ways from then on.
+async fn tunnel(stream: &Stream, visit: &Visit, route: Option<&RouteRuntime>, outgoing: Box<Outgoing>) -> Outcome {
+    let Response { head, body, held } = outgoing.response;
+    let begun = head.to_parts(&outgoing.edits, Framing::None).ok().and_then(|mut parts| {
+        parts.status = http::StatusCode::OK;
+        parts.headers.remove(http::header::SEC_WEBSOCKET_ACCEPT);
+        stream.lock().answer(parts, false).ok()
+    });
+    let (Some(()), Body::Tunnel(upstream)) = (begun, body) else { return Outcome::client_gone() };
+    let idle = route.map_or(OWN_ANSWER_IDLE, |route| route.options.timeout.tunnel);
+    let carried = tunnel::carry(&visit.client, upstream, &mut Timer::new(), idle).await;
+    if let Some(held) = held {
+        held.end(carried.end);
+    }
+    let mut exchange = stream.lock();
+    exchange.on_carried(carried.from_client, carried.to_client);
+    if !carried.is_whole {
+        // As a connection is reset (RFC 8441 §5).
+        exchange.reset(Reason::CANCEL);
+    }
+    let cause = carried.idle.then_some(Cause::IdleTimeout);
+    Outcome { status: 200, bytes_out: carried.to_client, cause, after: After::Keep, ..Outcome::client_gone() }
 }
 
 /// What is known of the body's length.

@@ -2,6 +2,8 @@
 //!
 //! Each direction ends on its own: when one side has said its last byte, that end is passed on, and the other direction
 //! goes on. A tunnel in which nothing moves in either direction for the route's `tunnel` time is closed.
+//!
+//! Either side is a connection, or a stream of HTTP/2 (RFC 8441), whose windows then say how much is carried at a time.
 
 use std::future::poll_fn;
 use std::io;
@@ -9,15 +11,145 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
+use h2::{RecvStream, SendStream};
 use lb_core::End;
 use tokio::io::AsyncWrite;
 
-use crate::downstream::Downstream;
+use crate::downstream::Client;
 use crate::net::{Stream, Timer};
-use crate::upstream::Connection;
+use crate::upstream::{Connection, Lease};
 
 const READ: usize = 16 * 1024;
+
+/// The endpoint's end of a tunnel.
+pub(crate) enum Tunnel {
+    Connection(Box<Connection>),
+    Stream(Box<StreamTunnel>),
+}
+
+/// A stream that an endpoint has opened for another protocol.
+pub(crate) struct StreamTunnel {
+    pub(crate) send: SendStream<Bytes>,
+    pub(crate) receive: RecvStream,
+    /// Its place on the connection.
+    pub(crate) _lease: Lease,
+}
+
+impl Tunnel {
+    /// What was read behind the 101.
+    fn take_read(&mut self) -> BytesMut {
+        match self {
+            Self::Connection(connection) => std::mem::take(&mut connection.read),
+            Self::Stream(_) => BytesMut::new(),
+        }
+    }
+}
+
+/// One side of a tunnel, as the other one sees it.
+trait Side {
+    /// Reads what there is behind what `into` holds; 0 is the end.
+    fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut BytesMut) -> Poll<io::Result<usize>>;
+    /// Writes some of what `from` holds, and takes it out.
+    fn poll_write(&mut self, cx: &mut Context<'_>, from: &mut BytesMut) -> Poll<io::Result<usize>>;
+    /// Has what was written leave, whether or not more comes.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+    /// Passes the end on.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+    /// Ready when it broke although nothing is read or written.
+    fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+}
+
+impl Side for Stream {
+    fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut BytesMut) -> Poll<io::Result<usize>> {
+        if self.poll_readable(cx)?.is_pending() {
+            // An idle tunnel holds no buffer.
+            *into = BytesMut::new();
+            return Poll::Pending;
+        }
+        into.reserve(READ);
+        self.poll_read_into(cx, into)
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, from: &mut BytesMut) -> Poll<io::Result<usize>> {
+        let n = ready!(AsyncWrite::poll_write(Pin::new(self), cx, from))?;
+        from.advance(n);
+        Poll::Ready(Ok(n))
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        AsyncWrite::poll_flush(Pin::new(self), cx)
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        AsyncWrite::poll_shutdown(Pin::new(self), cx)
+    }
+
+    fn poll_broken(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+}
+
+/// Both ways of a stream of HTTP/2.
+pub(crate) struct Ways<'a> {
+    pub(crate) send: &'a mut SendStream<Bytes>,
+    pub(crate) receive: &'a mut RecvStream,
+}
+
+impl Side for Ways<'_> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut BytesMut) -> Poll<io::Result<usize>> {
+        loop {
+            let Poll::Ready(piece) = self.receive.poll_data(cx) else {
+                *into = BytesMut::new();
+                return Poll::Pending;
+            };
+            let Some(piece) = piece else { return Poll::Ready(Ok(0)) };
+            let piece = piece.map_err(io::Error::other)?;
+            // Fails for a stream that has ended, whose window is of no interest any more.
+            let _ = self.receive.flow_control().release_capacity(piece.len());
+            if !piece.is_empty() {
+                into.extend_from_slice(&piece);
+                return Poll::Ready(Ok(piece.len()));
+            }
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, from: &mut BytesMut) -> Poll<io::Result<usize>> {
+        self.send.reserve_capacity(from.len());
+        let mut room = self.send.capacity();
+        while room == 0 {
+            room = match ready!(self.send.poll_capacity(cx)) {
+                Some(room) => room.map_err(io::Error::other)?,
+                None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            };
+        }
+        let part = from.split_to(room.min(from.len())).freeze();
+        let n = part.len();
+        self.send.send_data(part, false).map_err(io::Error::other)?;
+        Poll::Ready(Ok(n))
+    }
+
+    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_end(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.send.send_data(Bytes::new(), true).map_err(io::Error::other))
+    }
+
+    fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.send.poll_reset(cx).map(drop)
+    }
+}
+
+impl Tunnel {
+    fn side<T>(&mut self, with: impl FnOnce(&mut dyn Side) -> T) -> T {
+        match self {
+            Self::Connection(connection) => with(&mut connection.stream),
+            Self::Stream(stream) => with(&mut Ways { send: &mut stream.send, receive: &mut stream.receive }),
+        }
+    }
+}
 
 /// One direction.
 #[derive(Default)]
@@ -34,32 +166,50 @@ impl Pipe {
     }
 
     /// Carries what there is. Ready once the end was passed on.
-    fn poll(&mut self, cx: &mut Context<'_>, from: &mut Stream, to: &mut Stream) -> Poll<io::Result<()>> {
+    fn poll(&mut self, cx: &mut Context<'_>, from: &mut dyn Side, to: &mut dyn Side) -> Poll<io::Result<()>> {
         while !self.closed {
             while !self.waiting.is_empty() {
-                let n = ready!(Pin::new(&mut *to).poll_write(cx, &self.waiting))?;
+                let n = ready!(to.poll_write(cx, &mut self.waiting))?;
                 if n == 0 {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                 }
                 self.carried += n as u64;
-                self.waiting.advance(n);
             }
             if self.ended {
-                ready!(Pin::new(&mut *to).poll_shutdown(cx))?;
+                ready!(to.poll_end(cx))?;
                 self.closed = true;
                 break;
             }
             // Behind TLS what was accepted may still wait. It leaves whether or not more comes.
-            let _ = Pin::new(&mut *to).poll_flush(cx)?;
-            if from.poll_readable(cx)?.is_pending() {
-                // An idle tunnel holds no buffer.
-                self.waiting = BytesMut::new();
-                return Poll::Pending;
-            }
-            self.waiting.reserve(READ);
-            self.ended = ready!(from.poll_read_into(cx, &mut self.waiting))? == 0;
+            let _ = to.poll_flush(cx)?;
+            self.ended = ready!(from.poll_read(cx, &mut self.waiting))? == 0;
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+/// Both directions.
+struct Pipes {
+    up: Pipe,
+    down: Pipe,
+}
+
+impl Pipes {
+    /// Carries what there is. Ready when there is no more to carry: whether both ends were passed on.
+    fn poll(&mut self, cx: &mut Context<'_>, client: &mut dyn Side, endpoint: &mut dyn Side) -> Poll<bool> {
+        let sent = self.up.poll(cx, client, endpoint);
+        let received = self.down.poll(cx, endpoint, client);
+        match (sent, received) {
+            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(true),
+            // A write fails for the side written to, but which call failed does not tell which side broke.
+            (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Err(_))) => Poll::Ready(false),
+            _ if client.poll_broken(cx).is_ready() || endpoint.poll_broken(cx).is_ready() => Poll::Ready(false),
+            _ => Poll::Pending,
+        }
+    }
+
+    fn carried(&self) -> u64 {
+        self.up.carried + self.down.carried
     }
 }
 
@@ -69,49 +219,54 @@ pub(crate) struct Carried {
     pub(crate) to_client: u64,
     pub(crate) end: End,
     pub(crate) idle: bool,
+    /// Both ends were passed on.
+    pub(crate) is_whole: bool,
 }
 
 /// Carries bytes both ways until both sides have ended, one breaks, or nothing moved for `idle`.
-pub(crate) async fn carry(
-    downstream: &Downstream,
-    mut upstream: Connection,
-    timer: &mut Timer,
-    idle: Duration,
-) -> Carried {
-    let (head_bytes, written) = {
-        let mut io = downstream.lock();
-        (io.out.front().len() as u64, io.out.written)
-    };
-    let (mut up, mut down) = {
-        let mut io = downstream.lock();
-        let ended = io.ended;
-        // The 101 goes first, then what the endpoint sent behind it.
-        let mut first = std::mem::take(io.out.front());
-        first.extend_from_slice(&std::mem::take(&mut upstream.read));
-        (Pipe::new(std::mem::take(&mut io.read), ended), Pipe::new(first, false))
-    };
-    timer.clear();
-    let (end, timed_out) = poll_fn(|cx| {
-        let before = up.carried + down.carried;
-        let (sent, received) = {
-            let client = &mut downstream.lock().stream;
-            (up.poll(cx, client, &mut upstream.stream), down.poll(cx, &mut upstream.stream, client))
-        };
-        match (sent, received) {
-            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => return Poll::Ready((End::Completed, false)),
-            // A write fails for the side written to, but which call failed does not tell which side broke.
-            (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Err(_))) => return Poll::Ready((End::Completed, false)),
-            _ => {}
+pub(crate) async fn carry(client: &Client, mut upstream: Tunnel, timer: &mut Timer, idle: Duration) -> Carried {
+    let mut first = upstream.take_read();
+    let (up, head_bytes, written) = match client {
+        Client::Http1(downstream) => {
+            let mut io = downstream.lock();
+            // The 101 goes first, then what the endpoint sent behind it.
+            let mut head = std::mem::take(io.out.front());
+            let head_bytes = head.len() as u64;
+            head.extend_from_slice(&first);
+            first = head;
+            (Pipe::new(std::mem::take(&mut io.read), io.ended), head_bytes, io.out.written)
         }
-        if up.carried + down.carried != before {
+        Client::Http2(_) => (Pipe::default(), 0, 0),
+    };
+    let mut pipes = Pipes { up, down: Pipe::new(first, false) };
+    timer.clear();
+    let (is_whole, idle) = poll_fn(|cx| {
+        let before = pipes.carried();
+        let polled = upstream.side(|endpoint| match client {
+            Client::Http1(downstream) => pipes.poll(cx, &mut downstream.lock().stream, endpoint),
+            Client::Http2(stream) => match stream.lock().ways() {
+                Some(mut ways) => pipes.poll(cx, &mut ways, endpoint),
+                None => Poll::Ready(false),
+            },
+        });
+        if let Poll::Ready(is_whole) = polled {
+            return Poll::Ready((is_whole, false));
+        }
+        if pipes.carried() != before {
             timer.clear();
             // For the log, should the tunnel be cut.
-            let mut io = downstream.lock();
-            io.intake.received = up.carried;
-            io.out.written = written + down.carried.saturating_sub(head_bytes);
+            let (up, down) = (pipes.up.carried, pipes.down.carried.saturating_sub(head_bytes));
+            match client {
+                Client::Http1(downstream) => {
+                    let mut io = downstream.lock();
+                    (io.intake.received, io.out.written) = (up, written + down);
+                }
+                Client::Http2(stream) => stream.lock().on_carried(up, down),
+            }
         }
-        timer.poll_after(cx, idle).map(|()| (End::Completed, true))
+        timer.poll_after(cx, idle).map(|()| (false, true))
     })
     .await;
-    Carried { from_client: up.carried, to_client: down.carried.saturating_sub(head_bytes), end, idle: timed_out }
+    let to_client = pipes.down.carried.saturating_sub(head_bytes);
+    Carried { from_client: pipes.up.carried, to_client, end: End::Completed, idle, is_whole }
 }

@@ -435,14 +435,14 @@ fn connection_for(visit: &Visit, keep: bool) -> h1::Connection {
 /// Passes a 101 on and carries bytes both ways from then on.
 async fn tunnel(session: &mut Session, visit: &Visit, route: Option<&RouteRuntime>, outgoing: Box<Outgoing>) -> After {
     let Response { head, body, held } = outgoing.response;
-    let Body::Tunnel(connection) = body else { return After::Abort };
+    let Body::Tunnel(upstream) = body else { return After::Abort };
     {
         let mut io = session.downstream.lock();
         h1::encode_response(io.out.front(), &head, &outgoing.edits, Framing::None, h1::Connection::Upgrade);
         io.answer = Some((head.status(), io.out.written));
     }
     let idle = route.map_or(OWN_ANSWER_IDLE, |route| route.options.timeout.tunnel);
-    let carried = tunnel::carry(&session.downstream, *connection, &mut session.timer, idle).await;
+    let carried = tunnel::carry(&visit.client, upstream, &mut session.timer, idle).await;
     if let Some(held) = held {
         held.end(carried.end);
     }

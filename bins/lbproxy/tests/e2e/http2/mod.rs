@@ -11,6 +11,7 @@ mod peer;
 pub(crate) mod raw;
 mod reply;
 mod upstream;
+mod websocket;
 
 pub(crate) use peer::{Caller, run};
 pub(crate) use raw::Raw;

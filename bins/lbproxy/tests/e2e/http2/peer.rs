@@ -18,6 +18,13 @@ pub(crate) fn run<T>(scenario: impl Future<Output = T>) -> T {
     runtime.block_on(async { tokio::time::timeout(DEADLINE, scenario).await.expect("the scenario ends in time") })
 }
 
+/// Waits for something that the scenario's own connections may have to do with.
+pub(crate) async fn until(is_so: impl Fn() -> bool) {
+    while !is_so() {
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    }
+}
+
 /// What came back.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
