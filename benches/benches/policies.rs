@@ -19,7 +19,7 @@ fn main() {
         for endpoints in SIZES {
             run(&mut results, layers(name, endpoints));
         }
-        for endpoints in [100, 1000] {
+        for endpoints in SIZES {
             run(&mut results, crowds(name, endpoints));
         }
     }
@@ -57,13 +57,18 @@ fn layers(name: &str, endpoints: usize) -> Vec<(&'static str, Subject)> {
 fn crowds(name: &str, endpoints: usize) -> Vec<(&'static str, Subject)> {
     let even = Shape::even(endpoints);
     let skewed = Shape { is_skewed: true, ..even };
+    let threads = |shape| with_two_threads(name, policy(name), shape);
     vec![
+        ("slot, weights 10 and 1", subject(name, policy(name), skewed, Layer::Slot)),
+        ("slot, 30 % full", subject(name, policy(name), Shape { is_crowded: true, ..even }, Layer::Slot)),
         ("reader, weights 10 and 1", subject(name, policy(name), skewed, Layer::Reader)),
         ("reader, 30 % full", subject(name, policy(name), Shape { is_crowded: true, ..even }, Layer::Reader)),
         ("reader, weights 10 and 1, 30 % full", {
             subject(name, policy(name), Shape { is_crowded: true, ..skewed }, Layer::Reader)
         }),
-        ("reader, two threads", with_two_threads(name, policy(name), even)),
+        ("reader, two threads", threads(even)),
+        ("reader, two threads, weights 10 and 1", threads(skewed)),
+        ("reader, two threads, 30 % full", threads(Shape { is_crowded: true, ..even })),
         ("reader, 100 updates a second", while_updating(name, policy(name), even)),
     ]
 }
