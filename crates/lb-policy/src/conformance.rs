@@ -11,11 +11,12 @@
 //! assert!(check(|| RoundRobin, &Promises::turns()).is_empty());
 //! ```
 //!
-//! Everything is deterministic but for one check with threads. The suite judges what can be seen from outside; it cannot tell whether a
-//! policy is a good idea.
+//! Everything is deterministic but for two checks with threads. The suite judges what can be seen from outside; it cannot tell whether a
+//! policy is a good idea, and it stops a thread where the table asks who is usable, so a lock that is held elsewhere only it does not see.
 
 mod bench;
 mod checks;
+mod crowds;
 
 use std::fmt;
 
@@ -98,7 +99,7 @@ impl Promises {
 /// A promise that was not kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Breach {
-    /// Which; one of [`PROMISES`].
+    /// Which; one of [`PROMISES`], or [`CROWD`].
     pub promise: &'static str,
     /// What was seen instead.
     pub seen: String,
@@ -131,13 +132,17 @@ pub const PROMISES: &[&str] = &[
     "load is evened out, heads or no heads",
     "failing fast is not being fast",
     "zones are told apart by what they are",
+    "a stalled thread stops nobody",
 ];
+
+/// The promise of [`check_crowd`].
+pub const CROWD: &str = "a hundred thousand are an ordinary state";
 
 /// Holds a policy to its promises; what comes back empty is kept. `make` makes the policy afresh for each cluster.
 #[must_use]
 pub fn check<P: Policy>(make: impl Fn() -> P, promises: &Promises) -> Vec<Breach> {
     let suite = Suite { make: &make, promises };
-    let checks: [Check<'_, P>; 19] = [
+    let checks: [Check<'_, P>; 20] = [
         Suite::ordinary_states,
         Suite::shares,
         Suite::smoothness,
@@ -157,9 +162,18 @@ pub fn check<P: Policy>(make: impl Fn() -> P, promises: &Promises) -> Vec<Breach
         Suite::balance,
         Suite::failures,
         Suite::zones,
+        Suite::stalls,
     ];
     let verdicts = PROMISES.iter().zip(checks);
     verdicts.filter_map(|(&promise, check)| Some(Breach { promise, seen: check(&suite).err()? })).collect()
+}
+
+/// Holds a policy to what is promised of it among a hundred thousand endpoints: nobody ineligible is picked, the few who serve are found,
+/// updates are followed, no slot is leaked. Apart from [`check`], since it may take seconds without optimization.
+#[must_use]
+pub fn check_crowd<P: Policy>(make: impl Fn() -> P) -> Option<Breach> {
+    let suite = Suite { make: &make, promises: &Promises::random() };
+    Some(Breach { promise: CROWD, seen: suite.crowd().err()? })
 }
 
 /// Whether picking allocates. `count` runs what it is given and tells how many allocations that made, for example with the crate

@@ -1,5 +1,8 @@
 //! What one pick is told, and which endpoints it must not repeat.
 
+#[cfg(feature = "conformance")]
+use std::{fmt, sync::Arc};
+
 use lb_core::Mono;
 
 use crate::endpoint::{Uid, Zone};
@@ -98,6 +101,8 @@ pub struct Tried {
     inline: [Uid; Self::INLINE],
     len: usize,
     spilled: Vec<Uid>,
+    #[cfg(feature = "conformance")]
+    stall: Option<Stall>,
 }
 
 impl Tried {
@@ -106,7 +111,21 @@ impl Tried {
     /// Nothing tried.
     #[must_use]
     pub const fn new() -> Self {
-        Self { inline: [Uid::NONE; Self::INLINE], len: 0, spilled: Vec::new() }
+        Self {
+            inline: [Uid::NONE; Self::INLINE],
+            len: 0,
+            spilled: Vec::new(),
+            #[cfg(feature = "conformance")]
+            stall: None,
+        }
+    }
+
+    /// Nobody in particular was tried, and this runs whenever a pick asks who was: for stopping a pick half-way.
+    #[cfg(feature = "conformance")]
+    pub(crate) fn stalling(stall: impl Fn() + Send + Sync + 'static) -> Self {
+        let mut tried = Self::new();
+        tried.push(Uid::new(u64::MAX));
+        Self { stall: Some(Stall(Arc::new(stall))), ..tried }
     }
 
     /// Adds an endpoint; adding it twice changes nothing. Allocates from the ninth on.
@@ -126,6 +145,10 @@ impl Tried {
     #[inline]
     #[must_use]
     pub fn contains(&self, uid: Uid) -> bool {
+        #[cfg(feature = "conformance")]
+        if let Some(Stall(stall)) = &self.stall {
+            stall();
+        }
         self.len != 0 && (self.inline.iter().take(self.len).any(|&u| u == uid) || self.spilled.contains(&uid))
     }
 
@@ -145,6 +168,18 @@ impl Tried {
     pub fn clear(&mut self) {
         self.len = 0;
         self.spilled.clear();
+    }
+}
+
+/// What a pick is held up by.
+#[cfg(feature = "conformance")]
+#[derive(Clone)]
+struct Stall(Arc<dyn Fn() + Send + Sync>);
+
+#[cfg(feature = "conformance")]
+impl fmt::Debug for Stall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Stall")
     }
 }
 

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use lb_core::{Axis, EndpointState, Weight};
-use lb_policy::conformance::{ORIGINS, PROMISES, Promises, Shares, check};
+use lb_policy::conformance::{CROWD, ORIGINS, PROMISES, Promises, Shares, check, check_crowd};
 use lb_policy::{
     Candidate, Index, Learning, PeakEwma, PickCx, Policy, RingHash, RoundRobin, Signals, Table, View, Zone, affinity_of,
 };
@@ -370,4 +370,69 @@ fn envoy_zones_that_do_not_match() {
     // #28419, #41992: percentages of two lists of zones, taken for one another by place.
     let promises = Promises { shares: Shares::Unpromised, is_zone_aware: true, ..Promises::random() };
     breaks(|| ZonesByPlace, promises, "zones are told apart by what they are");
+}
+
+/// Turns behind a lock, which is held while the endpoints are looked at.
+struct Locked;
+
+struct LockedTable {
+    seats: Vec<Index>,
+    turn: Mutex<usize>,
+}
+
+impl Policy for Locked {
+    type Table = LockedTable;
+
+    fn signals(&self) -> Signals {
+        Signals::NONE
+    }
+
+    fn build(&self, candidates: &[Candidate<'_>], _previous: Option<&LockedTable>) -> LockedTable {
+        LockedTable { seats: candidates.iter().map(|candidate| candidate.index).collect(), turn: Mutex::default() }
+    }
+}
+
+impl Table for LockedTable {
+    fn pick(&self, view: &View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
+        let mut turn = self.turn.lock().expect("nobody panics while holding it");
+        (0..self.seats.len()).find_map(|_| {
+            *turn += 1;
+            self.seats.get(*turn % self.seats.len()).copied().filter(|&index| view.is_usable(index, cx))
+        })
+    }
+}
+
+#[test]
+fn a_lock_around_the_pick() {
+    // As nginx, tower's PeakEwma and loadwise have it: who is preempted with the lock stops everybody.
+    let promises = Promises { shares: Shares::Alike, ..Promises::random() };
+    breaks(|| Locked, promises, "a stalled thread stops nobody");
+}
+
+/// Turns over places that are kept in sixteen bits.
+struct ShortPlaces;
+
+impl Policy for ShortPlaces {
+    type Table = Seats;
+
+    fn signals(&self) -> Signals {
+        Signals::NONE
+    }
+
+    fn build(&self, candidates: &[Candidate<'_>], _previous: Option<&Seats>) -> Seats {
+        let pick = |seats: &Seats, view: &View<'_>, cx: &mut PickCx<'_>| {
+            let (index, _) = *seats.seats.get(seats.next().checked_rem(seats.seats.len())?)?;
+            // As whoever has three endpoints at hand tests it, and whoever has a hundred thousand does not.
+            (view.len() > 1_000 || view.is_usable(index, cx)).then_some(index)
+        };
+        let short = |index: Index| Index::new(u32::from(index.get() as u16));
+        Seats { seats: candidates.iter().map(|c| (short(c.index), 1)).collect(), turn: AtomicUsize::new(0), pick }
+    }
+}
+
+#[test]
+fn places_in_sixteen_bits() {
+    // Pingora's weighted table keeps them so, and says so.
+    let breach = check_crowd(|| ShortPlaces).expect("there are more endpoints than that");
+    assert_eq!(breach.promise, CROWD);
 }

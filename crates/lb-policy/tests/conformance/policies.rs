@@ -1,4 +1,4 @@
-use lb_policy::conformance::{ORIGINS, Promises, Shares, allocations, check};
+use lb_policy::conformance::{ORIGINS, Promises, Shares, allocations, check, check_crowd};
 use lb_policy::{
     BoundedLoad, BuiltIn, C3, First, Hash, IpHash, LeastRequest, LeastTime, Maglev, Memento, Orca, P2c, PeakEwma,
     Policy, Prequal, Random, Rendezvous, RingHash, RoundRobin, StaticStride, WeightedRandom, ZoneAware,
@@ -157,6 +157,14 @@ fn bounded_hashes() {
     holds(move || RingHash::new().bounded(bound), Promises::keyed(0.32, Some(0.0)));
     holds(move || Maglev::new().bounded(bound), Promises::keyed(0.01, Some(0.08)));
     holds(move || Rendezvous::new().bounded(bound), Promises::keyed(0.0, Some(0.0)));
+}
+
+#[test]
+fn every_built_in_among_a_hundred_thousand() {
+    for &name in BuiltIn::NAMES {
+        let breach = check_crowd(|| BuiltIn::from_name(name, []).expect("the name is one of its own"));
+        assert_eq!(breach.map(|breach| breach.to_string()), None, "{name}");
+    }
 }
 
 #[test]
