@@ -145,11 +145,17 @@ impl Tried {
     #[inline]
     #[must_use]
     pub fn contains(&self, uid: Uid) -> bool {
+        self.len != 0 && self.is_among(uid)
+    }
+
+    /// Apart, so that first attempts, which are nearly all, do not carry it along.
+    #[inline(never)]
+    fn is_among(&self, uid: Uid) -> bool {
         #[cfg(feature = "conformance")]
         if let Some(Stall(stall)) = &self.stall {
             stall();
         }
-        self.len != 0 && (self.inline.iter().take(self.len).any(|&u| u == uid) || self.spilled.contains(&uid))
+        self.inline.iter().take(self.len).any(|&u| u == uid) || self.spilled.contains(&uid)
     }
 
     /// How many were tried.
