@@ -300,6 +300,10 @@ async fn begin(
         timer.poll_until(cx, until).map(|()| Err(io::ErrorKind::TimedOut.into()))
     })
     .await?;
+    if send.current_max_send_streams() == 0 {
+        // Another one would be no better, and who waits for room would ask for one after the other.
+        return Err(io::Error::other("it allows no streams"));
+    }
     let now = Instant::now();
     let multiplexed = Multiplexed {
         send: Mutex::new(send),

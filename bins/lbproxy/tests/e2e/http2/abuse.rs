@@ -1,13 +1,16 @@
 //! What a hostile client may try: its connection ends, that is counted and logged, and nobody else notices.
 
 use super::raw::{self, *};
-use super::{Caller, proxy, run};
+use super::{Caller, Raw, proxy, run};
 use crate::support::{Endpoint, Proxy, Wire, text, wait_until};
 use crate::with_one_and_four_workers;
 
 with_one_and_four_workers!(
     floods_of_frames_end_the_connection,
+    a_flood_is_told_why_it_ends,
     requests_given_up_without_end_end_the_connection,
+    requests_that_make_us_give_up_end_the_connection,
+    a_small_block_that_means_much_is_refused,
     a_head_without_end_ends_the_connection,
     streams_beyond_the_limit_are_refused,
 );
@@ -15,17 +18,26 @@ with_one_and_four_workers!(
 /// An attack: sends until the connection takes no more, and tells how often it got that far.
 type Attack = fn(&mut Raw, u32) -> std::io::Result<()>;
 
-use super::Raw;
+/// The status with which a request on this stream is answered, as a static table's index says it.
+fn answered(raw: &mut Raw, stream: u32) -> Option<u8> {
+    raw.get(stream, "/other");
+    let head = std::iter::from_fn(|| raw.frame()).find(|frame| frame.kind == HEADERS && frame.stream == stream)?;
+    head.payload.first().copied()
+}
+
+/// `:status: 200`.
+const OK: Option<u8> = Some(0x88);
 
 fn attacked(proxy: &Proxy, what: &str, attack: Attack, reason: &str) {
     let before = proxy.metric("lbproxy_http2_abuse_total", &[]);
+    let mut bystander = Raw::connect(proxy.web());
+    assert_eq!(answered(&mut bystander, 1), OK);
     let mut raw = Raw::connect(proxy.web());
     let sent = (0..200_000u32).take_while(|n| attack(&mut raw, *n).is_ok()).count();
     assert!(sent < 200_000, "{what}: still taken");
     wait_until(what, || proxy.metric("lbproxy_http2_abuse_total", &[]) == before + 1.0);
-    if !reason.is_empty() {
-        proxy.wait_log(&format!("reason={reason}"));
-    }
+    proxy.wait_log(&format!("closing an abusive HTTP/2 connection client=127.0.0.1 reason={reason}"));
+    assert_eq!(answered(&mut bystander, 3), OK, "{what}: another connection goes on");
     run(async {
         assert_eq!(Caller::connect(proxy.web()).await.get("/other").await.status, 200, "{what}: others are served");
     });
@@ -49,9 +61,25 @@ fn floods_of_frames_end_the_connection(workers: usize) {
         }),
     ];
     for (what, attack) in attacks {
-        attacked(&proxy, what, attack, "");
+        attacked(&proxy, what, attack, "frame_flood");
     }
-    proxy.wait_log("closing an abusive HTTP/2 connection");
+}
+
+fn a_flood_is_told_why_it_ends(workers: usize) {
+    let endpoint = Endpoint::named("app");
+    let proxy = proxy(workers, &endpoint.at(), "", "", "");
+    let mut raw = Raw::connect(proxy.web());
+    raw.until(SETTINGS);
+    // What is free at once, but for what the beginning of the connection took and earned: nobody minds.
+    for _ in 0..900 {
+        raw.send(PING, 0, 0, &[0; 8]);
+    }
+    assert_eq!(answered(&mut raw, 1), OK);
+    let pings: Vec<u8> = (0..1200).flat_map(|_| raw::frame(PING, 0, 0, &[0; 8])).collect();
+    raw.wire.write(pings).unwrap();
+    let frames = raw.rest();
+    let goaway = frames.iter().find(|frame| frame.kind == GO_AWAY);
+    assert_eq!(goaway.map(Frame::reason), Some(11), "ENHANCE_YOUR_CALM");
 }
 
 fn requests_given_up_without_end_end_the_connection(workers: usize) {
@@ -66,7 +94,51 @@ fn requests_given_up_without_end_end_the_connection(workers: usize) {
         raw.try_send(RST_STREAM, 0, stream, &[0, 0, 0, 8])
     };
     attacked(&proxy, "rapid reset", attack, "");
-    wait_until("the endpoint's connections to close", || endpoint.open() == 0);
+    wait_until("the endpoint's connections to close", || endpoint.open() <= 2 * workers);
+}
+
+fn requests_that_make_us_give_up_end_the_connection(workers: usize) {
+    let endpoint = Endpoint::on_head(|wire: &mut Wire, head| match head.target() {
+        "/other" => wire.write(text(200, "other")),
+        _ => wire.read_to_end().map(drop),
+    });
+    let proxy = proxy(workers, &endpoint.at(), "", "", "");
+    // As CVE-2025-8671 has it: the client resets nothing, but breaks the rules so that we do.
+    let by_window: Attack = |raw, n| {
+        let stream = 2 * n + 1;
+        raw.try_send(HEADERS, END_HEADERS, stream, &raw::block(&raw::get_fields("/victim")))?;
+        raw.try_send(WINDOW_UPDATE, 0, stream, &[0x7f, 0xff, 0xff, 0xff])
+    };
+    attacked(&proxy, "windows that overflow", by_window, "protocol_flood");
+}
+
+fn a_small_block_that_means_much_is_refused(workers: usize) {
+    let endpoint = Endpoint::named("app");
+    let proxy = proxy(workers, &endpoint.at(), "", "", "");
+    let mut raw = Raw::connect(proxy.web());
+    raw.until(SETTINGS);
+    let before = proxy.resident_bytes();
+    // One header of 3900 octets goes into the table, and 12 000 references to it into one frame: 47 MB in all.
+    let value = vec![b'x'; 3_900];
+    let mut block = raw::block(&raw::get_fields("/"));
+    block.extend_from_slice(&[0x40, 3, b'x', b'-', b'a', 127]);
+    let mut rest = value.len() - 127;
+    while rest >= 128 {
+        block.push((rest % 128 + 128) as u8);
+        rest /= 128;
+    }
+    block.push(rest as u8);
+    block.extend_from_slice(&value);
+    block.extend_from_slice(&[0xbe; 12_000]);
+    for n in 0..20 {
+        raw.send(HEADERS, END_STREAM | END_HEADERS, 2 * n + 1, &block);
+    }
+    let statuses: Vec<_> = std::iter::from_fn(|| raw.frame()).filter(|frame| frame.kind == HEADERS).take(20).collect();
+    assert!(statuses.iter().all(|frame| frame.payload.first() != Some(&0x88)), "{statuses:?}");
+    let most = proxy.resident_bytes();
+    assert!(most < before + (16 << 20), "from {before} to {most} bytes");
+    assert_eq!(endpoint.requests(), 0);
+    assert_eq!(answered(&mut Raw::connect(proxy.web()), 1), OK);
 }
 
 fn a_head_without_end_ends_the_connection(workers: usize) {

@@ -23,6 +23,9 @@ with_one_and_four_workers!(
     clients_of_http1_reach_endpoints_of_http2,
     a_goaway_moves_requests_elsewhere,
     a_refused_stream_is_tried_elsewhere_whatever_its_method,
+    an_endpoint_that_allows_no_streams_is_a_failed_connection,
+    an_endpoint_that_comes_to_allow_fewer_streams_is_believed,
+    a_connection_that_breaks_under_a_request_is_made_anew,
     what_breaks_after_the_head_is_reset,
     a_client_that_cancels_cancels_at_the_endpoint,
     who_does_not_speak_http2_is_a_failed_connection,
@@ -215,6 +218,87 @@ fn a_refused_stream_is_tried_elsewhere_whatever_its_method(workers: usize) {
         }
     });
     assert_eq!(other.requests(), 4);
+}
+
+fn an_endpoint_that_allows_no_streams_is_a_failed_connection(workers: usize) {
+    let endpoint = Endpoint::scripted(|wire: &mut Wire, _| {
+        wire.read_exactly(24)?;
+        wire.write(raw::frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 0]))?;
+        wire.write(raw::frame(SETTINGS, 1, 0, &[]))?;
+        until(wire, HEADERS).map(drop)
+    });
+    let proxy = proxy(workers, &endpoint.at(), "", "", H2);
+    let start = std::time::Instant::now();
+    run(async {
+        let mut caller = Caller::connect(proxy.web()).await;
+        assert_eq!(caller.get("/none").await.status, 502);
+    });
+    assert!(start.elapsed() < Duration::from_secs(3));
+    assert_eq!(proxy.access_of("/none")["cause"], "connect_failed: it allows no streams");
+    assert!(endpoint.connections() <= 3, "{} connections", endpoint.connections());
+}
+
+fn an_endpoint_that_comes_to_allow_fewer_streams_is_believed(workers: usize) {
+    let connections = AtomicUsize::new(0);
+    let endpoint = Endpoint::scripted(move |wire: &mut Wire, _| {
+        begin(wire)?;
+        if connections.fetch_add(1, Ordering::SeqCst) == 0 {
+            // One from now on, and that one is running.
+            let first = until(wire, HEADERS)?;
+            wire.write(raw::frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 1]))?;
+            wire.write(raw::frame(PING, 0, 0, &[1; 8]))?;
+            until(wire, PING)?;
+            wire.write(
+                [raw::frame(HEADERS, END_HEADERS, first, &[0x88]), raw::frame(DATA, 0, first, b"one")].concat(),
+            )?;
+            // A second stream would come before the end of this.
+            let next = until(wire, RST_STREAM);
+            return next.map(drop);
+        }
+        loop {
+            let stream = until(wire, HEADERS)?;
+            wire.write(ok(stream, b"other"))?;
+        }
+    });
+    let proxy = proxy(workers, &endpoint.at(), "", "", H2);
+    run(async {
+        let mut caller = Caller::connect(proxy.web()).await;
+        let request = caller.request("GET", "/first").body(()).unwrap();
+        let (response, mut upload) = caller.begin(request, true).await;
+        let response = response.await.unwrap();
+        for n in 0..3 {
+            assert_eq!(caller.get("/more").await.text(), "other", "{n}");
+        }
+        upload.send_reset(Reason::CANCEL);
+        drop(response);
+    });
+    assert_eq!(endpoint.connections(), 2);
+}
+
+fn a_connection_that_breaks_under_a_request_is_made_anew(workers: usize) {
+    let connections = AtomicUsize::new(0);
+    let endpoint = Endpoint::scripted(move |wire: &mut Wire, _| {
+        begin(wire)?;
+        let dies = connections.fetch_add(1, Ordering::SeqCst) == 0;
+        for n in 0.. {
+            let stream = until(wire, HEADERS)?;
+            if dies && n > 0 {
+                wire.reset_on_close();
+                return Ok(());
+            }
+            wire.write(ok(stream, b"fine"))?;
+        }
+        Ok(())
+    });
+    let proxy = proxy(workers, &endpoint.at(), "", "", H2);
+    run(async {
+        let mut caller = Caller::connect(proxy.web()).await;
+        for n in 0..4 {
+            let answer = caller.get("/").await;
+            assert_eq!((answer.status, answer.text().as_str()), (200, "fine"), "{n}: {answer:?}");
+        }
+    });
+    assert_eq!(endpoint.connections(), 2);
 }
 
 fn what_breaks_after_the_head_is_reset(workers: usize) {
