@@ -1,10 +1,13 @@
-//! Express and Socket.IO, in three instances each, behind the proxy, with the clients that people use.
+//! Express and Socket.IO, in three instances each, behind the proxy, with the clients that people use, of Node and of
+//! Python.
 //!
 //! The applications and clients are in `tests/node`. Where Node or its packages cannot be had the tests say so and
 //! pass; with `LBPROXY_REQUIRE_PEERS=1` they fail.
 
 #[path = "node/program.rs"]
 mod program;
+#[path = "node/python.rs"]
+mod python;
 #[path = "node/setup.rs"]
 mod setup;
 #[path = "support/tls.rs"]
@@ -15,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use program::Program;
+use python::python;
 use setup::{Instance, node, proxy};
 
 /// What a list of endpoints looks like in a configuration.
@@ -119,14 +123,35 @@ fn impatient(instance: &Instance, listener: &str) -> String {
 #[test]
 fn websockets_of_two_libraries_get_through_whole() {
     let Some(node) = node() else { return };
-    let instances = node.three("express-instance.mjs");
-    let secure = Secure::new();
-    for (name, listener) in [("sockets", ""), ("sockets-tls", &secure.listener)] {
-        let (_proxy, url) = proxy(name, &impatient(&instances[0], listener));
-        let url = if listener.is_empty() { url } else { url.replace("http:", "https:") };
+    in_the_clear_and_secured(node, "sockets", |url, secure| {
         let said = succeed(Program::start(believing(node, "ws-client.mjs", &secure.authority).arg(url)));
         assert!(said.contains(&"# fail 0".to_owned()), "the client ran its checks: {said:#?}");
-    }
+    });
+}
+
+#[test]
+fn websockets_of_python_get_through_whole() {
+    let (Some(node), Some(python)) = (node(), python()) else { return };
+    in_the_clear_and_secured(node, "python", |url, secure| {
+        let mut client = python.program("websockets-client.py");
+        client.arg(url);
+        if url.starts_with("https:") {
+            client.arg(&secure.authority);
+        }
+        let said = succeed(Program::start(&mut client));
+        assert!(said.contains(&"all is well".to_owned()), "the client ran its checks: {said:#?}");
+    });
+}
+
+/// Gives the URL of an impatient proxy to a client, once without TLS and once with.
+#[track_caller]
+fn in_the_clear_and_secured(node: &setup::Node, name: &str, client: impl Fn(&str, &Secure)) {
+    let instances = node.three("express-instance.mjs");
+    let secure = Secure::new();
+    let (_proxy, url) = proxy(name, &impatient(&instances[0], ""));
+    client(&url, &secure);
+    let (_secured, url) = proxy(&format!("{name}-tls"), &impatient(&instances[0], &secure.listener));
+    client(&url.replace("http:", "https:"), &secure);
 }
 
 #[test]
