@@ -21,6 +21,9 @@ use program::Program;
 use python::python;
 use setup::{Instance, node, proxy};
 
+/// Where the programs in Python are, below `tests`.
+const PYTHON_PROGRAMS: &str = "node";
+
 /// What a list of endpoints looks like in a configuration.
 fn endpoints(instances: &[Instance]) -> String {
     let quoted: Vec<_> = instances.iter().map(|instance| format!("\"{}\"", instance.address)).collect();

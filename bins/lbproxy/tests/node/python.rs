@@ -1,10 +1,12 @@
-//! Python with the packages of `tests/node/requirements.txt`, in an environment of its own, made ready once.
+//! Python with the packages of a `requirements.txt`, in an environment of its own, made ready once.
 
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
+
+use super::PYTHON_PROGRAMS;
 
 /// Where the programs are and their packages are installed.
 pub(crate) struct Python {
@@ -36,17 +38,22 @@ fn install() -> io::Result<Python> {
     // Other test processes may be here at the same time; the lock ends with the file.
     let turn = File::create(directory.join("python-turn"))?;
     turn.lock()?;
-    let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/node/requirements.txt");
+    let requirements = programs().join("requirements.txt");
     let wanted = fs::read(&requirements)?;
-    let environment = directory.join("python");
+    let environment = directory.join("python").join(PYTHON_PROGRAMS);
     let installed = environment.join("installed.txt");
     if fs::read(&installed).ok().as_ref() != Some(&wanted) {
         succeed(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment))?;
         let mut pip = Command::new(environment.join("bin/python"));
-        succeed(pip.args(["-m", "pip", "install", "--quiet", "-r"]).arg(&requirements))?;
+        succeed(pip.args(["-m", "pip", "install", "--quiet", "--only-binary=:all:", "-r"]).arg(&requirements))?;
         fs::write(&installed, wanted)?;
     }
     Ok(Python { environment })
+}
+
+/// The directory of the programs and their requirements.
+fn programs() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(PYTHON_PROGRAMS)
 }
 
 fn succeed(command: &mut Command) -> io::Result<()> {
@@ -59,10 +66,10 @@ fn succeed(command: &mut Command) -> io::Result<()> {
 }
 
 impl Python {
-    /// A program of `tests/node`.
+    /// One of the programs.
     pub(crate) fn program(&self, file: &str) -> Command {
         let mut command = Command::new(self.environment.join("bin/python"));
-        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/node").join(file)).env("PYTHONUNBUFFERED", "1");
+        command.arg(programs().join(file)).env("PYTHONUNBUFFERED", "1");
         // Nobody's proxies are between us and our client.
         for name in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
             command.env_remove(name);
