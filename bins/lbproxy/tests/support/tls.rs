@@ -44,6 +44,15 @@ impl Authority {
         self.issue_with(names, |_| {})
     }
 
+    /// A certificate for these names that nobody vouches for but itself, as an authority.
+    pub(crate) fn self_signed(names: &[&str]) -> Issued {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).expect("names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        Issued { cert: params.self_signed(&key).expect("a certificate").pem(), key: key.serialize_pem() }
+    }
+
     /// As [`issue`](Self::issue), changed before it is signed.
     pub(crate) fn issue_with(&self, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Issued {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();

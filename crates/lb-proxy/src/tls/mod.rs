@@ -9,6 +9,7 @@ mod certificate;
 mod choice;
 mod client_identity;
 mod inspect;
+mod named;
 mod pem;
 mod store;
 mod terminator;

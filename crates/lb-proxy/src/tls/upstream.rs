@@ -8,13 +8,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lb_config::{CertificateFiles, ClusterTls, Endpoint, EndpointAddress};
-use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError as Bad, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
 use super::certificate::Certificate;
+use super::named::Named;
 use super::pem::{CertificateError, Problem, Sections};
 use super::provider;
 use super::store::roots;
@@ -111,18 +112,21 @@ impl Material {
             .with_safe_default_protocol_versions()
             .map_err(|error| wrong(None, error))?;
         let builder = match self.authorities.filter(|_| self.verify) {
-            Some(authorities) => {
-                let store = match &tls.ca {
-                    Some(ca) => roots(ca, authorities)?,
-                    None => {
-                        let mut store = RootCertStore::empty();
-                        // Some of a system's are too old to be read; the others still serve.
-                        store.add_parsable_certificates(authorities);
-                        store
-                    }
-                };
-                builder.with_root_certificates(store)
-            }
+            Some(authorities) => match &tls.ca {
+                Some(ca) => {
+                    let store = Arc::new(roots(ca, authorities.clone())?);
+                    let verifier = WebPkiServerVerifier::builder_with_provider(store, Arc::clone(provider())).build();
+                    let verifier = verifier
+                        .map_err(|error| CertificateError::new(ca, Problem::BadCertificate(error.to_string())))?;
+                    builder.dangerous().with_custom_certificate_verifier(Arc::new(Named::new(authorities, verifier)))
+                }
+                None => {
+                    let mut store = RootCertStore::empty();
+                    // Some of a system's are too old to be read; the others still serve.
+                    store.add_parsable_certificates(authorities);
+                    builder.with_root_certificates(store)
+                }
+            },
             None => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody)),
         };
         let mut config = match self.own {

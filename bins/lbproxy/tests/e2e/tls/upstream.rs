@@ -11,6 +11,9 @@ with_one_and_four_workers!(
     requests_bodies_and_kept_connections_pass,
     the_name_of_the_endpoint_is_asked_for_and_verified,
     a_certificate_that_does_not_hold_is_a_502_by_name,
+    a_certificate_that_signed_itself_is_believed_where_it_is_named,
+    an_endpoint_that_fails_the_handshake_is_not_the_last_to_be_asked,
+    an_endpoint_that_says_nothing_has_the_time_to_connect,
     verify_false_believes_anybody_and_says_so,
     our_certificate_is_shown_where_it_is_asked_for,
     what_is_no_tls_is_a_failed_handshake,
@@ -111,6 +114,50 @@ fn a_certificate_that_does_not_hold_is_a_502_by_name(workers: usize) {
         assert_eq!(line["endpoint"], endpoint.at(), "{line}");
         assert_eq!(endpoint.requests(), 0, "nothing was sent to it");
     }
+}
+
+fn a_certificate_that_signed_itself_is_believed_where_it_is_named(workers: usize) {
+    let (authority, directory) = authority();
+    // As `openssl req -x509` makes them: it says of itself that it is an authority.
+    let own = Authority::self_signed(&["127.0.0.1"]);
+    std::fs::write(directory.path().join("own.pem"), &own.cert).unwrap();
+    let endpoint = Endpoint::secured(authority.server(&own, false), |_| text(200, "ok"));
+    let proxy = Proxy::start(&configured(workers, &endpoint.at(), "tls.ca = \"DIR/own.pem\"", &directory));
+    assert_eq!(get(proxy.web(), "/").text(), "ok");
+    let proxy = Proxy::start(&configured(workers, &endpoint.at(), "tls.ca = \"DIR/ca.pem\"", &directory));
+    assert_eq!(get(proxy.web(), "/").status(), 502);
+    let named = "tls = { ca = \"DIR/own.pem\", server_name = \"other.test\" }";
+    let proxy = Proxy::start(&configured(workers, &endpoint.at(), named, &directory));
+    assert_eq!(get(proxy.web(), "/").status(), 502);
+    is_caused(&proxy, "/", "certificate_name");
+}
+
+fn an_endpoint_that_fails_the_handshake_is_not_the_last_to_be_asked(workers: usize) {
+    let (authority, directory) = authority();
+    let good = Endpoint::secured(authority.server(&authority.issue(&["127.0.0.1"]), false), |_| text(200, "good"));
+    let bad = Endpoint::secured(authority.server(&authority.issue(&["other.test"]), false), |_| text(200, "bad"));
+    let both = format!("{}\", \"{}", bad.at(), good.at());
+    let tls = "tls.ca = \"DIR/ca.pem\"\nhealth.passive = { failures = 3, eject_for = \"1h\" }";
+    let proxy = Proxy::start(&configured(workers, &both, tls, &directory));
+    // Nothing of a request was sent before the handshake, so that any may be sent elsewhere.
+    for _ in 0..20 {
+        assert_eq!(post(proxy.web(), "/", "body").text(), "good");
+    }
+    assert_eq!(bad.requests(), 0);
+    wait_until("its ejection", || proxy.endpoint("app", &bad.at())["eligible"] == false);
+}
+
+fn an_endpoint_that_says_nothing_has_the_time_to_connect(workers: usize) {
+    let (_, directory) = authority();
+    let silent = Endpoint::scripted(|wire, _| wire.read_to_end().map(drop));
+    let route = "timeout.connect = \"100ms\"\nretry = \"off\"";
+    let text = configured(workers, &silent.at(), "tls.verify = false", &directory);
+    let proxy = Proxy::start(&text.replace("cluster = \"app\"", &format!("cluster = \"app\"\n{route}")));
+    let answer = get(proxy.web(), "/");
+    assert_eq!(answer.status(), 504);
+    let line = proxy.access_of("/");
+    assert!(line["cause"].as_str().unwrap().starts_with("connect_timeout"), "{line}");
+    wait_until("the endpoint to be left", || silent.open() == 0);
 }
 
 fn verify_false_believes_anybody_and_says_so(workers: usize) {
