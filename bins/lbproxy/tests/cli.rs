@@ -327,3 +327,45 @@ fn check_warns_of_certificates_that_expire() {
         }
     }
 }
+
+#[test]
+fn check_reads_the_certificates_of_clusters() {
+    let (cert, key) = certificate(|_| {});
+    let (_, other) = certificate(|_| {});
+    for (tls, expected) in [
+        ("{ ca = \"none.pem\" }", "error: cluster app: none.pem: cannot be read: No such file"),
+        ("{ ca = \"key.pem\" }", "error: cluster app: key.pem: has no certificate in it, only a private key"),
+        (
+            "{ ca = \"cert.pem\", client_cert = \"cert.pem\", client_key = \"other.pem\" }",
+            "error: cluster app: other.pem: the private key does not belong to the certificate in cert.pem",
+        ),
+        ("{ ca = \"cert.pem\", client_cert = \"cert.pem\", client_key = \"key.pem\" }", ""),
+    ] {
+        let text = format!(
+            "[[listener]]\naddress = \"127.0.0.1:0\"\n[[route]]\ncluster = \"app\"\n[cluster.app]\n\
+             endpoints = [\"127.0.0.1:1\", \"127.0.0.1:2\"]\ntls = {tls}\n"
+        );
+        let (directory, path) = file(&text);
+        for (name, content) in [("cert.pem", &cert), ("key.pem", &key), ("other.pem", &other)] {
+            std::fs::write(directory.path().join(name), content).unwrap();
+        }
+        let (code, _, err) = ended(lbproxy(&["check", path.to_str().unwrap()]));
+        let err = err.replace(&format!("{}/", directory.path().display()), "");
+        assert_eq!((code, err.contains(expected)), (Some(i32::from(!expected.is_empty())), true), "{expected}: {err}");
+    }
+}
+
+#[test]
+fn check_names_the_suites_and_versions_that_there_are() {
+    for (tls, expected) in [
+        ("cipher_suites = [\"ECDHE-RSA-AES128-GCM-SHA265\"]", "ECDHE-RSA-AES128-GCM-SHA256"),
+        ("cipher_suites = [\"TLS_AES_128_GCM\"]", "TLS_AES_128_GCM_SHA256"),
+        ("min_version = \"1.1\"", "expected one of \"1.2\", \"1.3\""),
+        ("alpn = [\"h3\"]", "h2"),
+    ] {
+        let (cert, key) = certificate(|_| {});
+        let tls = format!("{{ certificates = [{{ pem = \"all.pem\" }}], {tls} }}");
+        let (code, err) = check_tls(&[("all.pem", &(key + &cert))], &tls);
+        assert_eq!((code, err.contains(expected)), (Some(1), true), "{expected}: {err}");
+    }
+}

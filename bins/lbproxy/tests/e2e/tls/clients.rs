@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rustls::ClientConfig;
 
 use super::{Secure, to};
+use crate::http2::{Raw, raw};
 use crate::support::{Authority, Client, Endpoint, Issued, Message};
 use crate::with_one_and_four_workers;
 
@@ -100,5 +101,15 @@ fn another_host_is_misdirected_where_clients_are_asked(workers: usize) {
         assert_eq!(asked("a.test", "b.test"), status);
         assert_eq!(asked("b.test", "a.test"), status);
         assert_eq!(asked("b.test", "nobody.test"), status);
+        // What counts is whom the request is for, wherever that stands.
+        let ask = |request: &str| Client::tls(secure.proxy.web(), "a.test", &client).ask(request).status();
+        assert_eq!(ask("GET https://b.test/ HTTP/1.1\nHost: a.test"), status);
+        assert_eq!(ask("GET https://a.test/ HTTP/1.1\nHost: b.test"), 200);
+        let mut http2 = secure.authority.client();
+        http2.alpn_protocols = vec![b"h2".to_vec()];
+        let mut raw = Raw::over(Client::tls(secure.proxy.web(), "b.test", &Arc::new(http2)).into_wire());
+        raw.get(1, "/");
+        let indexed = raw.until(raw::HEADERS).payload[0] == 0x88;
+        assert_eq!(indexed, status == 200, "its requests are for another host: 200, by the static table, or not");
     }
 }

@@ -38,32 +38,78 @@ fn curl_asks_and_verifies() {
 }
 
 #[test]
-fn openssl_takes_up_a_session_in_both_versions() {
-    let secure = Secure::start(2, ROUTE, "");
-    let at = secure.proxy.web().to_string();
+fn curl_takes_up_its_session() {
+    let secure = Secure::start(4, ROUTE, "");
+    let (ca, port) = (secure.directory.path().join("ca.pem"), secure.proxy.web().port());
+    let (resolve, url) = (format!("a.test:{port}:127.0.0.1"), format!("https://a.test:{port}/[1-9]"));
+    // A connection for each request, and so a handshake. In TLS 1.2 curl wants no tickets, and we have nothing else.
+    let arguments = ["-sS", "--http1.1", "--tlsv1.3", "-H", "Connection: close", "--resolve", &resolve, "--cacert"];
+    let Some((worked, said)) = run("curl", &[&arguments[..], &[ca.to_str().unwrap(), &url]].concat()) else { return };
+    assert!(worked && said == "ok".repeat(9), "{said}");
+    secure.count_handshakes(&["\"full\""], 1.0);
+    secure.count_handshakes(&["\"resumed\""], 8.0);
+}
+
+/// Asks by `openssl s_client`; what it said. `None` where there is no openssl.
+fn s_client(secure: &Secure, arguments: &[&str]) -> Option<String> {
+    let (at, ca) = (secure.proxy.web().to_string(), secure.directory.path().join("ca.pem"));
+    let mut command = Command::new("openssl");
+    let common = ["s_client", "-connect", &at, "-verify_return_error", "-ign_eof", "-CAfile"];
+    command.args(common).arg(ca).args(arguments);
+    let Ok(mut child) = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn() else {
+        // Says that it was skipped, or fails where it must not be.
+        run("openssl", &[]);
+        return None;
+    };
+    // Tickets of TLS 1.3 come after the handshake: it waits for the end of the answer to a request.
+    let asked = b"GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n";
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), asked).unwrap();
+    let output = child.wait_with_output().unwrap();
+    Some(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+}
+
+#[test]
+fn openssl_takes_up_a_session_from_any_worker_and_over_reloads() {
+    let mut secure = Secure::start(4, ROUTE, "");
     let session = secure.directory.path().join("session");
-    let session = session.to_str().unwrap();
-    let ca = secure.directory.path().join("ca.pem");
+    let session = session.to_str().unwrap().to_owned();
+    let config = secure.config.clone();
     for version in ["-tls1_2", "-tls1_3"] {
-        let common = ["s_client", "-connect", &at, "-servername", "a.test", "-CAfile", ca.to_str().unwrap(), version];
-        // Tickets of TLS 1.3 come after the handshake: it waits for the end of the answer to a request.
-        let ask = |way: &str| {
-            let arguments = [&common[..], &[way, session, "-ign_eof"]].concat();
-            let mut command = Command::new("openssl");
-            let child = command.args(&arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-            let mut child = child.spawn().ok()?;
-            let asked = b"GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n";
-            std::io::Write::write_all(&mut child.stdin.take().unwrap(), asked).unwrap();
-            let output = child.wait_with_output().unwrap();
-            Some(String::from_utf8_lossy(&output.stdout).into_owned())
-        };
-        if ask("-sess_out").is_none() {
-            // Says that it was skipped, or fails where it must not be.
-            run("openssl", &[]);
-            return;
+        let Some(first) = s_client(&secure, &[version, "-servername", "a.test", "-sess_out", &session]) else { return };
+        assert!(first.contains("New, ") && first.contains("HTTP/1.1 200 OK"), "{version}: {first}");
+        for round in 0..8 {
+            if round % 4 == 3 {
+                // The certificate is another then, which a session that is taken up does not see.
+                secure.renew(&secure.authority.issue(&["a.test"]));
+                secure.proxy.reload(&config);
+            }
+            // A ticket is good for as long as its keys are, and not for one use.
+            let again = s_client(&secure, &[version, "-servername", "a.test", "-sess_in", &session]).unwrap();
+            assert!(again.contains("Reused, ") && again.contains("HTTP/1.1 200 OK"), "{version}, {round}: {again}");
         }
-        let second = ask("-sess_in").unwrap();
-        assert!(second.contains("Reused, "), "{version}: {second}");
-        assert!(second.contains("HTTP/1.1 200 OK"), "{version}: {second}");
+        // For another name it is no good.
+        let other = s_client(&secure, &[version, "-servername", "b.test", "-sess_in", &session]).unwrap();
+        assert!(other.contains("New, "), "{version}: {other}");
+    }
+}
+
+#[test]
+fn openssl_finds_only_what_is_switched_on() {
+    let secure = Secure::start(1, ROUTE, "tls.min_version = \"1.2\"");
+    for (arguments, expected) in [
+        (&["-tls1_1"][..], "alert"),
+        (&["-tls1_2", "-cipher", "AES128-SHA"], "alert handshake failure"),
+        (&["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-SHA"], "alert handshake failure"),
+        (&["-tls1_3", "-groups", "P-521"], "alert handshake failure"),
+        (&["-alpn", "spdy/3"], "alert no application protocol"),
+        (&["-alpn", "spdy/3,http/1.1"], "ALPN protocol: http/1.1"),
+        (&["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256"], "HTTP/1.1 200 OK"),
+        (&["-tls1_3", "-groups", "P-384"], "HTTP/1.1 200 OK"),
+        // Not a name that there could be.
+        (&["-servername", "127.0.0.1"], "HTTP/1.1 200 OK"),
+        (&["-noservername"], "HTTP/1.1 200 OK"),
+    ] {
+        let Some(said) = s_client(&secure, arguments) else { return };
+        assert!(said.contains(expected), "{arguments:?}: {said}");
     }
 }
