@@ -1,10 +1,11 @@
-//! Programs of the distribution on both sides of the real binary: curl and Python as clients, nginx before us and behind
-//! us, each set up as people set it up.
+//! Programs of the distribution on both sides of the real binary: curl as a client, nginx and HAProxy before us and
+//! behind us, each set up as people set it up.
 //!
 //! Where one is missing its tests are skipped, with a note; with `LBPROXY_REQUIRE_PEERS=1` they fail.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod curl;
+mod haproxy;
 mod nginx;
 mod nginx_before;
 mod nginx_behind;

@@ -18,8 +18,8 @@ pub(crate) struct Nginx {
     pub(crate) directory: TempDir,
 }
 
-/// Ports that are ours: bound and not listening, so that nobody else is given them. nginx sets `SO_REUSEADDR` as well,
-/// and so may listen there.
+/// Ports that are ours: bound and not listening, so that nobody else is given them. nginx and HAProxy set `SO_REUSEADDR`
+/// as well, and so may listen there.
 pub(crate) struct Ports {
     sockets: Vec<Socket>,
 }
@@ -28,6 +28,11 @@ impl Ports {
     /// So many of them.
     pub(crate) fn new(count: usize) -> Self {
         Self { sockets: (0..count).map(|_| bound()).collect() }
+    }
+
+    /// How many.
+    pub(crate) fn count(&self) -> usize {
+        self.sockets.len()
     }
 
     /// The address that `PORT0`, `PORT1`, … of a configuration stand for.
@@ -73,7 +78,7 @@ impl Nginx {
         if !rustix::process::geteuid().is_root() {
             configuration = configuration.replace("user root;\n", "");
         }
-        for number in (0..ports.sockets.len()).rev() {
+        for number in (0..ports.count()).rev() {
             configuration = configuration.replace(&format!("PORT{number}"), &ports.at(number).to_string());
         }
         let configuration = configuration.replace("DIR", &directory.path().display().to_string());
