@@ -32,9 +32,28 @@ pub enum Layer {
 /// Repetitions of this much of a pick from a cluster of this shape.
 #[must_use]
 pub fn subject<P: Policy>(name: &str, policy: P, shape: Shape, layer: Layer) -> Subject {
+    if matches!(layer, Layer::Reader | Layer::Selector) {
+        return whole(name, policy, shape, layer);
+    }
     let cluster = shape.cluster();
     let mut pick = picker(policy, &cluster, &mut as_many_as_fit(shape.endpoints));
     Subject::new(name, shape.endpoints, move |repeat| pick(layer, repeat))
+}
+
+/// The whole pick, as it is without a wrapper that waits for orders.
+fn whole<P: Policy>(name: &str, policy: P, shape: Shape, layer: Layer) -> Subject {
+    let cluster = shape.cluster();
+    let selector = cluster.selector(policy);
+    teach(&selector, &mut as_many_as_fit(shape.endpoints));
+    let mut reader = selector.reader();
+    let mut entropy = Entropy::seeded(7);
+    Subject::new(name, shape.endpoints, move |repeat| {
+        let _keep = &cluster;
+        match layer {
+            Layer::Selector => timed(repeat, &mut entropy, |cx| drop(black_box(selector.pick(cx)))),
+            _ => timed(repeat, &mut entropy, |cx| drop(black_box(reader.pick(cx)))),
+        }
+    })
 }
 
 /// Repeats so much of a pick so often, and tells how long that took. The endpoints are known by so many requests.

@@ -88,20 +88,39 @@ pub(crate) struct Estimate {
 }
 
 /// Reads a cell; none if nothing was learned. An estimate from the future is of age zero.
+#[inline]
 pub(crate) fn read(cell: &AtomicU64, now: Mono) -> Option<Estimate> {
     decode(cell.load(Ordering::Relaxed), now)
 }
 
 /// e^(−`age_ms` ∕ `decay_ms`): how much an estimate of this age still weighs.
+#[inline]
 pub(crate) fn remains(age_ms: u32, decay_ms: f32) -> f32 {
     if age_ms == 0 {
         1.0
     } else if decay_ms <= 0.0 {
         0.0
     } else {
-        (-(age_ms as f32) / decay_ms).exp()
+        e_to_minus(age_ms as f32 / decay_ms)
     }
 }
+
+/// e^(−x) for x ≥ 0, good to a millionth: whole halvings by the exponent, the rest of one by a polynomial (interpolation at Chebyshev's
+/// points, 1e-7 off at most). The library's `exp` takes several times as long, and a pick needs two.
+#[inline]
+fn e_to_minus(x: f32) -> f32 {
+    let halvings = x * std::f32::consts::LOG2_E;
+    if halvings >= 126.0 {
+        return 0.0;
+    }
+    let whole = halvings as u32;
+    let part = halvings - whole as f32;
+    let rest = HALVING.iter().rev().fold(0.0, |sum, factor| sum * part + factor);
+    rest * f32::from_bits((127 - whole) << 23)
+}
+
+/// 2^(−p) for p from 0 to 1, by ascending powers of p.
+const HALVING: [f32; 6] = [0.999_999_94, -0.693_143_1, 0.240_178_96, -0.055_298_12, 0.009_209_18, -0.000_946_877];
 
 fn decode(word: u64, now: Mono) -> Option<Estimate> {
     if word == 0 {
@@ -178,6 +197,21 @@ mod tests {
         // One decay time later the old weighs 1/e: 100/e + 10·(1 − 1/e) = 43.11.
         let after = teach(&cell, Sample::Answered(ms(10)), 10_005);
         assert!((after - 43.11).abs() < 0.01, "{after}");
+    }
+
+    #[test]
+    fn what_remains_is_the_exponential() {
+        for age_ms in (0..200_000).step_by(37) {
+            let exact = (-f64::from(age_ms) / 10_000.0).exp();
+            let off = (f64::from(remains(age_ms, 10_000.0)) / exact - 1.0).abs();
+            // One rounding of the exponent, up to 29 halvings, is 29·2⁻²⁴·ln 2 = 1.2e-6 of the value.
+            assert!(off < 2e-6, "{age_ms}: {off}");
+        }
+        assert_eq!((remains(0, 10_000.0), remains(u32::MAX, 1.0), remains(1, 0.0)), (1.0, 0.0, 0.0));
+        assert!(
+            (1..2_000_000).step_by(501).all(|age| remains(age + 500, 10_000.0) <= remains(age, 10_000.0)),
+            "it falls"
+        );
     }
 
     #[test]

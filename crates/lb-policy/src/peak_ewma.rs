@@ -5,7 +5,7 @@
 //! heard it is believed for one decay and then fades towards zero, so that an endpoint that was slow is tried again. (They let it fade
 //! from the first moment; then of two alike the one asked last always looks slower, and weights lose their meaning.) How it is learned stands in
 //! `latency.rs`: a failure counts as 5 s, so that failing fast does not look like being fast. **Cost**: two random numbers, four
-//! loads, at most two exponentials; one compare-and-swap when a response head comes.
+//! loads, at most two exponentials (short polynomials); one compare-and-swap when a response head comes.
 //!
 //! An endpoint that was never heard from counts as nothing while it is idle, and as a failure while its first answer is awaited: it
 //! gets one request at once to show itself with, not a flood. (Presuming some latency of it would starve it beside faster ones.)

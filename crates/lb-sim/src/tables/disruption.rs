@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 
 use lb_core::{Axis, Mono};
 use lb_policy::{
-    BuiltIn, Cluster, Entropy, Hash, Identity, IpHash, Maglev, PickCx, Rendezvous, RingHash, Selector, Uid, Update,
+    BuiltIn, Cluster, Entropy, Hash, Identity, IpHash, Maglev, Memento, PickCx, Rendezvous, RingHash, Selector, Uid,
+    Update,
 };
 
 use crate::client::{endpoint_name, members};
@@ -61,8 +62,15 @@ pub struct Found {
 
 /// The hashes.
 #[must_use]
-pub fn policies() -> [BuiltIn; 5] {
-    [Rendezvous::new().into(), RingHash::new().into(), Maglev::new().into(), Hash::new().into(), IpHash::new().into()]
+pub fn policies() -> [BuiltIn; 6] {
+    [
+        Rendezvous::new().into(),
+        Memento::new().into(),
+        RingHash::new().into(),
+        Maglev::new().into(),
+        Hash::new().into(),
+        IpHash::new().into(),
+    ]
 }
 
 /// Makes one run with `n` endpoints. Changes are tried on a fifth of the keys.
@@ -161,7 +169,7 @@ impl Fleet {
 pub fn report(effort: &Effort) -> Report {
     let mut report = Report::new(
         "Disruption: keys that move without need when the list changes, and how even the shares are.\n\
-         Published: zero for rendezvous and rings; about 2 % for Maglev (Eisenbud et al.); 1 − 1/n for modulo; spread 1/√160 for a ring of 160 points.\n\
+         Published: zero for rendezvous, memento and rings; about 2 % for Maglev (Eisenbud et al.); 1 − 1/n for modulo; spread 1/√160 for a ring of 160 points.\n\
          Shares are measured by 10 000 (n = 10) to 500 (n = 1000) keys an endpoint; perfectly even ones would show a greatest of 1.015 to 1.15.",
     );
     for policy in policies() {
@@ -189,7 +197,7 @@ fn rows(policy: &BuiltIn, n: usize, found: &[Found], rows: &mut Vec<Row>) {
         // σ/mean of 160 exponential arcs, 1/√160; √(1 − 1/n) of it since the shares add up to one.
         BuiltIn::RingHash(_) => (Some((1.0 / 160.0 * (1.0 - 1.0 / n as f64)).sqrt()), Judge::Within(0.15)),
         BuiltIn::Maglev(_) => (Some(0.01), Judge::AtMost),
-        BuiltIn::Rendezvous(_) => (Some(0.0), Judge::Near(0.01)),
+        BuiltIn::Rendezvous(_) | BuiltIn::Memento(_) => (Some(0.0), Judge::Near(0.01)),
         // nginx's hashes have 15 bits, and 6271 values.
         BuiltIn::Hash(_) => (Some(spread_of_modulo(1 << 15, n)), Judge::Near(0.01)),
         BuiltIn::IpHash(_) => (Some(spread_of_modulo(6_271, n)), Judge::Near(0.01)),
@@ -219,7 +227,7 @@ fn spread(variance: Estimate) -> Estimate {
 /// What is known of the excess.
 fn expectation(policy: &BuiltIn, n: usize, change: Change) -> (Option<f64>, Judge) {
     match (policy, change) {
-        (BuiltIn::Rendezvous(_), _) => (Some(0.0), Judge::AtMost),
+        (BuiltIn::Rendezvous(_) | BuiltIn::Memento(_), _) => (Some(0.0), Judge::AtMost),
         // A flap rebuilds nothing; nor does a ring's point ever care for the others.
         (BuiltIn::RingHash(_) | BuiltIn::Maglev(_), Change::Flap) => (Some(0.0), Judge::AtMost),
         // Two points in 160·n of the 2³² may coincide, and one of them then shows when the other leaves: 1e-5 of the keys.
