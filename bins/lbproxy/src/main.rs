@@ -20,10 +20,6 @@ use clap::{CommandFactory, Parser};
 use crate::args::{Arguments, Command};
 use crate::exit::Exit;
 
-// Measured: 2 % less CPU a small request than with the C library's, for some nine MiB of memory.
-#[global_allocator]
-static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> Exit {
     match Arguments::parse().command {
         Command::Run(file) => file::run(&file.path()),

@@ -6,8 +6,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use lb_core::Mono;
 use lb_policy::Tried;
-use tokio::time::Instant;
 
 use crate::downstream::{Frame, Incoming};
 use crate::message::{Framing, ResponseHead};
@@ -30,19 +30,19 @@ pub(crate) struct Trace {
 }
 
 /// The last attempt: where, since when, and how long its response head took.
-type Last = (Arc<Upstream>, Instant, Option<Duration>);
+type Last = (Arc<Upstream>, Mono, Option<Duration>);
 
 impl Trace {
     /// An attempt at this endpoint begins.
     pub(crate) fn on_attempt(&self, endpoint: &Arc<Upstream>) {
         self.attempts.fetch_add(1, Ordering::Relaxed);
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).replace((Arc::clone(endpoint), clock::now(), None));
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).replace((Arc::clone(endpoint), clock::mono(), None));
     }
 
     /// Its response head came.
     pub(crate) fn on_head(&self) {
         if let Some((_, since, took)) = &mut *self.last.lock().unwrap_or_else(PoisonError::into_inner) {
-            *took = Some(clock::now() - *since);
+            *took = Some(clock::mono().saturating_since(*since));
         }
     }
 
@@ -63,11 +63,8 @@ pub(crate) struct Request {
     pub(crate) visit: Arc<Visit>,
     pub(crate) route: Arc<RouteRuntime>,
     pub(crate) body: Option<Incoming>,
-    pub(crate) tried: Tried,
-    /// The endpoint that the client's cookie names.
-    pub(crate) preferred: Option<u64>,
-    /// What a hashing policy hashes.
-    pub(crate) key: Option<Bytes>,
+    /// Boxed, since most requests try one endpoint, and all of them would carry the room for more.
+    pub(crate) tried: Option<Box<Tried>>,
 }
 
 /// A response, before it is written.
@@ -131,7 +128,7 @@ pub(crate) struct UpstreamBody {
     pub(crate) framing: Framing,
     /// `None` once all of it was received.
     decoder: Option<BodyDecoder>,
-    connection: Option<Connection>,
+    connection: Option<Box<Connection>>,
     /// The rest of a request body that the endpoint answered before it had all of it.
     upload: Option<Upload>,
     /// Both sides agree to use the connection again.
@@ -143,7 +140,7 @@ pub(crate) struct UpstreamBody {
 impl UpstreamBody {
     pub(crate) fn new(
         head: &ResponseHead,
-        connection: Connection,
+        connection: Box<Connection>,
         upload: Option<Upload>,
         home: Arc<Upstream>,
         worker: usize,
@@ -217,7 +214,7 @@ impl UpstreamBody {
             && self.keep
             && self.upload.is_none()
         {
-            self.home.put(self.worker, connection, clock::now());
+            self.home.put(self.worker, connection, clock::mono());
         }
     }
 

@@ -346,7 +346,7 @@ impl Registry {
                 let state = self.clusters.get_mut(&cluster.name)?;
                 let selector = state.selector(policy_of(configured, cluster));
                 let zone = state.zoning().map(|zoning| zoning.local);
-                Some(select::stack(route, selector, zone, TurnClock(self.shared.clock)))
+                Some(select::stack(route, selector, zone, TurnClock))
             })
             .collect();
         WorkerSnapshot::new(Arc::clone(snapshot), stacks)

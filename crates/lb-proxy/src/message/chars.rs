@@ -10,6 +10,37 @@ pub(crate) fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(|&b| is_tchar(b))
 }
 
+/// How many token characters the text begins with.
+#[inline]
+pub(crate) fn token_len(text: &[u8]) -> usize {
+    let mut len = 0;
+    // Names are letters and hyphens, as a rule; eight of those are told at once. Whatever is not is looked at alone.
+    while let Some(eight) = text.get(len..).and_then(<[u8]>::first_chunk::<8>) {
+        let usual = letters_and_hyphens(*eight);
+        if usual < 8 {
+            len += usual;
+            break;
+        }
+        len += 8;
+    }
+    len + text.get(len..).unwrap_or_default().iter().take_while(|&&b| is_tchar(b)).count()
+}
+
+/// How many of eight bytes are ASCII letters or hyphens, before the first that is neither.
+#[inline]
+const fn letters_and_hyphens(eight: [u8; 8]) -> usize {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGH: u64 = ONES * 0x80;
+    let x = u64::from_le_bytes(eight);
+    // Seven bits each, so that no sum below carries into the next byte; an eighth bit disqualifies at the end.
+    let low = x & !HIGH;
+    let lower = low | (ONES * 0x20);
+    let letter = (lower + ONES * (0x80 - b'a' as u64)) & !(lower + ONES * (0x7f - b'z' as u64));
+    let hyphen = !((low ^ (ONES * b'-' as u64)) + ONES * 0x7f);
+    let other = !(letter | hyphen) | x;
+    (other & HIGH).trailing_zeros() as usize / 8
+}
+
 /// Whether a header value holds a control character other than a tab. Bytes above 0x7F are none (obs-text).
 #[inline]
 pub(crate) fn has_control(value: &[u8]) -> bool {
@@ -78,6 +109,23 @@ mod tests {
         for text in [&b""[..], b"a b", b"a:", b"\"a\"", b"a/b", b"a(b)", b"a\x7f", b"\xc3\xa9", b"a\0"] {
             assert!(!is_token(text), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_token_ends_where_a_character_is_none() {
+        for len in 0..20 {
+            for at in 0..len {
+                for b in 0..=255u8 {
+                    let mut text = vec![b'-'; len];
+                    text[at] = b;
+                    let expected = if is_tchar(b) { len } else { at };
+                    assert_eq!(token_len(&text), expected, "{b:#x} at {at} of {len}");
+                    text[..at].fill(b'7');
+                    assert_eq!(token_len(&text), expected, "{b:#x} at {at} of {len}, after digits");
+                }
+            }
+        }
+        assert_eq!(token_len(b"Content-Type: text/plain"), 12);
     }
 
     #[test]

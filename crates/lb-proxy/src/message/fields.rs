@@ -1,11 +1,9 @@
 //! The index of a head: where each header stands in the received bytes.
 
-use smallvec::SmallVec;
-
 use super::name::Name;
 
-/// Headers kept without a second allocation. A browser sends about fifteen.
-const INLINE: usize = 20;
+/// Room for the headers of most heads: a browser sends about fifteen.
+const USUAL: usize = 16;
 
 /// Marks on a header, set once while parsing so that nobody compares names again.
 pub(crate) mod flag {
@@ -91,14 +89,18 @@ impl Field {
     }
 }
 
-/// All headers of a head, in the order received.
+/// All headers of a head, in the order received. On the heap, since an index is moved several times before it comes to
+/// rest, and twenty fields are worth more than an allocation by then.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Fields(SmallVec<[Field; INLINE]>);
+pub(crate) struct Fields(Vec<Field>);
 
 impl Fields {
     /// Adds a header, and gives it back where it now stands.
     #[inline(always)] // Written once, straight from registers; a field passed through memory is paid for twice.
     pub(crate) fn push(&mut self, field: Field) -> Option<&mut Field> {
+        if self.0.capacity() == 0 {
+            self.0.reserve(USUAL);
+        }
         self.0.push(field);
         self.0.last_mut()
     }

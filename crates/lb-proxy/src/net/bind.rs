@@ -69,6 +69,7 @@ fn tcp_socket(address: SocketAddr, share: bool) -> io::Result<Socket> {
     if share {
         // Connections inherit it, at no cost of their own.
         socket.set_tcp_keepalive(&super::keep_alive())?;
+        super::spare_congestion_control(&socket, &address);
     }
     socket.bind(&address.into())?;
     if !share {

@@ -1,10 +1,11 @@
 //! Read buffers: how large, and where they come from.
 //!
 //! No idle connection holds a buffer, so a busy one would ask the allocator for one at every turn. Each worker keeps a few
-//! small ones at hand instead. A buffer that is given back may still be shared with a head in use; by the time it is
-//! taken again that is over as a rule, and otherwise [`BytesMut::reserve`] allocates.
+//! small ones at hand instead. A buffer that is given back may still be shared with a head in use, and is passed over until
+//! that is gone.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 
 use bytes::BytesMut;
 
@@ -15,12 +16,16 @@ const MAX: usize = 256 * 1024;
 const KEPT: usize = 64;
 
 thread_local! {
-    static AT_HAND: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
+    /// Those that were shared when they came, newest first, then those that were not, newest last.
+    static AT_HAND: RefCell<VecDeque<BytesMut>> = const { RefCell::new(VecDeque::new()) };
 }
 
-/// An empty buffer, with room if one was at hand.
+/// An empty buffer with room for a small read: the one at hand that is most likely to be in the cache, or a new one.
 pub(crate) fn take() -> BytesMut {
-    AT_HAND.with_borrow_mut(Vec::pop).unwrap_or_default()
+    AT_HAND
+        // Where even the oldest of those that were shared still is, looking at the others would be in vain.
+        .with_borrow_mut(|at_hand| at_hand.pop_back_if(|buffer| buffer.try_reclaim(MIN)))
+        .unwrap_or_else(|| BytesMut::with_capacity(MIN))
 }
 
 /// Gives back a small buffer. What is in it is lost.
@@ -29,9 +34,16 @@ pub(crate) fn give(mut buffer: BytesMut) {
         return;
     }
     buffer.clear();
+    let is_free = buffer.try_reclaim(MIN);
     AT_HAND.with_borrow_mut(|at_hand| {
-        if at_hand.len() < KEPT {
-            at_hand.push(buffer);
+        if at_hand.len() >= KEPT {
+            // The one that would be taken next, and may be in use for hours.
+            at_hand.pop_back();
+        }
+        if is_free {
+            at_hand.push_back(buffer);
+        } else {
+            at_hand.push_front(buffer);
         }
     });
 }
@@ -113,6 +125,20 @@ mod tests {
         large.on_read(4096, 4096);
         let mut buffer = BytesMut::with_capacity(16_384);
         large.release(&mut buffer);
-        assert_eq!(take().capacity(), 0);
+        assert_eq!(take().capacity(), MIN);
+    }
+
+    #[test]
+    fn a_buffer_that_is_still_shared_is_not_taken() {
+        let mut buffer = take();
+        buffer.extend_from_slice(b"head");
+        let place = buffer.as_ptr();
+        let head = buffer.split().freeze();
+        give(buffer);
+        let other = take();
+        assert_eq!(other.capacity(), MIN);
+        assert_ne!(other.as_ptr().wrapping_sub(head.len()), place);
+        drop(head);
+        assert_eq!(take().as_ptr(), place);
     }
 }

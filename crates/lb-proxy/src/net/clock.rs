@@ -14,7 +14,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
-use lb_core::{Clock, Mono, SystemClock};
+use lb_core::{Clock, Mono};
+use lb_tower::system_clock;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
@@ -27,35 +28,45 @@ enum Reading {
     Outside,
     /// A turn has begun, and nobody has asked yet.
     Due,
-    At(Instant),
+    At(Instant, Mono),
 }
 
 thread_local! {
     static READING: Cell<Reading> = const { Cell::new(Reading::Outside) };
-    static WALL: Cell<Option<(Instant, SystemTime)>> = const { Cell::new(None) };
+    static WALL: Cell<Option<(Mono, SystemTime)>> = const { Cell::new(None) };
+}
+
+fn read() -> (Instant, Mono) {
+    if let Reading::At(instant, mono) = READING.get() {
+        return (instant, mono);
+    }
+    let instant = Instant::now();
+    let mono = system_clock().at(instant.into_std());
+    if let Reading::Due = READING.get() {
+        READING.set(Reading::At(instant, mono));
+    }
+    (instant, mono)
 }
 
 /// The time of this turn.
 pub(crate) fn now() -> Instant {
-    match READING.get() {
-        Reading::At(at) => at,
-        Reading::Outside => Instant::now(),
-        Reading::Due => {
-            let now = Instant::now();
-            READING.set(Reading::At(now));
-            now
-        }
-    }
+    read().0
+}
+
+/// The time of this turn on the scale of the [system clock](system_clock). Spans between two of these cost a subtraction,
+/// where those between instants cost thirty instructions.
+pub(crate) fn mono() -> Mono {
+    read().1
 }
 
 /// The time of this turn on the wall clock.
 pub(crate) fn wall() -> SystemTime {
-    let now = now();
-    if let Some((at, wall)) = WALL.get()
-        && let Some(since) = now.checked_duration_since(at)
-        && since < WALL_SERVES
-    {
-        return wall + since;
+    let now = mono();
+    if let Some((at, wall)) = WALL.get() {
+        let since = now.saturating_since(at);
+        if since < WALL_SERVES {
+            return wall + since;
+        }
     }
     let wall = SystemTime::now();
     WALL.set(Some((now, wall)));
@@ -67,13 +78,13 @@ pub(crate) fn unix_ms() -> u64 {
     wall().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
-/// Time on the scale of a [`SystemClock`], read once a turn.
+/// [`mono`] as a clock.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct TurnClock(pub(crate) SystemClock);
+pub(crate) struct TurnClock;
 
 impl Clock for TurnClock {
     fn now(&self) -> Mono {
-        self.0.at(now().into_std())
+        mono()
     }
 }
 

@@ -5,11 +5,13 @@ pub(crate) mod buffers;
 pub(crate) mod clock;
 pub(crate) mod cork;
 mod keep_alive;
+mod loopback;
 pub(crate) mod stream;
 pub(crate) mod timer;
 mod tls;
 
 pub(crate) use keep_alive::keep_alive;
+pub(crate) use loopback::spare_congestion_control;
 pub(crate) use stream::Stream;
 pub(crate) use timer::Timer;
 pub(crate) use tls::{PlainHttp, TlsStream};

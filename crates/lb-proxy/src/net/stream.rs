@@ -5,9 +5,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
+use rustix::net::SendFlags;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -139,6 +140,25 @@ impl Stream {
     }
 }
 
+/// Writes once, past the C library, whose `send` lets other threads cancel this one at a cost that a small request feels.
+fn poll_send(stream: &TcpStream, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+    loop {
+        let mut sent = 0;
+        let tried = stream.try_io(Interest::WRITABLE, || {
+            sent = rustix::net::send(stream, data, SendFlags::NOSIGNAL)?;
+            // A socket that took a part is full. To say so now saves the call that would find out.
+            if sent < data.len() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        });
+        match tried {
+            Err(error) if sent == 0 && error.kind() == io::ErrorKind::WouldBlock => {
+                ready!(stream.poll_write_ready(cx))?;
+            }
+            Err(error) if sent == 0 => return Poll::Ready(Err(error)),
+            _ => return Poll::Ready(Ok(sent)),
+        }
+    }
+}
+
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
@@ -152,7 +172,7 @@ impl AsyncRead for Stream {
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, data),
+            Self::Tcp(stream) => poll_send(stream, cx, data),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, data),
             Self::Tls(stream) => stream.poll_write(cx, &[io::IoSlice::new(data)]),
         }

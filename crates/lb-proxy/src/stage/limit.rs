@@ -5,7 +5,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lb_policy::Tried;
 
 use crate::downstream::{Incoming, Intake};
 use crate::exchange::Request;
@@ -49,6 +48,7 @@ pub(crate) fn admit(visit: &mut Visit, route: &RouteRuntime, told: &mut Option<B
         route.request_headers.apply(&visit.facts(Some(route)), &mut edits);
     }
     visit.edits = edits;
+    visit.key = key_of(visit, route);
     Ok(())
 }
 
@@ -67,8 +67,12 @@ impl lb_tower::Key<Request> for ByKey {
 /// The request as the stack takes it.
 pub(crate) fn request(visit: Arc<Visit>, route: &Arc<RouteRuntime>) -> Request {
     let body = (!visit.head.framing().is_empty()).then(|| Incoming::new(visit.client.clone()));
-    let preferred = visit.stuck.map(|stuck| stuck.affinity);
-    let key = route.key.as_ref().map(|key| match key {
+    Request { visit, route: Arc::clone(route), body, tried: None }
+}
+
+/// What a hashing policy is to hash.
+fn key_of(visit: &Visit, route: &RouteRuntime) -> Option<Bytes> {
+    let key: Bytes = match route.key.as_ref()? {
         HashKey::ClientIp => match visit.origin.client {
             std::net::IpAddr::V4(address) => Bytes::copy_from_slice(&address.octets()),
             std::net::IpAddr::V6(address) => Bytes::copy_from_slice(&address.octets()),
@@ -78,8 +82,7 @@ pub(crate) fn request(visit: Arc<Visit>, route: &Arc<RouteRuntime>) -> Request {
             fill(template, Place::Key, &visit.facts(Some(route)), &mut text);
             text.into()
         }
-    });
+    };
     // All requests without the cookie or header that is hashed must not end up at one endpoint.
-    let key = key.filter(|key: &Bytes| !key.is_empty());
-    Request { visit, route: Arc::clone(route), body, tried: Tried::new(), preferred, key }
+    (!key.is_empty()).then_some(key)
 }

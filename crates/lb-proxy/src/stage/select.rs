@@ -83,9 +83,11 @@ pub(crate) struct ReadRequest {
 
 impl Inspect<Request> for ReadRequest {
     fn inspect<'a>(&'a self, request: &'a Request, cx: &mut PickCx<'a>) {
-        cx.key = request.key.as_deref();
-        cx.preferred = request.preferred;
-        cx.tried = &request.tried;
+        cx.key = request.visit.key.as_deref();
+        cx.preferred = request.visit.stuck.map(|stuck| stuck.affinity);
+        if let Some(tried) = &request.tried {
+            cx.tried = tried;
+        }
         cx.zone = self.zone;
     }
 }
@@ -156,7 +158,7 @@ impl RetryPolicy<Request, Response, lb_tower::Error<SendError>> for Again {
         if !safe || !self.listed(class) {
             return Verdict::Return;
         }
-        saved.tried.push(uid);
+        saved.tried.get_or_insert_default().push(uid);
         Verdict::Retry { free: unsent, class }
     }
 
@@ -165,7 +167,7 @@ impl RetryPolicy<Request, Response, lb_tower::Error<SendError>> for Again {
     }
 
     fn forget_tried(&self, saved: &mut Request) {
-        saved.tried.clear();
+        saved.tried = None;
     }
 }
 

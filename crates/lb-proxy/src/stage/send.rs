@@ -105,7 +105,7 @@ async fn send(upstream: Arc<Upstream>, request: Request) -> Result<Response, Sen
     }
     // A body may outgrow what is kept of it, and then cannot be sent again either.
     let only_chance = request.body.is_some() || !request.may_repeat();
-    let kept = upstream.take(request.visit.worker, only_chance, clock::now());
+    let kept = upstream.take(request.visit.worker, only_chance, clock::mono());
     let mut connection = match kept {
         Some(connection) => connection,
         None => connect(&upstream, &request).await?,
@@ -142,7 +142,7 @@ fn introduction(version: proxy_protocol::Version, visit: &Visit) -> BytesMut {
     header
 }
 
-type Connecting<'a> = Pin<Box<dyn Future<Output = Result<Connection, SendError>> + std::marker::Send + 'a>>;
+type Connecting<'a> = Pin<Box<dyn Future<Output = Result<Box<Connection>, SendError>> + std::marker::Send + 'a>>;
 
 impl Request {
     /// Whether it may be sent a second time although an endpoint may have acted on the first.
@@ -159,7 +159,7 @@ impl Request {
 
 async fn attempt(
     upstream: &Arc<Upstream>,
-    mut connection: Connection,
+    mut connection: Box<Connection>,
     request: &Request,
 ) -> Result<Response, SendError> {
     connection.begin();
@@ -174,7 +174,7 @@ async fn attempt(
             let detail = Some("bad_websocket_accept".to_owned());
             return Err(SendError { detail, ..SendError::new(Class::InvalidResponse, Cause::InvalidResponse) });
         }
-        return Ok(Response { head, body: Body::Tunnel(Tunnel::Connection(Box::new(connection))), held: None });
+        return Ok(Response { head, body: Body::Tunnel(Tunnel::Connection(connection)), held: None });
     }
     if let Some(told) = head.keep_alive_timeout() {
         connection.advertise(told);

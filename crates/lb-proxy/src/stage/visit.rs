@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use bytes::Bytes;
 use lb_core::End;
 use tokio::time::Instant;
 use tower_service::Service;
@@ -72,6 +73,8 @@ pub(crate) struct Visit {
     pub(crate) secured: Option<Arc<Secured>>,
     /// What the client's cookie says.
     pub(crate) stuck: Option<Stuck>,
+    /// What a hashing policy hashes.
+    pub(crate) key: Option<Bytes>,
     pub(crate) worker: usize,
     /// Who connected, and where; nobody and nowhere on a Unix socket.
     pub(crate) peer: Option<SocketAddr>,
@@ -123,6 +126,7 @@ impl Visit {
             client,
             secured,
             stuck: None,
+            key: None,
             worker,
             peer,
             local,
@@ -348,7 +352,7 @@ async fn send(
     };
     drop(outgoing.edits);
     session.timer.clear();
-    let is_stream = head.header("content-type").is_some_and(|kind| kind.starts_with(b"text/event-stream"));
+    let is_stream = head.header(name::CONTENT_TYPE).is_some_and(|kind| kind.starts_with(b"text/event-stream"));
     let timeouts = route.filter(|_| !is_own).map(|route| &route.options.timeout);
     let mut reply = Reply {
         downstream: &session.downstream,

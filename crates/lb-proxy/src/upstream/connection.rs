@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::time::Instant;
+use lb_core::Mono;
 
 use crate::net::buffers::ReadSize;
 use crate::net::{Stream, Timer};
@@ -22,8 +22,8 @@ pub(crate) struct Connection {
     read_size: ReadSize,
     /// What it was made with.
     tls: Option<Arc<UpstreamTls>>,
-    born: Instant,
-    idle_since: Instant,
+    born: Mono,
+    idle_since: Mono,
     /// Requests sent on it, the current one included.
     requests: u64,
     /// Interim responses to the current request.
@@ -35,7 +35,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(stream: Stream, tls: Option<Arc<UpstreamTls>>, now: Instant) -> Self {
+    pub(crate) fn new(stream: Stream, tls: Option<Arc<UpstreamTls>>, now: Mono) -> Self {
         Self {
             stream,
             read: BytesMut::new(),
@@ -95,23 +95,21 @@ impl Connection {
     }
 
     /// Whether it may carry another request after this one.
-    pub(super) fn may_rest(&self, limits: &lb_config::KeepAlive, now: Instant) -> bool {
-        self.read.is_empty()
-            && self.requests < limits.requests.get()
-            && now.saturating_duration_since(self.born) < limits.age
+    pub(super) fn may_rest(&self, limits: &lb_config::KeepAlive, now: Mono) -> bool {
+        self.read.is_empty() && self.requests < limits.requests.get() && now.saturating_since(self.born) < limits.age
     }
 
-    pub(super) fn rest(&mut self, now: Instant) {
+    pub(super) fn rest(&mut self, now: Mono) {
         self.idle_since = now;
         self.read_size.release(&mut self.read);
         self.timer.clear();
     }
 
     /// Whether a resting connection may still be used. Readable means closed, or speaking out of turn; either way done.
-    pub(super) fn is_fresh(&self, limits: &lb_config::KeepAlive, now: Instant) -> bool {
+    pub(super) fn is_fresh(&self, limits: &lb_config::KeepAlive, now: Mono) -> bool {
         let keep_for = self.advertised.map_or(limits.timeout, |told| told.min(limits.timeout));
-        now.saturating_duration_since(self.idle_since) < keep_for
-            && now.saturating_duration_since(self.born) < limits.age
+        now.saturating_since(self.idle_since) < keep_for
+            && now.saturating_since(self.born) < limits.age
             && !self.stream.is_readable()
     }
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::BytesMut;
 use lb_config::{Endpoint, EndpointAddress, KeepAlive};
+use lb_core::Mono;
 use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream};
@@ -20,10 +21,13 @@ use tokio::time::Instant;
 use super::Connection;
 use super::multiplexed::Shared;
 use crate::drivers::{Address, Identity};
-use crate::net::{self, Stream};
+use crate::net::{self, Stream, clock};
 use crate::observe::metrics::EndpointMetrics;
 use crate::tls::UpstreamTls;
 use crate::wire::proxy_protocol::Version;
+
+/// Connections that nobody uses now, the one used last on top. Boxed, as each is handed on some eight times a request.
+type Resting = Vec<Box<Connection>>;
 
 /// One endpoint: its address and its connections.
 pub(crate) struct Upstream {
@@ -40,7 +44,7 @@ pub(crate) struct Upstream {
     proxy_protocol: AtomicU8,
     /// How it is reached by TLS; `None` in the clear.
     tls: ArcSwapOption<UpstreamTls>,
-    idle: Box<[Mutex<Vec<Connection>>]>,
+    idle: Box<[Mutex<Resting>]>,
     /// Whether it speaks HTTP/2, and then its connections.
     http2: AtomicBool,
     shared: Box<[Mutex<Shared>]>,
@@ -156,14 +160,14 @@ impl Upstream {
         }
     }
 
-    fn stack(&self, worker: usize) -> MutexGuard<'_, Vec<Connection>> {
+    fn stack(&self, worker: usize) -> MutexGuard<'_, Resting> {
         // A panic cannot leave a stack half changed: pushes and pops are single steps.
         self.idle[worker].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The idle connection used last, if one is still good. `only_chance`: the request cannot be sent again on another
     /// connection, so that it is worth a system call to know of a close that came just now.
-    pub(crate) fn take(&self, worker: usize, only_chance: bool, now: Instant) -> Option<Connection> {
+    pub(crate) fn take(&self, worker: usize, only_chance: bool, now: Mono) -> Option<Box<Connection>> {
         let mut stack = self.stack(worker);
         if stack.is_empty() {
             return None;
@@ -183,7 +187,7 @@ impl Upstream {
     }
 
     /// Keeps a connection for the next request, or closes it where it may not rest.
-    pub(crate) fn put(&self, worker: usize, mut connection: Connection, now: Instant) {
+    pub(crate) fn put(&self, worker: usize, mut connection: Box<Connection>, now: Mono) {
         let mut stack = self.stack(worker);
         // Read behind the lock, so that nothing is put down after `retire`.
         let limits = self.keep_alive.load();
@@ -203,6 +207,7 @@ impl Upstream {
     pub(crate) fn reap(&self, worker: usize, now: Instant) {
         let limits = self.keep_alive.load();
         self.shared(worker).reap(&limits, now);
+        let now = clock::mono();
         self.stack(worker).retain_mut(|connection| {
             let is_fresh = connection.is_fresh(&limits, now);
             if !is_fresh {
@@ -214,11 +219,11 @@ impl Upstream {
 
     /// Makes a new connection, which begins with this PROXY header. One that does carries a single request: it was made in
     /// the name of one client.
-    pub(crate) async fn connect(&self, limit: Duration, introduction: Option<BytesMut>) -> io::Result<Connection> {
+    pub(crate) async fn connect(&self, limit: Duration, introduction: Option<BytesMut>) -> io::Result<Box<Connection>> {
         let tls = self.tls();
         let is_introduced = introduction.is_some();
         let stream = self.open(limit, introduction, tls.as_ref()).await?;
-        let mut connection = Connection::new(stream, tls, Instant::now());
+        let mut connection = Box::new(Connection::new(stream, tls, clock::mono()));
         connection.is_introduced = is_introduced;
         Ok(connection)
     }
@@ -236,6 +241,7 @@ impl Upstream {
                     let stream = TcpStream::connect(address).await?;
                     stream.set_nodelay(true)?;
                     SockRef::from(&stream).set_tcp_keepalive(&net::keep_alive())?;
+                    net::spare_congestion_control(&stream, address);
                     Stream::Tcp(stream)
                 }
                 Some(Address::Unix(path)) => Stream::Unix(UnixStream::connect(path).await?),

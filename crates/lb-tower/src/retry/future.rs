@@ -26,8 +26,9 @@ pin_project! {
     {
         #[pin]
         state: State<S::Future>,
-        // None if there can be no further attempt, whatever the answer.
-        more: Option<More<P, S, Req, S::Response, S::Error, C, V>>,
+        // None if there can be no further attempt, whatever the answer. Boxed, as it is looked at once and moved with
+        // whatever holds this future.
+        more: Option<Box<More<P, S, Req, S::Response, S::Error, C, V>>>,
     }
 }
 
@@ -77,7 +78,7 @@ impl<P, S: Service<Req>, Req, C, V> RetryFuture<P, S, Req, C, V> {
 
     pub(super) fn new(future: S::Future, saved: Req, inner: S, shared: Arc<Shared<P, C, V>>, first: Mono) -> Self {
         let more = More { saved, inner, previous: None, shared, first, attempts: 1, reason: None, debited: false };
-        Self { state: State::Call { future }, more: Some(more) }
+        Self { state: State::Call { future }, more: Some(Box::new(more)) }
     }
 }
 

@@ -164,8 +164,8 @@ fn a_stop_under_load_fails_no_request_that_was_taken(workers: usize) {
         wait_until("the load to run", || endpoint.requests() > before + 100);
         let exit = proxy.terminate();
         assert_eq!(exit.code, Some(0), "{:#?}", exit.log);
-        for client in clients {
-            assert!(client.join().unwrap().expect("no request fails") > 0);
-        }
+        // One of them may have had no turn; together they had every answer but those under way.
+        let answered: usize = clients.into_iter().map(|it| it.join().unwrap().expect("no request fails")).sum();
+        assert!(answered > 90, "{answered}");
     }
 }

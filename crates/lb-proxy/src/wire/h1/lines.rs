@@ -12,7 +12,7 @@
 use memchr::memchr;
 
 use super::error::Cause;
-use crate::message::chars::{first_control, has_control, is_tchar, trim_ows};
+use crate::message::chars::{first_control, has_control, token_len, trim_ows};
 use crate::message::name::{Name, tag};
 use crate::message::{Field, Span, flag};
 
@@ -77,7 +77,7 @@ impl Lines {
 #[inline(always)]
 pub(crate) fn usual_line(buf: &[u8], start: usize) -> Option<(Field, usize)> {
     let text = buf.get(start..)?;
-    let name_len = text.iter().position(|&b| !is_tchar(b))?;
+    let name_len = token_len(text);
     let (name, rest) = text.split_at_checked(name_len)?;
     let value = rest.strip_prefix(b": ")?;
     let len = first_control(value)?;
@@ -100,7 +100,10 @@ pub(crate) fn usual_line(buf: &[u8], start: usize) -> Option<(Field, usize)> {
 #[inline(always)] // A field returned through memory costs more than reading its line.
 pub(crate) fn field_line(buf: &[u8], line: LineAt) -> Result<Field, Cause> {
     let text = buf.get(line.start..line.end).unwrap_or_default();
-    let name_len = text.iter().position(|&b| !is_tchar(b)).ok_or(Cause::BadHeaderName)?;
+    let name_len = token_len(text);
+    if name_len == text.len() {
+        return Err(Cause::BadHeaderName);
+    }
     let (name, rest) = text.split_at_checked(name_len).unwrap_or_default();
     let Some((b':', value)) = rest.split_first() else { return Err(bad_name(name_len, rest)) };
     if name_len == 0 {

@@ -59,7 +59,7 @@ impl RequestParser {
     /// Takes one head off the front of `buf` once it is complete; `None` means that more bytes are needed. Until then
     /// the caller only appends to `buf`. The bytes of a head handed out are shared with `buf`, not copied.
     ///
-    /// Costs one pass over bytes not seen before, and one allocation per head.
+    /// Costs one pass over bytes not seen before, and two allocations per head.
     ///
     /// # Errors
     /// The first thing wrong with the head. `buf` is left as it was (for a log line); the parser is ready for another
@@ -73,11 +73,11 @@ impl RequestParser {
                 self.partial = Some(partial);
                 return Ok(None);
             }
-            return Ok(Some(partial.finish(buf)?));
+            return partial.finish(buf).map(Some).map_err(Into::into);
         }
         let mut partial = Partial::default();
         if partial.advance(buf, limits)? {
-            return Ok(Some(partial.finish(buf)?));
+            return partial.finish(buf).map(Some).map_err(Into::into);
         }
         self.partial = Some(Box::new(partial));
         Ok(None)
@@ -197,8 +197,8 @@ impl Partial {
     }
 
     /// Decides what only the whole head can tell, and takes its bytes.
-    fn finish(&mut self, buf: &mut BytesMut) -> Result<RequestHead, Cause> {
-        let index = &mut self.index;
+    fn finish(self, buf: &mut BytesMut) -> Result<RequestHead, Cause> {
+        let mut index = self.index;
         if !self.has_host && index.version == Version::Http11 {
             return Err(Cause::MissingHost);
         }
@@ -219,7 +219,7 @@ impl Partial {
             }
         }
         let head = buf.split_to(self.lines.start.min(buf.len())).freeze();
-        Ok(RequestHead::new(head, std::mem::take(index)))
+        Ok(RequestHead::new(head, index))
     }
 }
 

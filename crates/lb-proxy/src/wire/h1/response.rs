@@ -87,11 +87,11 @@ impl ResponseParser {
                 self.partial = Some(partial);
                 return Ok(None);
             }
-            return Ok(Some(partial.finish(buf, answering)?));
+            return partial.finish(buf, answering).map(Some).map_err(Into::into);
         }
         let mut partial = Partial::default();
         if partial.advance(buf, limits)? {
-            return Ok(Some(partial.finish(buf, answering)?));
+            return partial.finish(buf, answering).map(Some).map_err(Into::into);
         }
         self.partial = Some(Box::new(partial));
         Ok(None)
@@ -186,14 +186,14 @@ impl Partial {
         }
     }
 
-    fn finish(&mut self, buf: &mut BytesMut, answering: Answering) -> Result<ResponseHead, Cause> {
-        let index = &mut self.index;
+    fn finish(self, buf: &mut BytesMut, answering: Answering) -> Result<ResponseHead, Cause> {
+        let mut index = self.index;
         let options = self.seen.options(&mut index.fields, buf)?;
         // Where there can be no body, a length means nothing and is not repeated.
         let none = matches!((index.status, answering), (100..=199 | 204, _) | (200..=299, Answering::Connect));
         index.length = self.seen.length.filter(|_| !none);
         index.framing = framing(index.status, answering, self.seen);
-        index.keep_alive = goes_on(index, options, self.seen);
+        index.keep_alive = goes_on(&index, options, self.seen);
         if index.status == 101 {
             index.upgrade = self.seen.offered(options);
             if answering != Answering::Upgrade || index.upgrade.is_none() {
@@ -201,7 +201,7 @@ impl Partial {
             }
         }
         let head = buf.split_to(self.lines.start.min(buf.len())).freeze();
-        Ok(ResponseHead::new(head, std::mem::take(index)))
+        Ok(ResponseHead::new(head, index))
     }
 }
 
