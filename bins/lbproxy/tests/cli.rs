@@ -274,6 +274,7 @@ fn check_names_what_is_wrong_with_a_certificate() {
     let (_, other) = certificate(|_| {});
     let pair = "{ certificates = [{ cert = \"c.pem\", key = \"k.pem\" }] }";
     let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    let strange = "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n";
     for (files, what) in [
         (&[][..], "error: listener web: c.pem: cannot be read: No such file"),
         (
@@ -290,6 +291,10 @@ fn check_names_what_is_wrong_with_a_certificate() {
             "error: listener web: k.pem: has no private key in it, only certificates",
         ),
         (&[("c.pem", &cert), ("k.pem", encrypted)], "error: listener web: k.pem: has a private key that is encrypted"),
+        (
+            &[("c.pem", &cert), ("k.pem", strange)],
+            "error: listener web: k.pem: has a private key that cannot be used: it",
+        ),
     ] {
         let (code, err) = check_tls(files, pair);
         assert_eq!(code, Some(1), "{err}");

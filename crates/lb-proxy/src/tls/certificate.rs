@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use lb_config::CertificateFiles;
 use rustls::InconsistentKeys;
 use rustls::pki_types::CertificateDer;
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SigningKey};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -58,30 +58,59 @@ impl Certificate {
         } else {
             Sections::read(&files.key)?.key(&files.key)?
         };
-        let chain = sections.certificates(&files.cert)?;
+        let certificates = sections.certificates(&files.cert)?;
+        let signing = provider()
+            .key_provider
+            .load_private_key(key)
+            .map_err(|_| CertificateError::new(&files.key, Problem::BadKey))?;
+        let own = position_of(&signing, &certificates, files)?;
+        let chain = in_order(certificates, own);
         let facts = chain
             .first()
             .map(Facts::read)
             .transpose()
             .map_err(|what| CertificateError::new(&files.cert, Problem::BadCertificate(what)))?;
         let Some(facts) = facts else { return Err(CertificateError::new(&files.cert, Problem::NoCertificate(false))) };
-        let signing = provider()
-            .key_provider
-            .load_private_key(key)
-            .map_err(|error| CertificateError::new(&files.key, Problem::BadKey(error.to_string())))?;
         let certified = CertifiedKey::new(chain, signing);
-        match certified.keys_match() {
+        Ok(Self { certified: Arc::new(certified), facts })
+    }
+}
+
+/// Which of the certificates the key belongs to.
+fn position_of(
+    key: &Arc<dyn SigningKey>,
+    certificates: &[CertificateDer<'static>],
+    files: &CertificateFiles,
+) -> Result<usize, CertificateError> {
+    for (at, certificate) in certificates.iter().enumerate() {
+        match CertifiedKey::new(vec![certificate.clone()], Arc::clone(key)).keys_match() {
             // A key that cannot say what its public half is could still be the right one.
-            Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
-            Err(rustls::Error::InconsistentKeys(_)) => {
-                return Err(CertificateError::new(&files.key, Problem::Mismatch(files.cert.clone())));
-            }
+            Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => return Ok(at),
+            Err(rustls::Error::InconsistentKeys(_)) => {}
             Err(error) => {
                 return Err(CertificateError::new(&files.cert, Problem::BadCertificate(error.to_string())));
             }
         }
-        Ok(Self { certified: Arc::new(certified), facts })
     }
+    Err(CertificateError::new(&files.key, Problem::Mismatch(files.cert.clone())))
+}
+
+/// Our own certificate, then each time the one that vouches for it, as TLS wants them (RFC 5246 §7.4.2); what else there
+/// is follows as it stood.
+fn in_order(mut certificates: Vec<CertificateDer<'static>>, own: usize) -> Vec<CertificateDer<'static>> {
+    let parsed = |der: &CertificateDer<'_>, of: fn(&X509Certificate<'_>) -> Vec<u8>| {
+        X509Certificate::from_der(der).ok().map(|(_, parsed)| of(&parsed))
+    };
+    let mut ordered = vec![certificates.remove(own)];
+    while let Some(issuer) = ordered.last().and_then(|last| parsed(last, |it| it.issuer().as_raw().to_vec()))
+        && let Some(at) = certificates
+            .iter()
+            .position(|der| parsed(der, |it| it.subject().as_raw().to_vec()).is_some_and(|subject| subject == issuer))
+    {
+        ordered.push(certificates.remove(at));
+    }
+    ordered.append(&mut certificates);
+    ordered
 }
 
 impl Facts {
@@ -164,6 +193,9 @@ fn time(seconds: i64) -> SystemTime {
 
 #[cfg(test)]
 mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+    use rustls::pki_types::pem::PemObject;
+
     use super::*;
 
     fn made(names: &[&str]) -> (String, String) {
@@ -189,6 +221,31 @@ mod tests {
         let error = Certificate::load(&files(directory.path(), &cert, &other)).unwrap_err();
         assert!(matches!(error.problem, Problem::Mismatch(_)), "{error}");
         assert!(error.to_string().contains("key.pem") && error.to_string().contains("cert.pem"), "{error}");
+    }
+
+    #[test]
+    fn a_chain_is_shown_in_its_order_whatever_the_file_has() {
+        let authority = |name: &str| {
+            let mut params = CertificateParams::default();
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            params.distinguished_name.push(DnType::CommonName, name);
+            params
+        };
+        let (root_key, middle_key, key) =
+            (KeyPair::generate().unwrap(), KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+        let root = CertifiedIssuer::self_signed(authority("root"), root_key).unwrap();
+        let middle = CertifiedIssuer::signed_by(authority("middle"), middle_key, &root).unwrap();
+        let own = CertificateParams::new(vec!["a.test".to_owned()]).unwrap().signed_by(&key, &middle).unwrap();
+        let (root, middle, own, key) = (root.pem(), middle.pem(), own.pem(), key.serialize_pem());
+        let (other, _) = made(&["b.test"]);
+        let directory = tempfile::tempdir().unwrap();
+        let ordered = format!("{own}{middle}{root}{other}");
+        let expected = CertificateDer::pem_slice_iter(ordered.as_bytes()).collect::<Result<Vec<_>, _>>().unwrap();
+        for text in [&ordered, &format!("{root}{other}{own}{middle}"), &format!("{other}{middle}{root}{own}")] {
+            let loaded = Certificate::load(&files(directory.path(), text, &key)).unwrap();
+            assert_eq!(loaded.certified.cert, expected);
+            assert_eq!(loaded.facts.names, ["a.test".into()]);
+        }
     }
 
     #[test]

@@ -42,8 +42,10 @@ pub enum Problem {
     #[error("has a private key that is encrypted; decrypt it with `openssl pkey -in FILE -out NEW`")]
     EncryptedKey,
     /// The private key is of a kind that is not supported.
-    #[error("has a private key that cannot be used: {0}")]
-    BadKey(String),
+    #[error(
+        "has a private key that cannot be used: it takes RSA of 2048 to 8192 bits, ECDSA with P-256, P-384 or P-521, or Ed25519"
+    )]
+    BadKey,
     /// The certificate is damaged or of a kind that is not supported.
     #[error("has a certificate that cannot be used: {0}")]
     BadCertificate(String),
