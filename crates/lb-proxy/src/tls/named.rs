@@ -1,9 +1,9 @@
-//! Endpoints whose own certificate is in `ca`.
+//! Endpoints and clients whose own certificate is in `ca`.
 //!
-//! Whoever runs an endpoint with a certificate that it signed itself names that one as the authority, and so do nginx
-//! and curl take it. The library does not where the certificate says that it is an authority, and `openssl req -x509`
-//! makes it say so. What the file names is therefore believed as it is, for its names and its time; everything else is
-//! the library's business.
+//! Whoever has a certificate that signed itself names that one as the authority, and so do nginx and curl take it. The
+//! library does not where the certificate says that it is an authority, and `openssl req -x509` makes it say so. What
+//! the file names is therefore believed as it is, for its names and its time; everything else is the library's business.
+//! An authority that shows its own certificate gains nothing by that: it could have issued another.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -12,11 +12,12 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
 use super::certificate::{Age, Facts};
 
-/// Believes what the authorities vouch for, and the authorities' own certificates.
+/// Believes endpoints that the authorities vouch for, and those that show the certificate of one.
 #[derive(Debug)]
 pub(super) struct Named {
     certificates: Vec<CertificateDer<'static>>,
@@ -43,12 +44,8 @@ impl ServerCertVerifier for Named {
             return self.authorities.verify_server_cert(shown, intermediates, name, ocsp, now);
         }
         verify_server_name(&ParsedCertificate::try_from(shown)?, name)?;
-        let facts = Facts::read(shown).map_err(|_| CertificateError::BadEncoding)?;
-        match facts.age(SystemTime::UNIX_EPOCH + Duration::from_secs(now.as_secs())) {
-            Age::Over(_) => Err(CertificateError::Expired.into()),
-            Age::TooYoung(_) => Err(CertificateError::NotValidYet.into()),
-            Age::Ending(_) | Age::Good => Ok(ServerCertVerified::assertion()),
-        }
+        holds(shown, now)?;
+        Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -74,10 +71,84 @@ impl ServerCertVerifier for Named {
     }
 }
 
+/// As [`Named`], of clients.
+#[derive(Debug)]
+pub(super) struct NamedClients {
+    certificates: Vec<CertificateDer<'static>>,
+    authorities: Arc<dyn ClientCertVerifier>,
+}
+
+impl NamedClients {
+    /// `certificates` are those that `authorities` were made from.
+    pub(super) fn new(certificates: Vec<CertificateDer<'static>>, authorities: Arc<dyn ClientCertVerifier>) -> Self {
+        Self { certificates, authorities }
+    }
+}
+
+impl ClientCertVerifier for NamedClients {
+    fn offer_client_auth(&self) -> bool {
+        self.authorities.offer_client_auth()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.authorities.client_auth_mandatory()
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.authorities.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        shown: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        if !self.certificates.contains(shown) {
+            return self.authorities.verify_client_cert(shown, intermediates, now);
+        }
+        holds(shown, now)?;
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.authorities.verify_tls12_signature(message, cert, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.authorities.verify_tls13_signature(message, cert, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.authorities.supported_verify_schemes()
+    }
+}
+
+/// Whether its time has come and is not over.
+fn holds(shown: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
+    let facts = Facts::read(shown).map_err(|_| CertificateError::BadEncoding)?;
+    match facts.age(SystemTime::UNIX_EPOCH + Duration::from_secs(now.as_secs())) {
+        Age::Over(_) => Err(CertificateError::Expired.into()),
+        Age::TooYoung(_) => Err(CertificateError::NotValidYet.into()),
+        Age::Ending(_) | Age::Good => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
     use rustls::RootCertStore;
+    use rustls::server::WebPkiClientVerifier;
 
     use super::*;
     use crate::tls::provider;
@@ -99,18 +170,26 @@ mod tests {
         let named = vec![authority.clone(), plain.clone()];
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(named.clone());
-        let authorities = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider()));
-        let verifier = Named::new(named, authorities.build().unwrap());
+        let roots = Arc::new(roots);
+        let authorities = WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(provider()));
+        let verifier = Named::new(named.clone(), authorities.build().unwrap());
+        let authorities = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider()));
+        let clients = NamedClients::new(named, authorities.build().unwrap());
+        let at = |year: u64| UnixTime::since_unix_epoch(Duration::from_secs((year - 1970) * 31_556_952 + 86_400));
         let judge = |shown: &CertificateDer<'_>, name: &'static str, year: u64| {
-            let now = UnixTime::since_unix_epoch(Duration::from_secs((year - 1970) * 31_556_952 + 86_400));
-            verifier.verify_server_cert(shown, &[], &ServerName::try_from(name).unwrap(), &[], now).map(drop)
+            verifier.verify_server_cert(shown, &[], &ServerName::try_from(name).unwrap(), &[], at(year)).map(drop)
         };
+        let judge_client =
+            |shown: &CertificateDer<'_>, year: u64| clients.verify_client_cert(shown, &[], at(year)).map(drop);
         for certificate in [&authority, &plain] {
             assert_eq!(judge(certificate, "a.test", 2025), Ok(()));
             assert!(judge(certificate, "b.test", 2025).unwrap_err().to_string().contains("not valid for name"));
             assert_eq!(judge(certificate, "a.test", 2019), Err(CertificateError::NotValidYet.into()));
             assert_eq!(judge(certificate, "a.test", 2031), Err(CertificateError::Expired.into()));
+            assert_eq!(judge_client(certificate, 2025), Ok(()));
+            assert_eq!(judge_client(certificate, 2031), Err(CertificateError::Expired.into()));
         }
         assert!(judge(&stranger, "a.test", 2025).is_err());
+        assert!(judge_client(&stranger, 2025).is_err());
     }
 }

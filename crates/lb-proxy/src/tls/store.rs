@@ -20,6 +20,7 @@ use rustls::server::{ProducesTickets, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore};
 
 use super::certificate::Certificate;
+use super::named::NamedClients;
 use super::pem::{CertificateError, Problem, Sections};
 use super::provider;
 use super::terminator::Terminator;
@@ -187,11 +188,11 @@ impl Authorities {
         for certificate in &certificates {
             hasher.update(&(certificate.len() as u64).to_le_bytes()).update(certificate);
         }
-        let roots = roots(&auth.ca, certificates)?;
+        let roots = roots(&auth.ca, certificates.clone())?;
         let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider()));
         let builder = if auth.required { builder } else { builder.allow_unauthenticated() };
         let verifier = builder.build().map_err(|error| wrong(error.to_string()))?;
-        Ok(Self { verifier, mark: hasher.finalize() })
+        Ok(Self { verifier: Arc::new(NamedClients::new(certificates, verifier)), mark: hasher.finalize() })
     }
 }
 

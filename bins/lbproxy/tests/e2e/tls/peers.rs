@@ -1,9 +1,11 @@
 //! Clients of the distribution: what curl and openssl make of us. Where they are missing the tests are skipped, with a
 //! note; with `LBPROXY_REQUIRE_PEERS=1` they fail.
 
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use super::Secure;
+use super::{Secure, to};
+use crate::support::Endpoint;
 
 const ROUTE: &str = "[[route]]\nrespond = { status = 200, body = \"ok\" }\n";
 
@@ -111,5 +113,74 @@ fn openssl_finds_only_what_is_switched_on() {
     ] {
         let Some(said) = s_client(&secure, arguments) else { return };
         assert!(said.contains(expected), "{arguments:?}: {said}");
+    }
+}
+
+/// A certificate of RSA that has signed itself, `NAME.pem` with key and all, made by openssl as people make it.
+fn rsa(directory: &Path, name: &str) -> Option<()> {
+    let at = |end: &str| directory.join(format!("{name}.{end}")).display().to_string();
+    let names = format!("subjectAltName=DNS:{name}");
+    let subject = format!("/CN={name}");
+    let arguments =
+        ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", &subject, "-addext", &names];
+    let (worked, said) = run("openssl", &[&arguments[..], &["-keyout", &at("key"), "-out", &at("crt")]].concat())?;
+    assert!(worked, "{said}");
+    let both = std::fs::read_to_string(at("key")).unwrap() + &std::fs::read_to_string(at("crt")).unwrap();
+    std::fs::write(at("pem"), both).unwrap();
+    Some(())
+}
+
+#[test]
+fn who_cannot_verify_ecdsa_is_shown_the_certificate_of_rsa() {
+    let mut secure = Secure::start(1, ROUTE, "");
+    let directory = secure.directory.path();
+    if rsa(directory, "a.test").is_none() {
+        return;
+    }
+    let both = "tls.certificates = [{ cert = \"DIR/a.pem\", key = \"DIR/a.key\" }, { pem = \"DIR/a.test.pem\" }]";
+    let config = super::secured(1, ROUTE, directory, both);
+    let ca = std::fs::read_to_string(directory.join("ca.pem")).unwrap();
+    std::fs::write(directory.join("ca.pem"), ca + &std::fs::read_to_string(directory.join("a.test.crt")).unwrap())
+        .unwrap();
+    secure.proxy.reload(&config);
+    for (arguments, expected) in [
+        (&["-tls1_3"][..], "ECDSA"),
+        (&["-tls1_3", "-sigalgs", "RSA-PSS+SHA256"], "RSA-PSS"),
+        (&["-tls1_2", "-sigalgs", "RSA-PSS+SHA256:RSA+SHA256"], "RSA"),
+        (&["-tls1_2", "-cipher", "ECDHE-RSA-AES128-GCM-SHA256"], "RSA"),
+        (&["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256"], "ECDSA"),
+    ] {
+        let said = s_client(&secure, &[arguments, &["-servername", "a.test"]].concat()).unwrap();
+        assert!(said.contains("HTTP/1.1 200 OK"), "{arguments:?}: {said}");
+        let signed = said.lines().find_map(|line| line.strip_prefix("Peer signature type: ")).unwrap();
+        assert!(signed.starts_with(expected), "{arguments:?}: {signed}");
+    }
+}
+
+#[test]
+fn certificates_of_clients_may_be_of_rsa() {
+    let endpoint = Endpoint::named("a");
+    let mut secure = Secure::start(1, ROUTE, "");
+    let directory = secure.directory.path();
+    if rsa(directory, "alice").is_none() {
+        return;
+    }
+    let issued = secure.authority.issue(&["bob"]).combined();
+    std::fs::write(directory.join("bob.pem"), issued).unwrap();
+    // Whoever signs for itself is its own authority, here beside another.
+    let both = ["ca.pem", "alice.crt"].map(|name| std::fs::read_to_string(directory.join(name)).unwrap()).concat();
+    std::fs::write(directory.join("clients.pem"), both).unwrap();
+    let config = super::secured(1, &to(&endpoint.at(), ""), directory, "tls.client_auth.ca = \"DIR/clients.pem\"");
+    secure.proxy.reload(&config);
+    let (ca, port) = (directory.join("ca.pem").display().to_string(), secure.proxy.web().port());
+    let (resolve, url) = (format!("a.test:{port}:127.0.0.1"), format!("https://a.test:{port}/"));
+    for (name, version) in [("alice", "1.2"), ("alice", "1.3"), ("bob", "1.2"), ("bob", "1.3")] {
+        let own = directory.join(format!("{name}.pem")).display().to_string();
+        let tls = format!("--tlsv{version}");
+        let arguments =
+            ["-sS", "--cacert", &ca, "--resolve", &resolve, "--cert", &own, &tls, "--tls-max", version, &url];
+        let Some((worked, said)) = run("curl", &arguments) else { return };
+        assert!(worked && said == "a", "{name}, {version}: {said}");
+        assert_eq!(endpoint.last().header("X-SSL-Client-S-DN"), Some(&*format!("CN={name}")));
     }
 }
