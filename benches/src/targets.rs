@@ -78,11 +78,8 @@ impl Results {
     }
 
     fn write_targets(&self, out: &mut impl Write) -> fmt::Result {
-        let mut is_first = true;
+        writeln!(out, "\nTargets")?;
         let mut line = |what: String, most: f64, is: f64| {
-            if std::mem::take(&mut is_first) {
-                writeln!(out, "\nTargets")?;
-            }
             let verdict = if is <= most { "MET" } else { "MISSED" };
             writeln!(out, "{what:72} at most {most:>5.1} F   is {is:>6.2} F   {verdict}")
         };

@@ -49,9 +49,13 @@ impl Table for P2cTable {
 
 /// Whether `one` has less in flight per weight than `other`.
 pub(crate) fn is_lighter(view: &View<'_>, one: Index, other: Index) -> bool {
-    let load = |index| u64::from(view.in_flight(index));
     let weight = |index| u64::from(view.weight(index).value());
-    load(one) * weight(other) < load(other) * weight(one)
+    match (u64::from(view.in_flight(one)), u64::from(view.in_flight(other))) {
+        // Weights, which are above zero, decide nothing here, and lie on two cache lines more.
+        (_, 0) => false,
+        (0, _) => true,
+        (load, others) => load * weight(other) < others * weight(one),
+    }
 }
 
 #[cfg(test)]
