@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use lb_core::Mono;
+use lb_core::{Axis, Mono};
 use lb_policy::{
-    Cluster, Entropy, Identity, LeastRequest, Member, P2c, PickCx, Policy, Random, RingHash, RoundRobin, Selector,
-    SlowStart, Ticket, Tried, Update, WeightedRandom,
+    BuiltIn, Cluster, Entropy, Identity, LeastRequest, Member, P2c, PickCx, Policy, Random, RingHash, RoundRobin,
+    Selector, SlowStart, Ticket, Tried, Update, WeightedRandom,
 };
 
 fn cluster(weights: &[u16]) -> Cluster<usize> {
@@ -132,6 +132,35 @@ fn over_its_window_a_warming_endpoint_takes_half_its_share() {
     }
     // Drawn half of the time, it stands with max(0.1, t): on average 0.1·0.1 + (1 − 0.1²)/2 = 0.505. Of 20 000: 5050; σ ≈ 61.
     assert!(warming.abs_diff(5_050) < 310, "{warming}");
+}
+
+/// The endpoint that comes back takes a tenth of what it had, whatever the policy.
+#[test]
+fn slow_start_thins_every_built_in() {
+    const REQUESTS: u32 = 4_000;
+    for &name in BuiltIn::NAMES {
+        let cluster = cluster(&[1; 4]);
+        cluster.set_slow_start(Some(SlowStart::new(Duration::from_secs(10))));
+        let selector = cluster.selector(BuiltIn::from_name(name, []).expect("the name is one of its own"));
+        let came = Mono::from_millis(100);
+        let had = |now| {
+            let mut entropy = Entropy::seeded(3);
+            let is_first = |n: &u32| {
+                let key = n.wrapping_mul(0x9e37_79b9).to_le_bytes();
+                let mut cx = PickCx::new(now, &mut entropy).key(Some(&key));
+                *selector.pick(&mut cx).expect("all are eligible").endpoint().value() == 0
+            };
+            (0..REQUESTS).filter(is_first).count()
+        };
+        let warm = had(Mono::ZERO);
+        let uid = cluster.endpoints()[0].uid();
+        cluster.set(uid, Axis::Check, true, Mono::from_millis(50));
+        cluster.set(uid, Axis::Check, false, came);
+        cluster.maintain(came);
+        let warming = had(came);
+        // Whatever `first` has is 4000 and everybody else's share 1000; a tenth of it, give or take five times √(4000·0.1·0.9) = 19.
+        assert!(warm > 850 && warming.abs_diff(warm / 10) <= 95, "{name}: {warming} of {warm}");
+    }
 }
 
 #[test]
