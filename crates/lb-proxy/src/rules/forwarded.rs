@@ -201,7 +201,7 @@ fn walk(peer: IpAddr, trusted: &Networks, said: &Said<'_>) -> IpAddr {
 ///
 /// Cost: one look at each header's first letter, five lines written, no allocation but that of the edits; a list of a
 /// trusted peer is copied once. What is told of a client that claims nothing itself is the same for all its requests to
-/// one host: [`Told`] remembers it.
+/// one host: `Told` remembers it.
 pub fn write(kinds: Forwarded, origin: &Origin, head: &RequestHead, edits: &mut Edits) {
     scrub(origin.is_trusted, head, edits);
     if kinds.x_forwarded {
@@ -212,7 +212,7 @@ pub fn write(kinds: Forwarded, origin: &Origin, head: &RequestHead, edits: &mut 
     }
 }
 
-/// Whether a header looks like one of those that [`write`], [`client_cert`] or the request's id take out or replace.
+/// Whether a header looks like one of those that [`write()`], [`client_cert`] or the request's id take out or replace.
 pub(crate) fn has_claims(head: &RequestHead) -> bool {
     let bytes = head.as_bytes();
     head.index().fields.as_slice().iter().any(|field| {
