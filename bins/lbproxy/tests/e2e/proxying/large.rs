@@ -120,7 +120,9 @@ fn a_slow_reader_holds_the_sender_up(workers: usize) {
     });
     assert!(stalled_at < LARGE, "all of it was taken though nobody reads");
     let now = proxy.resident_bytes();
-    assert!(now < before + ROOM, "from {before} to {now} bytes");
+    // The allocator keeps for each thread what was once in use there.
+    let room = ROOM + workers as u64 * (8 << 20);
+    assert!(now < before + room, "from {before} to {now} bytes");
     // Once one of them reads, it goes on.
     wait_until("the sender to go on", || {
         clients[0].skip(PIECE as u64).unwrap();
