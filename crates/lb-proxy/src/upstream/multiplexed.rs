@@ -423,3 +423,53 @@ impl Driver {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU64;
+
+    use lb_config::{Endpoint, EndpointAddress};
+
+    use super::*;
+    use crate::drivers::Address;
+    use crate::observe::metrics::Metrics;
+
+    /// An endpoint that serves this connection until it has this many requests, and is not heard of again; what keeps it
+    /// from closing, and the way to it.
+    async fn vanishing(after: usize) -> (tokio::task::JoinHandle<impl Send>, Arc<Upstream>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = tokio::spawn(async move {
+            let mut served = h2::server::handshake(listener.accept().await.unwrap().0).await.unwrap();
+            let mut requests = Vec::new();
+            while requests.len() < after {
+                requests.push(served.accept().await.unwrap().unwrap());
+            }
+            (served, requests)
+        });
+        let keep_alive = KeepAlive {
+            idle: 1,
+            timeout: Duration::from_secs(600),
+            requests: NonZeroU64::MAX,
+            age: Duration::from_secs(600),
+        };
+        let metrics = Metrics::new(1).series().endpoint("app", "a");
+        let endpoint = Endpoint::at(EndpointAddress::Ip(address));
+        (serving, Arc::new(Upstream::new(&endpoint, Some(Address::Ip(address)), keep_alive, metrics, 1)))
+    }
+
+    #[tokio::test]
+    async fn who_vanishes_under_a_request_is_found_out_by_a_ping() {
+        let (serving, upstream) = vanishing(1).await;
+        let lease = upstream.lease(0, Duration::from_secs(20)).await.unwrap();
+        let mut sender = lease.sender().ready().await.unwrap();
+        let request = http::Request::get("http://a/").body(()).unwrap();
+        let (response, _) = sender.send_request(request, true).unwrap();
+        let _silent = serving.await.unwrap();
+        tokio::time::pause();
+        let start = Instant::now();
+        assert!(response.await.is_err());
+        let took = start.elapsed();
+        assert!((24..27).contains(&took.as_secs()), "15 s of silence and 10 s for an answer, not {took:?}");
+    }
+}

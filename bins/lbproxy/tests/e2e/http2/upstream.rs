@@ -30,6 +30,7 @@ with_one_and_four_workers!(
     a_client_that_cancels_cancels_at_the_endpoint,
     who_does_not_speak_http2_is_a_failed_connection,
     flow_control_reaches_through,
+    an_upload_waits_for_a_slow_endpoint,
     checks_speak_http2,
     connections_are_limited_and_close,
 );
@@ -397,6 +398,58 @@ fn flow_control_reaches_through(workers: usize) {
         let mut other = Caller::connect(proxy.web()).await;
         assert_eq!(other.get("/small").await.text(), "small", "others on the same connection are not held up");
         assert_eq!(super::peer::read_body(response).await.body.len(), 512 * PIECE);
+    });
+}
+
+fn an_upload_waits_for_a_slow_endpoint(workers: usize) {
+    const PIECE: usize = 64 * 1024;
+    const PIECES: usize = 512;
+    let read_on = Arc::new(tokio::sync::Semaphore::new(0));
+    let told = Arc::clone(&read_on);
+    // More for a connection than for a stream: otherwise the endpoint itself would have one stream stop all others.
+    let mut builder = h2::server::Builder::new();
+    builder.initial_connection_window_size(1 << 20);
+    let endpoint = H2Endpoint::serving(builder, move |asked: Asked| {
+        let told = Arc::clone(&told);
+        async move {
+            let Asked { request, mut respond, .. } = asked;
+            if request.uri().path() == "/large" {
+                let _told = told.acquire().await.unwrap();
+            }
+            let (data, _) = whole(request.into_body()).await.unwrap();
+            answer(&mut respond, Response::new(()), Bytes::from(data.len().to_string()), None).await;
+        }
+    });
+    let proxy = proxy(workers, &endpoint.at(), "", "", H2);
+    run(async {
+        let mut caller = Caller::connect(proxy.web()).await;
+        let request = caller.request("POST", "/large").body(()).unwrap();
+        let (response, mut upload) = caller.begin(request, false).await;
+        let sent = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&sent);
+        let uploading = tokio::spawn(async move {
+            for n in 0..PIECES {
+                push(&mut upload, Bytes::from(vec![b'x'; PIECE]), n + 1 == PIECES).await.unwrap();
+                count.fetch_add(PIECE, Ordering::SeqCst);
+            }
+        });
+        let mut last = usize::MAX;
+        loop {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let now = sent.load(Ordering::SeqCst);
+            if now == last {
+                break;
+            }
+            last = now;
+        }
+        // Our window for a stream, our buffers and the endpoint's window.
+        assert!(last < 1 << 20, "{last} bytes were taken from the client for an endpoint that reads nothing");
+        // A stream that is stuck takes no window from the others of its connection.
+        let request = caller.request("POST", "/small").body(()).unwrap();
+        assert_eq!(caller.send(request, &[&[b'y'; 300_000]], None).await.text(), "300000");
+        read_on.add_permits(1);
+        uploading.await.unwrap();
+        assert_eq!(read(response).await.text(), (PIECES * PIECE).to_string());
     });
 }
 
