@@ -7,6 +7,7 @@ import { once } from "node:events";
 import http2 from "node:http2";
 import { Readable } from "node:stream";
 import { test } from "node:test";
+import { Receiver, Sender } from "ws";
 import { pattern } from "./data.mjs";
 
 const [clear, secure] = process.argv.slice(2);
@@ -38,6 +39,39 @@ async function send(session, path, options) {
   answer.body = Buffer.concat(chunks);
   answer.json = () => JSON.parse(answer.body);
   return answer;
+}
+
+/** A WebSocket that is a stream of this connection (RFC 8441), with the frames of `ws`. */
+async function socket(session, path, headers) {
+  const stream = session.request(
+    { ":method": "CONNECT", ":protocol": "websocket", ":path": path, "sec-websocket-version": 13, ...headers },
+    { endStream: false },
+  );
+  const closed = new Promise((resolve) => stream.once("close", resolve));
+  const [answer] = await once(stream, "response");
+  const receiver = new Receiver({ isServer: false });
+  // What comes before anybody asks for it is kept.
+  const messages = [];
+  const waiting = [];
+  const say = (message) => (waiting.length > 0 ? waiting.shift()(message) : messages.push(message));
+  receiver.on("message", (data, binary) => say(binary ? data : String(data)));
+  receiver.on("conclude", (code, reason) => {
+    stream.end();
+    say({ code, reason: String(reason) });
+  });
+  stream.on("error", () => {});
+  // What is no WebSocket has no frames.
+  if (answer[":status"] === 200) stream.pipe(receiver);
+  else stream.resume();
+  const sender = new Sender(stream);
+  return {
+    answer,
+    stream,
+    closed,
+    send: (data) => sender.send(data, { binary: typeof data !== "string", mask: true, fin: true, compress: false }),
+    close: (code, reason) => sender.close(code, reason, true),
+    said: () => (messages.length > 0 ? messages.shift() : new Promise((resolve) => waiting.push(resolve))),
+  };
 }
 
 for (const base of [clear, secure]) {
@@ -124,5 +158,49 @@ for (const base of [clear, secure]) {
       let bytes = 0;
       for await (const chunk of slow) bytes += chunk.length;
       assert.equal(bytes, 8_388_608);
+    }));
+
+  test(`${way}: WebSockets are streams like any other`, limit, () =>
+    connected(async (session) => {
+      if (!session.remoteSettings.enableConnectProtocol) await once(session, "remoteSettings");
+      assert.ok(session.remoteSettings.enableConnectProtocol);
+      const one = async (i) => {
+        const id = `h2-${way.replaceAll(" ", "-")}-${i}`;
+        const open = await socket(session, `/socket?id=${id}`, { "sec-websocket-protocol": "chat.v1, chat.v2" });
+        assert.equal(open.answer[":status"], 200);
+        assert.equal(open.answer["sec-websocket-protocol"], "chat.v2");
+        for (const length of [0, 125, 126, 65_536, 1_048_576]) {
+          open.send(pattern(length + i));
+          assert.equal(sha256(await open.said()), sha256(pattern(length + i)), `${length + i} bytes`);
+          open.send(`${i} ${"x".repeat(length)}`);
+          assert.equal(await open.said(), `${i} ${"x".repeat(length)}`);
+        }
+        open.close(4000 + i, "done");
+        assert.deepEqual(await open.said(), { code: 4000 + i, reason: "done" });
+        await open.closed;
+        assert.deepEqual((await send(session, `/ended/${id}`)).json(), { code: 4000 + i, reason: "done" });
+      };
+      await Promise.all(Array.from({ length: 10 }, (_, i) => one(i)));
+    }));
+
+  test(`${way}: a WebSocket that vanishes is missed by the other side`, limit, () =>
+    connected(async (session) => {
+      if (!session.remoteSettings.enableConnectProtocol) await once(session, "remoteSettings");
+      const id = `h2-${way.replaceAll(" ", "-")}-gone`;
+      const ours = await socket(session, `/socket?id=${id}`);
+      ours.stream.destroy(new Error("given up"));
+      assert.equal((await send(session, `/ended/${id}`)).json().code, 1006);
+      const theirs = await socket(session, "/socket");
+      const end = once(theirs.stream, "end");
+      theirs.send("vanish");
+      await end;
+      theirs.stream.end();
+      await theirs.closed;
+      const nowhere = await socket(session, "/nowhere");
+      assert.equal(nowhere.answer[":status"], 400);
+      const other = await socket(session, "/socket", { ":protocol": "gopher" });
+      assert.equal(other.answer[":status"], 501);
+      other.stream.destroy();
+      assert.equal((await send(session, "/who")).status, 200);
     }));
 }
