@@ -12,7 +12,7 @@ use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::Path;
 
 use lb_config::ListenAddress;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 /// Longest accept queue asked for; the kernel caps it at `net.core.somaxconn`.
 const LARGEST_BACKLOG: u32 = 65_535;
@@ -67,9 +67,10 @@ fn tcp_socket(address: SocketAddr, share: bool) -> io::Result<Socket> {
         socket.set_only_v6(true)?;
     }
     if share {
-        // Connections inherit it, at no cost of their own.
+        // Connections inherit these, at no cost of their own.
         socket.set_tcp_keepalive(&super::keep_alive())?;
         super::spare_congestion_control(&socket, &address);
+        super::limit_unsent(&SockRef::from(&socket));
     }
     socket.bind(&address.into())?;
     if !share {

@@ -9,9 +9,11 @@ mod loopback;
 pub(crate) mod stream;
 pub(crate) mod timer;
 mod tls;
+mod unsent;
 
 pub(crate) use keep_alive::keep_alive;
 pub(crate) use loopback::spare_congestion_control;
 pub(crate) use stream::Stream;
 pub(crate) use timer::Timer;
 pub(crate) use tls::{PlainHttp, TlsStream};
+pub(crate) use unsent::limit_unsent;

@@ -240,8 +240,10 @@ impl Upstream {
                 Some(Address::Ip(address)) => {
                     let stream = TcpStream::connect(address).await?;
                     stream.set_nodelay(true)?;
-                    SockRef::from(&stream).set_tcp_keepalive(&net::keep_alive())?;
+                    let socket = SockRef::from(&stream);
+                    socket.set_tcp_keepalive(&net::keep_alive())?;
                     net::spare_congestion_control(&stream, address);
+                    net::limit_unsent(&socket);
                     Stream::Tcp(stream)
                 }
                 Some(Address::Unix(path)) => Stream::Unix(UnixStream::connect(path).await?),
