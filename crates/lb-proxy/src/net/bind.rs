@@ -67,7 +67,9 @@ fn tcp_socket(address: SocketAddr, share: bool) -> io::Result<Socket> {
         socket.set_only_v6(true)?;
     }
     if share {
-        // Connections inherit these, at no cost of their own.
+        // Connections inherit all of it, at no cost of their own. Heads and small bodies leave in one write; waiting for
+        // more would only add delay.
+        socket.set_tcp_nodelay(true)?;
         socket.set_tcp_keepalive(&super::keep_alive())?;
         super::spare_congestion_control(&socket, &address);
         super::limit_unsent(&SockRef::from(&socket));
@@ -132,6 +134,18 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         drop(sockets);
         bind(&ListenAddress::Tcp(address), 1, None, None).unwrap();
+    }
+
+    #[test]
+    fn connections_inherit_what_their_listener_has() {
+        let Bound::Tcp(sockets, address) = bind(&loopback(), 1, None, None).unwrap() else { panic!("tcp") };
+        let _client = std::net::TcpStream::connect(address).unwrap();
+        // Non-blocking, but the loopback interface has the connection in the queue before the client hears of it.
+        let (connection, _) = sockets[0].accept().unwrap();
+        assert!(connection.nodelay().unwrap());
+        let socket = socket2::SockRef::from(&connection);
+        assert!(socket.keepalive().unwrap());
+        assert!(socket.tcp_congestion().unwrap().starts_with(b"reno"));
     }
 
     #[test]

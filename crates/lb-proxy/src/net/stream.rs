@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
+use lb_config::ListenAddress;
 use rustix::net::SendFlags;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
@@ -121,8 +122,17 @@ impl Stream {
         let _ = sock.set_linger(Some(std::time::Duration::ZERO));
     }
 
+    /// Where the other side connected, which came by this listener; `None` on a Unix socket.
+    pub(crate) fn local_addr_of(&self, listener: &ListenAddress) -> Option<SocketAddr> {
+        match listener {
+            // Nowhere else can it have come to.
+            ListenAddress::Tcp(address) if !address.ip().is_unspecified() && address.port() != 0 => Some(*address),
+            _ => self.local_addr(),
+        }
+    }
+
     /// The address of our side; `None` on a Unix socket.
-    pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
+    fn local_addr(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(stream) => stream.local_addr().ok(),
             Self::Unix(_) => None,

@@ -78,16 +78,15 @@ impl Listening {
         })
     }
 
-    async fn accept(&self) -> io::Result<Stream> {
-        match self {
+    /// The next connection, and who it is from; nobody on a Unix socket.
+    async fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
+        Ok(match self {
             Self::Tcp(listener) => {
-                let (stream, _) = listener.accept().await?;
-                // Heads and small bodies leave in one write; waiting for more would only add delay.
-                stream.set_nodelay(true)?;
-                Ok(Stream::Tcp(stream))
+                let (stream, peer) = listener.accept().await?;
+                (Stream::Tcp(stream), Some(peer))
             }
-            Self::Unix(listener) => Ok(Stream::Unix(listener.accept().await?.0)),
-        }
+            Self::Unix(listener) => (Stream::Unix(listener.accept().await?.0), None),
+        })
     }
 
     fn into_std(self) -> io::Result<Socket> {
@@ -147,7 +146,6 @@ impl Socket {
             Self::Tcp(listener) => {
                 let (stream, _) = listener.accept()?;
                 stream.set_nonblocking(true)?;
-                stream.set_nodelay(true)?;
                 AcceptedSocket::Tcp(stream)
             }
             Self::Unix(listener) => {
@@ -176,9 +174,9 @@ pub(crate) async fn accept(socket: Socket, address: ListenAddress, worker: Arc<W
             () = stop.cancelled() => break,
         };
         match accepted {
-            Ok(stream) => {
+            Ok((stream, peer)) => {
                 last = Some(Instant::now());
-                place(stream, &address, &worker, &stop);
+                place(stream, peer, &address, &worker, &stop);
             }
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
@@ -213,10 +211,16 @@ fn is_of_the_connection(error: &io::Error) -> bool {
 }
 
 /// Serves a connection here, or hands it to a worker that has less than half as many.
-fn place(stream: Stream, address: &ListenAddress, worker: &Arc<Worker>, stop: &CancellationToken) {
+fn place(
+    stream: Stream,
+    peer: Option<SocketAddr>,
+    address: &ListenAddress,
+    worker: &Arc<Worker>,
+    stop: &CancellationToken,
+) {
     let mine = worker.connections.load(Ordering::Relaxed);
     if mine < HAND_OVER_FROM {
-        return start(stream, address, worker, stop);
+        return start(stream, peer, address, worker, stop);
     }
     let workers = worker.shared.workers();
     let least = workers.iter().min_by_key(|other| other.worker.connections.load(Ordering::Relaxed));
@@ -229,7 +233,7 @@ fn place(stream: Stream, address: &ListenAddress, worker: &Arc<Worker>, stop: &C
                 adopt(accepted, worker, stop);
             }
         }
-        _ => start(stream, address, worker, stop),
+        _ => start(stream, peer, address, worker, stop),
     }
 }
 
@@ -249,7 +253,10 @@ pub(crate) fn adopt(accepted: Accepted, worker: &Arc<Worker>, stop: &Cancellatio
         AcceptedSocket::Unix(socket) => UnixStream::from_std(socket).map(Stream::Unix),
     };
     match stream {
-        Ok(stream) => start(stream, &accepted.address, worker, stop),
+        Ok(stream) => {
+            let peer = stream.peer_addr();
+            start(stream, peer, &accepted.address, worker, stop);
+        }
         Err(error) => tracing::error!("a connection handed over was lost: {error}"),
     }
 }
@@ -292,8 +299,13 @@ fn is_within(
     is_within
 }
 
-fn start(stream: Stream, address: &ListenAddress, worker: &Arc<Worker>, stop: &CancellationToken) {
-    let peer = stream.peer_addr();
+fn start(
+    stream: Stream,
+    peer: Option<SocketAddr>,
+    address: &ListenAddress,
+    worker: &Arc<Worker>,
+    stop: &CancellationToken,
+) {
     // The snapshot that knows the listener goes with the connection: the next reload may remove the listener before the
     // task has run once.
     let snapshot = worker.snapshot.load_full();

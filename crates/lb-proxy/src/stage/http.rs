@@ -81,7 +81,7 @@ pub(crate) async fn serve(
     (secured, timer): (Option<Arc<Secured>>, Timer),
 ) {
     let mut session = Session {
-        local: stream.local_addr(),
+        local: stream.local_addr_of(&address),
         downstream: Downstream::new(stream),
         peer,
         timer,

@@ -128,7 +128,7 @@ pub(crate) async fn serve(arrived: Arrived) {
         cancels: Mutex::new(Budget::new(CANCELS, CANCELS_PER_SECOND, worker.shared.now())),
         worker,
         peer,
-        local: stream.local_addr(),
+        local: stream.local_addr_of(&address),
         secured,
         address,
         first: snapshot,
