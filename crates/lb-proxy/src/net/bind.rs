@@ -71,8 +71,9 @@ fn tcp_socket(address: SocketAddr, share: bool) -> io::Result<Socket> {
         // more would only add delay.
         socket.set_tcp_nodelay(true)?;
         socket.set_tcp_keepalive(&super::keep_alive())?;
-        super::spare_congestion_control(&socket, &address);
-        super::limit_unsent(&SockRef::from(&socket));
+        let options = SockRef::from(&socket);
+        super::spare_congestion_control(&options, &address);
+        super::limit_unsent(&options);
     }
     socket.bind(&address.into())?;
     if !share {

@@ -8,10 +8,11 @@ use std::net::SocketAddr;
 
 use socket2::SockRef;
 
-/// Spares a socket the machine's congestion control if what it sends stays on the machine.
-pub(crate) fn spare_congestion_control<'s>(socket: impl Into<SockRef<'s>>, address: &SocketAddr) {
+/// Spares a socket the machine's congestion control if what it sends stays on the machine. Only before it is connected:
+/// a connection that was BBR's once goes on being paced, which costs more than is gained.
+pub(crate) fn spare_congestion_control(socket: &SockRef<'_>, address: &SocketAddr) {
     if address.ip().to_canonical().is_loopback() {
         // Where it cannot be had, all that is lost is time.
-        let _ = socket.into().set_tcp_congestion(b"reno");
+        let _ = socket.set_tcp_congestion(b"reno");
     }
 }

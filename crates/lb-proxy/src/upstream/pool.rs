@@ -15,7 +15,7 @@ use lb_config::{Endpoint, EndpointAddress, KeepAlive};
 use lb_core::Mono;
 use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpSocket, UnixStream};
 use tokio::time::Instant;
 
 use super::Connection;
@@ -238,13 +238,13 @@ impl Upstream {
         let connecting = async {
             let mut stream = match &self.address {
                 Some(Address::Ip(address)) => {
-                    let stream = TcpStream::connect(address).await?;
-                    stream.set_nodelay(true)?;
-                    let socket = SockRef::from(&stream);
-                    socket.set_tcp_keepalive(&net::keep_alive())?;
-                    net::spare_congestion_control(&stream, address);
-                    net::limit_unsent(&socket);
-                    Stream::Tcp(stream)
+                    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+                    socket.set_nodelay(true)?;
+                    let options = SockRef::from(&socket);
+                    options.set_tcp_keepalive(&net::keep_alive())?;
+                    net::limit_unsent(&options);
+                    net::spare_congestion_control(&options, address);
+                    Stream::Tcp(socket.connect(*address).await?)
                 }
                 Some(Address::Unix(path)) => Stream::Unix(UnixStream::connect(path).await?),
                 // Never eligible; only panic mode or an operator's mistake could bring a request here.
