@@ -6,6 +6,8 @@
 //! digits, `-`, `_`, `~`, single dots, one dot at the end), an IPv4 address, or an IPv6 address in brackets, then
 //! nothing or a port from 1 to 65535.
 
+use super::chars::find;
+
 /// An authority split in two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Authority<'a> {
@@ -19,13 +21,13 @@ pub struct Authority<'a> {
 /// is not one either.
 pub(crate) fn split_authority(text: &[u8]) -> Option<Authority<'_>> {
     if text.first() == Some(&b'[') {
-        let close = memchr::memchr(b']', text)?;
+        let close = find(b']', text)?;
         let (name, rest) = text.split_at_checked(close + 1)?;
         let address = std::str::from_utf8(name.get(1..close)?).ok()?;
         address.parse::<std::net::Ipv6Addr>().ok()?;
         return Some(Authority { name, port: port(rest)? });
     }
-    let end = memchr::memchr(b':', text).unwrap_or(text.len());
+    let end = find(b':', text).unwrap_or(text.len());
     let (name, rest) = text.split_at_checked(end)?;
     is_name(name).then_some(())?;
     Some(Authority { name, port: port(rest)? })

@@ -1,5 +1,9 @@
 //! Which characters may stand where.
 
+/// Eight bytes of 1, and the highest bit of each of eight bytes.
+const ONES: u64 = u64::MAX / 255;
+const HIGH: u64 = ONES * 0x80;
+
 /// Whether a byte may be part of a token (RFC 9110 §5.6.2): methods, header names, list elements.
 pub(crate) const fn is_tchar(byte: u8) -> bool {
     TCHAR[byte as usize]
@@ -29,8 +33,6 @@ pub(crate) fn token_len(text: &[u8]) -> usize {
 /// How many of eight bytes are ASCII letters or hyphens, before the first that is neither.
 #[inline]
 const fn letters_and_hyphens(eight: [u8; 8]) -> usize {
-    const ONES: u64 = u64::MAX / 255;
-    const HIGH: u64 = ONES * 0x80;
     let x = u64::from_le_bytes(eight);
     // Seven bits each, so that no sum below carries into the next byte; an eighth bit disqualifies at the end.
     let low = x & !HIGH;
@@ -54,24 +56,42 @@ pub(crate) fn has_control(value: &[u8]) -> bool {
 /// Where the first control character stands, tabs among them.
 #[inline]
 pub(crate) fn first_control(text: &[u8]) -> Option<usize> {
+    position(text, suspect, |b| b < b' ' || b == 0x7f)
+}
+
+/// Where this byte stands first. For the short texts that heads are made of: a library's search must first find out
+/// what the processor can do, and has many bytes to make up for it.
+#[inline]
+pub(crate) fn find(byte: u8, text: &[u8]) -> Option<usize> {
+    position(text, |eight| zero(u64::from_le_bytes(eight) ^ (ONES * u64::from(byte))), |b| b == byte)
+}
+
+/// Where the first byte stands that is looked for: told of eight bytes by a nonzero number whose lowest bit is set in the
+/// first of them, and of one byte alone.
+#[inline(always)]
+fn position(text: &[u8], among: impl Fn([u8; 8]) -> u64, is_it: impl Fn(u8) -> bool) -> Option<usize> {
     let (eights, rest) = text.as_chunks::<8>();
     for (index, eight) in eights.iter().enumerate() {
-        let found = suspect(*eight);
+        let found = among(*eight);
         if found != 0 {
             return Some(index * 8 + found.trailing_zeros() as usize / 8);
         }
     }
-    rest.iter().position(|&b| b < b' ' || b == 0x7f).map(|at| eights.len() * 8 + at)
+    rest.iter().position(|&b| is_it(b)).map(|at| eights.len() * 8 + at)
 }
 
 /// Nonzero if one of eight bytes is below 0x20 or is 0x7F; the lowest bit set is in the first of them.
 #[inline]
 const fn suspect(eight: [u8; 8]) -> u64 {
-    const ONES: u64 = u64::MAX / 255;
     let x = u64::from_le_bytes(eight);
-    let del = x ^ (ONES * 0x7f);
     // A borrow can only spoil bytes above one that is below 0x20 itself, so the sum is zero exactly if there is none.
-    (x.wrapping_sub(ONES * 0x20) & !x | del.wrapping_sub(ONES) & !del) & (ONES * 0x80)
+    x.wrapping_sub(ONES * 0x20) & !x & HIGH | zero(x ^ (ONES * 0x7f))
+}
+
+/// Nonzero if one of eight bytes is zero; the lowest bit set is in the first of them.
+#[inline]
+const fn zero(x: u64) -> u64 {
+    x.wrapping_sub(ONES) & !x & HIGH
 }
 
 #[inline]
@@ -148,6 +168,23 @@ mod tests {
                     text[at..].fill(b'\0');
                     text[at] = b;
                     assert_eq!(first_control(&text), Some(at), "{b:#x} at {at} of {len}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_byte_is_found_where_it_stands_first() {
+        for byte in [0, 1, b'\n', b' ', 0x7f, 0x80, 0xff] {
+            assert_eq!(find(byte, b""), None);
+            for len in 0..30 {
+                // What differs in one bit is the nearest miss.
+                let without = vec![byte ^ 1; len];
+                assert_eq!(find(byte, &without), None);
+                for at in 0..len {
+                    let mut text = without.clone();
+                    text[at..].fill(byte);
+                    assert_eq!(find(byte, &text), Some(at), "{byte:#x} at {at} of {len}");
                 }
             }
         }

@@ -29,6 +29,8 @@ pub struct Edits {
     /// The lines added, each with its CRLF.
     lines: Vec<u8>,
     sets_host: bool,
+    /// The head is known to have nothing that would be left out.
+    only_adds: bool,
     target: Option<Bytes>,
 }
 
@@ -119,11 +121,10 @@ impl Edits {
         Ok(())
     }
 
-    /// The lines added, for a head that has nothing of what is left out.
-    pub(crate) fn only_lines(self) -> Self {
-        let mut lines = self.lines;
-        lines.shrink_to_fit();
-        Self { lines, sets_host: self.sets_host, ..Self::default() }
+    /// No changes yet to heads that are known to have nothing that would be left out: lines may only be added. There is
+    /// room for so many bytes of them.
+    pub(crate) fn only_adding(room: usize) -> Self {
+        Self { only_adds: true, lines: Vec::with_capacity(room), ..Self::default() }
     }
 
     /// Adds the lines of other edits, which removed nothing.
@@ -261,7 +262,7 @@ impl Edits {
     }
 
     fn leave_out(&mut self, name: &Name<'_>) {
-        if !self.is_removed(name) {
+        if !self.only_adds && !self.is_removed(name) {
             let start = self.names.len() as u32;
             self.names.extend_from_slice(name.as_bytes());
             self.removed.push(Removed { tag: name.tag(), start, len: name.as_bytes().len() as u16 });

@@ -6,6 +6,7 @@
 //! do: what they mean depends on who reads them. A space, a control or a fragment is refused too; so is a backslash in a
 //! path, which URL parsers of the browser kind read as a slash. Percent escapes are not looked at: routing decodes them.
 
+use super::chars::find;
 use super::fields::Span;
 use super::method::Method;
 use super::request::TargetForm;
@@ -65,7 +66,7 @@ fn scheme(target: &[u8]) -> Option<(usize, bool)> {
 
 fn path_and_query(target: &[u8], start: usize) -> Option<(Span, Span)> {
     let rest = target.get(start..)?;
-    let path_len = memchr::memchr(b'?', rest).unwrap_or(rest.len());
+    let path_len = find(b'?', rest).unwrap_or(rest.len());
     let (path, query) = rest.split_at_checked(path_len)?;
     // Folds instead of an early exit: the compiler then checks sixteen bytes at a time.
     let bad_path = path.iter().fold(false, |bad, &b| bad | !is_target_byte(b) | (b == b'\\'));

@@ -30,7 +30,7 @@ impl Stream {
     /// Reads once into the spare room of `buf`; `Ok(0)` is the end of the stream (or a full buffer: reserve first).
     pub(crate) fn poll_read_into(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
         match self {
-            Self::Tcp(stream) => tokio_util::io::poll_read_buf(Pin::new(stream), cx, buf),
+            Self::Tcp(stream) => poll_receive(stream, cx, buf),
             Self::Unix(stream) => tokio_util::io::poll_read_buf(Pin::new(stream), cx, buf),
             Self::Tls(stream) => stream.poll_read_into(cx, buf),
         }
@@ -146,6 +146,22 @@ impl Stream {
             Self::Tcp(stream) => stream.peer_addr().ok(),
             Self::Unix(_) => None,
             Self::Tls(stream) => stream.under().peer_addr(),
+        }
+    }
+}
+
+/// Reads once. The runtime's own way would ask once more whether there is something to read, which the caller has.
+fn poll_receive(stream: &TcpStream, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
+    let room = buf.capacity() - buf.len();
+    loop {
+        match stream.try_read_buf(buf) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(stream.poll_read_ready(cx))?,
+            Ok(n) if n > 0 && n < room => {
+                // A socket that gave less than was asked for is empty. To say so now saves the call that would find out.
+                let _ = stream.try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+                return Poll::Ready(Ok(n));
+            }
+            read => return Poll::Ready(read),
         }
     }
 }

@@ -319,7 +319,8 @@ fn start(
     }
     let Some(open) = Open::new(address, &snapshot, worker) else { return };
     let (address, worker, stop) = (address.clone(), Arc::clone(worker), stop.clone());
-    tokio::spawn(async move {
+    // Boxed, since the runtime moves what it is given eight times before it comes to rest and is done with.
+    tokio::spawn(Box::pin(async move {
         let mut held = (admitted, open);
         let (stream, peer) = if is_proxied {
             // Boxed, so that its room is given back when it is done.
@@ -338,7 +339,7 @@ fn start(
             let client = peer.map_or_else(|| "a Unix socket".to_owned(), |peer| peer.to_string());
             tracing::error!("a bug has cost a connection client={client}: {}", said_by(&*panic));
         }
-    });
+    }));
 }
 
 /// The words of a panic. Where it happened, the process's panic hook has told.

@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use super::error::Cause;
 use super::lines::Known;
-use crate::message::chars::{is_token, trim_ows};
+use crate::message::chars::{find, is_token, trim_ows};
 use crate::message::{Field, Fields, Name, Span, Version, flag, name};
 
 /// More elements in `Connection` than anyone has use for. Each may cost a walk over all headers.
@@ -68,7 +68,7 @@ impl Seen {
     /// RFC 9112 §6.3 lets a list of equal lengths pass as one. A proxy that does must be sure that nobody behind it
     /// reads the list otherwise; refusing it is surer.
     fn note_length(&mut self, value: &[u8]) -> Result<(), Cause> {
-        if self.length.is_some() || memchr::memchr(b',', value).is_some() {
+        if self.length.is_some() || find(b',', value).is_some() {
             return Err(Cause::ConflictingLength);
         }
         if self.chunked {

@@ -9,10 +9,8 @@
 //! what it refuses must be given a name. It is the oracle of the tests and fuzz targets instead: what passes here, it
 //! reads alike.
 
-use memchr::memchr;
-
 use super::error::Cause;
-use crate::message::chars::{first_control, has_control, token_len, trim_ows};
+use crate::message::chars::{find, first_control, has_control, token_len, trim_ows};
 use crate::message::name::{Name, tag};
 use crate::message::{Field, Span, flag};
 
@@ -36,7 +34,7 @@ impl Lines {
     /// Position just after the next LF, or `None` if none came yet. Does not hand the line out.
     pub(crate) fn find(&mut self, buf: &[u8]) -> Option<usize> {
         let from = self.searched.max(self.start);
-        match memchr(b'\n', buf.get(from..)?) {
+        match find(b'\n', buf.get(from..)?) {
             Some(at) => {
                 self.searched = from + at;
                 Some(from + at + 1)
@@ -52,6 +50,17 @@ impl Lines {
     pub(crate) const fn skip_to(&mut self, after: usize) {
         self.start = after;
         self.searched = after;
+    }
+
+    /// Goes on behind the empty line, if that is what comes and it ends within so many bytes. A shorter way to what
+    /// [`find`](Self::find) and [`take`](Self::take) come to.
+    pub(crate) fn skip_end(&mut self, buf: &[u8], max_bytes: usize) -> bool {
+        let after = self.start + 2;
+        let ends = after <= max_bytes && buf.get(self.start..after) == Some(b"\r\n");
+        if ends {
+            self.skip_to(after);
+        }
+        ends
     }
 
     /// Whether any byte of this head was looked at.
@@ -110,7 +119,7 @@ pub(crate) fn field_line(buf: &[u8], line: LineAt) -> Result<Field, Cause> {
         return Err(Cause::BadHeaderName);
     }
     if has_control(value) {
-        return Err(if memchr(b'\r', value).is_some() { Cause::BareCr } else { Cause::BadHeaderValue });
+        return Err(if find(b'\r', value).is_some() { Cause::BareCr } else { Cause::BadHeaderValue });
     }
     let (skipped, trimmed) = trim_ows(value);
     // `: ` and nothing after the value: the line may be copied as it stands.

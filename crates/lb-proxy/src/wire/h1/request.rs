@@ -16,6 +16,7 @@ use super::error::{Cause, HeadError};
 use super::framing::{Seen, list};
 use super::limits::HeadLimits;
 use super::lines::{Known, LineAt, Lines, field_line, known, usual_line};
+use crate::message::chars::find;
 use crate::message::{
     Field, Framing, Method, RequestHead, RequestIndex, Span, TargetForm, Version, classify_target, split_authority,
 };
@@ -96,6 +97,9 @@ impl Partial {
                 self.field(buf, field, limits)?;
                 continue;
             }
+            if self.has_start_line && self.lines.skip_end(buf, max_bytes) {
+                return Ok(true);
+            }
             let found = self.lines.find(buf);
             if !self.has_start_line {
                 let so_far = buf.get(self.lines.start..found.map_or(buf.len(), |after| after - 1)).unwrap_or_default();
@@ -146,10 +150,10 @@ impl Partial {
 
     fn start_line(&mut self, buf: &[u8], line: LineAt) -> Result<(), Cause> {
         let text = buf.get(line.start..line.end).unwrap_or_default();
-        let method_len = memchr::memchr(b' ', text).ok_or(Cause::BadRequestLine)?;
+        let method_len = find(b' ', text).ok_or(Cause::BadRequestLine)?;
         let (method, rest) = text.split_at_checked(method_len).unwrap_or_default();
         let rest = rest.get(1..).unwrap_or_default();
-        let target_len = memchr::memchr(b' ', rest).ok_or(Cause::BadRequestLine)?;
+        let target_len = find(b' ', rest).ok_or(Cause::BadRequestLine)?;
         let (target, version) = rest.split_at_checked(target_len).unwrap_or_default();
         let target_at = line.start + method_len + 1;
 
@@ -243,7 +247,7 @@ fn check_start(line: &[u8], ended: bool, limits: &HeadLimits) -> Result<(), Caus
     }
     let rest = line.get(method_len + 1..).unwrap_or_default();
     let seen = rest.get(..=limits.uri).unwrap_or(rest);
-    if seen.len() > limits.uri && memchr::memchr(b' ', seen).is_none() {
+    if seen.len() > limits.uri && find(b' ', seen).is_none() {
         return Err(Cause::UriTooLong);
     }
     Ok(())
@@ -256,7 +260,7 @@ fn read_version(text: &[u8]) -> Result<Version, Cause> {
         [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit() => {
             Err(Cause::UnsupportedVersion)
         }
-        _ if memchr::memchr(b' ', text).is_some() => Err(Cause::BadRequestLine),
+        _ if find(b' ', text).is_some() => Err(Cause::BadRequestLine),
         _ => Err(Cause::BadVersion),
     }
 }

@@ -14,6 +14,7 @@ use super::error::{Cause, HeadError};
 use super::framing::{Options, Seen, decimal, list};
 use super::limits::HeadLimits;
 use super::lines::{Known, LineAt, Lines, field_line, known, usual_line};
+use crate::message::chars::{find, has_control};
 use crate::message::{Field, Framing, Method, RequestHead, ResponseHead, ResponseIndex, Span, Version};
 
 /// What the request was, as far as the framing of its response depends on it.
@@ -109,6 +110,9 @@ impl Partial {
                 self.field(buf, field, limits)?;
                 continue;
             }
+            if self.has_start_line && self.lines.skip_end(buf, max_bytes) {
+                return Ok(true);
+            }
             let found = self.lines.find(buf);
             if !self.has_start_line {
                 let so_far = buf.get(self.lines.start..found.unwrap_or(buf.len())).unwrap_or_default();
@@ -168,8 +172,8 @@ impl Partial {
             Some((b' ', reason)) => reason,
             Some(_) => return Err(Cause::BadStatusLine),
         };
-        if crate::message::chars::has_control(reason) {
-            return Err(if memchr::memchr(b'\r', reason).is_some() { Cause::BareCr } else { Cause::BadStatusLine });
+        if has_control(reason) {
+            return Err(if find(b'\r', reason).is_some() { Cause::BareCr } else { Cause::BadStatusLine });
         }
         self.index.reason = Span::new(line.end - reason.len(), reason.len());
         Ok(())
