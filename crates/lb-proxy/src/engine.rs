@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use lb_config::{Config, ListenAddress, Listener};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -126,16 +125,7 @@ impl Engine {
         let mut threads = Vec::new();
         for index in 0..workers {
             let own = lock(&registry).for_worker(&snapshot);
-            let worker = Arc::new(Worker {
-                index,
-                shared: Arc::clone(&shared),
-                snapshot: ArcSwap::from_pointee(own),
-                stopping: CancellationToken::new(),
-                access_log: shared.access_log.writer(),
-                connections: 0.into(),
-                requests: 0.into(),
-                quiet: tokio::sync::Notify::new(),
-            });
+            let worker = Arc::new(Worker::new(index, Arc::clone(&shared), own));
             let (commands, orders) = mpsc::unbounded_channel();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.map_err(EngineError::Thread)?;
@@ -202,7 +192,7 @@ impl Engine {
         }
         for handle in self.shared.workers() {
             let own = lock(&registry).for_worker(&snapshot);
-            handle.worker.snapshot.store(Arc::new(own));
+            handle.worker.publish(own);
         }
         self.change_sockets(&state.snapshot.config, &config);
         self.listen(state, fresh);

@@ -1,10 +1,10 @@
 //! A request and its response, as the stages between `limit` and `outcome` see them.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use atomic_refcell::{AtomicRefCell, AtomicRefMut};
 use bytes::Bytes;
 use lb_core::Mono;
 use lb_policy::Tried;
@@ -13,7 +13,6 @@ use crate::downstream::{Frame, Incoming};
 use crate::message::{Framing, ResponseHead};
 use crate::net::clock;
 use crate::rules::cause::Cause;
-use crate::snapshot::RouteRuntime;
 use crate::stage::multiplex::StreamBody;
 use crate::stage::select::Held;
 use crate::stage::send::{SendError, Upload, UploadError};
@@ -24,36 +23,47 @@ use crate::wire::h1::{BodyDecoder, Step};
 
 /// What is remembered of the attempts, for the log.
 #[derive(Default)]
-pub(crate) struct Trace {
-    attempts: AtomicU32,
-    last: Mutex<Option<Last>>,
+pub(crate) struct Trace(AtomicRefCell<Attempts>);
+
+#[derive(Default)]
+pub(crate) struct Attempts {
+    pub(crate) count: u32,
+    pub(crate) last: Option<Last>,
 }
 
-/// The last attempt: where, since when, and how long its response head took.
-type Last = (Arc<Upstream>, Mono, Option<Duration>);
+/// The last attempt.
+pub(crate) struct Last {
+    pub(crate) endpoint: Arc<Upstream>,
+    since: Mono,
+    /// How long its response head took, if it came.
+    pub(crate) took: Option<Duration>,
+}
 
 impl Trace {
     /// An attempt at this endpoint begins.
     pub(crate) fn on_attempt(&self, endpoint: &Arc<Upstream>) {
-        self.attempts.fetch_add(1, Ordering::Relaxed);
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).replace((Arc::clone(endpoint), clock::mono(), None));
+        let mut attempts = self.attempts();
+        attempts.count += 1;
+        attempts.last = Some(Last { endpoint: Arc::clone(endpoint), since: clock::mono(), took: None });
     }
 
     /// Its response head came.
     pub(crate) fn on_head(&self) {
-        if let Some((_, since, took)) = &mut *self.last.lock().unwrap_or_else(PoisonError::into_inner) {
-            *took = Some(clock::mono().saturating_since(*since));
+        if let Some(last) = &mut self.attempts().last {
+            last.took = Some(clock::mono().saturating_since(last.since));
         }
     }
 
-    pub(crate) fn attempts(&self) -> u32 {
-        self.attempts.load(Ordering::Relaxed)
+    /// To be let go of before the request goes on.
+    pub(crate) fn attempts(&self) -> AtomicRefMut<'_, Attempts> {
+        self.0.borrow_mut()
     }
+}
 
-    /// The endpoint of the last attempt, and how long its response head took if it came.
-    pub(crate) fn last(&self) -> Option<(Arc<Upstream>, Option<Duration>)> {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.as_ref().map(|(endpoint, _, took)| (Arc::clone(endpoint), *took))
+impl Attempts {
+    /// The name of the endpoint of the last attempt; empty if there was none.
+    pub(crate) fn last_name(&self) -> &str {
+        self.last.as_ref().map_or("", |last| &last.endpoint.name)
     }
 }
 
@@ -61,7 +71,8 @@ impl Trace {
 #[derive(Clone)]
 pub(crate) struct Request {
     pub(crate) visit: Arc<Visit>,
-    pub(crate) route: Arc<RouteRuntime>,
+    /// Where its route stands in the visit's snapshot.
+    pub(crate) route: usize,
     pub(crate) body: Option<Incoming>,
     /// Boxed, since most requests try one endpoint, and all of them would carry the room for more.
     pub(crate) tried: Option<Box<Tried>>,

@@ -16,6 +16,7 @@ pub mod rules;
 mod shared;
 mod snapshot;
 mod stage;
+mod stop;
 pub mod tls;
 mod upstream;
 pub mod wire;

@@ -428,11 +428,10 @@ impl ClusterState {
                 Some(known) => Arc::clone(known),
                 None => {
                     let metrics = Arc::clone(&self.metrics[&endpoint.name]);
-                    let keep_alive = self.config.keep_alive.clone();
-                    Arc::new(Upstream::new(&endpoint, address.clone(), keep_alive, metrics, workers))
+                    Arc::new(Upstream::new(&endpoint, address.clone(), &self.config.keep_alive, metrics, workers))
                 }
             };
-            upstream.set_keep_alive(self.config.keep_alive.clone());
+            upstream.set_keep_alive(&self.config.keep_alive);
             upstream.set_http2(self.config.http2);
             upstream.set_proxy_protocol(self.config.proxy_protocol);
             upstream.set_tls(self.tls.to(&self.config, &endpoint));

@@ -5,8 +5,9 @@
 //! successive snapshots, keyed by identity.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use atomic_refcell::{AtomicRefCell, AtomicRefMut};
 use lb_config::{self as valid, Config, ListenAddress, RouteOptions};
 use lb_policy::Cluster;
 use lb_ratelimit::{Keyed, RetryBudget};
@@ -116,17 +117,16 @@ pub(crate) struct ClusterRuntime {
 pub(crate) struct WorkerSnapshot {
     pub(crate) shared: Arc<Snapshot>,
     /// One a route; `None` where the route does not forward.
-    stacks: Vec<Option<Mutex<Stack>>>,
+    stacks: Vec<Option<AtomicRefCell<Stack>>>,
 }
 
 impl WorkerSnapshot {
     pub(crate) fn new(shared: Arc<Snapshot>, stacks: Vec<Option<Stack>>) -> Self {
-        Self { shared, stacks: stacks.into_iter().map(|stack| stack.map(Mutex::new)).collect() }
+        Self { shared, stacks: stacks.into_iter().map(|stack| stack.map(AtomicRefCell::new)).collect() }
     }
 
-    /// The stack of a route. Its lock is this worker's alone.
-    pub(crate) fn stack(&self, route: usize) -> Option<MutexGuard<'_, Stack>> {
-        let stack = self.stacks.get(route)?.as_ref()?;
-        Some(stack.lock().unwrap_or_else(PoisonError::into_inner))
+    /// The stack of a route. Nobody but this worker borrows it, for the length of a call.
+    pub(crate) fn stack(&self, route: usize) -> Option<AtomicRefMut<'_, Stack>> {
+        Some(self.stacks.get(route)?.as_ref()?.borrow_mut())
     }
 }

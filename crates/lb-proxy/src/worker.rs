@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -22,6 +22,7 @@ use crate::observe::access_log::AccessWriter;
 use crate::shared::Shared;
 use crate::snapshot::WorkerSnapshot;
 use crate::stage::accept::{self, Accepted, Socket};
+use crate::stop::Stop;
 
 /// How often idle upstream connections are looked through.
 const REAP_EVERY: Duration = Duration::from_secs(1);
@@ -31,14 +32,46 @@ pub(crate) struct Worker {
     pub(crate) index: usize,
     pub(crate) shared: Arc<Shared>,
     pub(crate) snapshot: ArcSwap<WorkerSnapshot>,
-    /// Cancelled when the worker is to finish.
-    pub(crate) stopping: CancellationToken,
+    /// The number of the snapshot in force. Whoever holds the one of that number need not load it.
+    generation: AtomicU64,
+    /// Said when the worker is to finish.
+    pub(crate) stopping: Stop,
     pub(crate) access_log: AccessWriter,
     /// Client connections open.
     pub(crate) connections: AtomicUsize,
     /// Requests being served, tunnels included.
     pub(crate) requests: AtomicUsize,
     pub(crate) quiet: Notify,
+}
+
+impl Worker {
+    pub(crate) fn new(index: usize, shared: Arc<Shared>, snapshot: WorkerSnapshot) -> Self {
+        Self {
+            index,
+            access_log: shared.access_log.writer(),
+            shared,
+            generation: snapshot.shared.generation.into(),
+            snapshot: ArcSwap::from_pointee(snapshot),
+            stopping: Stop::new(),
+            connections: 0.into(),
+            requests: 0.into(),
+            quiet: Notify::new(),
+        }
+    }
+
+    /// Puts a snapshot in force.
+    pub(crate) fn publish(&self, snapshot: WorkerSnapshot) {
+        let generation = snapshot.shared.generation;
+        self.snapshot.store(Arc::new(snapshot));
+        self.generation.store(generation, Ordering::Release);
+    }
+
+    /// The snapshot in force, unless it is this one.
+    pub(crate) fn newer(&self, than: &WorkerSnapshot) -> Option<Arc<WorkerSnapshot>> {
+        // The time between the two stores of `publish` is before the change.
+        let is_newer = self.generation.load(Ordering::Acquire) != than.shared.generation;
+        is_newer.then(|| self.snapshot.load_full())
+    }
 }
 
 /// An order to a worker.
@@ -70,7 +103,7 @@ pub(crate) async fn run(worker: Arc<Worker>, mut commands: UnboundedReceiver<Com
         tokio::select! {
             command = commands.recv() => match command {
                 Some(Command::Listen(address, socket)) => {
-                    let stop = worker.stopping.child_token();
+                    let stop = worker.stopping.below();
                     let same = socket.try_clone().ok();
                     let accepting = accept::accept(socket, address.clone(), Arc::clone(&worker), stop.clone());
                     listening.insert(address, Listening { stop, accepting: tokio::spawn(accepting), same });
@@ -90,11 +123,11 @@ pub(crate) async fn run(worker: Arc<Worker>, mut commands: UnboundedReceiver<Com
                 }
                 Some(Command::Take(accepted)) => {
                     // Its listener may have just been removed; it is served all the same, and then closed.
-                    let stop = listening.get(accepted.address()).map_or_else(cancelled, |listening| listening.stop.clone());
+                    let stop = listening.get(accepted.address()).map_or_else(said, |listening| listening.stop.clone());
                     accept::adopt(accepted, &worker, &stop);
                 }
                 Some(Command::Stop(deadline, hurry, done)) => {
-                    listening.values().for_each(|listening| listening.stop.cancel());
+                    listening.values().for_each(|listening| listening.stop.say());
                     for (_, listening) in listening.drain() {
                         listening.end().await;
                     }
@@ -119,7 +152,7 @@ pub(crate) async fn run(worker: Arc<Worker>, mut commands: UnboundedReceiver<Com
 
 /// A listener of this worker.
 struct Listening {
-    stop: CancellationToken,
+    stop: Stop,
     accepting: JoinHandle<()>,
     /// Its socket once more, for what may change while it listens.
     same: Option<Socket>,
@@ -130,20 +163,20 @@ impl Listening {
     async fn end(self) {
         // The socket closes with its last owner, and that must be who accepts.
         drop(self.same);
-        self.stop.cancel();
+        self.stop.say();
         let _ = self.accepting.await;
     }
 }
 
-fn cancelled() -> CancellationToken {
-    let token = CancellationToken::new();
-    token.cancel();
-    token
+fn said() -> Stop {
+    let stop = Stop::new();
+    stop.say();
+    stop
 }
 
 /// Lets what runs finish; the number of requests that did not by the deadline, or when there was no more time.
 async fn finish(worker: &Worker, deadline: Instant, hurry: &CancellationToken) -> usize {
-    worker.stopping.cancel();
+    worker.stopping.say();
     let quiet = async {
         loop {
             let notified = worker.quiet.notified();
@@ -169,35 +202,20 @@ fn reap_idle(worker: &Worker) {
     }
 }
 
-/// Counts something for as long as it lives.
-pub(crate) struct Counted {
-    worker: Arc<Worker>,
-    which: fn(&Worker) -> &AtomicUsize,
-}
+/// Counts a client connection for as long as it lives.
+pub(crate) struct Counted(Arc<Worker>);
 
 impl Counted {
-    pub(crate) fn connection(worker: &Arc<Worker>) -> Self {
-        Self::new(worker, |worker| &worker.connections)
-    }
-
-    pub(crate) fn request(worker: &Arc<Worker>) -> Self {
-        Self::new(worker, |worker| &worker.requests)
-    }
-
-    pub(crate) fn worker(&self) -> &Worker {
-        &self.worker
-    }
-
-    fn new(worker: &Arc<Worker>, which: fn(&Worker) -> &AtomicUsize) -> Self {
-        which(worker).fetch_add(1, Ordering::AcqRel);
-        Self { worker: Arc::clone(worker), which }
+    pub(crate) fn new(worker: &Arc<Worker>) -> Self {
+        worker.connections.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(worker))
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        if (self.which)(&self.worker).fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.worker.quiet.notify_waiters();
+        if self.0.connections.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.quiet.notify_waiters();
         }
     }
 }

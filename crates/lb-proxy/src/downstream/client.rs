@@ -18,10 +18,14 @@ pub(crate) enum Client {
 impl Client {
     /// A request begins, with this body.
     pub(crate) fn begin(&self, intake: Intake) {
-        if let Self::Http1(downstream) = self {
-            downstream.lock().answer = None;
+        match self {
+            Self::Http1(downstream) => {
+                let mut io = downstream.lock();
+                io.answer = None;
+                io.intake = intake;
+            }
+            Self::Http2(_) => self.expect(intake),
         }
-        self.expect(intake);
     }
 
     /// What is to come of a body.

@@ -1,7 +1,7 @@
 //! Towards the client: one connection, its request bodies and what waits to be written; for HTTP/2 one stream.
 //!
-//! Reading and writing go through one mutex that only the connection's own task ever takes, one poll at a time. It is
-//! never contended and never held across a suspension; it lets the request body travel down the stack, and be cloned
+//! Reading and writing go through one cell that only the connection's own task ever borrows, one poll at a time. It is
+//! never borrowed twice and never across a suspension; it lets the request body travel down the stack, and be cloned
 //! for a retry, while the response is written on the same socket.
 
 mod client;
@@ -11,10 +11,11 @@ mod stream;
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use atomic_refcell::{AtomicRefCell, AtomicRefMut};
 use bytes::BytesMut;
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
@@ -37,10 +38,10 @@ const READ_AHEAD: usize = 16 * 1024;
 /// A client connection, shared between the task that serves it and the request body it hands out.
 #[derive(Clone)]
 pub(crate) struct Downstream {
-    io: Arc<Mutex<Io>>,
+    io: Arc<AtomicRefCell<Io>>,
 }
 
-/// What the mutex guards.
+/// What is in the cell.
 pub(crate) struct Io {
     pub(crate) stream: Socket,
     /// Read, not yet used.
@@ -67,18 +68,17 @@ impl Downstream {
             ended: false,
             answer: None,
         };
-        Self { io: Arc::new(Mutex::new(io)) }
+        Self { io: Arc::new(AtomicRefCell::new(io)) }
     }
 
     /// The socket and what was read from it, for another protocol. `None` while a request still holds it.
     pub(crate) fn into_parts(self) -> Option<(Socket, BytesMut)> {
-        let io = Arc::into_inner(self.io)?.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let io = Arc::into_inner(self.io)?.into_inner();
         Some((io.stream, io.read))
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Io> {
-        // A panic inside a poll ends the connection's task; nobody reads the state after that.
-        self.io.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn lock(&self) -> AtomicRefMut<'_, Io> {
+        self.io.borrow_mut()
     }
 }
 

@@ -3,9 +3,10 @@
 //! Windows open as the body is taken, and it is taken when the endpoint can have it, so that a slow endpoint stops the
 //! upload and nothing piles up here.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use atomic_refcell::{AtomicRefCell, AtomicRefMut};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
@@ -18,10 +19,10 @@ use crate::wire::h1;
 /// A stream, shared between the task that serves it and the request body it hands out.
 #[derive(Clone)]
 pub(crate) struct Stream {
-    exchange: Arc<Mutex<Exchange>>,
+    exchange: Arc<AtomicRefCell<Exchange>>,
 }
 
-/// What the mutex guards.
+/// What is in the cell.
 pub(crate) struct Exchange {
     /// The request body being received.
     pub(crate) intake: Intake,
@@ -40,12 +41,11 @@ struct Answer {
 impl Stream {
     pub(crate) fn new(receive: RecvStream, respond: SendResponse<Bytes>) -> Self {
         let exchange = Exchange { intake: Intake::none(), receive, respond, answer: None };
-        Self { exchange: Arc::new(Mutex::new(exchange)) }
+        Self { exchange: Arc::new(AtomicRefCell::new(exchange)) }
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Exchange> {
-        // A panic inside a poll ends the stream's task; nobody reads the state after that.
-        self.exchange.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn lock(&self) -> AtomicRefMut<'_, Exchange> {
+        self.exchange.borrow_mut()
     }
 }
 

@@ -20,7 +20,6 @@ use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc::error::SendError;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::net::Timer;
 use crate::net::clock::Turn;
@@ -29,6 +28,7 @@ use crate::observe::metrics::ListenerMetrics;
 use crate::shared::{Admitted, Refusal};
 use crate::snapshot::WorkerSnapshot;
 use crate::stage::{http, proxied, tls};
+use crate::stop::Stop;
 use crate::worker::{Command, Counted, Worker};
 
 /// Below this many connections a worker keeps what it gets.
@@ -158,7 +158,7 @@ impl Socket {
 }
 
 /// Accepts until told to stop, and then what the kernel had already queued.
-pub(crate) async fn accept(socket: Socket, address: ListenAddress, worker: Arc<Worker>, stop: CancellationToken) {
+pub(crate) async fn accept(socket: Socket, address: ListenAddress, worker: Arc<Worker>, stop: Stop) {
     let listening = match Listening::new(socket) {
         Ok(listening) => listening,
         Err(error) => {
@@ -171,7 +171,7 @@ pub(crate) async fn accept(socket: Socket, address: ListenAddress, worker: Arc<W
         let accepted = tokio::select! {
             biased;
             accepted = listening.accept() => accepted,
-            () = stop.cancelled() => break,
+            () = stop.said() => break,
         };
         match accepted {
             Ok((stream, peer)) => {
@@ -211,13 +211,7 @@ fn is_of_the_connection(error: &io::Error) -> bool {
 }
 
 /// Serves a connection here, or hands it to a worker that has less than half as many.
-fn place(
-    stream: Stream,
-    peer: Option<SocketAddr>,
-    address: &ListenAddress,
-    worker: &Arc<Worker>,
-    stop: &CancellationToken,
-) {
+fn place(stream: Stream, peer: Option<SocketAddr>, address: &ListenAddress, worker: &Arc<Worker>, stop: &Stop) {
     let mine = worker.connections.load(Ordering::Relaxed);
     if mine < HAND_OVER_FROM {
         return start(stream, peer, address, worker, stop);
@@ -247,7 +241,7 @@ fn detach(stream: Stream) -> io::Result<AcceptedSocket> {
 }
 
 /// Serves a connection that another worker accepted.
-pub(crate) fn adopt(accepted: Accepted, worker: &Arc<Worker>, stop: &CancellationToken) {
+pub(crate) fn adopt(accepted: Accepted, worker: &Arc<Worker>, stop: &Stop) {
     let stream = match accepted.socket {
         AcceptedSocket::Tcp(socket) => TcpStream::from_std(socket).map(Stream::Tcp),
         AcceptedSocket::Unix(socket) => UnixStream::from_std(socket).map(Stream::Unix),
@@ -273,7 +267,7 @@ impl Open {
         let listener = snapshot.shared.listener(address)?;
         let listener = Arc::clone(&snapshot.shared.listeners[listener].metrics);
         listener.on_connect();
-        Some(Self { _counted: Counted::connection(worker), listener })
+        Some(Self { _counted: Counted::new(worker), listener })
     }
 }
 
@@ -299,13 +293,7 @@ fn is_within(
     is_within
 }
 
-fn start(
-    stream: Stream,
-    peer: Option<SocketAddr>,
-    address: &ListenAddress,
-    worker: &Arc<Worker>,
-    stop: &CancellationToken,
-) {
+fn start(stream: Stream, peer: Option<SocketAddr>, address: &ListenAddress, worker: &Arc<Worker>, stop: &Stop) {
     // The snapshot that knows the listener goes with the connection: the next reload may remove the listener before the
     // task has run once.
     let snapshot = worker.snapshot.load_full();
@@ -355,7 +343,7 @@ async fn serve(
     address: ListenAddress,
     snapshot: Arc<WorkerSnapshot>,
     worker: Arc<Worker>,
-    stop: CancellationToken,
+    stop: Stop,
 ) {
     let mut timer = Timer::new();
     let Some(position) = snapshot.shared.listener(&address) else { return };

@@ -10,13 +10,11 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use lb_config::{Limits, ListenAddress};
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::downstream::Downstream;
 use crate::message::RequestHead;
@@ -27,6 +25,7 @@ use crate::snapshot::{Snapshot, WorkerSnapshot};
 use crate::stage::http2::{self, Arrived};
 use crate::stage::tls::Secured;
 use crate::stage::visit::{self, After};
+use crate::stop::{Ear, Stop};
 use crate::wire::{h1, h2};
 use crate::worker::Worker;
 
@@ -44,7 +43,6 @@ pub(crate) struct Session {
     pub(crate) peer: Option<SocketAddr>,
     /// Where it connected; `None` on a Unix socket.
     pub(crate) local: Option<SocketAddr>,
-    pub(crate) worker: Arc<Worker>,
     pub(crate) timer: Timer,
     /// What the TLS handshake made known, if there was one.
     pub(crate) secured: Option<Arc<Secured>>,
@@ -53,9 +51,8 @@ pub(crate) struct Session {
     origin: Option<(u64, Origin)>,
     /// What endpoints were told about the client the last time.
     pub(crate) told: Option<Box<Told>>,
-    /// Cancelled when the listener or the worker is to end.
-    pub(crate) stop: CancellationToken,
-    stopping: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Hears when the listener or the worker is to end.
+    pub(crate) stopping: Ear,
     /// The wait for the first request has been cut short, because of `stopping`.
     is_hurried: bool,
 }
@@ -77,7 +74,7 @@ pub(crate) async fn serve(
     address: ListenAddress,
     mut snapshot: Arc<WorkerSnapshot>,
     worker: Arc<Worker>,
-    stop: CancellationToken,
+    stop: Stop,
     (secured, timer): (Option<Arc<Secured>>, Timer),
 ) {
     let mut session = Session {
@@ -89,10 +86,8 @@ pub(crate) async fn serve(
         scanner: h1::RequestParser::new(),
         origin: None,
         told: None,
-        stopping: Box::pin(stop.clone().cancelled_owned()),
+        stopping: Ear::new(stop),
         is_hurried: false,
-        stop,
-        worker,
     };
     let mut is_first = true;
     let Some(mut listener) = snapshot.shared.listener(&address) else { return };
@@ -103,19 +98,20 @@ pub(crate) async fn serve(
         let after = match poll_fn(|cx| session.poll_next(cx, limits, is_first, speaks_http2)).await {
             Next::Close => return session.part(),
             Next::Http2 => {
-                let Session { downstream, peer, worker, stop, secured, .. } = session;
+                let Session { downstream, peer, stopping, secured, .. } = session;
                 let Some((stream, read)) = downstream.into_parts() else { return };
+                let stop = stopping.into_stop();
                 let arrived = Arrived { stream, read, peer, secured, address, snapshot, worker, stop };
                 return Box::pin(http2::serve(arrived)).await;
             }
             // The boxes keep what a request needs out of the size of an idle connection.
             Next::Head(head) => {
-                session.catch_up(&address, &mut snapshot, &mut listener);
-                Box::pin(visit::serve(&mut session, Arc::clone(&snapshot), listener, head)).await
+                catch_up(&worker, &address, &mut snapshot, &mut listener);
+                Box::pin(visit::serve(&mut session, &worker, Arc::clone(&snapshot), listener, head)).await
             }
             Next::Refused(cause, detail) => {
                 refused = true;
-                visit::refuse(&session, &snapshot, listener, cause, detail)
+                visit::refuse(&session, &worker, &snapshot, listener, cause, detail)
             }
         };
         match after {
@@ -142,19 +138,18 @@ fn is_preface(read: &[u8]) -> bool {
     known > 0 && read.get(..known) == h2::PREFACE.get(..known)
 }
 
-impl Session {
-    /// Goes over to the snapshot in force: a reload may have come while the connection was idle. One that removed the
-    /// listener cannot undo what has arrived already.
-    fn catch_up(&self, address: &ListenAddress, snapshot: &mut Arc<WorkerSnapshot>, listener: &mut usize) {
-        let current = self.worker.snapshot.load();
-        if !Arc::ptr_eq(&current, snapshot)
-            && let Some(position) = current.shared.listener(address)
-        {
-            *snapshot = Arc::clone(&current);
-            *listener = position;
-        }
+/// Goes over to the snapshot in force: a reload may have come while the connection was idle. One that removed the
+/// listener cannot undo what has arrived already.
+fn catch_up(worker: &Worker, address: &ListenAddress, snapshot: &mut Arc<WorkerSnapshot>, listener: &mut usize) {
+    if let Some(current) = worker.newer(snapshot)
+        && let Some(position) = current.shared.listener(address)
+    {
+        *snapshot = current;
+        *listener = position;
     }
+}
 
+impl Session {
     /// Where a request comes from. Found once a connection for a peer whose headers are not believed.
     pub(crate) fn origin(&mut self, snapshot: &Snapshot, listener: usize, head: &RequestHead) -> Origin {
         if let Some((generation, origin)) = &self.origin
@@ -206,7 +201,7 @@ impl Session {
             }
             let is_idle = io.read.is_empty();
             let mut limit = if is_idle && !is_first { limits.idle_timeout } else { limits.head_timeout };
-            if is_idle && self.stopping.as_mut().poll(cx).is_ready() {
+            if is_idle && self.stopping.poll(cx).is_ready() {
                 if !is_first {
                     return Poll::Ready(Next::Close);
                 }

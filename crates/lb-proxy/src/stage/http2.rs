@@ -29,7 +29,6 @@ use futures_util::FutureExt;
 use h2::Reason;
 use h2::server::{Connection, SendResponse};
 use lb_config::{Limits, ListenAddress};
-use tokio_util::sync::CancellationToken;
 
 use crate::net::clock::Turn;
 use crate::net::cork::{self, Cork, Drain};
@@ -39,6 +38,7 @@ use crate::snapshot::WorkerSnapshot;
 use crate::stage::accept::said_by;
 use crate::stage::stream;
 use crate::stage::tls::Secured;
+use crate::stop::Stop;
 use crate::wire::h2::{Budget, PREFACE};
 use crate::worker::Worker;
 
@@ -117,7 +117,7 @@ pub(crate) struct Arrived {
     pub(crate) address: ListenAddress,
     pub(crate) snapshot: Arc<WorkerSnapshot>,
     pub(crate) worker: Arc<Worker>,
-    pub(crate) stop: CancellationToken,
+    pub(crate) stop: Stop,
 }
 
 /// Serves a connection to its end.
@@ -150,7 +150,7 @@ pub(crate) async fn serve(arrived: Arrived) {
     });
     let Some(connection) = begun.await else { return };
     let mut driver = Driver { connection, drain, timer, shared, limits, is_first: true, is_leaving: false };
-    let mut stopping = std::pin::pin!(stop.cancelled());
+    let mut stopping = std::pin::pin!(stop.said());
     let end = poll_fn(|cx| {
         if !driver.is_leaving && stopping.as_mut().poll(cx).is_ready() {
             driver.leave();

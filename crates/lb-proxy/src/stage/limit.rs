@@ -8,19 +8,24 @@ use bytes::Bytes;
 
 use crate::downstream::{Incoming, Intake};
 use crate::exchange::Request;
-use crate::message::Framing;
+use crate::message::{Edits, Framing};
 use crate::net::clock;
 use crate::rules::cause::Cause;
 use crate::rules::client_cert;
 use crate::rules::forwarded::{self, Told};
 use crate::rules::limit_key;
+use crate::rules::sticky::Stuck;
 use crate::rules::template::{Place, fill};
 use crate::snapshot::{HashKey, RouteRuntime};
 use crate::stage::visit::Visit;
 use crate::tls::ClientIdentity;
 
+/// What a request takes along: what is to be different about its head, what its cookie says, and what a policy is to hash.
+type Admitted = (Edits, Option<Stuck>, Option<Bytes>);
+
 /// Checks the announced length and prepares head and body.
-pub(crate) fn admit(visit: &mut Visit, route: &RouteRuntime, told: &mut Option<Box<Told>>) -> Result<(), Cause> {
+pub(crate) fn admit(visit: &Visit, told: &mut Option<Box<Told>>) -> Result<Admitted, Cause> {
+    let route = visit.route().ok_or(Cause::Internal)?;
     let framing = visit.head.framing();
     let limit = route.options.body_limit;
     let keep = route.options.retry.as_ref().map_or(0, |retry| retry.body_limit);
@@ -32,8 +37,8 @@ pub(crate) fn admit(visit: &mut Visit, route: &RouteRuntime, told: &mut Option<B
     {
         return Err(Cause::BodyTooLarge);
     }
-    visit.stuck = route.sticky.as_ref().and_then(|sticky| sticky.read(&visit.head, clock::unix_ms() / 1000));
-    let mut edits = std::mem::take(&mut visit.edits);
+    let stuck = route.sticky.as_ref().and_then(|sticky| sticky.read(&visit.head, clock::unix_ms() / 1000));
+    let mut edits = Edits::new();
     let (kinds, origin, head) = (route.options.forwarded, &visit.origin, &visit.head);
     let secured = visit.secured.as_ref().and_then(|secured| secured.client.as_ref()).map(ClientIdentity::lines);
     if origin.is_trusted || secured.is_some() || forwarded::has_claims(head) {
@@ -47,9 +52,7 @@ pub(crate) fn admit(visit: &mut Visit, route: &RouteRuntime, told: &mut Option<B
     if !route.edits_differ_by_endpoint {
         route.request_headers.apply(&visit.facts(Some(route)), &mut edits);
     }
-    visit.edits = edits;
-    visit.key = key_of(visit, route);
-    Ok(())
+    Ok((edits, stuck, key_of(visit, route)))
 }
 
 /// Counts requests by the key of their route.
@@ -58,16 +61,17 @@ pub(crate) struct ByKey;
 
 impl lb_tower::Key<Request> for ByKey {
     fn key<'a>(&'a self, request: &'a Request, buffer: &'a mut Vec<u8>) -> Option<&'a [u8]> {
-        let limit = request.route.options.rate_limit.as_ref()?;
-        limit_key::write(&limit.key, &request.visit.facts(Some(&request.route)), buffer);
+        let route = request.route();
+        let limit = route.options.rate_limit.as_ref()?;
+        limit_key::write(&limit.key, &request.visit.facts(Some(route)), buffer);
         Some(buffer)
     }
 }
 
 /// The request as the stack takes it.
-pub(crate) fn request(visit: Arc<Visit>, route: &Arc<RouteRuntime>) -> Request {
+pub(crate) fn request(visit: Arc<Visit>, route: usize) -> Request {
     let body = (!visit.head.framing().is_empty()).then(|| Incoming::new(visit.client.clone()));
-    Request { visit, route: Arc::clone(route), body, tried: None }
+    Request { visit, route, body, tried: None }
 }
 
 /// What a hashing policy is to hash.

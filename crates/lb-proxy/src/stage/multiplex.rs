@@ -29,7 +29,7 @@ const ELSEWHERE: u32 = 2;
 
 /// Sends a request.
 pub(crate) async fn send(upstream: &Arc<Upstream>, request: &Request) -> Result<Response, SendError> {
-    let limit = request.route.options.timeout.connect;
+    let limit = request.route().options.timeout.connect;
     let mut left = ELSEWHERE;
     loop {
         let leased = upstream.lease(request.visit.worker, limit).await;
@@ -131,7 +131,7 @@ impl Exchange {
         cx: &mut Context<'_>,
         request: &Request,
     ) -> Poll<Result<http::Response<RecvStream>, SendError>> {
-        let timeouts = &request.route.options.timeout;
+        let timeouts = &request.route().options.timeout;
         loop {
             let before = self.upload.progress();
             if let Poll::Ready(Err(failure)) = self.upload.poll(cx) {

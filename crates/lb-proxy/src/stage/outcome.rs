@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use lb_core::{Class, Mono};
@@ -20,7 +21,7 @@ use crate::rules::request_id::RequestId;
 use crate::snapshot::{RouteRuntime, WorkerSnapshot};
 use crate::stage::send::Send;
 use crate::stage::visit::{After, Visit};
-use crate::worker::{Counted, Worker};
+use crate::worker::Worker;
 
 /// Hears of every attempt of a route.
 #[derive(Clone)]
@@ -70,16 +71,16 @@ impl Outcome {
 
 /// A request that is being served. Dropped before its end it was cut short, by the end of the process or by a panic:
 /// that too is counted and logged, and what the client has of the answer must not look like the whole.
-pub(crate) struct Running {
-    counted: Counted,
+pub(crate) struct Running<'a> {
+    worker: &'a Worker,
     pub(crate) visit: Arc<Visit>,
-    pub(crate) route: Option<Arc<RouteRuntime>>,
     is_over: bool,
 }
 
-impl Running {
-    pub(crate) fn new(counted: Counted, visit: Arc<Visit>, route: Option<Arc<RouteRuntime>>) -> Self {
-        Self { counted, visit, route, is_over: false }
+impl<'a> Running<'a> {
+    pub(crate) fn new(worker: &'a Worker, visit: Arc<Visit>) -> Self {
+        worker.requests.fetch_add(1, Ordering::Relaxed);
+        Self { worker, visit, is_over: false }
     }
 
     /// It ended, and was counted.
@@ -89,16 +90,17 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for Running<'_> {
     fn drop(&mut self) {
+        let worker = self.worker;
+        worker.requests.fetch_sub(1, Ordering::Relaxed);
         if self.is_over {
             return;
         }
-        let worker = self.counted.worker();
-        let cause = if worker.stopping.is_cancelled() { Cause::ShuttingDown } else { Cause::Internal };
+        let cause = if worker.stopping.is_said() { Cause::ShuttingDown } else { Cause::Internal };
         let (status, bytes_out) = self.visit.client.cut().unwrap_or((cause.status(), 0));
         let outcome = Outcome { status, bytes_out, ..Outcome::of(cause) };
-        close(worker, &self.visit, self.route.as_deref(), &outcome);
+        close(worker, &self.visit, &outcome);
     }
 }
 
@@ -111,11 +113,13 @@ pub(crate) fn on_limited(worker: &Worker, visit: &Visit, route: &RouteRuntime) {
 }
 
 /// Counts and logs a request.
-pub(crate) fn close(worker: &Worker, visit: &Visit, route: Option<&RouteRuntime>, outcome: &Outcome) -> After {
+pub(crate) fn close(worker: &Worker, visit: &Visit, outcome: &Outcome) -> After {
+    let route = visit.route();
     let elapsed = clock::now() - visit.started;
-    let last = visit.trace.last();
+    let attempts = visit.trace.attempts();
+    let last = attempts.last.as_ref();
     let metrics = route.map_or(&visit.listener().unrouted, |route| &route.metrics[visit.listener]);
-    metrics.on_request(last.as_ref().map(|(endpoint, _)| &*endpoint.metrics), outcome.status, elapsed);
+    metrics.on_request(last.map(|last| &*last.endpoint.metrics), outcome.status, elapsed);
     let log = &worker.access_log;
     if log.is_on() && route.is_none_or(|route| route.options.access_log) {
         let cause = outcome.cause.map(|cause| described(cause, outcome.detail.as_deref()));
@@ -129,12 +133,12 @@ pub(crate) fn close(worker: &Worker, visit: &Visit, route: Option<&RouteRuntime>
             bytes_in: visit.client.received(),
             bytes_out: outcome.bytes_out,
             duration: elapsed,
-            upstream: last.as_ref().and_then(|(_, took)| *took),
+            upstream: last.and_then(|last| last.took),
             listener: &visit.listener().name,
             route: route.map(|route| &*route.name),
             cluster: route.and_then(RouteRuntime::cluster).map(|cluster| &*cluster.name),
-            endpoint: last.as_ref().map(|(endpoint, _)| &*endpoint.label),
-            attempts: visit.trace.attempts(),
+            endpoint: last.map(|last| &*last.endpoint.label),
+            attempts: attempts.count,
             cause: cause.as_deref(),
             request_id: visit.id.as_bytes(),
             protocol: visit.head.version().name(),

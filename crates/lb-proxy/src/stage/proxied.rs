@@ -12,11 +12,11 @@ use std::time::Duration;
 use lb_config::ListenAddress;
 use rustix::net::RecvFlags;
 use tokio::io::Interest;
-use tokio_util::sync::CancellationToken;
 
 use crate::net::Stream;
 use crate::shared::{Refusal, Shared};
 use crate::snapshot::WorkerSnapshot;
+use crate::stop::Stop;
 use crate::wire::proxy_protocol::{self, MOST_BYTES, Said};
 
 /// How long a shutdown waits for a header, as it waits for the first request.
@@ -35,12 +35,12 @@ pub(crate) async fn identify(
     address: &ListenAddress,
     snapshot: &WorkerSnapshot,
     shared: &Arc<Shared>,
-    stop: &CancellationToken,
+    stop: &Stop,
 ) -> Option<(Stream, Option<SocketAddr>)> {
     let peer = stream.peer_addr();
     let limit = snapshot.shared.config.limits.head_timeout;
     let hurried = async {
-        stop.cancelled().await;
+        stop.said().await;
         tokio::time::sleep(GRACE).await;
     };
     let why = tokio::select! {

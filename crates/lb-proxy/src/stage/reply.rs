@@ -9,7 +9,7 @@ use std::time::Duration;
 use lb_core::End;
 use tokio::time::Instant;
 
-use crate::downstream::Downstream;
+use crate::downstream::{Downstream, Outbox};
 use crate::exchange::Body;
 use crate::framing::BodyWriter;
 use crate::net::Timer;
@@ -39,12 +39,14 @@ impl Reply<'_> {
     /// Ready when the last byte was taken by the kernel, or nothing more can be done.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Written> {
         loop {
-            let dry = self.advance(cx).unwrap_or_else(|cause| {
+            // It goes on whether the client reads or not, and reads from the client itself: so before that is locked.
+            let uploaded = self.upload(cx);
+            let mut io = self.downstream.lock();
+            let dry = uploaded.and_then(|()| self.fill(cx, &mut io.out)).unwrap_or_else(|cause| {
                 self.broken = Some(cause);
                 self.ended = true;
                 false
             });
-            let mut io = self.downstream.lock();
             let before = io.moved();
             let flushed = io.poll_flush(cx);
             if io.moved() != before {
@@ -90,33 +92,29 @@ impl Reply<'_> {
         }
     }
 
-    /// Moves both bodies: the rest of an upload that was answered early goes on whether the client reads or not.
-    fn advance(&mut self, cx: &mut Context<'_>) -> Result<bool, Cause> {
+    /// Sends on the rest of an upload that was answered early.
+    fn upload(&mut self, cx: &mut Context<'_>) -> Result<(), Cause> {
         if !self.ended && self.body.poll_upload(cx)? {
             self.timer.clear();
         }
-        self.fill(cx)
+        Ok(())
     }
 
     /// Queues what the endpoint has sent, as far as there is room; tells whether it ran dry.
-    fn fill(&mut self, cx: &mut Context<'_>) -> Result<bool, Cause> {
-        let mut has_room = self.downstream.lock().out.has_room();
-        while !self.ended && has_room {
-            // The lock is not held here: an upload that still runs takes it.
+    fn fill(&mut self, cx: &mut Context<'_>, out: &mut Outbox) -> Result<bool, Cause> {
+        while !self.ended && out.has_room() {
             let frame = match self.body.poll_frame(cx) {
                 Poll::Ready(frame) => frame.transpose()?,
                 Poll::Pending => return Ok(true),
             };
             self.timer.clear();
-            let mut io = self.downstream.lock();
             match frame {
-                Some(frame) => self.writer.push(&mut io.out, frame),
+                Some(frame) => self.writer.push(out, frame),
                 None => {
-                    self.writer.end(&mut io.out);
+                    self.writer.end(out);
                     self.ended = true;
                 }
             }
-            has_room = io.out.has_room();
         }
         Ok(false)
     }

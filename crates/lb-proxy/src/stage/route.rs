@@ -1,20 +1,18 @@
 //! Route: which rule of the configuration takes the request.
 
-use std::sync::Arc;
-
 use crate::rules::answer::Answer;
 use crate::rules::cause::Cause;
 use crate::rules::forwarded::Scheme;
 use crate::rules::{redirect, router};
-use crate::snapshot::{Deed, RouteRuntime};
+use crate::snapshot::Deed;
 use crate::stage::visit::{Outgoing, Visit};
 
 /// What is to become of a request.
 pub(crate) enum Routed {
-    /// An endpoint of the route's cluster answers it.
-    Forward(Arc<RouteRuntime>),
+    /// An endpoint of the cluster of the route at this place answers it.
+    Forward(usize),
     /// We answer it ourselves.
-    Answer(Option<Arc<RouteRuntime>>, Box<Outgoing>),
+    Answer(Option<usize>, Box<Outgoing>),
 }
 
 /// Finds the route.
@@ -45,7 +43,7 @@ pub(crate) fn route(visit: &Visit) -> Routed {
         }
     };
     let answer = match &route.deed {
-        Deed::Forward(_) => return Routed::Forward(Arc::clone(route)),
+        Deed::Forward(_) => return Routed::Forward(route.index),
         Deed::Redirect(redirect) => {
             let pattern = &shared.config.routes[route.index].matcher.path;
             redirect::write(redirect, pattern, &visit.facts(Some(route)), shared.https_port)
@@ -53,5 +51,5 @@ pub(crate) fn route(visit: &Visit) -> Routed {
         // A header that outgrew all measure.
         Deed::Respond(responder) => responder.write(&visit.facts(Some(route))).map_err(|_| Cause::Internal),
     };
-    Routed::Answer(Some(Arc::clone(route)), Box::new(visit.own(answer)))
+    Routed::Answer(Some(route.index), Box::new(visit.own(answer)))
 }

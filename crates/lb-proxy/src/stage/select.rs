@@ -32,7 +32,7 @@ use lb_config::Condition;
 pub(crate) type Held = Guard<Send, TurnClock, Heard>;
 
 /// Who hears of an attempt: metrics, and outlier detection where the cluster has it.
-type Heard = (Watch, Option<Outliers>);
+type Heard = Arc<(Watch, Option<Outliers>)>;
 
 type Balanced = Balance<Near, Send, ReadRequest, HoldInResponse, TurnClock, Heard>;
 
@@ -57,7 +57,7 @@ pub(crate) fn stack(
         .inspect(ReadRequest { zone })
         .observe(HoldInResponse { reports })
         .clock(clock)
-        .events((watch.clone(), route.cluster().and_then(|cluster| cluster.passive.clone())))
+        .events(Arc::new((watch.clone(), route.cluster().and_then(|cluster| cluster.passive.clone()))))
         .build();
     let retry = route.options.retry.as_ref();
     let retry = RetryLayer::new(Again { route: Arc::clone(route) })

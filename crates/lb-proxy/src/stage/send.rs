@@ -26,6 +26,7 @@ use crate::net::{Stream, Timer, clock};
 use crate::rules::cause::Cause;
 use crate::rules::forwarded;
 use crate::rules::template::Facts;
+use crate::snapshot::RouteRuntime;
 use crate::stage::multiplex;
 use crate::stage::tunnel::Tunnel;
 use crate::stage::visit::Visit;
@@ -121,7 +122,7 @@ async fn send(upstream: Arc<Upstream>, request: Request) -> Result<Response, Sen
 
 /// Makes a connection. Boxed: most requests need none, and all of them would carry the room for it.
 fn connect<'a>(upstream: &'a Upstream, request: &'a Request) -> Connecting<'a> {
-    let limit = request.route.options.timeout.connect;
+    let limit = request.route().options.timeout.connect;
     let introduction = upstream.proxy_protocol().map(|version| introduction(version, &request.visit));
     Box::pin(async move { upstream.connect(limit, introduction).await.map_err(|error| SendError::connecting(&error)) })
 }
@@ -145,9 +146,13 @@ fn introduction(version: proxy_protocol::Version, visit: &Visit) -> BytesMut {
 type Connecting<'a> = Pin<Box<dyn Future<Output = Result<Box<Connection>, SendError>> + std::marker::Send + 'a>>;
 
 impl Request {
+    pub(crate) fn route(&self) -> &RouteRuntime {
+        &self.visit.snapshot.shared.routes[self.route]
+    }
+
     /// Whether it may be sent a second time although an endpoint may have acted on the first.
     pub(crate) fn may_repeat(&self) -> bool {
-        let forced = self.route.options.retry.as_ref().is_some_and(|retry| retry.unsafe_methods);
+        let forced = self.route().options.retry.as_ref().is_some_and(|retry| retry.unsafe_methods);
         (forced || self.visit.head.method().is_idempotent()) && self.is_replayable()
     }
 
@@ -192,7 +197,7 @@ fn poll_head(
     upload: &mut Upload,
     request: &Request,
 ) -> Poll<Result<ResponseHead, SendError>> {
-    let timeouts = &request.route.options.timeout;
+    let timeouts = &request.route().options.timeout;
     loop {
         let before = upload.progress();
         let was_done = upload.is_done();
@@ -294,7 +299,7 @@ impl From<BodyFailure> for SendError {
 
 /// What is different about the head for this endpoint.
 pub(crate) fn edits_for<'a>(request: &'a Request, upstream: &Upstream) -> Cow<'a, Edits> {
-    let (visit, route) = (&request.visit, &request.route);
+    let (visit, route) = (&request.visit, request.route());
     if !route.edits_differ_by_endpoint {
         return Cow::Borrowed(&visit.edits);
     }

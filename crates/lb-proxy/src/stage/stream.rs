@@ -26,14 +26,13 @@ use crate::rules::forwarded::{Arrival, Origin};
 use crate::rules::grpc;
 use crate::rules::request_id::RequestId;
 use crate::rules::template::Facts;
-use crate::snapshot::{RouteRuntime, WorkerSnapshot};
+use crate::snapshot::WorkerSnapshot;
 use crate::stage::http::head_limits;
 use crate::stage::http2::Shared;
 use crate::stage::outcome::{self, Outcome, Running};
 use crate::stage::reply::Written;
 use crate::stage::tunnel;
 use crate::stage::visit::{self, After, Caller, Next, OWN_ANSWER_IDLE, Outgoing, Visit};
-use crate::worker::Counted;
 
 /// Serves one stream to its end.
 pub(crate) async fn serve(shared: &Shared, request: http::Request<RecvStream>, mut respond: SendResponse<Bytes>) {
@@ -113,7 +112,6 @@ fn refuse(
 
 async fn run(shared: &Shared, stream: &Stream, snapshot: Arc<WorkerSnapshot>, listener: usize, head: RequestHead) {
     let worker = &shared.worker;
-    let counted = Counted::request(worker);
     let arrival = Arrival {
         peer: shared.peer.map(|peer| peer.ip()),
         is_tls: shared.secured.is_some(),
@@ -127,12 +125,12 @@ async fn run(shared: &Shared, stream: &Stream, snapshot: Arc<WorkerSnapshot>, li
         peer: shared.peer,
         local: shared.local,
     };
-    let (visit, route, next) = {
+    let (visit, next) = {
         let mut told = shared.told.lock().unwrap_or_else(PoisonError::into_inner);
         visit::prepare(caller, &mut told, snapshot, listener, head)
     };
-    let running = Running::new(counted, visit, route);
-    let (visit, route) = (&*running.visit, running.route.as_deref());
+    let running = Running::new(worker, visit);
+    let visit = &*running.visit;
     let outgoing = match next {
         Next::Answer(outgoing) => Some(outgoing),
         Next::Forward(request) => match visit.patience {
@@ -146,27 +144,28 @@ async fn run(shared: &Shared, stream: &Stream, snapshot: Arc<WorkerSnapshot>, li
     let after = match outgoing {
         Some(outgoing) if outgoing.cause != Some(Cause::ClientClosed) => {
             shared.on_end(true);
-            let outcome = send(stream, visit, route, outgoing).await;
-            outcome::close(worker, visit, route, &outcome)
+            let outcome = send(stream, visit, outgoing).await;
+            outcome::close(worker, visit, &outcome)
         }
         _ => {
             shared.on_end(false);
-            outcome::close(worker, visit, route, &Outcome::client_gone())
+            outcome::close(worker, visit, &Outcome::client_gone())
         }
     };
     running.ended(after);
 }
 
 /// Writes a response; how that ended.
-async fn send(stream: &Stream, visit: &Visit, route: Option<&RouteRuntime>, mut outgoing: Box<Outgoing>) -> Outcome {
+async fn send(stream: &Stream, visit: &Visit, mut outgoing: Box<Outgoing>) -> Outcome {
+    let route = visit.route();
     let is_tunnel = matches!(outgoing.response.body, Body::Tunnel(_));
     if visit.head.upgrade().is_some() && !is_tunnel && matches!(outgoing.response.head.status(), 200..=299) {
         // To this client a 2xx says that the tunnel is open.
         outgoing = Box::new(visit.refusal(Cause::InvalidResponse, Some("no_upgrade".to_owned())));
     }
     if let Some(route) = route {
-        let last = visit.trace.last();
-        let endpoint = last.as_ref().map_or("", |(endpoint, _)| &endpoint.name);
+        let attempts = visit.trace.attempts();
+        let endpoint = attempts.last_name();
         route.response_headers.apply(&Facts { endpoint, ..visit.facts(Some(route)) }, &mut outgoing.edits);
     }
     let is_own = outgoing.response.held.is_none();
@@ -174,7 +173,7 @@ async fn send(stream: &Stream, visit: &Visit, route: Option<&RouteRuntime>, mut 
         visit::date(&mut outgoing.edits);
     }
     if is_tunnel {
-        return Box::pin(tunnel(stream, visit, route, outgoing)).await;
+        return Box::pin(tunnel(stream, visit, outgoing)).await;
     }
     let Response { head, body, held } = outgoing.response;
     let status = head.status();
@@ -241,7 +240,7 @@ async fn send(stream: &Stream, visit: &Visit, route: Option<&RouteRuntime>, mut 
 }
 
 /// Opens the stream for another protocol and carries bytes both ways from then on.
-async fn tunnel(stream: &Stream, visit: &Visit, route: Option<&RouteRuntime>, outgoing: Box<Outgoing>) -> Outcome {
+async fn tunnel(stream: &Stream, visit: &Visit, outgoing: Box<Outgoing>) -> Outcome {
     let Response { head, body, held } = outgoing.response;
     let begun = head.to_parts(&outgoing.edits, Framing::None).ok().and_then(|mut parts| {
         parts.status = http::StatusCode::OK;
@@ -249,7 +248,7 @@ async fn tunnel(stream: &Stream, visit: &Visit, route: Option<&RouteRuntime>, ou
         stream.lock().answer(parts, false).ok()
     });
     let (Some(()), Body::Tunnel(upstream)) = (begun, body) else { return Outcome::client_gone() };
-    let idle = route.map_or(OWN_ANSWER_IDLE, |route| route.options.timeout.tunnel);
+    let idle = visit.route().map_or(OWN_ANSWER_IDLE, |route| route.options.timeout.tunnel);
     let carried = tunnel::carry(&visit.client, upstream, &mut Timer::new(), idle).await;
     if let Some(held) = held {
         held.end(carried.end);

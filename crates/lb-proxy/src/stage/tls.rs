@@ -13,11 +13,11 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::io::AsyncWrite;
-use tokio_util::sync::CancellationToken;
 
 use crate::net::{PlainHttp, Stream, Timer, TlsStream};
 use crate::observe::metrics::Handshake;
 use crate::snapshot::ListenerRuntime;
+use crate::stop::Stop;
 use crate::tls::{ClientIdentity, Terminator};
 
 /// What a handshake made known, for every request of the connection.
@@ -61,7 +61,7 @@ pub(crate) async fn shake_hands(
     peer: Option<SocketAddr>,
     timer: &mut Timer,
     limit: Duration,
-    stop: &CancellationToken,
+    stop: &Stop,
 ) -> Option<(Stream, Arc<Secured>)> {
     let stream = match TlsStream::server(stream, Arc::clone(&terminator.config)) {
         Ok(stream) => stream,
@@ -96,11 +96,11 @@ async fn handshake(
     mut stream: TlsStream,
     timer: &mut Timer,
     limit: Duration,
-    stop: &CancellationToken,
+    stop: &Stop,
 ) -> Result<TlsStream, Failure> {
     /// How long a shutdown waits for it: as for a first request.
     const GRACE: Duration = Duration::from_secs(1);
-    let mut stopping = pin!(stop.cancelled());
+    let mut stopping = pin!(stop.said());
     let mut is_hurried = false;
     let done = poll_fn(|cx| {
         if let Poll::Ready(done) = stream.poll_handshake(cx) {

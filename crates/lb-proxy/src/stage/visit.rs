@@ -38,7 +38,7 @@ use crate::stage::select::{self, StackError};
 use crate::stage::tls::Secured;
 use crate::stage::{limit, tunnel};
 use crate::wire::h1;
-use crate::worker::{Counted, Worker};
+use crate::worker::Worker;
 
 /// Longest pause while an answer of our own is written.
 pub(crate) const OWN_ANSWER_IDLE: Duration = Duration::from_secs(60);
@@ -62,6 +62,8 @@ pub(crate) enum After {
 pub(crate) struct Visit {
     pub(crate) snapshot: Arc<WorkerSnapshot>,
     pub(crate) listener: usize,
+    /// Where its route stands in the snapshot, once it is known.
+    pub(crate) route: Option<usize>,
     pub(crate) head: RequestHead,
     /// Edits of the head that do not depend on the endpoint.
     pub(crate) edits: Edits,
@@ -119,6 +121,7 @@ impl Visit {
         Self {
             snapshot,
             listener,
+            route: None,
             edits: Edits::new(),
             origin,
             id,
@@ -147,6 +150,11 @@ impl Visit {
 
     pub(crate) fn listener(&self) -> &ListenerRuntime {
         &self.snapshot.shared.listeners[self.listener]
+    }
+
+    /// The route it takes, once that is known.
+    pub(crate) fn route(&self) -> Option<&RouteRuntime> {
+        self.snapshot.shared.routes.get(self.route?).map(|route| &**route)
     }
 
     /// What templates may ask for, before an endpoint is known.
@@ -187,30 +195,30 @@ impl Visit {
 /// Serves one request.
 pub(crate) async fn serve(
     session: &mut Session,
+    worker: &Worker,
     snapshot: Arc<WorkerSnapshot>,
     listener: usize,
     head: RequestHead,
 ) -> After {
-    let counted = Counted::request(&session.worker);
     let origin = session.origin(&snapshot.shared, listener, &head);
     let caller = Caller {
         client: Client::Http1(session.downstream.clone()),
-        worker: session.worker.index,
+        worker: worker.index,
         origin,
         secured: session.secured.clone(),
         peer: session.peer,
         local: session.local,
     };
-    let (visit, route, next) = prepare(caller, &mut session.told, snapshot, listener, head);
-    let running = Running::new(counted, visit, route);
-    let (visit, route) = (&*running.visit, running.route.as_deref());
+    let (visit, next) = prepare(caller, &mut session.told, snapshot, listener, head);
+    let running = Running::new(worker, visit);
+    let visit = &*running.visit;
     let outgoing = match next {
         Next::Answer(outgoing) => Some(outgoing),
-        Next::Forward(request) => obtain(&session.worker, visit, request).await,
+        Next::Forward(request) => obtain(worker, visit, request).await,
     };
     let after = match outgoing {
-        Some(outgoing) => send(session, visit, route, outgoing).await,
-        None => outcome::close(&session.worker, visit, route, &Outcome::client_gone()),
+        Some(outgoing) => send(session, worker, visit, outgoing).await,
+        None => outcome::close(worker, visit, &Outcome::client_gone()),
     };
     running.ended(after)
 }
@@ -228,25 +236,34 @@ pub(crate) fn prepare(
     snapshot: Arc<WorkerSnapshot>,
     listener: usize,
     head: RequestHead,
-) -> (Arc<Visit>, Option<Arc<RouteRuntime>>, Next) {
+) -> (Arc<Visit>, Next) {
     let mut visit = Visit::new(caller, snapshot, listener, head);
     visit.client.begin(Intake::new(visit.head.framing(), None, 0, visit.head.expects_continue()));
     let route = match route::route(&visit) {
         Routed::Forward(route) => route,
-        Routed::Answer(route, outgoing) => return (Arc::new(visit), route, Next::Answer(outgoing)),
+        Routed::Answer(route, outgoing) => {
+            visit.route = route;
+            return (Arc::new(visit), Next::Answer(outgoing));
+        }
     };
-    if let Err(cause) = limit::admit(&mut visit, &route, told) {
-        let outgoing = Box::new(visit.refusal(cause, None));
-        return (Arc::new(visit), Some(route), Next::Answer(outgoing));
+    visit.route = Some(route);
+    match limit::admit(&visit, told) {
+        Ok(admitted) => {
+            (visit.edits, visit.stuck, visit.key) = admitted;
+            let visit = Arc::new(visit);
+            (Arc::clone(&visit), Next::Forward(limit::request(visit, route)))
+        }
+        Err(cause) => {
+            let outgoing = Box::new(visit.refusal(cause, None));
+            (Arc::new(visit), Next::Answer(outgoing))
+        }
     }
-    let visit = Arc::new(visit);
-    let request = limit::request(Arc::clone(&visit), &route);
-    (visit, Some(route), Next::Forward(request))
 }
 
 /// Answers what was no request.
 pub(crate) fn refuse(
     session: &Session,
+    worker: &Worker,
     snapshot: &WorkerSnapshot,
     listener: usize,
     cause: Cause,
@@ -262,14 +279,14 @@ pub(crate) fn refuse(
     io.out.push(answer.body, b"");
     drop(io);
     let elapsed = clock::now() - started;
-    outcome::close_unread(&session.worker, session.peer, snapshot, listener, &id, (cause, detail), elapsed);
+    outcome::close_unread(worker, session.peer, snapshot, listener, &id, (cause, detail), elapsed);
     After::Close
 }
 
 /// Finds an endpoint and waits for its response head; `None` when the client has gone meanwhile.
 pub(crate) async fn obtain(worker: &Worker, visit: &Visit, request: Request) -> Option<Box<Outgoing>> {
-    let route = Arc::clone(&request.route);
-    let Some(call) = visit.snapshot.stack(route.index).map(|mut stack| stack.call(request)) else {
+    let stack = visit.route().and_then(|route| Some((route, visit.snapshot.stack(route.index)?)));
+    let Some((route, call)) = stack.map(|(route, mut stack)| (route, stack.call(request))) else {
         return Some(Box::new(visit.refusal(Cause::Internal, None)));
     };
     let mut call = pin!(call);
@@ -282,8 +299,8 @@ pub(crate) async fn obtain(worker: &Worker, visit: &Visit, request: Request) -> 
     })
     .await;
     Some(Box::new(match result? {
-        Ok(response) => returned(visit, &route, response),
-        Err(error) => failed(worker, visit, &route, &error),
+        Ok(response) => returned(visit, route, response),
+        Err(error) => failed(worker, visit, route, &error),
     }))
 }
 
@@ -315,20 +332,16 @@ fn failed(worker: &Worker, visit: &Visit, route: &RouteRuntime, error: &StackErr
 }
 
 /// Writes a response and settles what follows it.
-async fn send(
-    session: &mut Session,
-    visit: &Visit,
-    route: Option<&RouteRuntime>,
-    mut outgoing: Box<Outgoing>,
-) -> After {
+async fn send(session: &mut Session, worker: &Worker, visit: &Visit, mut outgoing: Box<Outgoing>) -> After {
+    let route = visit.route();
     if outgoing.cause == Some(Cause::ClientClosed) {
-        return outcome::close(&session.worker, visit, route, &Outcome::client_gone());
+        return outcome::close(worker, visit, &Outcome::client_gone());
     }
     if let Some(route) = route
         && !route.response_headers.is_empty()
     {
-        let last = visit.trace.last();
-        let endpoint = last.as_ref().map_or("", |(endpoint, _)| &endpoint.name);
+        let attempts = visit.trace.attempts();
+        let endpoint = attempts.last_name();
         route.response_headers.apply(&Facts { endpoint, ..visit.facts(Some(route)) }, &mut outgoing.edits);
     }
     let is_own = outgoing.response.held.is_none();
@@ -336,7 +349,7 @@ async fn send(
         date(&mut outgoing.edits);
     }
     if let Body::Tunnel(_) = outgoing.response.body {
-        return Box::pin(tunnel(session, visit, route, outgoing)).await;
+        return Box::pin(tunnel(session, worker, visit, outgoing)).await;
     }
     let Response { head, body, held } = outgoing.response;
     let cause = outgoing.cause;
@@ -388,7 +401,7 @@ async fn send(
     let detail = outgoing.detail;
     let (status, cause) = (head.status(), broke.or(cause));
     let outcome = Outcome { status, bytes_out, cause, detail, after, grpc_status: None };
-    outcome::close(&session.worker, visit, route, &outcome)
+    outcome::close(worker, visit, &outcome)
 }
 
 /// Whoever answers says when (RFC 9110 §6.6.1).
@@ -415,7 +428,7 @@ fn framing_for(visit: &Visit, head: &ResponseHead, body: &Body) -> Framing {
 fn may_keep(session: &Session, visit: &Visit, framing: Framing, is_own: bool, cause: Option<Cause>) -> bool {
     visit.head.keep_alive()
         && framing != Framing::Close
-        && !session.stop.is_cancelled()
+        && !session.stopping.is_said()
         && cause.is_none_or(|cause| !cause.closes())
         // The rest of a request that we have answered ourselves is not worth waiting for.
         && (!is_own || session.downstream.lock().has_whole_body())
@@ -437,7 +450,7 @@ fn connection_for(visit: &Visit, keep: bool) -> h1::Connection {
 }
 
 /// Passes a 101 on and carries bytes both ways from then on.
-async fn tunnel(session: &mut Session, visit: &Visit, route: Option<&RouteRuntime>, outgoing: Box<Outgoing>) -> After {
+async fn tunnel(session: &mut Session, worker: &Worker, visit: &Visit, outgoing: Box<Outgoing>) -> After {
     let Response { head, body, held } = outgoing.response;
     let Body::Tunnel(upstream) = body else { return After::Abort };
     {
@@ -445,7 +458,7 @@ async fn tunnel(session: &mut Session, visit: &Visit, route: Option<&RouteRuntim
         h1::encode_response(io.out.front(), &head, &outgoing.edits, Framing::None, h1::Connection::Upgrade);
         io.answer = Some((head.status(), io.out.written));
     }
-    let idle = route.map_or(OWN_ANSWER_IDLE, |route| route.options.timeout.tunnel);
+    let idle = visit.route().map_or(OWN_ANSWER_IDLE, |route| route.options.timeout.tunnel);
     let carried = tunnel::carry(&visit.client, upstream, &mut session.timer, idle).await;
     if let Some(held) = held {
         held.end(carried.end);
@@ -454,5 +467,5 @@ async fn tunnel(session: &mut Session, visit: &Visit, route: Option<&RouteRuntim
     let cause = carried.idle.then_some(Cause::IdleTimeout);
     let (bytes_out, after) = (carried.to_client, After::Gone);
     let outcome = Outcome { status: 101, bytes_out, cause, detail: None, after, grpc_status: None };
-    outcome::close(&session.worker, visit, route, &outcome)
+    outcome::close(worker, visit, &outcome)
 }

@@ -207,7 +207,7 @@ impl Upstream {
         loop {
             let mut making = {
                 let mut shared = self.shared(worker);
-                let limits = self.keep_alive();
+                let limits = self.keep_alive(worker);
                 if let Some(lease) = shared.pick(&limits, self.tls().as_ref(), Instant::now()) {
                     return Ok(lease);
                 }
@@ -250,7 +250,7 @@ async fn make(
         match made {
             Ok((connection, driver)) => {
                 // Who is gone keeps nothing; those who wait for it use it up.
-                if upstream.keep_alive().idle > 0 {
+                if upstream.keep_alive(worker).idle > 0 {
                     shared.connections.push(Arc::clone(&connection));
                 }
                 let owner = Arc::downgrade(&connection);
@@ -455,7 +455,7 @@ mod tests {
         };
         let metrics = Metrics::new(1).series().endpoint("app", "a");
         let endpoint = Endpoint::at(EndpointAddress::Ip(address));
-        (serving, Arc::new(Upstream::new(&endpoint, Some(Address::Ip(address)), keep_alive, metrics, 1)))
+        (serving, Arc::new(Upstream::new(&endpoint, Some(Address::Ip(address)), &keep_alive, metrics, 1)))
     }
 
     #[tokio::test]

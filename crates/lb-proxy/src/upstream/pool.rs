@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwapOption;
 use bytes::BytesMut;
 use lb_config::{Endpoint, EndpointAddress, KeepAlive};
 use lb_core::Mono;
@@ -26,8 +26,16 @@ use crate::observe::metrics::EndpointMetrics;
 use crate::tls::UpstreamTls;
 use crate::wire::proxy_protocol::Version;
 
-/// Connections that nobody uses now, the one used last on top. Boxed, as each is handed on some eight times a request.
-type Resting = Vec<Box<Connection>>;
+/// The connection used last on top. Boxed, as each is handed on some eight times a request.
+type Stack = Vec<Box<Connection>>;
+
+/// One worker's connections that nobody uses now.
+struct Resting {
+    stack: Stack,
+    keep_alive: KeepAlive,
+    /// As in [`Upstream`], and here once more: who puts a connection down has this lock anyway.
+    tls: Option<Arc<UpstreamTls>>,
+}
 
 /// One endpoint: its address and its connections.
 pub(crate) struct Upstream {
@@ -39,7 +47,6 @@ pub(crate) struct Upstream {
     pub(crate) metrics: Arc<EndpointMetrics>,
     /// As resolved; `None` for a name that has not resolved yet.
     pub(crate) address: Option<Address>,
-    keep_alive: ArcSwap<KeepAlive>,
     /// The PROXY header that connections begin with: its version, or 0.
     proxy_protocol: AtomicU8,
     /// How it is reached by TLS; `None` in the clear.
@@ -54,7 +61,7 @@ impl Upstream {
     pub(crate) fn new(
         endpoint: &Endpoint,
         address: Option<Address>,
-        keep_alive: KeepAlive,
+        keep_alive: &KeepAlive,
         metrics: Arc<EndpointMetrics>,
         workers: usize,
     ) -> Self {
@@ -67,10 +74,11 @@ impl Upstream {
             configured: endpoint.address.clone(),
             metrics,
             address,
-            keep_alive: ArcSwap::from_pointee(keep_alive),
+            idle: (0..workers)
+                .map(|_| Mutex::new(Resting { stack: Stack::new(), keep_alive: keep_alive.clone(), tls: None }))
+                .collect(),
             proxy_protocol: AtomicU8::new(0),
             tls: ArcSwapOption::empty(),
-            idle: (0..workers).map(|_| Mutex::default()).collect(),
             http2: AtomicBool::new(false),
             shared: (0..workers).map(|_| Mutex::default()).collect(),
         }
@@ -82,8 +90,10 @@ impl Upstream {
         Some(Identity { cluster: Arc::clone(cluster), endpoint: Arc::clone(&self.name), address })
     }
 
-    pub(crate) fn set_keep_alive(&self, keep_alive: KeepAlive) {
-        self.keep_alive.store(Arc::new(keep_alive));
+    pub(crate) fn set_keep_alive(&self, keep_alive: &KeepAlive) {
+        for worker in 0..self.idle.len() {
+            self.resting(worker).keep_alive.clone_from(keep_alive);
+        }
     }
 
     pub(crate) fn set_proxy_protocol(&self, version: Option<lb_config::ProxyProtocol>) {
@@ -114,7 +124,11 @@ impl Upstream {
         if is_like {
             return;
         }
-        self.tls.store(tls.map(Arc::new));
+        let tls = tls.map(Arc::new);
+        for worker in 0..self.idle.len() {
+            self.resting(worker).tls.clone_from(&tls);
+        }
+        self.tls.store(tls);
         self.let_go();
     }
 
@@ -135,8 +149,8 @@ impl Upstream {
         self.shared[worker].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn keep_alive(&self) -> Arc<KeepAlive> {
-        self.keep_alive.load_full()
+    pub(super) fn keep_alive(&self, worker: usize) -> KeepAlive {
+        self.resting(worker).keep_alive.clone()
     }
 
     /// How it is reached by TLS; `None` in the clear.
@@ -147,20 +161,21 @@ impl Upstream {
     /// Closes the idle connections and keeps none from now on: the endpoint is gone. Requests that run on it, and with
     /// them its users' snapshots, may last for hours.
     pub(crate) fn retire(&self) {
-        let none = KeepAlive { idle: 0, ..KeepAlive::clone(&self.keep_alive.load()) };
-        self.set_keep_alive(none);
+        for worker in 0..self.idle.len() {
+            self.resting(worker).keep_alive.idle = 0;
+        }
         self.let_go();
     }
 
     /// Closes what rests, and takes no more requests on what does not.
     fn let_go(&self) {
         for worker in 0..self.idle.len() {
-            self.stack(worker).clear();
+            self.resting(worker).stack.clear();
             self.shared(worker).clear();
         }
     }
 
-    fn stack(&self, worker: usize) -> MutexGuard<'_, Resting> {
+    fn resting(&self, worker: usize) -> MutexGuard<'_, Resting> {
         // A panic cannot leave a stack half changed: pushes and pops are single steps.
         self.idle[worker].lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -168,7 +183,7 @@ impl Upstream {
     /// The idle connection used last, if one is still good. `only_chance`: the request cannot be sent again on another
     /// connection, so that it is worth a system call to know of a close that came just now.
     pub(crate) fn take(&self, worker: usize, only_chance: bool, now: Mono) -> Option<Box<Connection>> {
-        let mut stack = self.stack(worker);
+        let Resting { stack, keep_alive: limits, .. } = &mut *self.resting(worker);
         if stack.is_empty() {
             return None;
         }
@@ -176,9 +191,8 @@ impl Upstream {
             // They were made before connections had to begin with a header.
             stack.clear();
         }
-        let limits = self.keep_alive.load();
         while let Some(mut connection) = stack.pop() {
-            if connection.is_fresh(&limits, now) && (!only_chance || connection.stream.is_quiet()) {
+            if connection.is_fresh(limits, now) && (!only_chance || connection.stream.is_quiet()) {
                 return Some(connection);
             }
             connection.stream.part();
@@ -188,11 +202,9 @@ impl Upstream {
 
     /// Keeps a connection for the next request, or closes it where it may not rest.
     pub(crate) fn put(&self, worker: usize, mut connection: Box<Connection>, now: Mono) {
-        let mut stack = self.stack(worker);
-        // Read behind the lock, so that nothing is put down after `retire`.
-        let limits = self.keep_alive.load();
-        let is_current = connection.is_made_with(self.tls.load().as_ref());
-        if limits.idle == 0 || connection.is_introduced || !is_current || !connection.may_rest(&limits, now) {
+        let Resting { stack, keep_alive: limits, tls } = &mut *self.resting(worker);
+        let is_current = connection.is_made_with(tls.as_ref());
+        if limits.idle == 0 || connection.is_introduced || !is_current || !connection.may_rest(limits, now) {
             connection.stream.part();
             return;
         }
@@ -205,10 +217,10 @@ impl Upstream {
 
     /// Closes what has rested too long or was closed by the endpoint. For a tick of each worker.
     pub(crate) fn reap(&self, worker: usize, now: Instant) {
-        let limits = self.keep_alive.load();
+        let limits = self.keep_alive(worker);
         self.shared(worker).reap(&limits, now);
         let now = clock::mono();
-        self.stack(worker).retain_mut(|connection| {
+        self.resting(worker).stack.retain_mut(|connection| {
             let is_fresh = connection.is_fresh(&limits, now);
             if !is_fresh {
                 connection.stream.part();
@@ -279,7 +291,7 @@ mod tests {
         };
         let metrics = Metrics::new(1).series().endpoint("app", "a");
         let endpoint = Endpoint::at(EndpointAddress::Ip(address));
-        let upstream = Upstream::new(&endpoint, Some(Address::Ip(address)), keep_alive, metrics, 1);
+        let upstream = Upstream::new(&endpoint, Some(Address::Ip(address)), &keep_alive, metrics, 1);
         let connection = upstream.connect(Duration::from_secs(20), None).await.unwrap();
         let Stream::Tcp(stream) = &connection.stream else { panic!("tcp") };
         assert!(SockRef::from(stream).keepalive().unwrap());

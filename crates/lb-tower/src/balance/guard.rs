@@ -51,6 +51,21 @@ impl<S, A: Events<S>, B: Events<S>> Events<S> for (A, B) {
     }
 }
 
+/// Shared, for what would be dear to clone for each attempt.
+impl<S, A: Events<S>> Events<S> for Arc<A> {
+    fn on_pick(&self, endpoint: &Arc<Endpoint<S>>, now: Mono) {
+        (**self).on_pick(endpoint, now);
+    }
+
+    fn on_head(&self, endpoint: &Arc<Endpoint<S>>, class: Class, elapsed: Duration, now: Mono) {
+        (**self).on_head(endpoint, class, elapsed, now);
+    }
+
+    fn on_end(&self, endpoint: &Arc<Endpoint<S>>, class: Class, end: End, now: Mono) {
+        (**self).on_end(endpoint, class, end, now);
+    }
+}
+
 impl<S, A: Events<S>> Events<S> for Option<A> {
     fn on_pick(&self, endpoint: &Arc<Endpoint<S>>, now: Mono) {
         if let Some(inner) = self {

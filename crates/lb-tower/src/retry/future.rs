@@ -45,10 +45,11 @@ pin_project! {
 /// What further attempts need.
 struct More<P, S, Req, Res, Err, C, V> {
     saved: Req,
-    inner: S,
+    // For further attempts, once there is one.
+    inner: Option<S>,
     /// The best answer so far; there is one whenever no attempt is under way.
     previous: Option<Result<Res, Err>>,
-    shared: Arc<Shared<P, C, V>>,
+    shared: Arc<Shared<P, S, C, V>>,
     /// When the first attempt started.
     first: Mono,
     /// Attempts started, those that found nobody apart.
@@ -76,8 +77,9 @@ impl<P, S: Service<Req>, Req, C, V> RetryFuture<P, S, Req, C, V> {
         Self { state: State::Call { future }, more: None }
     }
 
-    pub(super) fn new(future: S::Future, saved: Req, inner: S, shared: Arc<Shared<P, C, V>>, first: Mono) -> Self {
-        let more = More { saved, inner, previous: None, shared, first, attempts: 1, reason: None, debited: false };
+    pub(super) fn new(future: S::Future, saved: Req, shared: Arc<Shared<P, S, C, V>>, first: Mono) -> Self {
+        let more =
+            More { saved, inner: None, previous: None, shared, first, attempts: 1, reason: None, debited: false };
         Self { state: State::Call { future }, more: Some(Box::new(more)) }
     }
 }
@@ -85,7 +87,7 @@ impl<P, S: Service<Req>, Req, C, V> RetryFuture<P, S, Req, C, V> {
 impl<P, S, Req, C, V> Future for RetryFuture<P, S, Req, C, V>
 where
     P: RetryPolicy<Req, S::Response, S::Error>,
-    S: Service<Req>,
+    S: Service<Req> + Clone,
     C: Clock,
     V: RetryEvents,
 {
@@ -127,7 +129,7 @@ where
                     this.state.set(State::Ready);
                 }
                 StateProj::Ready => {
-                    let ready = ready!(more.inner.poll_ready(cx));
+                    let ready = ready!(more.inner().poll_ready(cx));
                     if let Some(future) = ready.ok().and_then(|()| more.start()) {
                         this.state.set(State::Call { future });
                         continue;
@@ -152,7 +154,7 @@ impl<F> State<F> {
 impl<P, S, Req, C, V> More<P, S, Req, S::Response, S::Error, C, V>
 where
     P: RetryPolicy<Req, S::Response, S::Error>,
-    S: Service<Req>,
+    S: Service<Req> + Clone,
     C: Clock,
     V: RetryEvents,
 {
@@ -167,7 +169,11 @@ where
             return None;
         };
         self.attempts = self.attempts.saturating_add(1);
-        Some(self.inner.call(request))
+        Some(self.inner().call(request))
+    }
+
+    fn inner(&mut self) -> &mut S {
+        self.inner.get_or_insert_with(|| self.shared.spare())
     }
 
     /// Tells of the present attempt, once, when it is sure to be one: it has not found everybody tried at once.

@@ -18,7 +18,7 @@
 
 mod future;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -183,12 +183,13 @@ impl<P, C, V> RetryLayer<P, C, V> {
     }
 }
 
-impl<P: Clone, S, C: Clone, V: Clone> Layer<S> for RetryLayer<P, C, V> {
+impl<P: Clone, S: Clone, C: Clone, V: Clone> Layer<S> for RetryLayer<P, C, V> {
     type Service = Retry<P, S, C, V>;
 
     fn layer(&self, inner: S) -> Self::Service {
         let Self { policy, limits, budget, clock, events } = self.clone();
-        Retry { inner, shared: Arc::new(Shared { policy, limits, budget, clock, events, seeds: Seeds::new() }) }
+        let spare = Mutex::new(inner.clone());
+        Retry { inner, shared: Arc::new(Shared { policy, limits, budget, clock, events, seeds: Seeds::new(), spare }) }
     }
 }
 
@@ -196,7 +197,7 @@ impl<P: Clone, S, C: Clone, V: Clone> Layer<S> for RetryLayer<P, C, V> {
 #[derive(Debug)]
 pub struct Retry<P, S, C = SystemClock, V = ()> {
     inner: S,
-    shared: Arc<Shared<P, C, V>>,
+    shared: Arc<Shared<P, S, C, V>>,
 }
 
 impl<P, S: Clone, C, V> Clone for Retry<P, S, C, V> {
@@ -228,10 +229,8 @@ where
             budget.on_request(now);
         }
         let Some(saved) = saved else { return RetryFuture::once(self.inner.call(request)) };
-        // The clone is made ready when it is needed; the original keeps what it has learned, request after request.
-        let spare = self.inner.clone();
         let future = self.inner.call(request);
-        RetryFuture::new(future, saved, spare, Arc::clone(&self.shared), now)
+        RetryFuture::new(future, saved, Arc::clone(&self.shared), now)
     }
 }
 
@@ -247,13 +246,22 @@ impl Limits {
 }
 
 #[derive(Debug)]
-struct Shared<P, C, V> {
+struct Shared<P, S, C, V> {
     policy: P,
     limits: Limits,
     budget: Option<Arc<RetryBudget>>,
     clock: C,
     events: V,
     seeds: Seeds,
+    /// Cloned for each further attempt, and made ready then; the service that was called keeps what it has learned,
+    /// request after request. Behind a lock, since many services cannot be cloned by two threads at once.
+    spare: Mutex<S>,
+}
+
+impl<P, S: Clone, C, V> Shared<P, S, C, V> {
+    fn spare(&self) -> S {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 #[cfg(test)]
