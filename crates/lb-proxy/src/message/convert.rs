@@ -232,9 +232,11 @@ pub(super) fn version_line(text: &mut BytesMut, status: http::StatusCode) {
 }
 
 fn fill(headers: &mut HeaderMap, bytes: &[u8], fields: &Fields, edits: &Edits, skip: u8) -> Result<(), http::Error> {
+    // At once, since growing puts every header in its place anew. Too many for it are refused one by one below.
+    let _ = headers.try_reserve(fields.len());
     let kept = fields.as_slice().iter().filter(|f| !f.has(skip) && !edits.drops(f, bytes));
     for (name, value) in kept.map(|f| (f.name(bytes), f.value(bytes))).chain(edits.added_fields()) {
-        headers.append(header::HeaderName::from_bytes(name)?, header::HeaderValue::from_bytes(value)?);
+        headers.try_append(header::HeaderName::from_bytes(name)?, header::HeaderValue::from_bytes(value)?)?;
     }
     Ok(())
 }

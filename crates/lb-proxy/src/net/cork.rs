@@ -9,9 +9,10 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use atomic_refcell::AtomicRefCell;
 use bytes::{Buf, BytesMut};
 use lb_core::Mono;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -33,12 +34,12 @@ const EARNED_BY_FRAME: u32 = 4;
 
 /// The library's end.
 pub(crate) struct Cork {
-    shared: Arc<Mutex<Corked>>,
+    shared: Arc<AtomicRefCell<Corked>>,
 }
 
 /// The driver's end.
 pub(crate) struct Drain {
-    shared: Arc<Mutex<Corked>>,
+    shared: Arc<AtomicRefCell<Corked>>,
     /// What was collected has waited for one turn.
     has_yielded: bool,
 }
@@ -73,20 +74,15 @@ pub(crate) fn cork(stream: Stream, first: BytesMut, preface: usize, is_client: b
         heard: now,
         origin: now,
     };
-    let shared = Arc::new(Mutex::new(corked));
+    let shared = Arc::new(AtomicRefCell::new(corked));
     (Cork { shared: Arc::clone(&shared) }, Drain { shared, has_yielded: false })
-}
-
-fn lock(shared: &Mutex<Corked>) -> MutexGuard<'_, Corked> {
-    // A panic inside a poll ends the connection's task; nobody reads the state after that.
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drain {
     /// Sends what was collected; ready when nothing is left. The first call after something was collected yields, so
     /// that those who are ready can add to it.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut corked = lock(&self.shared);
+        let mut corked = self.shared.borrow_mut();
         if corked.out.is_empty() {
             return Poll::Ready(Ok(()));
         }
@@ -103,12 +99,12 @@ impl Drain {
 
     /// When anything last came.
     pub(crate) fn heard(&self) -> Instant {
-        lock(&self.shared).heard
+        self.shared.borrow_mut().heard
     }
 
     /// The highest stream that the other side's GOAWAY says may have been acted upon; `None` before one.
     pub(crate) fn go_away(&self) -> Option<u32> {
-        lock(&self.shared).incoming.go_away()
+        self.shared.borrow_mut().incoming.go_away()
     }
 
     /// Another look at the same connection, for whoever does not drive it.
@@ -118,7 +114,7 @@ impl Drain {
 
     /// Whether the other side has sent more of no use than anybody has reason to.
     pub(crate) fn is_flooded(&self) -> bool {
-        lock(&self.shared).is_flooded
+        self.shared.borrow_mut().is_flooded
     }
 }
 
@@ -179,7 +175,7 @@ impl Corked {
 
 impl AsyncRead for Cork {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let mut corked = lock(&self.shared);
+        let mut corked = self.shared.borrow_mut();
         if corked.is_flooded {
             // Back to the driver, who has to end it.
             cx.waker().wake_by_ref();
@@ -211,12 +207,16 @@ impl AsyncWrite for Cork {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let corked = &mut *lock(&self.shared);
+        let corked = &mut *self.shared.borrow_mut();
         let slices = slices.get(..slices.len().min(3)).unwrap_or_default();
         let wanted: usize = slices.iter().map(|slice| slice.len()).sum();
         let written = if corked.out.len() + wanted <= COLLECT {
             if corked.out.capacity() == 0 {
                 corked.out = buffers::take();
+            }
+            if wanted > corked.out.capacity() - corked.out.len() {
+                // Once: growing step by step would copy everything four times.
+                corked.out.reserve(COLLECT - corked.out.len());
             }
             slices.iter().for_each(|slice| corked.out.extend_from_slice(slice));
             wanted
@@ -251,7 +251,7 @@ impl AsyncWrite for Cork {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let corked = &mut *lock(&self.shared);
+        let corked = &mut *self.shared.borrow_mut();
         if !corked.out.is_empty() {
             ready!(corked.poll_write_out(cx, &[]))?;
         }

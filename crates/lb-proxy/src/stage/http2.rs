@@ -246,7 +246,8 @@ impl Driver {
     fn start(&mut self, request: http::Request<h2::RecvStream>, respond: SendResponse<Bytes>) {
         self.is_first = false;
         let running = Running::new(&self.shared);
-        tokio::spawn(async move {
+        // Boxed, since the runtime moves what it is given eight times.
+        tokio::spawn(Box::pin(async move {
             let shared = &running.0;
             let serving = Turn::new(stream::serve(shared, request, respond));
             if let Err(panic) = AssertUnwindSafe(serving).catch_unwind().await {
@@ -254,7 +255,7 @@ impl Driver {
                 let client = shared.peer.map_or_else(|| "a Unix socket".to_owned(), |peer| peer.to_string());
                 tracing::error!("a bug has cost a stream client={client}: {}", said_by(&*panic));
             }
-        });
+        }));
     }
 
     /// Tells the client to open no more streams. Those that it opened before it heard of that are served.
