@@ -130,9 +130,9 @@ fn a_small_block_that_means_much_is_refused(workers: usize) {
     block.push(rest as u8);
     block.extend_from_slice(&value);
     block.extend_from_slice(&[0xbe; 12_000]);
-    for n in 0..20 {
-        raw.send(HEADERS, END_STREAM | END_HEADERS, 2 * n + 1, &block);
-    }
+    // The connection may end before all of them are sent.
+    let is_sent = |n: &u32| raw.try_send(HEADERS, END_STREAM | END_HEADERS, 2 * n + 1, &block).is_ok();
+    assert_ne!((0..20).take_while(is_sent).count(), 0);
     let statuses: Vec<_> = std::iter::from_fn(|| raw.frame()).filter(|frame| frame.kind == HEADERS).take(20).collect();
     assert!(statuses.iter().all(|frame| frame.payload.first() != Some(&0x88)), "{statuses:?}");
     let most = proxy.resident_bytes();
