@@ -1,13 +1,13 @@
 //! Bodies: large ones both ways, trailers, `Expect`, retries, early answers, and who waits for whom.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
 
-use super::peer::{push, read};
+use super::peer::{push, read, settled};
 use super::{Caller, proxy, run};
 use crate::support::{Endpoint, Gate, Message, Wire, text, wait_until};
 use crate::with_one_and_four_workers;
@@ -80,13 +80,13 @@ fn an_upload_waits_for_a_slow_endpoint(workers: usize) {
 
 fn an_answer_waits_for_a_slow_client(workers: usize) {
     const PIECE: usize = 64 * 1024;
-    let accepted = Arc::new(AtomicU64::new(0));
+    let accepted = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&accepted);
     let endpoint = Endpoint::on_head(move |wire: &mut Wire, _| {
         wire.write(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 1024 * PIECE))?;
         for _ in 0..1024 {
             wire.write(vec![b'x'; PIECE])?;
-            count.fetch_add(PIECE as u64, Ordering::SeqCst);
+            count.fetch_add(PIECE, Ordering::SeqCst);
         }
         Ok(())
     });
@@ -97,15 +97,7 @@ fn an_answer_waits_for_a_slow_client(workers: usize) {
         let (response, _) = caller.begin(request, true).await;
         let response = response.await.unwrap();
         // Not read, and so not released: 64 KiB of window, and what sockets hold.
-        let mut last = u64::MAX;
-        loop {
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            let now = accepted.load(Ordering::SeqCst);
-            if now == last {
-                break;
-            }
-            last = now;
-        }
+        let last = settled(|| accepted.load(Ordering::SeqCst)).await;
         assert!(last < 32 << 20, "{last} bytes were taken from the endpoint for a client that reads nothing");
         assert!(proxy.resident_bytes() < 64 << 20);
         let answer = super::peer::read_body(response).await;

@@ -25,6 +25,20 @@ pub(crate) async fn until(is_so: impl Fn() -> bool) {
     }
 }
 
+/// What a count comes to: once it has begun, and nobody has moved it for a while.
+pub(crate) async fn settled(count: impl Fn() -> usize) -> usize {
+    until(|| count() > 0).await;
+    let mut last = count();
+    loop {
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        let now = count();
+        if now == last {
+            return now;
+        }
+        last = now;
+    }
+}
+
 /// What came back.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {

@@ -9,7 +9,7 @@ use h2::Reason;
 use http::{HeaderMap, Response};
 
 use super::endpoint::{Asked, H2Endpoint, answer, whole};
-use super::peer::{push, read};
+use super::peer::{push, read, settled};
 use super::raw::{self, DATA, END_HEADERS, END_STREAM, GO_AWAY, HEADERS, PING, RST_STREAM, SETTINGS};
 use super::{Caller, proxy, run};
 use crate::support::{Client, Endpoint, Proxy, Wire, config, wait_until};
@@ -384,15 +384,7 @@ fn flow_control_reaches_through(workers: usize) {
         let request = slow.request("GET", "/large").body(()).unwrap();
         let (response, _) = slow.begin(request, true).await;
         let response = response.await.unwrap();
-        let mut last = usize::MAX;
-        loop {
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            let now = sent.load(Ordering::SeqCst);
-            if now == last {
-                break;
-            }
-            last = now;
-        }
+        let last = settled(|| sent.load(Ordering::SeqCst)).await;
         // The client's window, our buffers, and the window that we gave the endpoint; less than a megabyte in all.
         assert!(last < 1 << 20, "{last} bytes were taken from the endpoint for a client that reads nothing");
         let mut other = Caller::connect(proxy.web()).await;
@@ -433,15 +425,7 @@ fn an_upload_waits_for_a_slow_endpoint(workers: usize) {
                 count.fetch_add(PIECE, Ordering::SeqCst);
             }
         });
-        let mut last = usize::MAX;
-        loop {
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            let now = sent.load(Ordering::SeqCst);
-            if now == last {
-                break;
-            }
-            last = now;
-        }
+        let last = settled(|| sent.load(Ordering::SeqCst)).await;
         // Our window for a stream, our buffers and the endpoint's window.
         assert!(last < 1 << 20, "{last} bytes were taken from the client for an endpoint that reads nothing");
         // A stream that is stuck takes no window from the others of its connection.

@@ -14,7 +14,7 @@ use http::Response;
 use rustix::process::Signal;
 
 use super::endpoint::{Asked, H2Endpoint, answer};
-use super::peer::{Answer, push, read, read_body, until};
+use super::peer::{Answer, push, read, read_body, settled, until};
 use super::{Caller, proxy, run};
 use crate::support::{Client, Endpoint, Head, Wire, text, wait_until};
 use crate::with_one_and_four_workers;
@@ -350,15 +350,7 @@ fn a_slow_client_stops_the_endpoint(workers: usize) {
     run(async {
         let mut caller = Caller::connect(proxy.web()).await;
         let mut socket = open(&mut caller, "/flood").await;
-        let mut last = usize::MAX;
-        loop {
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            let now = sent.load(Ordering::SeqCst);
-            if now == last {
-                break;
-            }
-            last = now;
-        }
+        let last = settled(|| sent.load(Ordering::SeqCst)).await;
         // The client's window, our buffers, and the window that we gave the endpoint.
         assert!(last < 1 << 20, "{last} bytes were taken from the endpoint for a client that reads nothing");
         end(&mut socket.send);
