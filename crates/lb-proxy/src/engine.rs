@@ -425,3 +425,40 @@ fn remove_socket_file(address: &ListenAddress) {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+
+    #[test]
+    fn no_worker_has_more_than_twice_what_another_has() {
+        for workers in [2, 4] {
+            let text = format!(
+                "workers = {workers}\nlog.access = \"off\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n\
+                 [[route]]\nrespond = {{ status = 204 }}\n"
+            );
+            let config = Config::parse(&text, &|_| None).unwrap_or_else(|errors| panic!("{errors}")).config;
+            let engine = Engine::start(config).unwrap();
+            let [(_, ListenAddress::Tcp(address))] = engine.listeners()[..] else { panic!("one listener") };
+            let mut clients = Vec::new();
+            for count in 1..=200 {
+                let mut client = TcpStream::connect(address).unwrap();
+                client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+                assert_ne!(client.read(&mut [0; 512]).unwrap(), 0);
+                clients.push(client);
+                let each = engine.shared.workers().iter().map(|own| own.worker.connections.load(Ordering::Relaxed));
+                let each: Vec<_> = each.collect();
+                assert_eq!(each.iter().sum::<usize>(), count, "{each:?}");
+                // Who has so many takes one more. One against none is left alone.
+                let (least, most) = (each.iter().min().unwrap(), each.iter().max().unwrap());
+                assert!(*most <= (2 * least + 1).max(2), "{each:?}");
+            }
+            drop(clients);
+            assert_eq!(engine.shutdown(Duration::from_secs(20)), 0);
+        }
+    }
+}

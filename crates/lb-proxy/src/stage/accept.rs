@@ -31,8 +31,8 @@ use crate::stage::{http, proxied, tls};
 use crate::stop::Stop;
 use crate::worker::{Command, Counted, Worker};
 
-/// Below this many connections a worker keeps what it gets.
-const HAND_OVER_FROM: usize = 8;
+/// Below this many connections a worker keeps what it gets: one against none is no difference worth the trouble.
+const HAND_OVER_FROM: usize = 2;
 /// How long handshakes that have begun may take when a listener ends: a round trip to most clients.
 const HANDSHAKES: Duration = Duration::from_millis(100);
 /// How often it is looked for those that are done.
@@ -52,6 +52,8 @@ pub(crate) enum Socket {
 pub(crate) struct Accepted {
     socket: AcceptedSocket,
     address: ListenAddress,
+    /// So that the worker that is to have it counts it from now on, and not only when it comes to it.
+    _counted: Counted,
 }
 
 impl Accepted {
@@ -192,7 +194,10 @@ pub(crate) async fn accept(socket: Socket, address: ListenAddress, worker: Arc<W
     let until = if is_deaf && is_busy { Instant::now() + HANDSHAKES } else { Instant::now() };
     loop {
         match socket.queued() {
-            Ok(socket) => adopt(Accepted { socket, address: address.clone() }, &worker, &stop),
+            Ok(socket) => {
+                let accepted = Accepted { socket, address: address.clone(), _counted: Counted::new(&worker) };
+                adopt(accepted, &worker, &stop);
+            }
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < until => {
                 tokio::time::sleep(LOOK).await;
@@ -221,7 +226,8 @@ fn place(stream: Stream, peer: Option<SocketAddr>, address: &ListenAddress, work
     match least {
         Some(other) if other.worker.connections.load(Ordering::Relaxed) * 2 < mine => {
             let Ok(socket) = detach(stream) else { return };
-            let handed = other.commands.send(Command::Take(Accepted { socket, address: address.clone() }));
+            let accepted = Accepted { socket, address: address.clone(), _counted: Counted::new(&other.worker) };
+            let handed = other.commands.send(Command::Take(accepted));
             // The other one is stopping already.
             if let Err(SendError(Command::Take(accepted))) = handed {
                 adopt(accepted, worker, stop);
