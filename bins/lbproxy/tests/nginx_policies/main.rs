@@ -33,9 +33,9 @@ fn compare(policy: &str, upstreams: &[Upstream], mut ask: impl FnMut(&Nginx, usi
     }
 }
 
-#[expect(clippy::print_stderr, reason = "whoever runs the tests should know what was not tried")]
 fn skipped() {
-    eprintln!("skipped: nginx is not installed");
+    // Not by a macro, whose output is kept from whoever runs a test that passes.
+    let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("skipped: nginx is not installed\n"));
 }
 
 /// So many requests without a key.

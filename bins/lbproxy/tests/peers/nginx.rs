@@ -50,7 +50,6 @@ pub(crate) fn has_nginx() -> bool {
 
 /// nginx's stream module where it is one of its own, which a package of its own brings.
 #[track_caller]
-#[expect(clippy::print_stderr, reason = "whoever runs the tests should know what was not tried")]
 pub(crate) fn stream_module() -> Option<PathBuf> {
     let found = Path::new("/usr/lib/nginx/modules/ngx_stream_module.so");
     if found.is_file() {
@@ -58,7 +57,11 @@ pub(crate) fn stream_module() -> Option<PathBuf> {
     }
     let required = std::env::var_os("LBPROXY_REQUIRE_PEERS").is_some_and(|it| it == "1");
     assert!(!required, "nginx's stream module is not installed");
-    eprintln!("skipped: nginx's stream module is not installed");
+    // Not by a macro, whose output is kept from whoever runs a test that passes.
+    let _ = std::io::Write::write_fmt(
+        &mut std::io::stderr(),
+        format_args!("skipped: nginx's stream module is not installed\n"),
+    );
     None
 }
 
