@@ -6,7 +6,8 @@
 
 use crate::cx::PickCx;
 use crate::entropy::Entropy;
-use crate::policy::{Candidate, Index};
+use crate::index::Index;
+use crate::policy::Candidate;
 use crate::turns::DRAWS;
 use crate::view::View;
 

@@ -10,7 +10,7 @@
 use lb_core::Weight;
 
 use crate::cx::PickCx;
-use crate::policy::Index;
+use crate::index::Index;
 use crate::view::View;
 
 /// How far above its fair share of the requests in flight an endpoint may go: a factor above 1; 1.25 to 2 are usual.

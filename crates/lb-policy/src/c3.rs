@@ -22,9 +22,11 @@ use lb_core::Mono;
 
 use crate::alias::Alias;
 use crate::cx::PickCx;
-use crate::orca;
+use crate::index::Index;
+use crate::load_report;
 use crate::peak_ewma::{TELLING, faded};
-use crate::policy::{Candidate, Index, Learning, Policy, Signals, Table};
+use crate::policy::{Candidate, Policy, Table};
+use crate::signals::{Learning, Signals};
 use crate::view::View;
 
 /// The policy `c3`.
@@ -98,7 +100,7 @@ impl C3Table {
         let in_flight = state.in_flight() as f32 * self.policy.clients as f32;
         let queue = 1.0 + in_flight / f32::from(view.weight(index).value().max(1));
         let response = faded(state, state.average_cell(), self.policy.learning, now);
-        let service = orca::believed(state, now).map_or(response, |per_second| 1_000.0 / per_second);
+        let service = load_report::believed(state, now).map_or(response, |per_second| 1_000.0 / per_second);
         psi(response, service, queue)
     }
 }

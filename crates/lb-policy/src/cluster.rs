@@ -15,13 +15,16 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use lb_core::{Axis, Mono};
 
-use crate::endpoint::{Endpoint, Identity, Member, Uid};
+use crate::endpoint::{Endpoint, Member};
+use crate::identity::{Identity, Uid};
+use crate::index::Index;
 use crate::ladder;
 use crate::latency::Teach;
 use crate::ledger::Ledger;
-use crate::policy::{Index, Policy, Signals};
+use crate::policy::Policy;
 use crate::queue::Queue;
 use crate::selector::Selector;
+use crate::signals::Signals;
 use crate::slow_start::{self, SlowStart};
 use crate::tiers::{Judgement, Spill};
 use crate::view::{Facts, Roster};

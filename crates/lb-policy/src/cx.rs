@@ -5,9 +5,9 @@ use std::{fmt, sync::Arc};
 
 use lb_core::Mono;
 
-use crate::endpoint::{Uid, Zone};
 use crate::entropy::Entropy;
-use crate::policy::Index;
+use crate::identity::{Uid, Zone};
+use crate::index::Index;
 use crate::probe_pool::ProbePool;
 
 /// What a pick may know about its request. Built per attempt on the stack; nothing in it allocates.

@@ -13,8 +13,9 @@ use std::sync::Arc;
 use std::sync::atomic::{self, AtomicBool};
 
 use crate::cx::PickCx;
+use crate::index::Index;
 use crate::ladder::{Ladder, nth_lane};
-use crate::policy::{Candidate, Index};
+use crate::policy::Candidate;
 use crate::turns::{AHEAD, Turns};
 use crate::view::View;
 

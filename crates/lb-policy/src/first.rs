@@ -7,7 +7,9 @@
 //! idle. **Do not** to share load: that is what it does not do.
 
 use crate::cx::PickCx;
-use crate::policy::{Candidate, Index, Policy, Signals, Table};
+use crate::index::Index;
+use crate::policy::{Candidate, Policy, Table};
+use crate::signals::Signals;
 use crate::view::View;
 
 /// The policy `first`.

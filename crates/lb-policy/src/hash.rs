@@ -13,8 +13,10 @@
 
 use crate::bounded::{BoundedLoad, is_open, roomiest};
 use crate::cx::PickCx;
+use crate::index::Index;
 use crate::ip_hash::{MOST_REHASHES, Shares};
-use crate::policy::{Candidate, Index, Policy, Signals, Table};
+use crate::policy::{Candidate, Policy, Table};
+use crate::signals::Signals;
 use crate::turns::Turns;
 use crate::view::View;
 

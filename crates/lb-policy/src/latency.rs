@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use lb_core::{Class, EndpointState, Mono};
 
-use crate::policy::{Learning, Signals};
+use crate::signals::{Learning, Signals};
 
 /// How long an answer may take, in milliseconds, before having waited longer in vain says something about an endpoint that
 /// nobody has heard from yet; linkerd's default.

@@ -17,8 +17,10 @@
 use crate::alias::{Alias, MOST_CHOICES};
 use crate::cx::PickCx;
 use crate::fewest::Fewest;
+use crate::index::Index;
 use crate::p2c::is_lighter;
-use crate::policy::{Candidate, Index, Policy, Signals, Table};
+use crate::policy::{Candidate, Policy, Table};
+use crate::signals::Signals;
 use crate::turns::{DRAWS, Turns};
 use crate::view::View;
 

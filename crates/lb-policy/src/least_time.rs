@@ -14,9 +14,11 @@
 use lb_core::Mono;
 
 use crate::cx::PickCx;
+use crate::index::Index;
 use crate::latency;
 use crate::least_request::least;
-use crate::policy::{Candidate, Index, Learning, Policy, Signals, Table};
+use crate::policy::{Candidate, Policy, Table};
+use crate::signals::{Learning, Signals};
 use crate::turns::Turns;
 use crate::view::View;
 

@@ -20,9 +20,9 @@ use std::time::Duration;
 
 use lb_core::{Axis, EndpointState, InFlightLimit, Mono, Weight};
 
-use crate::endpoint::{Identity, Uid};
+use crate::identity::{Identity, Uid};
+use crate::index::Index;
 use crate::ladder::{Ladders, Lane};
-use crate::policy::Index;
 
 /// How long a removed endpoint is remembered after its last ticket.
 pub(crate) const REMEMBER: Duration = Duration::from_secs(600);

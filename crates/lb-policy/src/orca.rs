@@ -11,10 +11,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use lb_core::{EndpointState, Mono};
-
 use crate::cx::PickCx;
-use crate::policy::{Candidate, Index, Policy, Signals, Table};
+use crate::index::Index;
+use crate::load_report;
+use crate::policy::{Candidate, Policy, Table};
+use crate::signals::Signals;
 use crate::static_stride::Stride;
 use crate::view::View;
 
@@ -73,7 +74,7 @@ impl Table for OrcaTable {
             // Whoever wins takes the reports in; the others go on with the weights there are.
             let won = self.weighed.compare_exchange(weighed, now, Ordering::Relaxed, Ordering::Relaxed);
             if won.is_ok() {
-                let reported = |&index| believed(view.state(index)?, cx.now);
+                let reported = |&index| load_report::believed(view.state(index)?, cx.now);
                 self.stride.weigh(self.indices.iter().map(reported));
             }
         }
@@ -83,77 +84,17 @@ impl Table for OrcaTable {
 
 const NEVER: u64 = u64::MAX;
 const PERIOD_MS: u64 = 1_000;
-const BLACKOUT_S: u64 = 10;
-const EXPIRY_S: u64 = 180;
-
-/// What an endpoint says of itself, over its own last moments.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct LoadReport {
-    /// Requests it answers a second.
-    pub requests_per_second: f64,
-    /// How busy it is: 0 to 1, above 1 if it is overloaded. The first of named metrics, application utilisation and processor that it tells.
-    pub utilization: f64,
-    /// Errors it answers a second; multiply them to punish errors harder than A58's default does.
-    pub errors_per_second: f64,
-}
-
-impl LoadReport {
-    /// The requests a second it could answer; none if the report is of no use: no requests, no utilisation, or not a number.
-    #[must_use]
-    pub fn weight(&self) -> Option<f64> {
-        let errors = self.errors_per_second.max(0.0) / self.requests_per_second;
-        let weight = self.requests_per_second / (self.utilization + errors);
-        (weight.is_finite() && weight > 0.0 && self.utilization > 0.0).then_some(weight)
-    }
-}
-
-/// Remembers a report: the weight in 24 bits of a float, the seconds of the first and of the last report in 20 bits each.
-pub(crate) fn note(state: &EndpointState, report: LoadReport, now: Mono) {
-    let Some(weight) = report.weight() else { return };
-    let cell = state.report_cell();
-    let old = cell.load(Ordering::Relaxed);
-    let second = (now.as_millis() / 1_000) & SECONDS;
-    let is_new = old == 0 || since(old & SECONDS, second) >= EXPIRY_S;
-    let first = if is_new { second } else { old >> 20 & SECONDS };
-    let rounded = u64::from((weight.clamp(1e-6, 1e12) as f32).to_bits() >> 8);
-    // Two reports at once: either is as good.
-    cell.store(rounded << 40 | first << 20 | second, Ordering::Relaxed);
-}
-
-/// The requests a second that an endpoint could answer by its reports, if they are believed now.
-pub(crate) fn believed(state: &EndpointState, now: Mono) -> Option<f32> {
-    let word = state.report_cell().load(Ordering::Relaxed);
-    let second = (now.as_millis() / 1_000) & SECONDS;
-    let is_believed =
-        word != 0 && since(word >> 20 & SECONDS, second) >= BLACKOUT_S && since(word & SECONDS, second) < EXPIRY_S;
-    is_believed.then(|| f32::from_bits(((word >> 40) as u32) << 8))
-}
-
-const SECONDS: u64 = (1 << 20) - 1;
-
-/// Seconds from one to the other on a circle of twelve days; the upper half of it is a clock that went backwards.
-fn since(earlier: u64, later: u64) -> u64 {
-    let passed = later.wrapping_sub(earlier) & SECONDS;
-    if passed > SECONDS / 2 { 0 } else { passed }
-}
 
 #[cfg(test)]
 mod tests {
+    use lb_core::Mono;
+
     use super::*;
-    use crate::Tried;
     use crate::testing::{Bench, letters};
+    use crate::{LoadReport, Tried};
 
     fn report(requests: f64, utilization: f64, errors: f64) -> LoadReport {
         LoadReport { requests_per_second: requests, utilization, errors_per_second: errors }
-    }
-
-    #[test]
-    fn a_weight_is_what_it_could_answer_less_for_errors() {
-        assert_eq!(report(100.0, 0.5, 0.0).weight(), Some(200.0));
-        assert_eq!(report(100.0, 0.5, 50.0).weight(), Some(100.0));
-        assert_eq!(report(0.0, 0.5, 0.0).weight(), None);
-        assert_eq!(report(100.0, 0.0, 0.0).weight(), None);
-        assert_eq!(report(f64::NAN, 0.5, 0.0).weight(), None);
     }
 
     fn picks(bench: &Bench<Orca>, second: u64, count: usize) -> Vec<usize> {
@@ -193,9 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_goes_back_or_round_does_no_harm() {
-        assert_eq!(since(5, 3), 0);
-        assert_eq!(since(SECONDS - 4, 5), 10);
+    fn picks_go_on_when_the_clock_goes_back() {
         let bench = Bench::new(Orca::new(), &[1, 1]);
         assert_eq!(picks(&bench, 50, 2).len() + picks(&bench, 0, 2).len(), 4);
     }

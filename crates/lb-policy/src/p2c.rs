@@ -15,7 +15,9 @@
 
 use crate::alias::Alias;
 use crate::cx::PickCx;
-use crate::policy::{Candidate, Index, Policy, Signals, Table};
+use crate::index::Index;
+use crate::policy::{Candidate, Policy, Table};
+use crate::signals::Signals;
 use crate::view::View;
 
 /// The policy `p2c`.

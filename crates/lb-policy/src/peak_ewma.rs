@@ -22,8 +22,10 @@ use lb_core::{EndpointState, Mono};
 
 use crate::alias::Alias;
 use crate::cx::PickCx;
+use crate::index::Index;
 use crate::latency;
-use crate::policy::{Candidate, Index, Learning, Policy, Signals, Table};
+use crate::policy::{Candidate, Policy, Table};
+use crate::signals::{Learning, Signals};
 use crate::view::View;
 
 /// The policy `peak_ewma`.

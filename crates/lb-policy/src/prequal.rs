@@ -14,9 +14,11 @@
 
 use crate::alias::Alias;
 use crate::cx::PickCx;
-use crate::endpoint::Uid;
+use crate::identity::Uid;
+use crate::index::Index;
 use crate::peak_ewma::{TELLING, expected};
-use crate::policy::{Candidate, Index, Learning, Policy, Signals, Table};
+use crate::policy::{Candidate, Policy, Table};
+use crate::signals::{Learning, Signals};
 use crate::view::View;
 
 /// The policy `prequal`.

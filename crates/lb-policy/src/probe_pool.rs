@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use lb_core::Mono;
 
-use crate::endpoint::Uid;
 use crate::entropy::Entropy;
+use crate::identity::Uid;
 
 /// What a probe brought.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -14,7 +14,9 @@
 use crate::bounded::{BoundedLoad, is_open};
 use crate::cx::PickCx;
 use crate::hashing::{key_hash, mix, score, seeds};
-use crate::policy::{Candidate, Index, Policy, Signals, Table};
+use crate::index::Index;
+use crate::policy::{Candidate, Policy, Table};
+use crate::signals::Signals;
 use crate::turns::Turns;
 use crate::view::View;
 

@@ -17,8 +17,10 @@ use std::collections::BTreeMap;
 
 use crate::bounded::{Bound, BoundedLoad, is_open};
 use crate::cx::PickCx;
+use crate::index::Index;
 use crate::ip_hash::MOST_REHASHES;
-use crate::policy::{Candidate, Index, Policy, Signals, Table};
+use crate::policy::{Candidate, Policy, Table};
+use crate::signals::Signals;
 use crate::turns::Turns;
 use crate::view::View;
 

@@ -16,7 +16,9 @@
 //! sequence goes on over the new set from the same count.
 
 use crate::cx::PickCx;
-use crate::policy::{Candidate, Index, Policy, Signals, Table};
+use crate::index::Index;
+use crate::policy::{Candidate, Policy, Table};
+use crate::signals::Signals;
 use crate::turns::Turns;
 use crate::view::View;
 

@@ -15,12 +15,15 @@ use lb_core::{Acquire, EndpointState, Mono};
 
 use crate::cluster::{Follow, Shared, Snapshot, Why};
 use crate::cx::PickCx;
-use crate::endpoint::{Endpoint, Uid};
+use crate::endpoint::Endpoint;
 use crate::error::{Census, PickError};
 use crate::hashing::{key_hash, mix, score};
+use crate::identity::Uid;
+use crate::index::Index;
 use crate::latency::Teach;
-use crate::policy::{Candidate, Index, Policy, Signals, Table};
+use crate::policy::{Candidate, Policy, Table};
 use crate::queue::Queue;
+use crate::signals::Signals;
 use crate::slow_start::SlowStart;
 use crate::ticket::Ticket;
 use crate::view::View;

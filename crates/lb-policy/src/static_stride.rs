@@ -13,7 +13,9 @@ use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use crossbeam_utils::CachePadded;
 
 use crate::cx::PickCx;
-use crate::policy::{Candidate, Index, Policy, Signals, Table};
+use crate::index::Index;
+use crate::policy::{Candidate, Policy, Table};
+use crate::signals::Signals;
 use crate::turns::cursor;
 use crate::view::View;
 

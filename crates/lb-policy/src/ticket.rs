@@ -83,10 +83,11 @@ mod tests {
     use lb_core::{Acquire, EndpointState, InFlightLimit};
 
     use super::*;
-    use crate::endpoint::{Identity, Member, Uid};
+    use crate::endpoint::Member;
+    use crate::identity::{Identity, Uid};
     use crate::ladder::Ladders;
     use crate::latency::read;
-    use crate::policy::{Learning, Signals};
+    use crate::signals::{Learning, Signals};
 
     fn ticket(started: Mono) -> (Arc<Endpoint<()>>, Ticket<()>) {
         let endpoint = Arc::new(Endpoint {

@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crossbeam_utils::CachePadded;
 
 use crate::cx::PickCx;
-use crate::policy::{Candidate, Index};
+use crate::index::Index;
+use crate::policy::Candidate;
 use crate::view::View;
 
 /// A cyclic order over candidates and where it stands.

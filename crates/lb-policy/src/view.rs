@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use lb_core::{Acquire, EndpointState, Weight};
 
 use crate::cx::PickCx;
-use crate::endpoint::Uid;
+use crate::identity::Uid;
+use crate::index::Index;
 use crate::ladder::Lane;
-use crate::policy::Index;
 use crate::queue::Queue;
 use crate::tiers::{Judgement, TierHealth};
 

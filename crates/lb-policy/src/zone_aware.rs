@@ -15,9 +15,11 @@
 //! With a keyed policy the key draws the zone too, so a key stays where it is; endpoints that are out count as there.
 
 use crate::cx::PickCx;
-use crate::endpoint::Zone;
 use crate::hashing::{key_hash, mix};
-use crate::policy::{Candidate, Index, Learning, Policy, Signals, Table};
+use crate::identity::Zone;
+use crate::index::Index;
+use crate::policy::{Candidate, Policy, Table};
+use crate::signals::{Learning, Signals};
 use crate::view::View;
 
 /// A policy that keeps to its request's zone ([`PickCx::zone`]) as far as is fair.

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::drivers::Identity;
 use crate::drivers::checks::{Checks, NetProber, Targets};
 use crate::drivers::resolve::{Resolution, Resolve, SystemLookup};
-use crate::engine::EngineError;
+use crate::error::EngineError;
 use crate::observe::admin::{Admin, AdminState};
 use crate::observe::status::{self, ClusterStatus, EndpointStatus, QueueStatus, State, Status, StatusSource};
 use crate::registry::Registry;

@@ -15,15 +15,15 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::control::Control;
+use crate::error::EngineError;
 use crate::net::bind::{self, Bound};
 use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::Metrics;
 use crate::registry::Registry;
-use crate::rules::headers::HeaderError;
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
 use crate::stage::accept::Socket;
-use crate::tls::{CertificateError, Store};
+use crate::tls::Store;
 use crate::worker::{self, Command, Worker, WorkerHandle};
 
 /// How long the access log may take to write what it still has.
@@ -58,32 +58,6 @@ struct State {
     bound: HashMap<ListenAddress, ListenAddress>,
     /// Certificates and ticket keys.
     tls: Store,
-}
-
-/// Why the proxy could not start, or a new configuration could not take effect.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum EngineError {
-    /// An address could not be bound.
-    #[error("cannot listen on {address}: {source}")]
-    Bind {
-        /// The address.
-        address: String,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The access log could not be opened.
-    #[error("cannot write the access log: {0}")]
-    AccessLog(io::Error),
-    /// A header of the configuration cannot be written.
-    #[error(transparent)]
-    Header(#[from] HeaderError),
-    /// A certificate or key cannot be used, and none read before can stand in.
-    #[error("TLS: {0}")]
-    Certificate(#[from] CertificateError),
-    /// A thread or runtime could not be made.
-    #[error("cannot start a worker: {0}")]
-    Thread(io::Error),
 }
 
 /// Whether the engine can carry this configuration out, as far as that can be known without binding, opening or starting

@@ -5,6 +5,7 @@ mod control;
 mod downstream;
 pub mod drivers;
 mod engine;
+mod error;
 mod exchange;
 mod framing;
 pub mod message;
@@ -22,7 +23,8 @@ mod upstream;
 pub mod wire;
 mod worker;
 
-pub use engine::{Engine, EngineError, Hurry, validate};
+pub use engine::{Engine, Hurry, validate};
+pub use error::EngineError;
 
 /// An address as the configuration writes it.
 #[must_use]

@@ -36,8 +36,6 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::cells::{Codes, Count, Durations, Sharded};
-use super::exposition;
-use super::status::Status;
 
 /// All metrics of the process.
 #[derive(Debug)]
@@ -222,13 +220,6 @@ impl Metrics {
     #[must_use]
     pub fn access_log_dropped(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.access_log_dropped)
-    }
-
-    /// Everything in the OpenMetrics text format, with the gauges that `status` tells. Cost: proportional to the number
-    /// of series, about a microsecond each; call it off the workers.
-    #[must_use]
-    pub fn encode(self: &Arc<Self>, status: &Status) -> String {
-        exposition::encode(self, status)
     }
 
     pub(super) fn named(&self) -> Arc<Named> {
@@ -421,7 +412,7 @@ impl RouteMetrics {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observe::status::{ClusterStatus, EndpointStatus, QueueStatus, State};
+    use crate::observe::status::{ClusterStatus, EndpointStatus, QueueStatus, State, Status};
 
     const MS: Duration = Duration::from_millis(1);
 

@@ -1,12 +1,13 @@
 //! A certificate with its chain and key: loaded, checked against each other, and read for names and dates.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use lb_config::CertificateFiles;
-use rustls::InconsistentKeys;
 use rustls::pki_types::CertificateDer;
 use rustls::sign::{CertifiedKey, SigningKey};
+use rustls::{InconsistentKeys, RootCertStore};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -189,6 +190,20 @@ fn time(seconds: i64) -> SystemTime {
         }
         Err(_) => SystemTime::UNIX_EPOCH,
     }
+}
+
+/// Authorities from a file.
+pub(super) fn roots(
+    file: &Path,
+    certificates: Vec<CertificateDer<'static>>,
+) -> Result<RootCertStore, CertificateError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates {
+        roots
+            .add(certificate)
+            .map_err(|error| CertificateError::new(file, Problem::BadCertificate(error.to_string())))?;
+    }
+    Ok(roots)
 }
 
 #[cfg(test)]

@@ -13,13 +13,12 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use lb_config::{CertificateFiles, ClientAuth, Cluster, ClusterTls, Config, Endpoint, ListenAddress, ListenerTls};
+use rustls::ClientConfig;
 use rustls::crypto::aws_lc_rs::Ticketer;
-use rustls::pki_types::CertificateDer;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ProducesTickets, WebPkiClientVerifier};
-use rustls::{ClientConfig, RootCertStore};
 
-use super::certificate::Certificate;
+use super::certificate::{Certificate, roots};
 use super::named::NamedClients;
 use super::pem::{CertificateError, Problem, Sections};
 use super::provider;
@@ -204,20 +203,6 @@ pub(super) fn check_cluster(tls: &ClusterTls) -> Result<(), CertificateError> {
 /// Checks the authorities of clients, for `check`.
 pub(super) fn check_authorities(auth: &ClientAuth) -> Result<(), CertificateError> {
     Authorities::load(auth).map(drop)
-}
-
-/// Authorities from a file.
-pub(super) fn roots(
-    file: &Path,
-    certificates: Vec<CertificateDer<'static>>,
-) -> Result<RootCertStore, CertificateError> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates {
-        roots
-            .add(certificate)
-            .map_err(|error| CertificateError::new(file, Problem::BadCertificate(error.to_string())))?;
-    }
-    Ok(roots)
 }
 
 #[cfg(test)]

@@ -14,11 +14,10 @@ use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError as Bad, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
-use super::certificate::Certificate;
+use super::certificate::{Certificate, roots};
 use super::named::Named;
 use super::pem::{CertificateError, Problem, Sections};
 use super::provider;
-use super::store::roots;
 use crate::rules::cause::Cause;
 
 /// Sessions kept for one endpoint, one use each in TLS 1.3: a few for each worker.

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use http::{Request, Response};
 use lb_policy::Tried;
 
-use super::retry::is_idempotent;
+use super::idempotent::is_idempotent;
 use crate::balance::Error;
 use crate::hedge::HedgePolicy;
 

@@ -2,10 +2,12 @@
 
 mod body;
 mod hedge;
+mod idempotent;
 mod keys;
 mod retry;
 
 pub use body::{GuardedBody, HttpBody, Served};
 pub use hedge::HedgeHttp;
+pub use idempotent::is_idempotent;
 pub use keys::{ByClient, ByCookie, ByHeader, ClientAddr, SkipTried, TriedEndpoints};
-pub use retry::{RetryHttp, is_idempotent};
+pub use retry::RetryHttp;

@@ -1,18 +1,13 @@
 //! When an `http` request may be sent again.
 
-use http::{Method, Request, Response};
+use http::{Request, Response};
 use lb_core::Class;
 
 use super::body::Served;
+use super::idempotent::is_idempotent;
 use super::keys::TriedEndpoints;
 use crate::balance::{AsReset, ClassifyError, Error};
 use crate::retry::{RetryPolicy, Verdict};
-
-/// Whether sending a request of this method twice has the effect of sending it once (RFC 9110 §9.2.2).
-#[must_use]
-pub fn is_idempotent(method: &Method) -> bool {
-    method.is_safe() || *method == Method::PUT || *method == Method::DELETE
-}
 
 /// Retries what is safe to be sent twice, above a [`Balance`](crate::Balance) that observes with
 /// [`HttpBody`](super::HttpBody) and inspects with [`SkipTried`](super::SkipTried).
@@ -113,7 +108,7 @@ const fn is_connection(class: Class) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::StatusCode;
+    use http::{Method, StatusCode};
 
     use super::*;
 

@@ -1,0 +1,32 @@
+//! Why a start or a reload failed.
+
+use std::io;
+
+use crate::rules::headers::HeaderError;
+use crate::tls::CertificateError;
+
+/// Why the proxy could not start, or a new configuration could not take effect.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// An address could not be bound.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// The address.
+        address: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The access log could not be opened.
+    #[error("cannot write the access log: {0}")]
+    AccessLog(io::Error),
+    /// A header of the configuration cannot be written.
+    #[error(transparent)]
+    Header(#[from] HeaderError),
+    /// A certificate or key cannot be used, and none read before can stand in.
+    #[error("TLS: {0}")]
+    Certificate(#[from] CertificateError),
+    /// A thread or runtime could not be made.
+    #[error("cannot start a worker: {0}")]
+    Thread(io::Error),
+}
