@@ -184,7 +184,7 @@ Example:
   $ lbproxy check lbproxy.toml
   lbproxy.toml:5:1: error: unknown key `clutser` in [[route]]
     |
-  5 | clutser = \"app\"
+  5 | clutser = \"***\"
     | ^^^^^^^
     = help: did you mean `cluster`?
 

@@ -144,6 +144,9 @@ const WINDOW: usize = 160;
 
 /// The line with carets under what is meant.
 fn excerpt(f: &mut fmt::Formatter<'_>, place: &Place, gutter: usize) -> fmt::Result {
+    if place.text.is_empty() {
+        return Ok(());
+    }
     let margin = " ".repeat(gutter);
     let before = place.text.get(..place.marked.start).unwrap_or_default();
     let marked = place.text.get(place.marked.clone()).unwrap_or_default();
@@ -205,7 +208,11 @@ impl Problem {
 
 /// Where problems are collected.
 #[derive(Debug, Default)]
-pub(crate) struct Report(Vec<Problem>);
+pub(crate) struct Report {
+    problems: Vec<Problem>,
+    /// Where strings may be secrets that no decoder knows as such, and the key that may be shown all the same.
+    hidden: Vec<(Span, Span)>,
+}
 
 impl Report {
     pub(crate) fn error(&mut self, span: Span, message: impl Into<String>) -> &mut Problem {
@@ -217,31 +224,50 @@ impl Report {
     }
 
     pub(crate) fn has_errors(&self) -> bool {
-        self.0.iter().any(|problem| problem.severity == Severity::Error)
+        self.problems.iter().any(|problem| problem.severity == Severity::Error)
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.problems.len()
     }
 
     /// What was reported about this very value since then would also have been right as this word.
     pub(crate) fn also_expected(&mut self, since: usize, span: Span, word: &str) {
         // What nobody wrote has no place, and so nothing to tell its problems apart by.
         let here = |problem: &&mut Problem| span != Span::NOWHERE && problem.span == span;
-        for problem in self.0.iter_mut().skip(since).filter(here) {
+        for problem in self.problems.iter_mut().skip(since).filter(here) {
             if let Some(expected) = &mut problem.expected {
                 expected.push_str(&format!(", or \"{word}\""));
             }
         }
     }
 
+    /// Adds help to what was reported last, if that was about this very value and has none.
+    pub(crate) fn help_at(&mut self, span: Span, what: impl Into<String>) {
+        if let Some(problem) = self.problems.last_mut().filter(|problem| problem.span == span) {
+            problem.suggestion.get_or_insert_with(|| what.into());
+        }
+    }
+
+    /// No string on the lines of this span is shown: its key is not known, so neither is whether it is a secret.
+    pub(crate) fn hide_strings(&mut self, span: Span, key: Span) {
+        self.hidden.push((span, key));
+    }
+
+    /// Has the texts forget what must not be shown.
+    pub(crate) fn hide_in(&mut self, sources: &mut Sources) {
+        for (span, key) in self.hidden.drain(..) {
+            sources.hide_strings(span, key);
+        }
+    }
+
     pub(crate) fn into_problems(self) -> Vec<Problem> {
-        self.0
+        self.problems
     }
 
     fn push(&mut self, severity: Severity, span: Span, message: String) -> &mut Problem {
-        let at = self.0.len();
-        self.0.push(Problem { severity, span, message, expected: None, suggestion: None, related: Vec::new() });
-        &mut self.0[at]
+        let at = self.problems.len();
+        self.problems.push(Problem { severity, span, message, expected: None, suggestion: None, related: Vec::new() });
+        &mut self.problems[at]
     }
 }

@@ -3,6 +3,8 @@
 //! Substitution happens on strings that TOML has already delimited, and its result is never looked at again: whatever
 //! a variable holds, it stays one string and cannot become a key, a table or another variable.
 
+use crate::vocabulary;
+
 /// A string after substitution.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Expanded {
@@ -62,9 +64,16 @@ fn variable(inner: &str, piece: &str, env: &mut dyn FnMut(&str) -> Option<String
     let is_name = name.chars().all(|char| char.is_ascii_alphanumeric() || char == '_')
         && name.chars().next().is_some_and(|char| !char.is_ascii_digit());
     if !is_name {
+        let help = match vocabulary::placeholder(name) {
+            Some(ours) => format!("write `{{{ours}}}`: a variable of the request has no `$`"),
+            None if name.chars().all(|char| char.is_ascii_digit()) && !name.is_empty() => {
+                "there are no groups of a regular expression here; write `$${` for a literal `${`".to_owned()
+            }
+            None => "write `${NAME}` or `${NAME:-default}`, and `$${` for a literal `${`".to_owned(),
+        };
         return Err(EnvError {
             message: format!("`{piece}` does not name an environment variable"),
-            help: "write `${NAME}` or `${NAME:-default}`, and `$${` for a literal `${`".into(),
+            help,
             piece: piece.into(),
         });
     }
@@ -74,7 +83,11 @@ fn variable(inner: &str, piece: &str, env: &mut dyn FnMut(&str) -> Option<String
         (None, Some(default)) => Ok(default.into()),
         (None, None) => Err(EnvError {
             message: format!("the environment variable `{name}` is not set"),
-            help: format!("set it, or give a default: `${{{name}:-default}}`"),
+            // nginx's `${host}`, or our own with a `$` too many.
+            help: match vocabulary::nginx(name).filter(|ours| !ours.is_empty()) {
+                Some(ours) => format!("write `{ours}` for the request's, or set it in the environment"),
+                None => format!("set it, or give a default: `${{{name}:-default}}`"),
+            },
             piece: piece.into(),
         }),
     }

@@ -42,12 +42,7 @@ const LARGEST: u64 = 16 << 20;
 
 impl Files for Disk {
     fn read(&self, path: &Path) -> io::Result<String> {
-        let mut text = String::new();
-        std::fs::File::open(path)?.take(LARGEST + 1).read_to_string(&mut text)?;
-        if text.len() as u64 > LARGEST {
-            return Err(io::Error::other("it is larger than 16MiB"));
-        }
-        Ok(text)
+        read_text(std::fs::File::open(path)?)
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
@@ -63,6 +58,39 @@ impl Files for Disk {
     fn identity(&self, path: &Path) -> PathBuf {
         std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
     }
+}
+
+/// The text of a file or of standard input.
+///
+/// # Errors
+/// It cannot be read, is not UTF-8 or is larger than 16 MiB.
+pub(crate) fn read_text(from: impl Read) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    from.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(io::Error::other("it is larger than 16MiB"));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        io::Error::new(io::ErrorKind::InvalidData, not_utf8(error.as_bytes(), valid))
+    })
+}
+
+/// What a text is that is not UTF-8, and where it shows.
+fn not_utf8(bytes: &[u8], valid: usize) -> String {
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return "it is UTF-16; save it as UTF-8".to_owned();
+    }
+    let before = bytes.get(..valid).unwrap_or_default();
+    let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+    let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let column = 1 + String::from_utf8_lossy(&before[start..]).chars().count();
+    let byte = bytes.get(valid).copied().unwrap_or_default();
+    let latin = match char::from(byte) {
+        char if char.is_alphanumeric() => format!(", which is `{char}` in Latin-1"),
+        _ => String::new(),
+    };
+    format!("line {line}, column {column} has the byte 0x{byte:02x}{latin}; save it as UTF-8")
 }
 
 /// No files at all, for a configuration that is only a text.
@@ -180,6 +208,18 @@ mod tests {
         ] {
             assert_eq!(matches(pattern, name), fits, "{pattern} {name}");
         }
+    }
+
+    #[test]
+    fn a_text_that_is_not_utf8_is_told_by_its_first_byte_that_is_not() {
+        let why = |bytes: &[u8]| read_text(bytes).unwrap_err().to_string();
+        assert_eq!(
+            why(b"a = 1\nb = \"f\xfcr\""),
+            "line 2, column 7 has the byte 0xfc, which is `\u{fc}` in Latin-1; save it as UTF-8"
+        );
+        assert_eq!(why(b"\xff\xfea\0"), "it is UTF-16; save it as UTF-8");
+        assert_eq!(why(b"\x80"), "line 1, column 1 has the byte 0x80; save it as UTF-8");
+        assert_eq!(read_text(&b"a = \"\xc3\xbc\""[..]).unwrap(), "a = \"\u{fc}\"");
     }
 
     #[test]

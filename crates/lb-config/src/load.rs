@@ -260,6 +260,7 @@ impl<'a> Reader<'a> {
             self.report.error(Span::NOWHERE, "the configuration cannot be used, and lbproxy does not know why");
         }
         let refused = self.report.has_errors();
+        self.report.hide_in(&mut self.sources);
         let diagnostics = Diagnostics::resolve(self.report.into_problems(), &self.sources);
         match config {
             Some(config) if !refused => Ok(Loaded { config, sources: self.sources, warnings: diagnostics }),

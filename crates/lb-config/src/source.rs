@@ -4,6 +4,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::secrecy;
+
 /// The files a configuration was read from, and what the environment put into them.
 ///
 /// It is what a reload watches, and what [`Config::print`](crate::Config::print) needs to write `${NAME}` where the environment's
@@ -23,6 +25,8 @@ struct File {
     lines: Vec<usize>,
     /// Byte ranges of literal secrets, never shown.
     secrets: Vec<Range<usize>>,
+    /// Whether no line of it is shown at all.
+    is_hidden: bool,
 }
 
 /// A string that held `${…}`: as it was written, and what became of it.
@@ -63,7 +67,7 @@ pub struct Place {
     pub column: usize,
     /// The bytes of the file that are meant.
     pub span: Range<usize>,
-    /// The whole line, without its end; secrets are starred out.
+    /// The whole line, without its end; secrets are starred out. Empty where the file is not a configuration.
     pub text: String,
     /// The bytes of `text` that are meant; a span over several lines ends with the first.
     pub marked: Range<usize>,
@@ -82,7 +86,7 @@ impl Sources {
 
     pub(crate) fn add(&mut self, path: PathBuf, text: String) -> usize {
         let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        self.files.push(File { path, text: text.into(), lines, secrets: Vec::new() });
+        self.files.push(File { path, text: text.into(), lines, secrets: Vec::new(), is_hidden: false });
         self.files.len() - 1
     }
 
@@ -90,11 +94,36 @@ impl Sources {
         self.files.get(file).map_or_else(|| "".into(), |file| Arc::clone(&file.text))
     }
 
+    /// The whole of a line, counted from 0.
+    pub(crate) fn line_span(&self, file: usize, line: usize) -> Span {
+        let start = self.files.get(file).and_then(|file| file.lines.get(line)).copied().unwrap_or(0);
+        Span { file, start, end: start }
+    }
+
     /// From now on these bytes are starred out wherever their line is shown.
     pub(crate) fn hide(&mut self, span: Span) {
         if let Some(file) = self.files.get_mut(span.file) {
             file.secrets.push(span.start..span.end);
         }
+    }
+
+    /// From now on no line of this file is shown.
+    pub(crate) fn hide_file(&mut self, file: usize) {
+        if let Some(file) = self.files.get_mut(file) {
+            file.is_hidden = true;
+        }
+    }
+
+    /// From now on every string on the lines of this span is starred out, but for those in `shown`.
+    pub(crate) fn hide_strings(&mut self, span: Span, shown: Span) {
+        let Some(file) = self.files.get_mut(span.file) else { return };
+        let start = floor_char(&file.text, span.start);
+        let end = ceil_char(&file.text, span.end.max(start));
+        let from = file.text[..start].rfind('\n').map_or(0, |at| at + 1);
+        let until = file.text[end..].find('\n').map_or(file.text.len(), |at| end + at);
+        let found = secrecy::strings(&file.text[from..until]);
+        let found = found.into_iter().map(|inside| from + inside.start..from + inside.end);
+        file.secrets.extend(found.filter(|inside| !(shown.start..shown.end).contains(&inside.start)));
     }
 
     /// Resolves a span; `None` for what nobody wrote.
@@ -108,10 +137,15 @@ impl Sources {
         let until = if text.get(from..line_end)?.ends_with('\r') { line_end - 1 } else { line_end };
         let start = start.min(until);
         let end = ceil_char(text, span.end).clamp(start, until);
+        let column = 1 + text.get(from..start)?.chars().count();
+        if file.is_hidden {
+            let (file, span) = (file.path.clone(), span.start..span.end);
+            return Some(Place { file, line, column, span, text: String::new(), marked: 0..0 });
+        }
         Some(Place {
             file: file.path.clone(),
             line,
-            column: 1 + text.get(from..start)?.chars().count(),
+            column,
             span: span.start..span.end,
             text: file.line_without_secrets(from..until),
             marked: start - from..end - from,

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use crate::suggest::nearest;
 use crate::valid::{Part, Template, Variable};
 use crate::values::http::is_token;
+use crate::vocabulary;
 
 /// The variables that take no name.
 const PLAIN: [(&str, Variable); 12] = [
@@ -153,6 +154,9 @@ fn variable(word: &str, name: Option<&str>) -> Result<Variable, (String, String)
             }
             if NAMED.contains(&word) {
                 return Err((format!("`{{{word}}}` names no {word}"), format!("write `{{{word}:NAME}}`")));
+            }
+            if let Some(ours) = vocabulary::placeholder(word) {
+                return Err((format!("`{{{word}}}` is not a variable"), format!("write `{{{ours}}}`")));
             }
             let known = PLAIN.iter().map(|(known, _)| *known);
             let help = nearest(word, known).map_or_else(

@@ -10,6 +10,9 @@ use toml::de::{DeTable, DeValue};
 
 use crate::diagnostic::Report;
 use crate::env;
+use crate::foreign::{self, Language};
+use crate::keys;
+use crate::secrecy;
 use crate::source::{Sources, Span, Substituted};
 
 /// A value and its place.
@@ -148,6 +151,14 @@ pub(crate) fn parse(
 ) -> Option<Table> {
     let text = sources.text(file);
     let (document, errors) = DeTable::parse_recoverable(&text);
+    if errors.is_empty() {
+        return Some(Builder::new(file, env, sources, report).table(document.into_inner()));
+    }
+    if let Some((language, line)) = foreign::language(&text) {
+        sources.hide_file(file);
+        not_ours(report, sources.line_span(file, line), language);
+        return None;
+    }
     for error in &errors {
         let span = error.span().unwrap_or(text.len()..text.len());
         let (message, expected) = split_message(error.message());
@@ -155,12 +166,46 @@ pub(crate) fn parse(
         if let Some(expected) = expected {
             problem.expected(expected);
         }
+        if let Some(help) = typographic(&text, span.start) {
+            problem.help(help);
+        }
     }
-    if !errors.is_empty() {
-        hide_by_sight(file, &text, sources);
-        return None;
+    for hidden in secrecy::strings_of_unknown_keys(&text, keys::is_known) {
+        sources.hide(Span { file, start: hidden.start, end: hidden.end });
     }
-    Some(Builder::new(file, env, sources, report).table(document.into_inner()))
+    hide_by_sight(file, &text, sources);
+    None
+}
+
+/// One error for a whole file in another language.
+fn not_ours(report: &mut Report, span: Span, language: Language) {
+    let message = match language.name() {
+        Some(name) => format!("this is not TOML: it looks like {name}"),
+        None => "this is not TOML, nor any configuration that lbproxy knows".to_owned(),
+    };
+    report
+        .error(span, message)
+        .expected("TOML: a line such as [[listener]], and below it address = \"0.0.0.0:80\"")
+        .help("`lbproxy init` writes a first file; docs/migration.md has the words of other proxies and ours");
+}
+
+/// What word processors and web pages put in place of a quote or a space, if the line at `at` has one outside its
+/// strings.
+fn typographic(text: &str, at: usize) -> Option<String> {
+    const QUOTES: [char; 12] = ['“', '”', '„', '‟', '‘', '’', '‚', '‛', '«', '»', '″', '′'];
+    let at = (0..=at.min(text.len())).rev().find(|&at| text.is_char_boundary(at))?;
+    let from = text[..at].rfind('\n').map_or(0, |at| at + 1);
+    let line = text[from..].lines().next()?;
+    let strings = secrecy::strings(line);
+    let outside = |at: usize| strings.iter().all(|string| !string.contains(&at));
+    let (_, found) = line
+        .char_indices()
+        .find(|(at, char)| (QUOTES.contains(char) || (char.is_whitespace() && !char.is_ascii())) && outside(*at))?;
+    Some(if found.is_whitespace() {
+        format!("there is a special space (U+{:04X}) in this line; write a plain one", u32::from(found))
+    } else {
+        format!("`{found}` is a typographic quote; write a plain `\"` in its place")
+    })
 }
 
 /// The parser's "this, expected that" in our two fields.

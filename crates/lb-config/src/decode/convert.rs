@@ -9,6 +9,7 @@ use crate::tree::{Entry, Node, Value};
 use crate::valid::{Condition, LimitKey, Network, Part, Template, Variable};
 use crate::values::status::{self, FAILURES};
 use crate::values::{Wrong, address, quantity};
+use crate::vocabulary;
 
 /// The value is of another kind altogether. A value already complained about is passed over.
 pub(crate) fn mismatch(report: &mut Report, node: &Node, expected: impl Into<String>) {
@@ -301,8 +302,33 @@ pub(crate) fn template(moment: Moment) -> impl Fn(&mut Report, &Node) -> Option<
             report.error(node.span, format!("`{{{variable}}}` is not known here: no endpoint has been picked"));
             return None;
         }
+        if !node.is_from_env() {
+            warn_of_foreign_variables(report, node, text);
+        }
         Some(template)
     }
+}
+
+/// `$host` is text here, and was hardly meant to be.
+fn warn_of_foreign_variables(report: &mut Report, node: &Node, text: &str) {
+    let found = vocabulary::variables(text);
+    if found.is_empty() {
+        return;
+    }
+    let theirs: Vec<String> = found.iter().map(|(theirs, _)| format!("`{theirs}`")).collect();
+    let ours: Vec<String> = found
+        .iter()
+        .filter(|(_, ours)| !ours.is_empty())
+        .map(|(theirs, ours)| format!("`{ours}` for `{theirs}`"))
+        .collect();
+    let help = match ours.as_slice() {
+        [] => "lbproxy has no variable for it".to_owned(),
+        ours => format!("write {}", ours.join(", ")),
+    };
+    let stands = if theirs.len() == 1 { "is sent as it stands" } else { "are sent as they stand" };
+    report
+        .warning(node.span, format!("{} {stands}: a variable is written in braces here", theirs.join(", ")))
+        .help(help);
 }
 
 fn template_error(report: &mut Report, node: &Node, error: TemplateError) {

@@ -8,34 +8,10 @@ use crate::keys::{Default, Key, Section, all_sections};
 use crate::source::Span;
 use crate::suggest::nearest;
 use crate::tree::{Entry, Node, Table};
+use crate::values::http::is_token;
+use crate::vocabulary::{self, ALIASES};
 
 use super::convert;
-
-/// What operators of other balancers write, and what it is called here.
-const ALIASES: [(&str, &str); 22] = [
-    ("acl", "path"),
-    ("backend", "cluster"),
-    ("backends", "endpoints"),
-    ("balance", "policy"),
-    ("bind", "address"),
-    ("host", "hosts"),
-    ("keepalive", "keep_alive"),
-    ("lb_policy", "policy"),
-    ("listen", "address"),
-    ("location", "path"),
-    ("match", "path"),
-    ("max_conns", "max_in_flight"),
-    ("maxconn", "max_in_flight"),
-    ("method", "methods"),
-    ("prefix", "path"),
-    ("proxy_pass", "cluster"),
-    ("return", "respond"),
-    ("server", "endpoints"),
-    ("server_name", "hosts"),
-    ("servers", "endpoints"),
-    ("upstream", "cluster"),
-    ("upstreams", "endpoints"),
-];
 
 /// A table being read.
 ///
@@ -53,6 +29,9 @@ impl<'t> Fields<'t> {
     pub(crate) fn open(report: &mut Report, node: &'t Node, section: &'static Section) -> Option<Self> {
         let Some(table) = node.table() else {
             convert::mismatch(report, node, format!("a table with the keys {}", section.list()));
+            if let Some(example) = vocabulary::example(section) {
+                report.help_at(node.span, format!("write {example}"));
+            }
             return None;
         };
         Some(Self::of(report, table, node.span, section))
@@ -75,7 +54,11 @@ impl<'t> Fields<'t> {
             match section.find(&entry.key) {
                 None => unknown_key(report, entry, section),
                 Some(key) if key.default == Default::NotBuilt => {
-                    report.error(entry.key_span, format!("`{}` in {} is not built yet", key.name, section.title));
+                    let message = format!("`{}` in {} is not built yet", key.name, section.title);
+                    let problem = report.error(entry.key_span, message);
+                    if let Some(instead) = vocabulary::until_built(section, key.name) {
+                        problem.help(instead);
+                    }
                 }
                 Some(_) => {}
             }
@@ -97,7 +80,10 @@ impl<'t> Fields<'t> {
     /// Whether an unknown key was probably meant to be this one, and has been complained about already.
     pub(crate) fn is_meant(&self, name: &str) -> bool {
         let unknown = self.table.entries.iter().filter(|entry| self.section.find(&entry.key).is_none());
-        unknown.into_iter().any(|entry| meant(&entry.key, self.section) == Some(name))
+        unknown.into_iter().any(|entry| match meant(&entry.key, self.section) {
+            Some(Meant::Alias(ours) | Meant::Near(ours)) => ours == name,
+            _ => false,
+        })
     }
 
     /// The value, or the default; reports a key that may not be left out.
@@ -241,20 +227,43 @@ impl<'t> Fields<'t> {
 
 fn unknown_key(report: &mut Report, entry: &Entry, section: &'static Section) {
     let name = &entry.key;
+    // A misspelt `secret` is one all the same.
+    report.hide_strings(Span { end: entry.node.span.end.max(entry.key_span.end), ..entry.key_span }, entry.key_span);
     let problem = report.error(entry.key_span, format!("unknown key `{}` in {}", name.escape_debug(), section.title));
     problem.expected(format!("one of {}", section.list()));
-    if let Some(near) = meant(name, section) {
-        problem.help(format!("did you mean `{near}`?"));
-    } else if let Some(other) = all_sections().into_iter().find(|section| section.find(name).is_some()) {
-        match other.name {
-            "root" => problem.help(format!("`{name}` belongs to the top level of the file")),
-            _ => problem.help(format!("`{name}` belongs to {}", other.title)),
-        };
-    }
+    let help = match meant(name, section) {
+        Some(Meant::Alias(ours)) => format!("did you mean `{ours}`?"),
+        Some(Meant::Word(help)) => help.to_owned(),
+        Some(Meant::Near(ours)) => format!("did you mean `{ours}`?"),
+        None if matches!(section.name, "headers" | "header_edits") && is_token(name) => {
+            format!("write headers.response.set = {{ {name} = \"…\" }}, or headers.request.set")
+        }
+        None => match all_sections().into_iter().find(|section| section.find(name).is_some()) {
+            Some(other) if other.name == "root" => format!("`{name}` belongs to the top level of the file"),
+            Some(other) => format!("`{name}` belongs to {}", other.title),
+            None => return,
+        },
+    };
+    problem.help(help);
 }
 
 /// What an unknown key was probably meant to be.
-fn meant(name: &str, section: &'static Section) -> Option<&'static str> {
+enum Meant {
+    /// What another product calls this key of ours.
+    Alias(&'static str),
+    /// A word of another product, and what to do here.
+    Word(&'static str),
+    /// A slip in this key.
+    Near(&'static str),
+}
+
+fn meant(name: &str, section: &'static Section) -> Option<Meant> {
     let alias = ALIASES.iter().find(|(theirs, ours)| *theirs == name && section.find(ours).is_some());
-    alias.map(|(_, ours)| *ours).or_else(|| nearest(name, section.built().map(|key| key.name)))
+    if let Some((_, ours)) = alias {
+        return Some(Meant::Alias(ours));
+    }
+    if let Some(help) = vocabulary::ours(name) {
+        return Some(Meant::Word(help));
+    }
+    nearest(name, section.built().map(|key| key.name)).map(Meant::Near)
 }

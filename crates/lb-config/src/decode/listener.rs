@@ -92,6 +92,13 @@ fn mode(report: &mut Report, node: &Node) -> Option<u32> {
     convert::read(report, node, EXPECTED, |text| {
         let digits = text.strip_prefix('0').filter(|rest| rest.len() == 3).unwrap_or(text);
         let parsed = u32::from_str_radix(digits, 8).ok().filter(|_| digits.len() == 3 && !digits.starts_with('+'));
-        parsed.ok_or_else(|| Wrong::new("is no mode", EXPECTED))
+        parsed.ok_or_else(|| {
+            let wrong = Wrong::new("is no mode", EXPECTED);
+            match text {
+                "http" => wrong.help("`mode` is for Unix sockets; a listener speaks HTTP without a key"),
+                "tcp" | "udp" => wrong.help("`mode` is for Unix sockets; forwarding TCP or UDP is not built yet"),
+                _ => wrong,
+            }
+        })
     })
 }

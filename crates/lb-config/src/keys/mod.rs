@@ -167,6 +167,12 @@ pub(crate) fn all_sections() -> Vec<&'static Section> {
     all
 }
 
+/// Whether any section has a key of this name, or it is an option of a policy.
+pub(crate) fn is_known(name: &str) -> bool {
+    let option = || POLICIES.iter().flat_map(|policy| policy.options).any(|option| option.name == name);
+    all_sections().into_iter().any(|section| section.find(name).is_some()) || option()
+}
+
 /// A key that works.
 const fn key(name: &'static str, kind: Kind, default: Default, doc: &'static str) -> Key {
     Key { name, kind, default, doc }

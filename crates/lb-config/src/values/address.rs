@@ -24,14 +24,45 @@ pub(crate) fn listen(text: &str) -> Result<ListenAddress, Wrong> {
     {
         return Err(wrong.help(format!("write \"0.0.0.0:{port}\" for IPv4 or \"[::]:{port}\" for IPv6")));
     }
+    if let Some((_, rest)) = text.split_once("://") {
+        let rest = rest.split('/').next().unwrap_or_default();
+        let error = Wrong::new("is a URL", LISTEN);
+        return Err(match rest.parse::<SocketAddr>() {
+            Ok(address) => error.help(format!("write \"{address}\"")),
+            Err(_) => error,
+        });
+    }
+    if let Some(address) = without_slash(text) {
+        return Err(Wrong::new("has a `/` at its end", LISTEN).help(format!("write \"{address}\"")));
+    }
     match text.rsplit_once(':') {
-        Some(("localhost", port)) => Err(wrong.help(format!("write \"127.0.0.1:{port}\""))),
+        Some(("localhost", port)) if port.parse::<u16>().is_ok() => {
+            Err(wrong.help(format!("write \"127.0.0.1:{port}\"")))
+        }
         Some((name, port)) if name.parse::<Ipv6Addr>().is_ok() && port.parse::<u16>().is_ok() => {
             Err(wrong.help(format!("write \"[{name}]:{port}\"")))
         }
         _ if text.parse::<IpAddr>().is_ok() => Err(Wrong::new("has no port", LISTEN)),
+        Some((name, port)) if port.parse::<u16>().is_err() && is_name_or_address(name) => {
+            Err(Wrong::new("has no port between 0 and 65535", LISTEN))
+        }
+        Some((name, port)) if http::host_name(name).is_ok() && name.parse::<Ipv4Addr>().is_err() => Err(wrong.help(
+            format!("write an address of this machine, such as \"0.0.0.0:{port}\"; names go to the `hosts` of a route"),
+        )),
         _ => Err(wrong),
     }
+}
+
+/// `127.0.0.1:80` of `127.0.0.1:80/`, which a browser's address bar gives.
+fn without_slash(text: &str) -> Option<&str> {
+    let rest = text.strip_suffix('/')?;
+    (rest.rsplit_once(':')?.1.parse::<u16>().is_ok()).then_some(rest)
+}
+
+/// Whether it may stand before a port.
+fn is_name_or_address(name: &str) -> bool {
+    let inside = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    name.is_empty() || http::host_name(name).is_ok() || inside.is_some_and(|inside| inside.parse::<Ipv6Addr>().is_ok())
 }
 
 /// An endpoint, with everything but its address by default.
@@ -64,8 +95,18 @@ fn address(text: &str) -> Result<EndpointAddress, Wrong> {
             Err(_) => wrong,
         });
     }
+    if let Some(address) = without_slash(text) {
+        return Err(Wrong::new("has a `/` at its end", ENDPOINT).help(format!("write \"{address}\"")));
+    }
     if let Ok(address) = text.parse::<SocketAddr>() {
         return if address.port() == 0 { Err(no_port_zero()) } else { Ok(EndpointAddress::Ip(address)) };
+    }
+    if let Some((name, port)) = text.rsplit_once(':')
+        && name.parse::<Ipv6Addr>().is_ok()
+        && port.parse::<u16>().is_ok()
+    {
+        let wrong = Wrong::new("has an IPv6 address without brackets", ENDPOINT);
+        return Err(wrong.help(format!("write \"[{name}]:{port}\"")));
     }
     if text.parse::<IpAddr>().is_ok() {
         return Err(Wrong::new("has no port", ENDPOINT));
@@ -79,6 +120,11 @@ fn address(text: &str) -> Result<EndpointAddress, Wrong> {
     let port = match port.parse::<u16>() {
         Ok(0) => return Err(no_port_zero()),
         Ok(port) => port,
+        Err(_) if port.contains('/') => {
+            let wrong = Wrong::new("has a path, which belongs to the request", ENDPOINT);
+            let address = text.split('/').next().unwrap_or_default();
+            return Err(wrong.help(format!("write \"{address}\"")));
+        }
         Err(_) => return Err(Wrong::new("has no port between 1 and 65535", ENDPOINT)),
     };
     if name.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') && name.parse::<Ipv4Addr>().is_err() {
@@ -204,13 +250,22 @@ mod tests {
             ("*:80", Some("write \"0.0.0.0:80\" for IPv4 or \"[::]:80\" for IPv6")),
             ("localhost:80", Some("write \"127.0.0.1:80\"")),
             ("::1:80", Some("write \"[::1]:80\"")),
-            ("example.com:80", None),
+            (
+                "example.com:80",
+                Some("write an address of this machine, such as \"0.0.0.0:80\"; names go to the `hosts` of a route"),
+            ),
+            ("0.0.0.0:80/", Some("write \"0.0.0.0:80\"")),
+            ("http://0.0.0.0:80/", Some("write \"0.0.0.0:80\"")),
+            ("http://app", None),
             ("", None),
             ("10.0.0.1", None),
             ("10.0.0.1:65536", None),
             ("unix:", None),
         ] {
             assert_eq!(listen(text).unwrap_err().help.as_deref(), help, "{text}");
+        }
+        for text in [":70000", "127.0.0.1:70000", "[::1]:70000", "0.0.0.0:http"] {
+            assert_eq!(listen(text).unwrap_err().what, "has no port between 0 and 65535", "{text}");
         }
         assert!(listen(&format!("unix:/{}", "x".repeat(107))).is_err());
     }
@@ -239,7 +294,10 @@ mod tests {
             ("app:0", "has port 0, to which nothing can connect"),
             ("10.0.0.1:0", "has port 0, to which nothing can connect"),
             ("app:http", "has no port between 1 and 65535"),
-            ("app:80/x", "has no port between 1 and 65535"),
+            ("app:80/x", "has a path, which belongs to the request"),
+            ("app:80/", "has a `/` at its end"),
+            ("app:70000", "has no port between 1 and 65535"),
+            ("::1:80", "has an IPv6 address without brackets"),
             ("10.0.0.256:80", "is not an IPv4 address"),
             ("https://app/path", "has a path, which belongs to the request"),
             ("https://", "has no host"),
@@ -250,6 +308,9 @@ mod tests {
         ] {
             assert_eq!(endpoint(text).unwrap_err().what, what, "{text}");
         }
+        assert_eq!(endpoint("::1:80").unwrap_err().help.unwrap(), "write \"[::1]:80\"");
+        assert_eq!(endpoint("10.0.0.1:80/").unwrap_err().help.unwrap(), "write \"10.0.0.1:80\"");
+        assert_eq!(endpoint("app:80/x").unwrap_err().help.unwrap(), "write \"app:80\"");
         assert_eq!(endpoint("http://app/").unwrap_err().help.unwrap(), "write \"app:80\"");
         assert_eq!(endpoint("app:80 2").unwrap_err().help.unwrap(), "write { address = \"app:80\", weight = 2 }");
     }

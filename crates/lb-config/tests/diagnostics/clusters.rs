@@ -42,12 +42,12 @@ lbproxy.toml:7:49: error: the policy `least_request` takes no `key`
 
 lbproxy.toml:11:26: error: the policy `p2c` has no option `choices`
    |
-11 | policy = { name = "p2c", choices = 2, seed = 1 }
+11 | policy = { name = "***", choices = 2, seed = 1 }
    |                          ^^^^^^^
 
 lbproxy.toml:11:39: error: unknown key `seed` in `policy`
    |
-11 | policy = { name = "p2c", choices = 2, seed = 1 }
+11 | policy = { name = "***", choices = 2, seed = 1 }
    |                                       ^^^^
    = expected one of `name`, `key`
 
@@ -261,12 +261,14 @@ lbproxy.toml:12:21: error: a string does not fit here
 12 | health = { active = "on", passive = true }
    |                     ^^^^
    = expected a table with the keys `path`, `method`, `host`, `port`, `interval`, `timeout`, `expect`, `rise`, `fall`, `tcp`, `initial`, or "off"
+   = help: write health.active = { path = "/healthz" }
 
 lbproxy.toml:12:37: error: a boolean does not fit here
    |
 12 | health = { active = "on", passive = true }
    |                                     ^^^^
    = expected a table with the keys `failures`, `window`, `eject_for`, `on`, or "off"
+   = help: write health.passive = { failures = 3 }
 "#,
     );
 }

@@ -1,6 +1,7 @@
 //! What is said about configurations that are wrong, to the letter: a message is part of the product.
 
 mod clusters;
+mod foreign;
 mod keys;
 mod listeners;
 mod options;

@@ -237,26 +237,26 @@ sticky = { cookie = "a", secret = "" }
         r#"
 lbproxy.toml:4:21: error: `a=b` is not a cookie name
   |
-4 | sticky = { cookie = "a=b", same_site = "Lax", max_age = "1ms", secret = ***********************, bogus = 1 }
+4 | sticky = { cookie = "***", same_site = "***", max_age = "***", secret = ***********************, bogus = 1 }
   |                     ^^^^^
   = expected letters, digits, `-` and `_`
 
 lbproxy.toml:4:40: error: `Lax` is not known here
   |
-4 | sticky = { cookie = "a=b", same_site = "Lax", max_age = "1ms", secret = ***********************, bogus = 1 }
+4 | sticky = { cookie = "***", same_site = "***", max_age = "***", secret = ***********************, bogus = 1 }
   |                                        ^^^^^
   = expected one of "strict", "lax", "none"
   = help: did you mean "lax"?
 
 lbproxy.toml:4:57: error: `1ms` is no whole number of seconds
   |
-4 | sticky = { cookie = "a=b", same_site = "Lax", max_age = "1ms", secret = ***********************, bogus = 1 }
+4 | sticky = { cookie = "***", same_site = "***", max_age = "***", secret = ***********************, bogus = 1 }
   |                                                         ^^^^^
   = expected a duration such as "1h", or "session"
 
 lbproxy.toml:4:98: error: unknown key `bogus` in `sticky`
   |
-4 | sticky = { cookie = "a=b", same_site = "Lax", max_age = "1ms", secret = ***********************, bogus = 1 }
+4 | sticky = { cookie = "***", same_site = "***", max_age = "***", secret = ***********************, bogus = 1 }
   |                                                                                                  ^^^^^
   = expected one of `cookie`, `secure`, `http_only`, `same_site`, `path`, `domain`, `max_age`, `secret`
 

@@ -1,0 +1,99 @@
+//! Which parts of a text are not shown in messages, found by sight, where no decoder has read them.
+//!
+//! A secret that was decoded is known by its key. Two kinds are not: the value of a key that is misspelt
+//! (`secrte = "…"`), and whatever stands in a file that is not TOML at all, such as one that a wide `include` caught.
+
+use std::ops::Range;
+
+/// The insides of all strings in a piece of TOML, quotes excluded; a string without an end reaches to its line's.
+pub(crate) fn strings(text: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(step) = text[at..].find(['"', '\'', '#']) {
+        at += step;
+        let rest = &text[at..];
+        if rest.starts_with('#') {
+            at += rest.find('\n').unwrap_or(rest.len());
+            continue;
+        }
+        let quote = &rest[..1];
+        let (mark, multi_line) = match rest.get(..3) {
+            Some(three) if three == quote.repeat(3) => (three, true),
+            _ => (quote, false),
+        };
+        let start = at + mark.len();
+        let length = end_of_string(&text[start..], mark, multi_line);
+        found.push(start..start + length);
+        at = (start + length + mark.len()).min(text.len());
+        // A string without an end: what follows is another line.
+        while !text.is_char_boundary(at) {
+            at -= 1;
+        }
+    }
+    found
+}
+
+/// How long the string is that begins here and ends with `mark`.
+fn end_of_string(text: &str, mark: &str, multi_line: bool) -> usize {
+    let mut escaped = false;
+    for (at, char) in text.char_indices() {
+        match char {
+            '\n' if !multi_line => return at,
+            _ if escaped => escaped = false,
+            '\\' if mark.starts_with('"') => escaped = true,
+            _ if text[at..].starts_with(mark) => return at,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+/// The strings of a line with a key for which `is_known` is false, in a text that no decoder will read.
+pub(crate) fn strings_of_unknown_keys(text: &str, is_known: impl Fn(&str) -> bool) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    let mut start = 0;
+    for line in text.split_inclusive('\n') {
+        if !keys(line).all(&is_known) {
+            found.extend(strings(line).into_iter().map(|inside| start + inside.start..start + inside.end));
+        }
+        start += line.len();
+    }
+    found
+}
+
+/// The last word of what stands before each `=`.
+fn keys(line: &str) -> impl Iterator<Item = &str> {
+    line.match_indices('=').filter_map(move |(at, _)| {
+        let before = line[..at].trim_end();
+        let before = before.trim_end_matches(['"', '\'']);
+        let word = before.rsplit(|char: char| !char.is_alphanumeric() && !"_-".contains(char)).next()?;
+        (!word.is_empty()).then_some(word)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn insides(text: &str) -> Vec<&str> {
+        strings(text).into_iter().map(|range| &text[range]).collect()
+    }
+
+    #[test]
+    fn strings_are_found_whatever_their_quotes() {
+        assert_eq!(insides("a = \"x\", b = 'y' # \"no\""), ["x", "y"]);
+        assert_eq!(insides(r#"a = "x\"y" "#), [r#"x\"y"#]);
+        assert_eq!(insides("a = \"x\nb = \"y\""), ["x", "y"], "one without an end");
+        assert_eq!(insides("a = \"\"\"x\ny\"\"\"\nb = ''"), ["x\ny", ""]);
+        assert_eq!(insides("a = \"ä"), ["ä"]);
+        assert_eq!(insides("a = '"), [""]);
+    }
+
+    #[test]
+    fn a_line_with_an_unknown_key_hides_its_strings() {
+        let known = |word: &str| word == "sticky" || word == "cookie";
+        let text = "sticky = { cookie = \"a\" }\nsticky = { cookie = \"b\", secrte = \"c\" }\nsticky.secrte = 'd'\n\"pass\" = \"e";
+        let hidden: Vec<&str> = strings_of_unknown_keys(text, known).into_iter().map(|range| &text[range]).collect();
+        assert_eq!(hidden, ["b", "c", "d", "pass", "e"]);
+    }
+}
