@@ -17,7 +17,8 @@ pub enum Class {
     Timeout,
     /// What came was not a response of the protocol.
     InvalidResponse,
-    /// Nobody waited any longer; says nothing about the endpoint.
+    /// It ended for a reason that says nothing about the endpoint: the client waits no longer, or the caller's own machine
+    /// could make no connection.
     Cancelled,
 }
 

@@ -12,6 +12,7 @@ use lb_ratelimit::ClientKey;
 use crate::observe::access_log::AccessLog;
 use crate::observe::app_log::LimitLog;
 use crate::observe::metrics::{Metrics, RefusedConnection};
+use crate::observe::once_a_second::OnceASecond;
 use crate::snapshot::WorkerSnapshot;
 use crate::worker::WorkerHandle;
 
@@ -23,6 +24,8 @@ pub(crate) struct Shared {
     pub(crate) limit_log: LimitLog,
     /// Of clients whose connections were ended.
     pub(crate) abuse_log: LimitLog,
+    /// Of listeners that cannot accept, over all of them.
+    pub(crate) accept_log: OnceASecond,
     workers: OnceLock<Vec<WorkerHandle>>,
     connections: AtomicUsize,
     /// The second in which a refusal was last logged, of each kind.
@@ -60,6 +63,7 @@ impl Shared {
             access_log,
             limit_log: LimitLog::new(),
             abuse_log: LimitLog::new(),
+            accept_log: OnceASecond::default(),
             workers: OnceLock::new(),
             connections: AtomicUsize::new(0),
             refusal_logged: [const { AtomicU64::new(u64::MAX) }; RefusedConnection::ALL.len()],

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -68,16 +68,29 @@ impl Proxy {
     /// Starts with this configuration and waits until it is ready.
     #[track_caller]
     pub(crate) fn start(config: &str) -> Self {
-        let proxy = Self::spawn(config);
-        proxy.wait_log("ready generation=1");
-        proxy
+        Self::spawn(config, None).ready()
     }
 
-    fn spawn(config: &str) -> Self {
+    #[track_caller]
+    fn ready(self) -> Self {
+        self.wait_log("ready generation=1");
+        self
+    }
+
+    fn spawn(config: &str, files: Option<u64>) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("lbproxy.toml");
         std::fs::write(&file, config).expect("a file");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_lbproxy"))
+        let binary = env!("CARGO_BIN_EXE_lbproxy");
+        let mut command = match files {
+            None => Command::new(binary),
+            Some(files) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\""), binary]);
+                shell
+            }
+        };
+        let mut child = command
             .arg("run")
             .arg(&file)
             .env_remove("RUST_LOG")
@@ -115,6 +128,21 @@ impl Proxy {
     /// Its process id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Lets it open no file beyond those it has, but for gaps in their numbers; what it was allowed before.
+    pub(crate) fn forbid_files(&self) -> u64 {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.id())).expect("it runs");
+        let highest = open.filter_map(|file| file.ok()?.file_name().to_str()?.parse::<u64>().ok()).max();
+        self.allow_files(highest.expect("it has files") + 1)
+    }
+
+    /// Sets how many files it may have open; what it was allowed before.
+    pub(crate) fn allow_files(&self, files: u64) -> u64 {
+        let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        let before = prlimit(id, Resource::Nofile, Rlimit { current: Some(files), maximum }).expect("it is ours");
+        before.current.expect("a limit")
     }
 
     /// Sends a signal.
@@ -280,7 +308,7 @@ impl Drop for Proxy {
 /// Starts with a configuration with which it must not start.
 #[track_caller]
 pub(crate) fn failed_start(config: &str) -> Exit {
-    Proxy::spawn(config).ended(Instant::now())
+    Proxy::spawn(config, None).ended(Instant::now())
 }
 
 impl Lines {

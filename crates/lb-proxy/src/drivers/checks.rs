@@ -38,8 +38,10 @@ use tokio::time::Instant;
 
 use super::Identity;
 pub use super::probe::{NetProber, Prober, Verdict, VerdictFuture};
+use crate::net::clock;
 use crate::observe::app_log::{Subject, endpoint_down, endpoint_up};
 use crate::observe::metrics::EndpointMetrics;
+use crate::observe::once_a_second::OnceASecond;
 use crate::observe::status::LastCheck;
 
 /// Where results go: the engine sets `Axis::Check` of the endpoint, if it knows it.
@@ -85,6 +87,8 @@ struct Common {
     prober: Box<dyn Prober>,
     targets: Box<dyn Targets>,
     places: Semaphore,
+    /// Of checks that could not be made.
+    void_log: OnceASecond,
 }
 
 struct Running {
@@ -107,7 +111,8 @@ impl Checks {
     /// A driver with nothing to do yet, working on `runtime`.
     pub fn new(runtime: Handle, prober: impl Prober, targets: impl Targets) -> Self {
         let places = Semaphore::new(CHECKS_AT_ONCE);
-        let common = Common { prober: Box::new(prober), targets: Box::new(targets), places };
+        let void_log = OnceASecond::default();
+        let common = Common { prober: Box::new(prober), targets: Box::new(targets), places, void_log };
         Self { common: Arc::new(common), runtime, running: Mutex::default() }
     }
 
@@ -211,7 +216,9 @@ async fn work(
         if state.is_over {
             return;
         }
-        if let Some(transition) = state.on_verdict(&verdict, &check) {
+        if verdict.is_void {
+            common.tell_void(&endpoint, &verdict.detail);
+        } else if let Some(transition) = state.on_verdict(&verdict, &check) {
             common.tell(&endpoint, transition, &state.report);
         }
         let wait = if is_first {
@@ -226,6 +233,16 @@ async fn work(
 }
 
 impl Common {
+    /// A check could not be made: the endpoint stays what it is.
+    fn tell_void(&self, endpoint: &Identity, why: &str) {
+        let Some(unsaid) = self.void_log.due(clock::mono()) else { return };
+        tracing::warn!(
+            cluster = %endpoint.cluster,
+            "endpoint {} cannot be checked and stays as it is: {why}{unsaid}",
+            endpoint.endpoint,
+        );
+    }
+
     fn tell(&self, endpoint: &Identity, transition: Transition, report: &Report) {
         let resolved = endpoint.address.to_string();
         let subject = Subject {
@@ -244,7 +261,7 @@ impl Common {
 
 impl State {
     fn on_verdict(&mut self, verdict: &Verdict, check: &ActiveCheck) -> Option<Transition> {
-        let Verdict { ok, detail, took } = verdict;
+        let Verdict { ok, detail, took, .. } = verdict;
         let now = SystemTime::now();
         self.metrics.on_check(*ok);
         let is_like_last = self.report.last.as_ref().is_some_and(|last| last.ok == *ok);
@@ -339,7 +356,7 @@ mod tests {
                 }
                 lock(&self.0).now -= 1;
                 let detail = if ok { "status 200 from /" } else { "status 500 from /" };
-                Verdict { ok, detail: detail.to_owned(), took: takes }
+                Verdict { ok, detail: detail.to_owned(), took: takes, is_void: false }
             })
         }
     }

@@ -22,7 +22,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
 
 use super::{Address, Identity};
-use crate::net::Stream;
+use crate::net::{Shortage, Stream, shortage};
 use crate::rules::cause::Cause;
 use crate::tls::{self, UpstreamTls};
 use crate::wire::proxy_protocol::{self, Said};
@@ -45,6 +45,8 @@ pub struct Verdict {
     pub detail: String,
     /// From the start to the connection or the response head.
     pub took: Duration,
+    /// This machine could not ask, for want of what `detail` says: the check tells nothing about the endpoint.
+    pub is_void: bool,
 }
 
 /// Checks over the network.
@@ -74,10 +76,14 @@ impl Prober for NetProber {
                     if let Some(rest) = rest {
                         rest.await;
                     }
-                    Verdict { ok: true, detail, took }
+                    Verdict { ok: true, detail, took, is_void: false }
                 }
-                Ok(Err(detail)) => Verdict { ok: false, detail, took },
-                Err(_) => Verdict { ok: false, detail: format!("timeout after {:?}", check.timeout), took },
+                Ok(Err(Miss::Failed(detail))) => Verdict { ok: false, detail, took, is_void: false },
+                Ok(Err(Miss::Short(lacked))) => Verdict { ok: false, detail: lacked.to_string(), took, is_void: true },
+                Err(_) => {
+                    let detail = format!("timeout after {:?}", check.timeout);
+                    Verdict { ok: false, detail, took, is_void: false }
+                }
             }
         })
     }
@@ -86,21 +92,44 @@ impl Prober for NetProber {
 /// What is left to do once the verdict is known.
 type Rest = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// Why a check did not pass.
+enum Miss {
+    /// The endpoint did not do what was asked of it.
+    Failed(String),
+    /// This machine could not ask.
+    Short(Shortage),
+}
+
+impl From<String> for Miss {
+    fn from(detail: String) -> Self {
+        Self::Failed(detail)
+    }
+}
+
+impl Miss {
+    fn connecting(error: &io::Error) -> Self {
+        Shortage::of(error).map_or_else(|| Self::Failed(connect_cause(error)), Self::Short)
+    }
+}
+
 impl NetProber {
-    async fn ask(&self, endpoint: &Identity, check: &ActiveCheck) -> Result<(String, Option<Rest>), String> {
+    async fn ask(&self, endpoint: &Identity, check: &ActiveCheck) -> Result<(String, Option<Rest>), Miss> {
         let stream = match with_port(&endpoint.address, check.port) {
-            Address::Ip(address) => TcpStream::connect(address).await.map(Stream::Tcp),
+            Address::Ip(address) => {
+                let connected = TcpStream::connect(address).await;
+                connected.map(Stream::Tcp).map_err(|error| shortage::distinct(error, address))
+            }
             Address::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix),
         };
-        let stream = introduced(stream.map_err(|error| connect_cause(&error))?, check).await?;
+        let stream = introduced(stream.map_err(|error| Miss::connecting(&error))?, check).await?;
         // A connection is enough for a TCP check; whose it is, TLS would have to tell.
         let tls = self.tls.as_ref().filter(|_| check.probe != Probe::Tcp).and_then(|tls| tls(endpoint));
-        let Some(tls) = tls else { return ask_by(check, stream, endpoint).await };
+        let Some(tls) = tls else { return Ok(ask_by(check, stream, endpoint).await?) };
         let stream = Stream::to_tls(stream, &tls).await.map_err(|error| match tls::cause(&error) {
             Some((cause, why)) => format!("{cause}: {why}"),
             None => format!("{}: {error}", Cause::TlsHandshake),
         })?;
-        ask_by(check, stream, endpoint).await
+        Ok(ask_by(check, stream, endpoint).await?)
     }
 }
 

@@ -40,6 +40,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::Address;
+use crate::net::Shortage;
 
 /// Looks names up.
 pub trait Lookup: Send + Sync + 'static {
@@ -282,22 +283,39 @@ async fn work(common: Arc<Common>, config: Wanted, names: Arc<Mutex<Names>>) {
 }
 
 impl Common {
-    async fn ask(&self, (name, port): &Key) -> Result<Vec<SocketAddr>, String> {
+    async fn ask(&self, (name, port): &Key) -> Result<Vec<SocketAddr>, Unresolved> {
         // The semaphore is never closed; if it were, one lookup too many would be no harm.
         let _place = self.places.acquire().await;
         let mut addresses = match tokio::time::timeout(PATIENCE, self.lookup.lookup(name, *port)).await {
-            Ok(answer) => answer.map_err(|error| error.to_string())?,
-            Err(_) => return Err(format!("no answer within {PATIENCE:?}")),
+            Ok(answer) => answer.map_err(|error| Unresolved::from(&error))?,
+            Err(_) => return Err(Unresolved::Unanswered(format!("no answer within {PATIENCE:?}"))),
         };
         addresses.sort_unstable();
         addresses.dedup();
-        if addresses.is_empty() { Err("it has no address".to_owned()) } else { Ok(addresses) }
+        if addresses.is_empty() { Err(Unresolved::Unanswered("it has no address".to_owned())) } else { Ok(addresses) }
+    }
+}
+
+/// Why a lookup gave no addresses.
+enum Unresolved {
+    /// The name has none, or none that could be learned.
+    Unanswered(String),
+    /// This machine could not ask.
+    Short(Shortage),
+}
+
+impl From<&io::Error> for Unresolved {
+    fn from(error: &io::Error) -> Self {
+        match Shortage::of(error).or_else(Shortage::now) {
+            Some(shortage) => Self::Short(shortage),
+            None => Self::Unanswered(error.to_string()),
+        }
     }
 }
 
 impl Name {
     /// Takes an answer; tells whether the addresses changed. Logs transitions only.
-    fn on_answer(&mut self, cluster: &str, (name, port): &Key, answer: Result<Vec<SocketAddr>, String>) -> bool {
+    fn on_answer(&mut self, cluster: &str, (name, port): &Key, answer: Result<Vec<SocketAddr>, Unresolved>) -> bool {
         match answer {
             Ok(addresses) => {
                 let has_changed = addresses != self.addresses;
@@ -311,7 +329,14 @@ impl Name {
             Err(why) => {
                 if self.failures == 0 {
                     let kept = Listed(&self.addresses);
-                    tracing::warn!(%cluster, %kept, "endpoint {name}:{port} does not resolve: {why}");
+                    match why {
+                        Unresolved::Unanswered(why) => {
+                            tracing::warn!(%cluster, %kept, "endpoint {name}:{port} does not resolve: {why}");
+                        }
+                        Unresolved::Short(lacked) => {
+                            tracing::warn!(%cluster, %kept, "endpoint {name}:{port} cannot be looked up: {lacked}");
+                        }
+                    }
                 }
                 self.failures = self.failures.saturating_add(1);
                 false

@@ -6,6 +6,7 @@ pub(crate) mod clock;
 pub(crate) mod cork;
 mod keep_alive;
 mod loopback;
+pub(crate) mod shortage;
 pub(crate) mod stream;
 pub(crate) mod timer;
 mod tls;
@@ -13,6 +14,7 @@ mod unsent;
 
 pub(crate) use keep_alive::keep_alive;
 pub(crate) use loopback::spare_congestion_control;
+pub(crate) use shortage::Shortage;
 pub(crate) use stream::Stream;
 pub(crate) use timer::Timer;
 pub(crate) use tls::{PlainHttp, TlsStream};

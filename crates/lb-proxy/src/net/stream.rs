@@ -45,6 +45,7 @@ impl Stream {
         let mut stream = Box::new(stream.map_err(io::Error::other)?);
         poll_fn(|cx| stream.poll_handshake(cx)).await.map_err(|error| match error.get_ref() {
             Some(_) => error,
+            None if super::Shortage::of(&error).is_some() => error,
             // The connection broke under the handshake, which is how some refuse one.
             None => io::Error::new(error.kind(), rustls::Error::General(error.to_string())),
         })?;

@@ -7,6 +7,7 @@ mod cells;
 mod escape;
 mod exposition;
 pub mod metrics;
+pub(crate) mod once_a_second;
 mod sink;
 pub mod status;
 mod timestamp;

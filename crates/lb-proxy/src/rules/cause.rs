@@ -83,6 +83,8 @@ pub enum Cause {
     QueueFull,
     /// Its turn in the cluster's queue did not come in time.
     QueueTimeout,
+    /// This machine has no descriptor, port or memory left for another connection; no endpoint is to blame.
+    LocalResources,
     /// We are shutting down.
     ShuttingDown,
     /// The endpoint broke off after its response head: the client's response is cut short, visibly.
@@ -102,7 +104,7 @@ struct Row {
 
 impl Cause {
     /// Every cause, in the order of the type.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::BadRequest,
         Self::BadPath,
         Self::NoRoute,
@@ -137,6 +139,7 @@ impl Cause {
         Self::NoEndpoint,
         Self::QueueFull,
         Self::QueueTimeout,
+        Self::LocalResources,
         Self::ShuttingDown,
         Self::UpstreamAborted,
         Self::ClientClosed,
@@ -233,6 +236,7 @@ impl Cause {
             Self::NoEndpoint => ("no_endpoint", 503, KEEPS, "the service is not available"),
             Self::QueueFull => ("queue_full", 503, KEEPS, "the service is busy"),
             Self::QueueTimeout => ("queue_timeout", 503, KEEPS, "the service is busy"),
+            Self::LocalResources => ("local_resources", 503, KEEPS, "the service is busy"),
             Self::ShuttingDown => ("shutting_down", 503, CLOSES, "the service is restarting"),
             Self::UpstreamAborted => ("upstream_aborted", 502, CLOSES, "the service closed the connection"),
             Self::ClientClosed => ("client_closed", 499, CLOSES, "client closed the request"),
@@ -276,6 +280,7 @@ mod tests {
             (Cause::InvalidResponse, 502),
             (Cause::NoEndpoint, 503),
             (Cause::QueueFull, 503),
+            (Cause::LocalResources, 503),
             (Cause::ResponseTimeout, 504),
             (Cause::ClientClosed, 499),
         ] {

@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 use crate::net::Timer;
 use crate::net::clock::Turn;
-use crate::net::{Stream, bind};
+use crate::net::{Shortage, Stream, bind};
 use crate::observe::metrics::ListenerMetrics;
 use crate::shared::{Admitted, Refusal};
 use crate::snapshot::WorkerSnapshot;
@@ -182,7 +182,10 @@ pub(crate) async fn accept(socket: Socket, address: ListenAddress, worker: Arc<W
             }
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
-                tracing::error!("listener {} cannot accept: {error}; trying again", crate::show(&address));
+                if let Some(unsaid) = worker.shared.accept_log.due(worker.shared.now()) {
+                    let (address, why) = (crate::show(&address), told(&error));
+                    tracing::error!("listener {address} cannot accept: {why}; connections wait{unsaid}");
+                }
                 tokio::time::sleep(REST).await;
             }
         }
@@ -213,6 +216,11 @@ fn is_of_the_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
         // EPROTO and EPERM (a firewall's verdict) concern the connection as well.
         || matches!(error.raw_os_error(), Some(71 | 1))
+}
+
+/// What an operator can do about it, where that is known.
+fn told(error: &io::Error) -> String {
+    Shortage::of(error).map_or_else(|| error.to_string(), |lacked| lacked.to_string())
 }
 
 /// Serves a connection here, or hands it to a worker that has less than half as many.

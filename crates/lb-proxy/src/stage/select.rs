@@ -75,6 +75,9 @@ pub(crate) fn stack(
     }
 }
 
+/// When to come back after a shortage of ours: it passes as connections end, of which there are thousands.
+const SHORTAGE_LASTS: Duration = Duration::from_secs(1);
+
 /// Tells a pick what the request knows.
 #[derive(Clone, Copy)]
 pub(crate) struct ReadRequest {
@@ -151,7 +154,10 @@ impl RetryPolicy<Request, Response, lb_tower::Error<SendError>> for Again {
                 let Some(held) = &response.held else { return Verdict::Return };
                 (held.endpoint().uid(), held.class().unwrap_or(Class::Cancelled), false)
             }
-            Err(lb_tower::Error::Endpoint { uid, source, .. }) => (*uid, source.class, source.unsent),
+            Err(lb_tower::Error::Endpoint { uid, source, .. }) => {
+                let class = if source.elsewhere { Class::ConnectError } else { source.class };
+                (*uid, class, source.unsent)
+            }
             Err(_) => return Verdict::Return,
         };
         let safe = if unsent { saved.is_replayable() } else { saved.may_repeat() };
@@ -184,7 +190,8 @@ pub(crate) fn refusal_of(error: &StackError) -> (Cause, Option<String>, Option<D
         }
         RateLimitError::Inner(TimeoutError::Inner(lb_tower::Error::Queue(_))) => (Cause::QueueTimeout, None, None),
         RateLimitError::Inner(TimeoutError::Inner(lb_tower::Error::Endpoint { source, .. })) => {
-            (source.cause, source.detail.clone(), None)
+            let retry_after = (source.cause == Cause::LocalResources).then_some(SHORTAGE_LASTS);
+            (source.cause, source.detail.clone(), retry_after)
         }
         _ => (Cause::Internal, None, None),
     }

@@ -22,7 +22,7 @@ use crate::downstream::{BodyFailure, Incoming, Outbox};
 use crate::exchange::{Body, Request, Response, UpstreamBody};
 use crate::framing::BodyWriter;
 use crate::message::{Edits, Framing, RequestHead, ResponseHead, Version, websocket};
-use crate::net::{Stream, Timer, clock};
+use crate::net::{Shortage, Stream, Timer, clock};
 use crate::rules::cause::Cause;
 use crate::rules::forwarded;
 use crate::rules::template::Facts;
@@ -59,11 +59,13 @@ pub(crate) struct SendError {
     pub(crate) unsent: bool,
     /// A kept connection turned out to be closed.
     pub(crate) stale: bool,
+    /// Another endpoint may do better, though this one has not failed.
+    pub(crate) elsewhere: bool,
 }
 
 impl SendError {
     pub(crate) fn new(class: Class, cause: Cause) -> Self {
-        Self { class, cause, detail: None, unsent: false, stale: false }
+        Self { class, cause, detail: None, unsent: false, stale: false, elsewhere: false }
     }
 
     /// Whether another connection to the same endpoint may do better, at no cost to the budget: nobody has failed.
@@ -71,7 +73,17 @@ impl SendError {
         self.stale && (request.may_repeat() || (self.unsent && request.is_replayable()))
     }
 
+    /// This machine lacked something: that says nothing about the endpoint, and another attempt would lack it as well.
+    fn short(shortage: Shortage) -> Self {
+        let detail = Some(shortage.to_string());
+        let elsewhere = shortage.is_of_one_destination();
+        Self { detail, elsewhere, ..Self::new(Class::Cancelled, Cause::LocalResources) }
+    }
+
     pub(crate) fn connecting(error: &io::Error) -> Self {
+        if let Some(shortage) = Shortage::of(error) {
+            return Self { unsent: true, ..Self::short(shortage) };
+        }
         if let Some((cause, why)) = tls::cause(error) {
             return Self { unsent: true, detail: Some(why), ..Self::new(Class::ConnectError, cause) };
         }
@@ -234,6 +246,9 @@ fn poll_head(
                 if let Some((cause, why)) = read.as_ref().err().and_then(tls::cause) {
                     let error = SendError::new(Class::Reset, cause);
                     return Poll::Ready(Err(SendError { detail: Some(why), ..error }));
+                }
+                if let Some(shortage) = read.as_ref().err().and_then(Shortage::of) {
+                    return Poll::Ready(Err(SendError::short(shortage)));
                 }
                 let stale = connection.is_reused() && connection.read.is_empty();
                 return Poll::Ready(Err(SendError { stale, ..SendError::new(Class::Reset, Cause::Reset) }));

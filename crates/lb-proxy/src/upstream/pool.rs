@@ -256,7 +256,8 @@ impl Upstream {
                     options.set_tcp_keepalive(&net::keep_alive())?;
                     net::limit_unsent(&options);
                     net::spare_congestion_control(&options, address);
-                    Stream::Tcp(socket.connect(*address).await?)
+                    let connected = socket.connect(*address).await;
+                    Stream::Tcp(connected.map_err(|error| net::shortage::distinct(error, *address))?)
                 }
                 Some(Address::Unix(path)) => Stream::Unix(UnixStream::connect(path).await?),
                 // Never eligible; only panic mode or an operator's mistake could bring a request here.

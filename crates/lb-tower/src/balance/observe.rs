@@ -94,7 +94,8 @@ where
 /// Says what the errors of endpoints' services mean. Closures from `&Err` to [`Class`] do.
 ///
 /// Tell [`Class::ConnectError`] from the rest if you can: nothing was sent then, so that a retry is always safe and
-/// draws on no budget.
+/// draws on no budget. And tell apart what your own machine lacked, such as descriptors (`EMFILE`): as
+/// [`Class::Cancelled`] it counts against no endpoint.
 pub trait ClassifyError<Err> {
     /// Which class this error is of.
     fn class(&self, error: &Err) -> Class;

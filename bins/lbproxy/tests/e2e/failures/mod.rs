@@ -6,6 +6,7 @@ mod connections;
 mod invalid;
 mod no_endpoint;
 mod refused;
+mod shortage;
 mod timeouts;
 mod upload;
 
