@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use super::support::{Endpoint, Proxy, text};
+use super::support::{Endpoint, Proxy, last_text, text};
 use super::{Certificates, configured, skip};
 
 /// Whether there is such a program; where not, says so.
@@ -108,6 +108,61 @@ fn h2load_gets_all_its_answers() {
                 "{requests} total, {requests} started, {requests} done, {requests} succeeded, 0 failed, 0 errored"
             );
             assert!(told.contains(&all), "{told}");
+        }
+    }
+}
+
+/// Where requests are refused before they have come whole, by the proxy or by an endpoint.
+const REFUSING: &str = "[[route]]\ncluster = \"app\"\n\
+    [[route]]\npath = \"/limited\"\nrespond = { status = 429 }\n\
+    [[route]]\npath = \"/small\"\ncluster = \"app\"\nbody_limit = \"1KiB\"\n";
+
+/// A reset right behind the answer, as RFC 9113 §8.1 has it, is what curl 7.88 stumbles over where its body is still on the
+/// way. What it sends is let to come in, as long as that is not too much.
+#[test]
+fn curl_hears_answers_that_are_given_before_its_body_has_come() {
+    if !is_there("curl") {
+        return;
+    }
+    let certificates = Certificates::new();
+    // Answers as soon as it has the head, and reads the rest later.
+    let endpoint = Endpoint::on_head(|wire, _| {
+        wire.write(last_text(404, "no such hook"))?;
+        wire.read_to_end().map(drop)
+    });
+    for secured in [None, Some(&certificates)] {
+        let cluster = format!("[cluster.app]\nendpoints = [\"{}\"]\n", endpoint.at());
+        let proxy = Proxy::start(&configured(&(REFUSING.to_owned() + &cluster), secured));
+        let port = proxy.web().port();
+        let posted = |path: &str, body: &str| {
+            let mut command = Command::new("curl");
+            command.args(["--silent", "--noproxy", "*", "--max-time", "60", "--output", "/dev/null"]);
+            command.args(["--write-out", "%{exitcode} %{response_code}\n", "--data-binary", body]);
+            command.arg("--resolve").arg(format!("a.test:{port}:127.0.0.1"));
+            let scheme = match secured {
+                Some(certificates) => {
+                    command.arg("--http2").arg("--cacert").arg(certificates.path("ca.pem"));
+                    "https"
+                }
+                None => {
+                    command.arg("--http2-prior-knowledge");
+                    "http"
+                }
+            };
+            command.arg(format!("{scheme}://a.test:{port}{path}"));
+            let output = command.stdin(Stdio::null()).output().unwrap();
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        };
+        for (path, code) in [("/hook", "0 404\n"), ("/limited", "0 429\n")] {
+            let failed: Vec<_> = (0..200).map(|_| posted(path, "{}")).filter(|said| said != code).collect();
+            assert!(failed.is_empty(), "{} of 200 for {path}: {:?}", failed.len(), failed.first());
+        }
+        for megabytes in [1, 2, 100] {
+            let body = certificates.path("upload");
+            std::fs::File::create(&body).unwrap().set_len(megabytes * 1_000_000).unwrap();
+            for _ in 0..5 {
+                assert_eq!(posted("/small", &format!("@{}", body.display())), "0 413\n", "of {megabytes} MB");
+            }
         }
     }
 }

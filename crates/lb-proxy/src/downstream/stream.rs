@@ -83,6 +83,19 @@ impl Exchange {
         }
     }
 
+    /// Whether all of the request has come, or no more will.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.receive.is_end_stream()
+    }
+
+    /// Throws away what comes of the body: how much that was, `None` at its end.
+    pub(crate) fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<Option<usize>> {
+        let Some(Ok(piece)) = ready!(self.receive.poll_data(cx)) else { return Poll::Ready(None) };
+        // As above.
+        let _ = self.receive.flow_control().release_capacity(piece.len());
+        Poll::Ready(Some(piece.len()))
+    }
+
     /// Tells a client that waits for it to go on.
     pub(super) fn send_continue(&mut self) {
         let mut response = http::Response::new(());
@@ -115,6 +128,15 @@ impl Exchange {
         let send = self.respond.send_response(http::Response::from_parts(head, ()), ends)?;
         self.answer = Some(Answer { status, send, written: 0 });
         Ok(())
+    }
+
+    /// Gives the whole of a short answer.
+    ///
+    /// # Errors
+    /// The stream is not open any more.
+    pub(crate) fn answer_whole(&mut self, head: http::response::Parts, body: Bytes) -> Result<(), h2::Error> {
+        self.answer(head, false)?;
+        self.answer.as_mut().map_or(Ok(()), |answer| answer.send.send_data(body, true))
     }
 
     /// Hands over as much of `piece` as the client's windows allow; ready when that is all of it. `is_last` is for the

@@ -31,9 +31,9 @@ use crate::worker::Worker;
 
 /// How long, and how much of, a request that was answered early is read before the connection closes. Closing at once
 /// would reset it, and a client that is still sending would never see the answer.
-const LINGER: Duration = Duration::from_secs(30);
-const LINGER_IDLE: Duration = Duration::from_secs(5);
-const LINGER_BYTES: u64 = 64 * 1024 * 1024;
+pub(crate) const LINGER: Duration = Duration::from_secs(30);
+pub(crate) const LINGER_IDLE: Duration = Duration::from_secs(5);
+pub(crate) const LINGER_BYTES: u64 = 64 * 1024 * 1024;
 /// How long a shutdown waits for the first request of a connection that was just accepted.
 const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 

@@ -27,15 +27,16 @@ use crate::rules::grpc;
 use crate::rules::request_id::RequestId;
 use crate::rules::template::Facts;
 use crate::snapshot::WorkerSnapshot;
-use crate::stage::http::head_limits;
+use crate::stage::http::{LINGER, LINGER_BYTES, LINGER_IDLE, head_limits};
 use crate::stage::http2::Shared;
 use crate::stage::outcome::{self, Outcome, Running};
 use crate::stage::reply::Written;
 use crate::stage::tunnel;
 use crate::stage::visit::{self, After, Caller, Next, OWN_ANSWER_IDLE, Outgoing, Visit};
+use crate::wire::h1::HeadLimits;
 
 /// Serves one stream to its end.
-pub(crate) async fn serve(shared: &Shared, request: http::Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+pub(crate) async fn serve(shared: &Shared, request: http::Request<RecvStream>, respond: SendResponse<Bytes>) {
     // A reload may have come since the last request; one that removed the listener cannot undo what has arrived.
     let current = shared.worker.snapshot.load_full();
     let (snapshot, listener) = match current.shared.listener(&shared.address) {
@@ -45,29 +46,57 @@ pub(crate) async fn serve(shared: &Shared, request: http::Request<RecvStream>, m
             None => return,
         },
     };
-    let (parts, receive) = request.into_parts();
-    let framing = framing_of(&parts, &receive);
-    let limits = head_limits(&snapshot.shared.config.limits);
-    let head = match parts.extensions.get::<Protocol>() {
-        None => RequestHead::from_parts_within(&parts, framing, &limits),
-        Some(protocol) if protocol.as_str() == websocket::NAME => {
-            RequestHead::from_websocket(&parts, &limits, &websocket::key(fastrand::u128(..)))
-        }
-        Some(_) => {
-            let cause = Cause::NotImplemented;
-            return refuse(shared, &snapshot, listener, &mut respond, cause, "unknown_protocol");
-        }
-    };
+    let (head, receive) = read(request, &head_limits(&snapshot.shared.config.limits));
+    let stream = Stream::new(receive, respond);
     match head {
-        Ok(head) => {
-            let stream = Stream::new(receive, respond);
-            Box::pin(run(shared, &stream, snapshot, listener, head)).await;
-        }
-        Err(error) => {
-            let cause = Cause::of_request(error.cause());
-            refuse(shared, &snapshot, listener, &mut respond, cause, error.name());
-        }
+        Ok(head) => Box::pin(run(shared, &stream, snapshot, listener, head)).await,
+        Err((cause, detail)) => refuse(shared, &snapshot, listener, &stream, cause, detail),
     }
+    drain(&stream).await;
+}
+
+/// Reads the head. Not `async`, so that of the form in which it came nothing stays.
+fn read(
+    request: http::Request<RecvStream>,
+    limits: &HeadLimits,
+) -> (Result<RequestHead, (Cause, &'static str)>, RecvStream) {
+    let (parts, receive) = request.into_parts();
+    let head = match parts.extensions.get::<Protocol>() {
+        None => RequestHead::from_parts_within(&parts, framing_of(&parts, &receive), limits),
+        Some(protocol) if protocol.as_str() == websocket::NAME => {
+            RequestHead::from_websocket(&parts, limits, &websocket::key(fastrand::u128(..)))
+        }
+        Some(_) => return (Err((Cause::NotImplemented, "unknown_protocol")), receive),
+    };
+    (head.map_err(|error| (Cause::of_request(error.cause()), error.name())), receive)
+}
+
+/// Throws away the rest of a request that was answered early. Once it is let go of, the library resets the stream
+/// (NO_ERROR), as it may (RFC 9113 §8.1); but a client that still sends may then lose the answer that it has: curl 7.88
+/// reports an error, as Chrome has done, and one cannot know how fast the answer was read. So, as on a connection of
+/// HTTP/1, it is let to finish, within limits.
+async fn drain(stream: &Stream) {
+    if stream.lock().is_whole() {
+        return;
+    }
+    let until = clock::now() + LINGER;
+    let mut left = LINGER_BYTES;
+    let mut timer = Timer::new();
+    poll_fn(|cx| {
+        loop {
+            match stream.lock().poll_discard(cx) {
+                Poll::Ready(Some(n)) if n as u64 <= left => left -= n as u64,
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => break,
+            }
+            timer.clear();
+        }
+        match timer.poll_after(cx, LINGER_IDLE) {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => timer.poll_until(cx, until),
+        }
+    })
+    .await;
 }
 
 /// How the library below will end the body: it holds the client to the length that it announced.
@@ -84,7 +113,7 @@ fn refuse(
     shared: &Shared,
     snapshot: &WorkerSnapshot,
     listener: usize,
-    respond: &mut SendResponse<Bytes>,
+    stream: &Stream,
     cause: Cause,
     detail: &'static str,
 ) {
@@ -95,9 +124,7 @@ fn refuse(
     visit::date(&mut edits);
     if let Ok(parts) = answer.head.to_parts(&edits, answer.framing) {
         // Fails for a client that is gone, and has no use for it.
-        let _ = respond
-            .send_response(http::Response::from_parts(parts, ()), false)
-            .and_then(|mut send| send.send_data(answer.body, true));
+        let _ = stream.lock().answer_whole(parts, answer.body);
     }
     outcome::close_unread(
         &shared.worker,

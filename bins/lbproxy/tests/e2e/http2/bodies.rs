@@ -18,6 +18,7 @@ with_one_and_four_workers!(
     an_answer_waits_for_a_slow_client,
     a_kept_body_is_sent_again,
     an_endpoint_may_answer_early,
+    what_comes_after_an_early_answer_is_taken,
     continue_is_asked_for_when_the_endpoint_does,
 );
 
@@ -137,11 +138,30 @@ fn an_endpoint_may_answer_early(workers: usize) {
         push(&mut body, Bytes::from_static(b"part"), false).await.unwrap();
         let answer = read(response).await;
         assert_eq!((answer.status, answer.text().as_str(), answer.reset), (403, "no", None));
-        // The rest is not wanted, and the client is told so without an error.
+        // A client that does not go on is told after a while that the rest is not wanted, without an error.
         let reason = std::future::poll_fn(|cx| body.poll_reset(cx)).await.unwrap();
         assert_eq!(reason, h2::Reason::NO_ERROR);
         let request = caller.request("GET", "/next").body(()).unwrap();
         assert_eq!(caller.ask(request).await.status, 403, "the connection goes on");
+    });
+}
+
+fn what_comes_after_an_early_answer_is_taken(workers: usize) {
+    let endpoint = Endpoint::on_head(|wire: &mut Wire, _| {
+        wire.write("HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno")
+    });
+    let routes = "[[route]]\npath = \"/ours\"\nrespond = { status = 429 }\n";
+    let proxy = proxy(workers, &endpoint.at(), "", "", routes);
+    run(async {
+        let mut caller = Caller::connect(proxy.web()).await;
+        for (path, status) in [("/", 403), ("/ours", 429)] {
+            let request = caller.request("POST", path).body(()).unwrap();
+            let (response, mut body) = caller.begin(request, false).await;
+            assert_eq!(read(response).await.status, status);
+            // More than the window of a stream, 256 KiB: it is opened further, and the stream is not reset.
+            push(&mut body, Bytes::from(vec![b'x'; 600_000]), true).await.unwrap();
+        }
+        assert_eq!(caller.ask(caller.request("GET", "/ours").body(()).unwrap()).await.status, 429);
     });
 }
 
