@@ -419,6 +419,8 @@ fn framing_for(visit: &Visit, head: &ResponseHead, body: &Body) -> Framing {
         _ => match head.framing() {
             Framing::Chunked | Framing::Close if visit.head.version() == Version::Http10 => Framing::Close,
             Framing::Chunked | Framing::Close => Framing::Chunked,
+            // HTTP/2 ends the stream where there is no body; an HTTP/1 client would wait for the connection to end.
+            Framing::None => Framing::Length(0),
             framing => framing,
         },
     }

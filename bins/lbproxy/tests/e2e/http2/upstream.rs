@@ -21,6 +21,7 @@ with_one_and_four_workers!(
     requests_pass_whole_both_ways,
     requests_share_connections_until_they_are_full,
     clients_of_http1_reach_endpoints_of_http2,
+    a_response_without_a_body_ends_for_clients_of_http1,
     a_goaway_moves_requests_elsewhere,
     a_refused_stream_is_tried_elsewhere_whatever_its_method,
     an_endpoint_that_allows_no_streams_is_a_failed_connection,
@@ -133,6 +134,22 @@ fn clients_of_http1_reach_endpoints_of_http2(workers: usize) {
         client.ask("POST /x HTTP/1.1\nHost: a\nTransfer-Encoding: chunked\n\n3\r\nabc\r\n0\r\nX-Sum: 9\r\n\r\n");
     assert_eq!(answer.body.trailers, [("x-sum".to_owned(), "3".to_owned()), ("x-theirs".to_owned(), "9".to_owned())]);
     assert_eq!(client.ask("HEAD /x HTTP/1.1\nHost: a").status(), 200);
+}
+
+/// HTTP/2 says it by the end of the stream, HTTP/1 by a length: without one the client waits for the connection to end.
+fn a_response_without_a_body_ends_for_clients_of_http1(workers: usize) {
+    let endpoint = H2Endpoint::serving(h2::server::Builder::new(), |mut asked: Asked| async move {
+        let status: u16 = asked.request.uri().path()[1..].parse().unwrap();
+        let response = Response::builder().status(status).body(()).unwrap();
+        answer(&mut asked.respond, response, Bytes::new(), None).await;
+    });
+    let proxy = proxy(workers, &endpoint.at(), "", "", H2);
+    let mut client = Client::connect(proxy.web());
+    for (status, length) in [(200, Some("0")), (404, Some("0")), (204, None), (304, None)] {
+        let answer = client.get(&format!("/{status}"));
+        assert_eq!((answer.status(), answer.head.header("content-length")), (status, length));
+    }
+    assert!(!client.ask("HEAD /200 HTTP/1.1").head.has("content-length"), "what GET would give is not known");
 }
 
 /// The other end of an HTTP/2 connection, frame by frame: reads until a frame of this kind; its stream.
