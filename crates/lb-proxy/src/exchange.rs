@@ -9,7 +9,7 @@ use bytes::Bytes;
 use lb_core::Mono;
 use lb_policy::Tried;
 
-use crate::downstream::{Frame, Incoming};
+use crate::downstream::{Client, Frame, Incoming};
 use crate::message::{Framing, ResponseHead};
 use crate::net::clock;
 use crate::rules::cause::Cause;
@@ -18,7 +18,7 @@ use crate::stage::select::Held;
 use crate::stage::send::{SendError, Upload, UploadError};
 use crate::stage::tunnel::Tunnel;
 use crate::stage::visit::Visit;
-use crate::upstream::{Connection, Upstream};
+use crate::upstream::{Bound, Connection, Upstream};
 use crate::wire::h1::{BodyDecoder, Step};
 
 /// What is remembered of the attempts, for the log.
@@ -134,6 +134,22 @@ impl Body {
     }
 }
 
+/// Whose a connection is that the endpoint may have tied a login to: the client's, for this endpoint of this cluster.
+pub(crate) struct Owner {
+    pub(crate) client: Client,
+    pub(crate) cluster: Arc<str>,
+    pub(crate) affinity: u64,
+}
+
+impl Owner {
+    fn keep(self, home: &Arc<Upstream>, connection: Box<Connection>) {
+        let Self { client, cluster, affinity } = self;
+        if let Some(bound) = Bound::new(home, cluster, affinity, connection, clock::mono()) {
+            client.keep_bound(bound);
+        }
+    }
+}
+
 /// A body being received from an endpoint, with the connection it comes over.
 pub(crate) struct UpstreamBody {
     pub(crate) framing: Framing,
@@ -146,6 +162,8 @@ pub(crate) struct UpstreamBody {
     keep: bool,
     home: Arc<Upstream>,
     worker: usize,
+    /// Whose the connection is, where it is not for everybody.
+    owner: Option<Box<Owner>>,
 }
 
 impl UpstreamBody {
@@ -155,11 +173,12 @@ impl UpstreamBody {
         upload: Option<Upload>,
         home: Arc<Upstream>,
         worker: usize,
+        owner: Option<Box<Owner>>,
     ) -> Self {
         let framing = head.framing();
         let decoder = (!framing.is_empty()).then(|| BodyDecoder::new(framing));
         let keep = head.keep_alive();
-        let mut body = Self { framing, decoder, connection: Some(connection), upload, keep, home, worker };
+        let mut body = Self { framing, decoder, connection: Some(connection), upload, keep, home, worker, owner };
         if body.decoder.is_none() {
             body.on_end();
         }
@@ -225,7 +244,10 @@ impl UpstreamBody {
             && self.keep
             && self.upload.is_none()
         {
-            self.home.put(self.worker, connection, clock::mono());
+            match self.owner.take() {
+                None => self.home.put(self.worker, connection, clock::mono()),
+                Some(owner) => owner.keep(&self.home, connection),
+            }
         }
     }
 

@@ -443,7 +443,7 @@ impl ClusterState {
             };
             upstreams.insert(identity.clone(), Arc::clone(&upstream));
             let limit = endpoint.max_in_flight.map_or(InFlightLimit::NONE, |most| InFlightLimit::new(most.get()));
-            let member = Member::new(identity, Send { upstream });
+            let member = Member::new(identity, Send { upstream, affinity });
             let member = member.weight(Weight::new(endpoint.weight)).limit(limit).affinity(affinity);
             let member = member.axis(Axis::Unresolved, address.is_none()).axis(Axis::Drain, endpoint.drain);
             let zone = endpoint.zone.as_deref().map(|zone| self.zones.number(zone));

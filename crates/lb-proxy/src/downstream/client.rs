@@ -1,11 +1,14 @@
 //! The client's side of one request, whatever protocol carries it.
 
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use lb_core::Mono;
 use tokio::time::Instant;
 
 use super::{Downstream, Intake, Stream};
 use crate::message::{Edits, Framing, ResponseHead};
+use crate::upstream::{Bound, Connection, Upstream};
 use crate::wire::h1;
 
 /// Where a request came from, and its answer goes: a whole HTTP/1 connection, or one stream of an HTTP/2 connection.
@@ -55,6 +58,30 @@ impl Client {
                 }
             }
             Self::Http2(stream) => stream.lock().poll_reset(cx),
+        }
+    }
+
+    /// What makes a pick in this cluster prefer the endpoint that the client has a connection of its own to.
+    pub(crate) fn bound_in(&self, cluster: &str) -> Option<u64> {
+        match self {
+            Self::Http1(downstream) => downstream.bound_in(cluster),
+            Self::Http2(_) => None,
+        }
+    }
+
+    /// That connection, if it is one to this endpoint and still good.
+    pub(crate) fn take_bound(&self, upstream: &Arc<Upstream>, now: Mono) -> Option<Box<Connection>> {
+        match self {
+            Self::Http1(downstream) => downstream.take_bound(upstream, now),
+            Self::Http2(_) => None,
+        }
+    }
+
+    /// Leaves such a connection to the client; one that can have none has it closed.
+    pub(crate) fn keep_bound(&self, bound: Bound) {
+        match self {
+            Self::Http1(downstream) => downstream.keep_bound(bound),
+            Self::Http2(_) => drop(bound),
         }
     }
 

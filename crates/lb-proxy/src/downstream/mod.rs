@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use atomic_refcell::{AtomicRefCell, AtomicRefMut};
 use bytes::BytesMut;
+use lb_core::Mono;
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
@@ -28,6 +29,7 @@ pub(crate) use stream::{Gone, Stream};
 use crate::net::Stream as Socket;
 use crate::net::buffers::ReadSize;
 use crate::net::clock;
+use crate::upstream::{Bound, Connection, Upstream};
 
 /// An end of the client's stream this soon after its request is taken for a client that has said all it had to say and
 /// waits for the answer; a later one for a client that has given up.
@@ -38,7 +40,13 @@ const READ_AHEAD: usize = 16 * 1024;
 /// A client connection, shared between the task that serves it and the request body it hands out.
 #[derive(Clone)]
 pub(crate) struct Downstream {
-    io: Arc<AtomicRefCell<Io>>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    io: AtomicRefCell<Io>,
+    /// Of its own, as it is put down while the socket is being written to.
+    bound: AtomicRefCell<Option<Box<Bound>>>,
 }
 
 /// What is in the cell.
@@ -68,17 +76,33 @@ impl Downstream {
             ended: false,
             answer: None,
         };
-        Self { io: Arc::new(AtomicRefCell::new(io)) }
+        Self { shared: Arc::new(Shared { io: AtomicRefCell::new(io), bound: AtomicRefCell::default() }) }
     }
 
     /// The socket and what was read from it, for another protocol. `None` while a request still holds it.
     pub(crate) fn into_parts(self) -> Option<(Socket, BytesMut)> {
-        let io = Arc::into_inner(self.io)?.into_inner();
+        let io = Arc::into_inner(self.shared)?.io.into_inner();
         Some((io.stream, io.read))
     }
 
     pub(crate) fn lock(&self) -> AtomicRefMut<'_, Io> {
-        self.io.borrow_mut()
+        self.shared.io.borrow_mut()
+    }
+
+    /// Keeps a connection for this client alone, in place of the one it may have had.
+    fn keep_bound(&self, bound: Bound) {
+        *self.shared.bound.borrow_mut() = Some(Box::new(bound));
+    }
+
+    /// What makes a pick in this cluster prefer the endpoint that this client has a connection of its own to.
+    fn bound_in(&self, cluster: &str) -> Option<u64> {
+        self.shared.bound.borrow().as_ref()?.affinity_in(cluster)
+    }
+
+    /// That connection, if it is one to this endpoint.
+    fn take_bound(&self, upstream: &Arc<Upstream>, now: Mono) -> Option<Box<Connection>> {
+        let bound = self.shared.bound.borrow_mut().take_if(|bound| bound.is_to(upstream))?;
+        bound.into_connection(now)
     }
 }
 

@@ -127,6 +127,10 @@ names! {
     KEEP_ALIVE = "Keep-Alive";
     /// `Location`
     LOCATION = "Location";
+    /// `Proxy-Authenticate`
+    PROXY_AUTHENTICATE = "Proxy-Authenticate";
+    /// `Proxy-Authorization`
+    PROXY_AUTHORIZATION = "Proxy-Authorization";
     /// `Proxy-Connection`
     PROXY_CONNECTION = "Proxy-Connection";
     /// `Retry-After`
@@ -149,6 +153,8 @@ names! {
     USER_AGENT = "User-Agent";
     /// `Vary`
     VARY = "Vary";
+    /// `WWW-Authenticate`
+    WWW_AUTHENTICATE = "WWW-Authenticate";
     /// `X-Forwarded-For`
     X_FORWARDED_FOR = "X-Forwarded-For";
     /// `X-Forwarded-Host`

@@ -17,6 +17,7 @@ pub mod headers;
 pub mod host;
 pub mod limit_key;
 pub mod load_report;
+pub(crate) mod login;
 pub mod networks;
 pub mod path;
 pub mod redirect;

@@ -19,6 +19,7 @@ use crate::exchange::{Body, Request, Response};
 use crate::message::{Framing, ResponseHead, Trailers, websocket};
 use crate::net::Timer;
 use crate::rules::cause::Cause;
+use crate::rules::login;
 use crate::stage::send::{CONTINUE_WITHIN, MOST_INTERIM, SendError, WaitsFor, edits_for, on_interim};
 use crate::stage::tunnel::{StreamTunnel, Tunnel};
 use crate::upstream::{Lease, Upstream};
@@ -32,7 +33,11 @@ pub(crate) async fn send(upstream: &Arc<Upstream>, request: &Request) -> Result<
     let limit = request.route().options.timeout.connect;
     let mut left = ELSEWHERE;
     loop {
-        let leased = upstream.lease(request.visit.worker, limit).await;
+        let leased = match login::has_credentials(&request.visit.head) {
+            false => upstream.lease(request.visit.worker, limit).await,
+            // What the endpoint may tie to the connection is to reach no other request.
+            true => upstream.lease_alone(limit).await,
+        };
         let lease = leased.map_err(|failure| SendError::connecting(failure.error()))?;
         match attempt(upstream, lease, request).await {
             Err(error) if left > 0 && error.may_go_elsewhere(request) => left -= 1,

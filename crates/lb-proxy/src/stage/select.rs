@@ -87,7 +87,8 @@ pub(crate) struct ReadRequest {
 impl Inspect<Request> for ReadRequest {
     fn inspect<'a>(&'a self, request: &'a Request, cx: &mut PickCx<'a>) {
         cx.key = request.visit.key.as_deref();
-        cx.preferred = request.visit.stuck.map(|stuck| stuck.affinity);
+        // A login that an endpoint knows by the connection counts before a cookie.
+        cx.preferred = request.visit.bound.or_else(|| request.visit.stuck.map(|stuck| stuck.affinity));
         if let Some(tried) = &request.tried {
             cx.tried = tried;
         }

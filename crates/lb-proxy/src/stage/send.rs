@@ -19,13 +19,13 @@ use bytes::BytesMut;
 use lb_core::Class;
 
 use crate::downstream::{BodyFailure, Incoming, Outbox};
-use crate::exchange::{Body, Request, Response, UpstreamBody};
+use crate::exchange::{Body, Owner, Request, Response, UpstreamBody};
 use crate::framing::BodyWriter;
 use crate::message::{Edits, Framing, RequestHead, ResponseHead, Version, websocket};
 use crate::net::{Shortage, Stream, Timer, clock};
 use crate::rules::cause::Cause;
-use crate::rules::forwarded;
 use crate::rules::template::Facts;
+use crate::rules::{forwarded, login};
 use crate::snapshot::RouteRuntime;
 use crate::stage::multiplex;
 use crate::stage::tunnel::Tunnel;
@@ -46,6 +46,8 @@ pub(crate) const MOST_INTERIM: u32 = 64;
 #[derive(Clone)]
 pub(crate) struct Send {
     pub(crate) upstream: Arc<Upstream>,
+    /// What a pick is told to prefer this endpoint by.
+    pub(crate) affinity: u64,
 }
 
 /// Why an attempt gave no response.
@@ -107,29 +109,37 @@ impl tower_service::Service<Request> for Send {
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        Box::pin(send(Arc::clone(&self.upstream), request))
+        Box::pin(send(Arc::clone(&self.upstream), self.affinity, request))
     }
 }
 
-async fn send(upstream: Arc<Upstream>, request: Request) -> Result<Response, SendError> {
+async fn send(upstream: Arc<Upstream>, affinity: u64, request: Request) -> Result<Response, SendError> {
     request.visit.trace.on_attempt(&upstream);
     if upstream.is_http2() {
         return multiplex::send(&upstream, &request).await;
     }
-    // A body may outgrow what is kept of it, and then cannot be sent again either.
-    let only_chance = request.body.is_some() || !request.may_repeat();
-    let kept = upstream.take(request.visit.worker, only_chance, clock::mono());
-    let mut connection = match kept {
+    let mut connection = match kept(&upstream, &request) {
         Some(connection) => connection,
         None => connect(&upstream, &request).await?,
     };
     loop {
-        match attempt(&upstream, connection, &request).await {
+        match attempt(&upstream, affinity, connection, &request).await {
             // Only a kept connection can be stale, so this comes round once.
             Err(error) if error.stale && request.may_repeat() => connection = connect(&upstream, &request).await?,
             result => return result,
         }
     }
+}
+
+/// A connection that is there already: the client's own, if it has one, or one of the endpoint's pool.
+fn kept(upstream: &Arc<Upstream>, request: &Request) -> Option<Box<Connection>> {
+    let now = clock::mono();
+    let bound = request.visit.bound.and_then(|_| request.visit.client.take_bound(upstream, now));
+    bound.or_else(|| {
+        // A body may outgrow what is kept of it, and then cannot be sent again either.
+        let only_chance = request.body.is_some() || !request.may_repeat();
+        upstream.take(request.visit.worker, only_chance, now)
+    })
 }
 
 /// Makes a connection. Boxed: most requests need none, and all of them would carry the room for it.
@@ -162,6 +172,12 @@ impl Request {
         &self.visit.snapshot.shared.routes[self.route]
     }
 
+    /// Whose a connection becomes to which an endpoint of this affinity ties a login.
+    fn owner(&self, affinity: u64) -> Owner {
+        let cluster = self.route().cluster().map_or_else(|| Arc::from(""), |cluster| Arc::clone(&cluster.name));
+        Owner { client: self.visit.client.clone(), cluster, affinity }
+    }
+
     /// Whether it may be sent a second time although an endpoint may have acted on the first.
     pub(crate) fn may_repeat(&self) -> bool {
         let forced = self.route().options.retry.as_ref().is_some_and(|retry| retry.unsafe_methods);
@@ -176,10 +192,12 @@ impl Request {
 
 async fn attempt(
     upstream: &Arc<Upstream>,
+    affinity: u64,
     mut connection: Box<Connection>,
     request: &Request,
 ) -> Result<Response, SendError> {
     connection.begin();
+    connection.is_bound |= login::has_credentials(&request.visit.head);
     let mut upload = Upload::new(request, upstream);
     let head = poll_fn(|cx| poll_head(cx, &mut connection, &mut upload, request)).await?;
     connection.timer.clear();
@@ -196,8 +214,10 @@ async fn attempt(
     if let Some(told) = head.keep_alive_timeout() {
         connection.advertise(told);
     }
+    connection.is_bound |= login::is_challenge(&head);
+    let owner = connection.is_bound.then(|| Box::new(request.owner(affinity)));
     let upload = (!upload.is_done()).then_some(upload);
-    let body = UpstreamBody::new(&head, connection, upload, Arc::clone(upstream), request.visit.worker);
+    let body = UpstreamBody::new(&head, connection, upload, Arc::clone(upstream), request.visit.worker, owner);
     let body = if body.is_complete() { Body::Empty } else { Body::Upstream(Box::new(body)) };
     Ok(Response { head, body, held: None })
 }

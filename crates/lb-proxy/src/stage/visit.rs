@@ -75,6 +75,8 @@ pub(crate) struct Visit {
     pub(crate) secured: Option<Arc<Secured>>,
     /// What the client's cookie says.
     pub(crate) stuck: Option<Stuck>,
+    /// The endpoint that the client has a connection of its own to, for the policy's `preferred`.
+    pub(crate) bound: Option<u64>,
     /// What a hashing policy hashes.
     pub(crate) key: Option<Bytes>,
     pub(crate) worker: usize,
@@ -129,6 +131,7 @@ impl Visit {
             client,
             secured,
             stuck: None,
+            bound: None,
             key: None,
             worker,
             peer,
@@ -250,6 +253,8 @@ pub(crate) fn prepare(
     match limit::admit(&visit, told) {
         Ok(admitted) => {
             (visit.edits, visit.stuck, visit.key) = admitted;
+            let cluster = visit.route().and_then(RouteRuntime::cluster);
+            visit.bound = cluster.and_then(|cluster| visit.client.bound_in(&cluster.name));
             let visit = Arc::new(visit);
             (Arc::clone(&visit), Next::Forward(limit::request(visit, route)))
         }

@@ -30,6 +30,8 @@ pub(crate) struct Connection {
     pub(crate) interim: u32,
     /// It began with a PROXY header, and belongs to the client that this named.
     pub(super) is_introduced: bool,
+    /// The endpoint may have tied a login to it: it belongs to the client that sent its requests.
+    pub(crate) is_bound: bool,
     /// How long the endpoint said it keeps an idle connection, less a second.
     advertised: Option<Duration>,
 }
@@ -48,6 +50,7 @@ impl Connection {
             requests: 0,
             interim: 0,
             is_introduced: false,
+            is_bound: false,
             advertised: None,
         }
     }
@@ -97,6 +100,11 @@ impl Connection {
     /// Whether it may carry another request after this one.
     pub(super) fn may_rest(&self, limits: &lb_config::KeepAlive, now: Mono) -> bool {
         self.read.is_empty() && self.requests < limits.requests.get() && now.saturating_since(self.born) < limits.age
+    }
+
+    /// Whether it may be used again where the client that it belongs to decides how long it is kept.
+    pub(super) fn is_kept_by_endpoint(&self, now: Mono) -> bool {
+        self.advertised.is_none_or(|told| now.saturating_since(self.idle_since) < told) && self.stream.is_quiet()
     }
 
     pub(super) fn rest(&mut self, now: Mono) {

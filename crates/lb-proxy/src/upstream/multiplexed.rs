@@ -235,6 +235,20 @@ impl Upstream {
     }
 }
 
+impl Upstream {
+    /// A connection that nobody else gets a place on; it closes after the request.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    #[cold]
+    pub(crate) async fn lease_alone(&self, limit: Duration) -> Result<Lease, Failure> {
+        let (connection, driver) = Box::pin(begin(self, limit, self.tls())).await.map_err(Failure::new)?;
+        let owner = Arc::downgrade(&connection);
+        tokio::spawn(async move { driver.run(&owner).await });
+        Ok(Lease::new(&connection))
+    }
+}
+
 /// Makes a connection and drives it to its end.
 async fn make(
     upstream: Arc<Upstream>,

@@ -204,7 +204,12 @@ impl Upstream {
     pub(crate) fn put(&self, worker: usize, mut connection: Box<Connection>, now: Mono) {
         let Resting { stack, keep_alive: limits, tls } = &mut *self.resting(worker);
         let is_current = connection.is_made_with(tls.as_ref());
-        if limits.idle == 0 || connection.is_introduced || !is_current || !connection.may_rest(limits, now) {
+        if limits.idle == 0
+            || connection.is_introduced
+            || connection.is_bound
+            || !is_current
+            || !connection.may_rest(limits, now)
+        {
             connection.stream.part();
             return;
         }

@@ -3,7 +3,7 @@
 mod abuse;
 mod bodies;
 mod breaks;
-mod endpoint;
+pub(crate) mod endpoint;
 mod grpc;
 mod heads;
 mod lifecycle;

@@ -9,6 +9,7 @@ mod http_1_0;
 mod interim;
 mod introductions;
 mod large;
+mod login;
 mod proxy_protocol;
 mod reuse;
 mod unix;
