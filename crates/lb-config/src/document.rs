@@ -349,7 +349,7 @@ impl<'a> Writer<'a> {
             "keep_alive": keep_alive(&cluster.keep_alive),
             "queue": queue(cluster.queue),
             "slow_start": duration_or("off", cluster.slow_start),
-            "panic_threshold": text(&quantity::show_share(cluster.panic_threshold)),
+            "panic_threshold": cluster.panic_threshold.map_or_else(off, |share| text(&quantity::show_share(share))),
             "spill": text(&cluster.spill.map_or_else(|| "exhausted".to_owned(), quantity::show_share)),
             "subset": cluster.subset.as_ref().map_or_else(off, subset),
             "health": Item::Table(fields! {

@@ -542,8 +542,9 @@ pub struct Cluster {
     pub queue: Queue,
     /// How long an endpoint that joins or recovers takes to come to its full share; `None` is at once.
     pub slow_start: Option<Duration>,
-    /// Share of eligible endpoints (0..=1) strictly below which health is ignored.
-    pub panic_threshold: f64,
+    /// Share of endpoints that pass their checks (0..=1), strictly below which failing checks are ignored; 0 never ignores health. `None`
+    /// ignores health only where no endpoint is eligible.
+    pub panic_threshold: Option<f64>,
     /// How far above its healthy share (at least 1) a priority goes before load spills to the next; `None` spills only what nobody
     /// of it can take.
     pub spill: Option<f64>,

@@ -125,7 +125,7 @@ dns_interval = "10s"
 keep_alive = { idle = 32, timeout = "4s", requests = 1000, age = "1h" }
 queue = { size = 0, timeout = "5s" }
 slow_start = "off"
-panic_threshold = "50%"
+panic_threshold = "off"
 spill = "exhausted"
 subset = "off"
 health.active = { path = "/", method = "GET", expect = ["2xx", "3xx"], interval = "10s", timeout = "5s", rise = 2, fall = 3, initial = "up" }
@@ -382,7 +382,7 @@ fn endpoints_in_every_form() {
     assert_eq!((cluster.keep_alive.idle, cluster.slow_start), (0, Some(Duration::from_secs(30))));
     assert_eq!(cluster.proxy_protocol, Some(lb_config::ProxyProtocol::V2));
     assert_eq!((cluster.queue.size, cluster.queue.timeout), (9, Duration::from_millis(250)));
-    assert_eq!((cluster.dns_interval, cluster.panic_threshold), (Duration::from_secs(1), 0.0));
+    assert_eq!((cluster.dns_interval, cluster.panic_threshold), (Duration::from_secs(1), Some(0.0)));
 }
 
 #[test]

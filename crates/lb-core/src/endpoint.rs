@@ -89,8 +89,34 @@ const COUNT: u64 = 0xffff_ffff;
 const FLAGS: u64 = 0x1ff << 32;
 const WATCHED: u64 = 1 << 41;
 const STICKY_OK: u64 = Axis::Drain.bit() | Axis::WeightZero.bit();
-/// What panic mode overrides: observations, never orders or facts.
-const HEALTH: u64 = Axis::Check.bit() | Axis::Ejected.bit() | Axis::Breaker.bit();
+
+/// What of an endpoint's health a pick ignores: nothing, or one kind of observation, or all of them. Orders, a weight of
+/// zero and an address that does not exist are never ignored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ignored(u64);
+
+impl Ignored {
+    /// Health counts.
+    pub const NOTHING: Self = Self(0);
+    /// Active checks that fail.
+    pub const CHECKS: Self = Self(Axis::Check.bit());
+    /// What real traffic has shown: ejections and open breakers.
+    pub const TRAFFIC: Self = Self(Axis::Ejected.bit() | Axis::Breaker.bit());
+    /// Both.
+    pub const HEALTH: Self = Self(Self::CHECKS.0 | Self::TRAFFIC.0);
+
+    /// As a number, to be kept in an atomic.
+    #[must_use]
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// From [`bits`](Self::bits); bits that are not of health are dropped.
+    #[must_use]
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits & Self::HEALTH.0)
+    }
+}
 
 /// Most requests in flight at once: 1 to 4 294 967 295; the default is no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,11 +217,10 @@ impl EndpointState {
         self.word.load(Ordering::Relaxed) & FLAGS == 0
     }
 
-    /// Whether new requests may go there when health is ignored (panic mode): only checks, ejections and the breaker
-    /// are overridden, never an order, a weight of zero, or an address that does not exist.
+    /// Whether new requests may go there while this much of its health is ignored, `max_in_flight` apart.
     #[must_use]
-    pub fn is_eligible_in_panic(&self) -> bool {
-        self.word.load(Ordering::Relaxed) & FLAGS & !HEALTH == 0
+    pub fn is_eligible_ignoring(&self, ignored: Ignored) -> bool {
+        self.word.load(Ordering::Relaxed) & FLAGS & !ignored.0 == 0
     }
 
     /// Whether requests that stick to it may go there.
@@ -204,22 +229,21 @@ impl EndpointState {
         self.word.load(Ordering::Relaxed) & FLAGS & !STICKY_OK == 0
     }
 
-    /// Whether a new request would be let in now: eligible and not full, in one load. `in_panic` ignores health.
+    /// Whether a new request would be let in now: eligible but for what is ignored, and not full, in one load.
     ///
     /// A hint, since another request may take the last slot; [`acquire`](Self::acquire) decides.
     #[must_use]
-    pub fn has_room(&self, in_panic: bool) -> bool {
-        self.load_with_room(in_panic).is_some()
+    pub fn has_room(&self, ignored: Ignored) -> bool {
+        self.load_with_room(ignored).is_some()
     }
 
     /// The requests in flight, if a new one [would be let in](Self::has_room); the same load tells both.
     #[inline]
     #[must_use]
-    pub fn load_with_room(&self, in_panic: bool) -> Option<u32> {
+    pub fn load_with_room(&self, ignored: Ignored) -> Option<u32> {
         let word = self.word.load(Ordering::Relaxed);
-        let refusing = if in_panic { FLAGS & !HEALTH } else { FLAGS };
         let in_flight = (word & COUNT) as u32;
-        (word & refusing == 0 && in_flight < self.max_in_flight.load(Ordering::Relaxed)).then_some(in_flight)
+        (word & FLAGS & !ignored.0 == 0 && in_flight < self.max_in_flight.load(Ordering::Relaxed)).then_some(in_flight)
     }
 
     /// Takes a slot if the endpoint is eligible and not full. One `fetch_add`; an overshoot is undone.
@@ -234,24 +258,24 @@ impl EndpointState {
         self.acquire_masked(FLAGS & !STICKY_OK)
     }
 
-    /// As [`acquire`](Self::acquire), in panic mode.
+    /// As [`acquire`](Self::acquire), while this much of its health is ignored.
     #[must_use = "a taken slot must be released"]
-    pub fn acquire_in_panic(&self) -> Acquire {
-        self.acquire_masked(FLAGS & !HEALTH)
+    pub fn acquire_ignoring(&self, ignored: Ignored) -> Acquire {
+        self.acquire_masked(FLAGS & !ignored.0)
     }
 
-    /// As [`acquire_sticky`](Self::acquire_sticky), in panic mode.
+    /// As [`acquire_sticky`](Self::acquire_sticky), while this much of its health is ignored.
     #[must_use = "a taken slot must be released"]
-    pub fn acquire_sticky_in_panic(&self) -> Acquire {
-        self.acquire_masked(FLAGS & !STICKY_OK & !HEALTH)
+    pub fn acquire_sticky_ignoring(&self, ignored: Ignored) -> Acquire {
+        self.acquire_masked(FLAGS & !STICKY_OK & !ignored.0)
     }
 
     /// As [`acquire`](Self::acquire) and its kin, for a state that may be [watched](Self::watch): `on_step(n)` is called for every
     /// step of the count between n and n + 1 made after the watch began, an overshoot that is undone included.
     #[inline]
     #[must_use = "a taken slot must be released"]
-    pub fn acquire_told(&self, sticky: bool, in_panic: bool, on_step: impl Fn(u32)) -> Acquire {
-        let refusing = FLAGS & !(if sticky { STICKY_OK } else { 0 }) & !(if in_panic { HEALTH } else { 0 });
+    pub fn acquire_told(&self, sticky: bool, ignored: Ignored, on_step: impl Fn(u32)) -> Acquire {
+        let refusing = FLAGS & !(if sticky { STICKY_OK } else { 0 }) & !ignored.0;
         self.acquire_noting(refusing, on_step)
     }
 
@@ -437,7 +461,7 @@ mod loom_models {
                     let on_step = |level: u32| {
                         heard.fetch_xor(1 << level, Ordering::Relaxed);
                     };
-                    if let Acquire::Taken { .. } = state.acquire_told(false, false, on_step) {
+                    if let Acquire::Taken { .. } = state.acquire_told(false, Ignored::NOTHING, on_step) {
                         state.release_told(on_step);
                     }
                 })
@@ -445,7 +469,7 @@ mod loom_models {
             let on_step = |level: u32| {
                 heard.fetch_xor(1 << level, Ordering::Relaxed);
             };
-            let taken = state.acquire_told(false, false, on_step);
+            let taken = state.acquire_told(false, Ignored::NOTHING, on_step);
             for level in 0..state.watch().unwrap() {
                 on_step(level);
             }
@@ -498,30 +522,35 @@ mod tests {
     }
 
     #[test]
-    fn panic_overrides_observations_but_not_orders() {
+    fn what_is_ignored_is_an_observation_and_never_an_order() {
         for axis in Axis::ALL {
             let state = EndpointState::new(InFlightLimit::NONE);
             state.set(axis, true);
-            let health = matches!(axis, Axis::Check | Axis::Ejected | Axis::Breaker);
-            assert_eq!(state.is_eligible_in_panic(), health, "{}", axis.name());
-            assert!(!state.is_eligible());
+            let (check, traffic) = (axis == Axis::Check, matches!(axis, Axis::Ejected | Axis::Breaker));
+            assert!(!state.is_eligible() && !state.is_eligible_ignoring(Ignored::NOTHING));
+            assert_eq!(state.is_eligible_ignoring(Ignored::CHECKS), check, "{}", axis.name());
+            assert_eq!(state.is_eligible_ignoring(Ignored::TRAFFIC), traffic, "{}", axis.name());
+            assert_eq!(state.is_eligible_ignoring(Ignored::HEALTH), check || traffic, "{}", axis.name());
         }
+        assert_eq!(Ignored::from_bits(u64::MAX), Ignored::HEALTH);
+        assert_eq!(Ignored::from_bits(Ignored::CHECKS.bits()), Ignored::CHECKS);
     }
 
     #[test]
     fn room_is_what_acquire_would_find() {
         let state = EndpointState::new(InFlightLimit::new(1));
-        assert!(state.has_room(false));
+        assert!(state.has_room(Ignored::NOTHING));
         state.set(Axis::Check, true);
-        assert!(!state.has_room(false));
-        assert!(state.has_room(true));
-        assert_eq!(state.acquire_in_panic(), Acquire::Taken { in_flight: 1 });
-        assert!(!state.has_room(true));
+        assert!(!state.has_room(Ignored::NOTHING) && !state.has_room(Ignored::TRAFFIC));
+        assert!(state.has_room(Ignored::CHECKS) && state.has_room(Ignored::HEALTH));
+        assert_eq!(state.acquire_ignoring(Ignored::TRAFFIC), Acquire::Ineligible);
+        assert_eq!(state.acquire_ignoring(Ignored::CHECKS), Acquire::Taken { in_flight: 1 });
+        assert!(!state.has_room(Ignored::CHECKS));
         state.release();
         state.set(Axis::Drain, true);
-        assert!(!state.has_room(true));
+        assert!(!state.has_room(Ignored::HEALTH));
         assert_eq!(state.acquire_sticky(), Acquire::Ineligible);
-        assert_eq!(state.acquire_sticky_in_panic(), Acquire::Taken { in_flight: 1 });
+        assert_eq!(state.acquire_sticky_ignoring(Ignored::CHECKS), Acquire::Taken { in_flight: 1 });
     }
 
     #[test]
@@ -529,15 +558,15 @@ mod tests {
         let state = EndpointState::new(InFlightLimit::new(2));
         let heard = std::cell::RefCell::new(Vec::new());
         let on_step = |level| heard.borrow_mut().push(level);
-        assert_eq!(state.acquire_told(false, false, on_step), Acquire::Taken { in_flight: 1 });
+        assert_eq!(state.acquire_told(false, Ignored::NOTHING, on_step), Acquire::Taken { in_flight: 1 });
         assert_eq!((state.watch(), state.watch()), (Ok(1), Err(1)));
         assert!(heard.borrow().is_empty() && state.is_eligible() && state.reasons().next().is_none());
-        assert_eq!(state.acquire_told(false, false, on_step), Acquire::Taken { in_flight: 2 });
-        assert_eq!(state.acquire_told(false, false, on_step), Acquire::Full);
+        assert_eq!(state.acquire_told(false, Ignored::NOTHING, on_step), Acquire::Taken { in_flight: 2 });
+        assert_eq!(state.acquire_told(false, Ignored::NOTHING, on_step), Acquire::Full);
         state.release_told(on_step);
         state.set(Axis::Check, true);
-        assert_eq!(state.acquire_told(true, true, on_step), Acquire::Taken { in_flight: 2 });
-        assert_eq!(state.acquire_told(true, false, on_step), Acquire::Ineligible);
+        assert_eq!(state.acquire_told(true, Ignored::HEALTH, on_step), Acquire::Taken { in_flight: 2 });
+        assert_eq!(state.acquire_told(true, Ignored::NOTHING, on_step), Acquire::Ineligible);
         state.release_told(on_step);
         state.release_told(on_step);
         assert_eq!(*heard.borrow(), [1, 2, 2, 1, 1, 2, 2, 1, 0]);

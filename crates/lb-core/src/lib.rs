@@ -11,7 +11,7 @@ mod outcome;
 mod time;
 mod weight;
 
-pub use endpoint::{Acquire, Axis, EndpointState, InFlightLimit};
+pub use endpoint::{Acquire, Axis, EndpointState, Ignored, InFlightLimit};
 pub use outcome::{Class, End};
 pub use time::{Clock, ManualClock, Mono, SystemClock};
 pub use weight::Weight;

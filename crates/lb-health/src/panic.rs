@@ -7,8 +7,8 @@
 
 /// Whether health should be ignored: strictly fewer than `threshold_percent` of the members are eligible.
 ///
-/// `members` are those that may be used at all (not drained, not in maintenance); `eligible` those of them that are
-/// healthy. A threshold of zero never panics, and neither does a cluster of none.
+/// `members` are those that may be used at all (not drained, not in maintenance); `eligible` those of them that pass their
+/// checks. Leave out what real traffic has shown: an ejection that brought panic about would be undone by it. A threshold of zero never panics, and neither does a cluster of none.
 ///
 /// ```
 /// assert!(!lb_health::is_panic(2, 1, 50), "half is not below half");

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use lb_core::{Axis, Mono};
+use lb_core::{Axis, Ignored, Mono};
 
 use crate::endpoint::{Endpoint, Member};
 use crate::identity::{Identity, Uid};
@@ -26,7 +26,7 @@ use crate::queue::Queue;
 use crate::selector::Selector;
 use crate::signals::Signals;
 use crate::slow_start::{self, SlowStart};
-use crate::tiers::{Judgement, Spill};
+use crate::tiers::{Judgement, PanicMode, Spill};
 use crate::view::{Facts, Roster};
 
 /// How a member list changes. Every update is one publication: no pick sees half of it.
@@ -129,17 +129,21 @@ impl<T: Send + Sync + 'static> Cluster<T> {
     }
 
     /// Sets a reason as [`set`](Self::set) does, unless no other member is eligible: a verdict that may be wrong must
-    /// not take away the last one who serves. The look and the deed are one step for all who use this or `set`.
+    /// not take away the last one who serves. Where no member is eligible and those serve that only fail a check, another of these
+    /// must be left. The look and the deed are one step for all who use this or `set`.
     ///
     /// # Errors
-    /// Nobody else is eligible; nothing was changed.
+    /// No other is left; nothing was changed.
     pub fn set_unless_last(&self, uid: Uid, axis: Axis, now: Mono) -> Result<bool, LastEligible> {
         if follows_from_updates(axis) {
             return Ok(false);
         }
         let mut books = self.shared.lock();
         let snapshot = self.shared.published.load();
-        if !snapshot.endpoints.iter().any(|endpoint| endpoint.uid != uid && endpoint.state.is_eligible()) {
+        let is_any_eligible = snapshot.endpoints.iter().any(|endpoint| endpoint.state.is_eligible());
+        let ignored = if is_any_eligible { Ignored::NOTHING } else { Ignored::CHECKS };
+        let serves = |endpoint: &Endpoint<T>| endpoint.state.is_eligible_ignoring(ignored);
+        if !snapshot.endpoints.iter().any(|endpoint| endpoint.uid != uid && serves(endpoint)) {
             return Err(LastEligible);
         }
         Ok(self.set_locked(&mut books, uid, axis, true, now))
@@ -178,14 +182,9 @@ impl<T: Send + Sync + 'static> Cluster<T> {
         books.ledger.forget(now);
     }
 
-    /// Below which share of eligible members health is ignored: 0 (never) to 1, default 0.5. Strictly below: two of
-    /// four eligible is no panic. The share is taken, tier by tier, of the members that nothing but their health could keep out,
-    /// and a tier does not panic while another can take its load.
-    /// Orders, weight zero, unresolved and removed are never ignored. A value that is no number counts as 0.
-    pub fn set_panic_threshold(&self, ratio: f64, now: Mono) {
-        self.judge_by(now, |judgement| {
-            judgement.panic_threshold = if ratio.is_nan() { 0.0 } else { ratio.clamp(0.0, 1.0) };
-        });
+    /// When health is ignored; default [`PanicMode::NoneLeft`].
+    pub fn set_panic_mode(&self, mode: PanicMode, now: Mono) {
+        self.judge_by(now, |judgement| judgement.panic = mode);
     }
 
     /// When a tier's load goes to the next one; default [`Spill::WhenExhausted`].
@@ -225,7 +224,7 @@ impl<T: Send + Sync + 'static> Cluster<T> {
         self.shared.slow_start.load().as_ref()?.share_of(&endpoint.state, now)
     }
 
-    /// Whether health is being ignored because too few members are well. Log it loudly.
+    /// Whether health is being ignored, in part or whole, because too few members are well ([`PanicMode`]). Log it loudly.
     #[must_use]
     pub fn is_panicking(&self) -> bool {
         self.shared.published.load().roster.is_panicking()

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use lb_core::{Axis, EndpointState};
+use lb_core::{Axis, EndpointState, Ignored};
 
 /// Why no endpoint was picked. Its text is fit for a log: `no_endpoint: 3 ejected`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,8 +51,8 @@ impl Census {
         Axis::ALL.iter().zip(self.ineligible).find_map(|(&a, count)| (a == axis).then_some(count)).unwrap_or(0)
     }
 
-    pub(crate) fn count(&mut self, state: &EndpointState, in_panic: bool, tried: bool) {
-        let kept_out = if in_panic { !state.is_eligible_in_panic() } else { !state.is_eligible() };
+    pub(crate) fn count(&mut self, state: &EndpointState, ignored: Ignored, tried: bool) {
+        let kept_out = !state.is_eligible_ignoring(ignored);
         let reason = state.reasons().next();
         match reason {
             Some(axis) if kept_out => {
@@ -121,14 +121,14 @@ mod tests {
         let state = EndpointState::new(InFlightLimit::new(1));
         state.set(Axis::Ejected, true);
         for _ in 0..3 {
-            census.count(&state, false, false);
+            census.count(&state, Ignored::NOTHING, false);
         }
         assert_eq!(census.into_error(), PickError::AllIneligible(census));
         assert_eq!(census.into_error().to_string(), "no_endpoint: 3 ejected");
         state.set(Axis::Ejected, false);
-        census.count(&state, false, true);
+        census.count(&state, Ignored::NOTHING, true);
         assert!(matches!(census.into_error(), PickError::AllTried(_)));
-        census.count(&state, false, false);
+        census.count(&state, Ignored::NOTHING, false);
         assert!(matches!(census.into_error(), PickError::AllFull(_)));
         assert_eq!(census.into_error().to_string(), "no_endpoint: 3 ejected, 1 tried, 1 full");
         assert_eq!(census.ineligible(Axis::Ejected), 3);

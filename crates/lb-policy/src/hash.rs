@@ -122,7 +122,7 @@ mod tests {
     fn keys_go_where_nginx_sends_them_try_after_try() {
         // The sums above modulo three: 2 2 0, 2 0 0, 2 1 0.
         let bench = Bench::new(Hash::new(), &[1, 1, 1]);
-        bench.cluster.set_panic_threshold(0.0, Mono::ZERO);
+        bench.cluster.set_panic_mode(crate::PanicMode::Never, Mono::ZERO);
         for key in ["/", "/1", "a"] {
             assert_eq!(bench.pick_for(key.as_bytes()), Some(2), "{key}");
         }

@@ -253,7 +253,7 @@ mod loom_models {
             let state = Arc::new(EndpointState::new(lb_core::InFlightLimit::NONE));
             let lane = Ladders::default().take(1);
             lane.watch(&state);
-            let _ = state.acquire_told(false, false, |level| lane.on_step(level));
+            let _ = state.acquire_told(false, lb_core::Ignored::NOTHING, |level| lane.on_step(level));
             let ending = {
                 let (lane, state) = (lane.clone(), Arc::clone(&state));
                 thread::spawn(move || state.release_told(|level| lane.on_step(level)))
@@ -295,7 +295,7 @@ mod tests {
         let (early, late) = members.split_at(32);
         let step = |(lane, state): &(Lane, EndpointState), up: bool| {
             if up {
-                let _ = state.acquire_told(false, false, |level| lane.on_step(level));
+                let _ = state.acquire_told(false, lb_core::Ignored::NOTHING, |level| lane.on_step(level));
             } else if state.in_flight() > 0 {
                 state.release_told(|level| lane.on_step(level));
             }

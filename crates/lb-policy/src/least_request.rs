@@ -208,7 +208,8 @@ mod tests {
     /// In flight ∕ weight of everybody who may be picked, multiplied by 60 so that it is a whole number for the weights used here.
     fn loads(bench: &Bench<LeastRequest>, tried: &Tried) -> Vec<(usize, u64)> {
         let endpoints = bench.cluster.endpoints();
-        let usable = endpoints.iter().filter(|e| e.state().has_room(false) && !tried.contains(e.uid()));
+        let usable =
+            endpoints.iter().filter(|e| e.state().has_room(lb_core::Ignored::NOTHING) && !tried.contains(e.uid()));
         usable.map(|e| (*e.value(), 60 * u64::from(e.state().in_flight()) / u64::from(e.weight().value()))).collect()
     }
 
@@ -218,7 +219,7 @@ mod tests {
             let mut dice = crate::Entropy::seeded(seed);
             let weights: Vec<u16> = (0..count).map(|_| [1, 1, 1, 2, 3, 5][dice.below(6) as usize]).collect();
             let bench = Bench::new(LeastRequest::exact(), &weights);
-            bench.cluster.set_panic_threshold(0.0, Mono::ZERO);
+            bench.cluster.set_panic_mode(crate::PanicMode::Never, Mono::ZERO);
             let mut held: Vec<crate::Ticket<usize>> = Vec::new();
             for step in 0..6_000_u64 {
                 // Tables follow within ten milliseconds.

@@ -118,7 +118,7 @@ pub use slow_start::SlowStart;
 pub use static_stride::{StaticStride, StaticStrideTable};
 pub use subset::{deterministic_subset, rendezvous_subset};
 pub use ticket::Ticket;
-pub use tiers::Spill;
+pub use tiers::{PanicMode, Spill};
 pub use view::View;
 pub use weighted_random::{WeightedRandom, WeightedRandomTable};
 pub use zone_aware::{ZoneAware, ZoneAwareTable};

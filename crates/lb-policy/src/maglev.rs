@@ -334,7 +334,7 @@ mod tests {
     fn without_a_key_turns_are_taken_and_one_of_many_usable_is_found() {
         assert_eq!(letters(&Bench::new(Maglev::new(), &[1, 1]).picks(4)), "abab");
         let bench = Bench::new(Maglev::new(), &[1; 2_000]);
-        bench.cluster.set_panic_threshold(0.0, Mono::ZERO);
+        bench.cluster.set_panic_mode(crate::PanicMode::Never, Mono::ZERO);
         for n in 0..1_999 {
             bench.set(n, Axis::Drain, true, Mono::ZERO);
         }

@@ -311,7 +311,7 @@ mod loom_models {
         if !place.take_turn(Waker::noop()) {
             return false;
         }
-        if !state.has_room(false) {
+        if !state.has_room(lb_core::Ignored::NOTHING) {
             return false;
         }
         let taken = matches!(state.acquire(), Acquire::Taken { .. });

@@ -113,7 +113,7 @@ mod tests {
     fn an_absent_endpoint_s_turns_fall_to_the_others_in_proportion() {
         let mut bench = Bench::new(RoundRobin, &[5, 1, 1]);
         bench.set(0, Axis::Ejected, true, Mono::ZERO);
-        bench.cluster.set_panic_threshold(0.0, Mono::ZERO);
+        bench.cluster.set_panic_mode(crate::PanicMode::Never, Mono::ZERO);
         assert_eq!(bench.counts(100), [0, 50, 50]);
     }
 

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
-use lb_core::{Acquire, EndpointState, Mono};
+use lb_core::{Acquire, EndpointState, Ignored, Mono};
 
 use crate::cluster::{Follow, Shared, Snapshot, Why};
 use crate::cx::PickCx;
@@ -101,15 +101,16 @@ impl<P: Policy, T: Send + Sync + 'static> Selector<P, T> {
     pub fn pick_at(&self, uid: Uid, now: Mono) -> Option<Ticket<T>> {
         let built = self.inner.built.load();
         let Snapshot { endpoints, roster, .. } = &*built.snapshot;
-        let endpoint = endpoints.iter().find(|endpoint| endpoint.uid == uid)?;
-        let in_panic = roster.is_panicking();
-        let answer = endpoint.state.acquire_told(false, in_panic, |level| endpoint.lane.on_step(level));
+        let place = endpoints.iter().position(|endpoint| endpoint.uid == uid)?;
+        let endpoint = endpoints.get(place)?;
+        let ignored = roster.ignored(Index::new(u32::try_from(place).ok()?));
+        let answer = endpoint.state.acquire_told(false, ignored, |level| endpoint.lane.on_step(level));
         let is_taken = matches!(answer, Acquire::Taken { .. });
         if !is_taken {
             // See `Roster::acquire`.
             endpoint.queue.on_free();
         }
-        is_taken.then(|| self.inner.shared.ticket(endpoint, in_panic, now))
+        is_taken.then(|| self.inner.shared.ticket(endpoint, ignored != Ignored::NOTHING, now))
     }
 
     /// A reader for one worker: it keeps the table at hand, and looks for a newer one in half a nanosecond instead of four.
@@ -254,15 +255,15 @@ impl<B: Table, T> Built<B, T> {
                 self.pick_from(table, View::new(roster, place), shared, cx)
             })
         });
-        picked.map(|index| (index, roster.is_in_panic(index)))
+        picked.map(|index| (index, roster.ignored(index) != Ignored::NOTHING))
     }
 
     /// The sticky endpoint, if it may serve a sticky request now. A slot there is taken.
     fn pick_preferred(&self, cx: &PickCx<'_>) -> Option<Index> {
         let roster = &self.snapshot.roster;
-        roster.with_affinity(cx.preferred?).find(|&index| {
-            !cx.tried.contains(roster.uid(index)) && roster.acquire(index, true, roster.is_in_panic(index))
-        })
+        roster
+            .with_affinity(cx.preferred?)
+            .find(|&index| !cx.tried.contains(roster.uid(index)) && roster.acquire(index, true, roster.ignored(index)))
     }
 
     /// Somebody of one tier, found by its table or else by looking at everybody. A slot there is taken.
@@ -317,7 +318,7 @@ impl<B: Table, T> Built<B, T> {
         let roster = &self.snapshot.roster;
         let mut census = Census::default();
         for ((state, facts), place) in roster.states().iter().zip(roster.facts()).zip(0..) {
-            census.count(state, roster.is_in_panic(Index::new(place)), cx.tried.contains(facts.uid));
+            census.count(state, roster.ignored(Index::new(place)), cx.tried.contains(facts.uid));
         }
         census.into_error()
     }

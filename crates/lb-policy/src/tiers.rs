@@ -4,10 +4,17 @@
 //! lets load spill in proportion to what a tier has lost, with a margin: a tier that is 72 % healthy still carries all (× 1.4),
 //! one that is half healthy 70 %. The first is simple and right for a stand-in; the second keeps the survivors from being drowned.
 //!
-//! Panic: when fewer than a threshold of a tier's endpoints look healthy, more likely the looking is wrong than all of them, and sending the
-//! whole load to the few would finish them off. So health is ignored, unless another tier can take the load.
+//! Panic: when too few of a tier's endpoints pass their checks, more likely the checks are wrong than all of them, and sending the
+//! whole load to the few would finish them off. So failing checks may be ignored below a threshold, unless another tier can take the
+//! load. What real traffic has shown is stronger evidence than a check: an ejection neither brings this about nor is undone by it,
+//! or else the second ejection of three endpoints would send two thirds of the requests back to the two that were just found bad.
+//!
+//! Where no endpoint at all is eligible, any is better than a refusal. The order is: those that only fail a check; then those that pass
+//! their check and were ejected by traffic; then the rest of those that nothing but their health keeps out.
 //!
 //! Source: Envoy's `load_balancer_impl` (priority levels, panic threshold), nginx's backup servers.
+
+use lb_core::{EndpointState, Ignored};
 
 /// When a tier's load goes to the next.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -19,33 +26,87 @@ pub enum Spill {
     Overprovisioned(f64),
 }
 
+/// When health is ignored. Orders, weight zero, unresolved and removed never are.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum PanicMode {
+    /// Never: where no endpoint is eligible, picks fail.
+    Never,
+    /// Where no endpoint of the cluster is eligible. The default: a refusal helps no client.
+    #[default]
+    NoneLeft,
+    /// There, and besides a tier's failing checks while the share of its endpoints that pass them is strictly below this: two of four
+    /// are not below 0.5. Counted are those that nothing but their health could keep out; ejections and breakers neither count nor
+    /// are ignored, and no tier panics while another can take its load. A value that is no number counts as 0, which nothing is below.
+    Below(f64),
+}
+
 /// How tiers are judged.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Judgement {
-    pub(crate) panic_threshold: f64,
+    pub(crate) panic: PanicMode,
     pub(crate) spill: Spill,
 }
 
-impl Default for Judgement {
-    fn default() -> Self {
-        Self { panic_threshold: 0.5, spill: Spill::WhenExhausted }
-    }
-}
-
-/// A tier's head count.
+/// A tier's head count, of those that nothing but their health could keep out.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct TierHealth {
-    pub(crate) eligible: u32,
-    /// Those that nothing but their health could keep out.
-    pub(crate) able: u32,
+    /// Eligible.
+    pub(crate) well: u32,
+    /// They fail their checks, and traffic has shown nothing against them.
+    pub(crate) failing: u32,
+    /// They pass their checks, and traffic has shown that they fail.
+    pub(crate) ejected: u32,
+    /// Both.
+    pub(crate) failing_and_ejected: u32,
 }
 
 /// What follows for a tier.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Verdict {
-    pub(crate) panics: bool,
+    pub(crate) ignored: Ignored,
     /// Of 100; only meaningful if load spills.
     pub(crate) load: u32,
+}
+
+impl TierHealth {
+    pub(crate) fn count(&mut self, state: &EndpointState) {
+        // From strict to lenient: the first that lets it in says what stands against it.
+        let count = if state.is_eligible() {
+            &mut self.well
+        } else if state.is_eligible_ignoring(Ignored::CHECKS) {
+            &mut self.failing
+        } else if state.is_eligible_ignoring(Ignored::TRAFFIC) {
+            &mut self.ejected
+        } else if state.is_eligible_ignoring(Ignored::HEALTH) {
+            &mut self.failing_and_ejected
+        } else {
+            return;
+        };
+        *count += 1;
+    }
+
+    pub(crate) fn eligible(&self) -> u32 {
+        self.well
+    }
+
+    fn able(&self) -> u32 {
+        self.well + self.failing + self.ejected + self.failing_and_ejected
+    }
+
+    /// Whatever traffic has shown.
+    fn passing(&self) -> u32 {
+        self.well + self.ejected
+    }
+
+    /// Those that may be picked while this is ignored.
+    fn serving(&self, ignored: Ignored) -> u32 {
+        match ignored {
+            Ignored::CHECKS => self.well + self.failing,
+            Ignored::TRAFFIC => self.passing(),
+            Ignored::HEALTH => self.able(),
+            _ => self.well,
+        }
+    }
 }
 
 impl Judgement {
@@ -54,34 +115,62 @@ impl Judgement {
     }
 
     pub(crate) fn judge(&self, tiers: &[TierHealth]) -> Vec<Verdict> {
-        let is_low = |tier: &TierHealth| f64::from(tier.eligible) < self.panic_threshold * f64::from(tier.able);
-        let Spill::Overprovisioned(factor) = self.spill else {
-            let is_well = |tier: &TierHealth| tier.eligible > 0 && !is_low(tier);
-            let panics = !tiers.iter().any(is_well);
-            return tiers.iter().map(|tier| Verdict { panics: panics && is_low(tier), load: 0 }).collect();
+        let ignored = self.ignored(tiers);
+        let loads = match self.spill {
+            Spill::WhenExhausted => vec![0; tiers.len()],
+            Spill::Overprovisioned(factor) => loads(tiers, &ignored, factor),
         };
-        let healths: Vec<u32> = tiers.iter().map(|tier| health(tier, factor)).collect();
-        let total = healths.iter().sum::<u32>().min(100);
-        let panics = |tier| total < 100 && is_low(tier);
-        // All in panic, or nobody well at all: spread by head count.
-        let loads = if total == 0 || tiers.iter().all(panics) {
-            let heads: Vec<u32> = tiers.iter().map(|tier| tier.able).collect();
-            shares_of_100(&heads, heads.iter().sum())
-        } else {
-            shares_of_100(&healths, total)
+        ignored.into_iter().zip(loads).map(|(ignored, load)| Verdict { ignored, load }).collect()
+    }
+
+    /// What is ignored in each tier.
+    fn ignored(&self, tiers: &[TierHealth]) -> Vec<Ignored> {
+        if tiers.iter().all(|tier| tier.eligible() == 0) {
+            return vec![self.where_none_is_left(tiers); tiers.len()];
+        }
+        let PanicMode::Below(share) = self.panic else { return vec![Ignored::NOTHING; tiers.len()] };
+        let is_low = |tier: &TierHealth| f64::from(tier.passing()) < share * f64::from(tier.able());
+        let others_suffice = match self.spill {
+            Spill::WhenExhausted => tiers.iter().any(|tier| tier.passing() > 0 && !is_low(tier)),
+            Spill::Overprovisioned(factor) => {
+                tiers.iter().map(|tier| capacity(tier.passing(), tier.able(), factor)).sum::<u32>() >= 100
+            }
         };
-        tiers.iter().zip(loads).map(|(tier, load)| Verdict { panics: panics(tier), load }).collect()
+        let panics = |tier| !others_suffice && is_low(tier);
+        tiers.iter().map(|tier| if panics(tier) { Ignored::CHECKS } else { Ignored::NOTHING }).collect()
+    }
+
+    /// The same in all tiers: a backup that fails a check comes before a primary that traffic has shown to fail.
+    fn where_none_is_left(&self, tiers: &[TierHealth]) -> Ignored {
+        if self.panic == PanicMode::Never {
+            return Ignored::NOTHING;
+        }
+        let orders = [Ignored::CHECKS, Ignored::TRAFFIC, Ignored::HEALTH];
+        let serves = |&ignored: &Ignored| tiers.iter().any(|tier| tier.serving(ignored) > 0);
+        orders.into_iter().find(serves).unwrap_or(Ignored::NOTHING)
     }
 }
 
-/// What the tier can carry of the whole load, of 100.
-fn health(tier: &TierHealth, factor: f64) -> u32 {
-    if tier.able == 0 {
+/// What each tier carries, of 100.
+fn loads(tiers: &[TierHealth], ignored: &[Ignored], factor: f64) -> Vec<u32> {
+    let capacities: Vec<u32> = tiers.iter().map(|tier| capacity(tier.eligible(), tier.able(), factor)).collect();
+    let total = capacities.iter().sum::<u32>().min(100);
+    // Where all ignore health, what is known of it divides nothing: by head count.
+    if ignored.iter().all(|&ignored| ignored != Ignored::NOTHING) {
+        let heads: Vec<u32> = tiers.iter().zip(ignored).map(|(tier, &ignored)| tier.serving(ignored)).collect();
+        return shares_of_100(&heads, heads.iter().sum());
+    }
+    shares_of_100(&capacities, total)
+}
+
+/// What a tier can carry of the whole load, of 100, with so many of its endpoints.
+fn capacity(well: u32, able: u32, factor: f64) -> u32 {
+    if able == 0 {
         return 0;
     }
     let factor = if factor.is_nan() { 1.4 } else { factor.max(1.0) };
     // The tiny addend undoes what binary fractions take from whole results, as 1.4 · 50 = 69.999….
-    (100.0 * factor * f64::from(tier.eligible) / f64::from(tier.able) + 1e-9).min(100.0) as u32
+    (100.0 * factor * f64::from(well) / f64::from(able) + 1e-9).min(100.0) as u32
 }
 
 /// Divides 100, in this order, by what each is worth of a total, as long as anything is left; what rounding leaves goes to the
@@ -107,10 +196,23 @@ fn shares_of_100(worth: &[u32], total: u32) -> Vec<u32> {
 mod tests {
     use super::*;
 
+    fn below(share: f64) -> Judgement {
+        Judgement { panic: PanicMode::Below(share), ..Judgement::default() }
+    }
+
+    fn spilling(judgement: Judgement) -> Judgement {
+        Judgement { spill: Spill::Overprovisioned(1.4), ..judgement }
+    }
+
+    /// A tier of so many endpoints that could serve, so many of which fail their check.
+    fn of(well: u32, able: u32) -> TierHealth {
+        TierHealth { well, failing: able - well, ..TierHealth::default() }
+    }
+
     /// Loads of tiers of a hundred endpoints, so many of each eligible.
     fn loads(eligible: &[u32]) -> Vec<u32> {
-        let judgement = Judgement { panic_threshold: 0.0, spill: Spill::Overprovisioned(1.4) };
-        let tiers: Vec<_> = eligible.iter().map(|&eligible| TierHealth { eligible, able: 100 }).collect();
+        let judgement = spilling(Judgement { panic: PanicMode::Never, ..Judgement::default() });
+        let tiers: Vec<_> = eligible.iter().map(|&eligible| of(eligible, 100)).collect();
         judgement.judge(&tiers).iter().map(|verdict| verdict.load).collect()
     }
 
@@ -128,10 +230,10 @@ mod tests {
 
     #[test]
     fn if_all_panic_heads_are_counted() {
-        let judgement = Judgement { spill: Spill::Overprovisioned(1.4), ..Judgement::default() };
-        let tiers = [TierHealth { eligible: 0, able: 60 }, TierHealth { eligible: 1, able: 60 }];
-        let verdicts = judgement.judge(&tiers);
-        assert_eq!(verdicts, [Verdict { panics: true, load: 50 }, Verdict { panics: true, load: 50 }]);
+        let verdicts = spilling(below(0.5)).judge(&[of(0, 60), of(1, 60)]);
+        assert_eq!(verdicts, [Verdict { ignored: Ignored::CHECKS, load: 50 }; 2]);
+        let verdicts = spilling(Judgement::default()).judge(&[of(0, 20), of(0, 60)]);
+        assert_eq!(verdicts.iter().map(|verdict| verdict.load).collect::<Vec<_>>(), [25, 75], "none is left");
     }
 
     #[test]
@@ -139,7 +241,8 @@ mod tests {
         for a in (0..=100).step_by(7) {
             for b in (0..=100).step_by(9) {
                 for c in (0..=100).step_by(11) {
-                    assert_eq!(loads(&[a, b, c]).iter().sum::<u32>(), 100, "{a} {b} {c}");
+                    let expected = if (a, b, c) == (0, 0, 0) { 0 } else { 100 };
+                    assert_eq!(loads(&[a, b, c]).iter().sum::<u32>(), expected, "{a} {b} {c}");
                 }
             }
         }
@@ -147,13 +250,13 @@ mod tests {
     }
 
     fn panics(judgement: Judgement, tiers: &[(u32, u32)]) -> Vec<bool> {
-        let tiers: Vec<_> = tiers.iter().map(|&(eligible, able)| TierHealth { eligible, able }).collect();
-        judgement.judge(&tiers).iter().map(|verdict| verdict.panics).collect()
+        let tiers: Vec<_> = tiers.iter().map(|&(well, able)| of(well, able)).collect();
+        judgement.judge(&tiers).iter().map(|verdict| verdict.ignored != Ignored::NOTHING).collect()
     }
 
     #[test]
     fn a_tier_panics_only_if_no_other_is_well() {
-        let judgement = Judgement::default();
+        let judgement = below(0.5);
         assert_eq!(panics(judgement, &[(1, 3)]), [true]);
         assert_eq!(panics(judgement, &[(2, 4)]), [false], "exactly half");
         assert_eq!(panics(judgement, &[(1, 3), (2, 2)]), [false, false], "the backups are well");
@@ -161,13 +264,59 @@ mod tests {
         assert_eq!(panics(judgement, &[(1, 3), (0, 0)]), [true, false], "backups that are all drained do not help");
         assert_eq!(panics(judgement, &[(0, 0)]), [false], "nothing but orders keeps them out");
         assert_eq!(panics(judgement, &[]), []);
+        assert_eq!(panics(below(f64::NAN), &[(1, 30)]), [false]);
     }
 
     #[test]
     fn with_spill_a_tier_panics_only_if_all_together_cannot_carry_the_load() {
-        let judgement = Judgement { spill: Spill::Overprovisioned(1.4), ..Judgement::default() };
+        let judgement = spilling(below(0.5));
         assert_eq!(panics(judgement, &[(25, 100), (60, 100)]), [false, false], "35 and 84 of 100");
         assert_eq!(panics(judgement, &[(25, 100), (20, 100)]), [true, true]);
         assert_eq!(panics(judgement, &[(10, 100), (50, 100)]), [true, false], "14 and 70 of 100");
+    }
+
+    #[test]
+    fn by_default_nothing_is_ignored_while_one_is_eligible() {
+        for able in 1..40 {
+            assert_eq!(panics(Judgement::default(), &[(1, able), (0, 9)]), [false, false], "{able}");
+        }
+    }
+
+    #[test]
+    fn an_ejection_neither_brings_panic_about_nor_ends_it_nor_is_undone_by_it() {
+        for (well, failing) in [(3, 0), (2, 1), (2, 2), (4, 3), (2, 4), (9, 9)] {
+            let before = below(0.5).judge(&[of(well, well + failing)])[0].ignored;
+            for ejected in 1..well {
+                let tier = TierHealth { well: well - ejected, failing, ejected, failing_and_ejected: 0 };
+                assert_eq!(below(0.5).judge(&[tier])[0].ignored, before, "{tier:?}");
+            }
+            for both in 1..=failing {
+                let tier = TierHealth { well, failing: failing - both, ejected: 0, failing_and_ejected: both };
+                assert_eq!(below(0.5).judge(&[tier])[0].ignored, before, "{tier:?}");
+            }
+            assert!(matches!(before, Ignored::NOTHING | Ignored::CHECKS), "{before:?}");
+        }
+        // Nor does one among the backups.
+        let backups = TierHealth { ejected: 2, ..TierHealth::default() };
+        assert_eq!(below(0.5).judge(&[of(1, 3), backups])[0].ignored, Ignored::NOTHING);
+    }
+
+    #[test]
+    fn where_none_is_left_those_that_fail_a_check_come_before_those_that_failed_requests() {
+        let tier = |failing, ejected, both| TierHealth { well: 0, failing, ejected, failing_and_ejected: both };
+        for (tiers, expected) in [
+            (vec![tier(1, 2, 1)], Ignored::CHECKS),
+            (vec![tier(0, 2, 0), tier(1, 0, 0)], Ignored::CHECKS),
+            (vec![tier(0, 1, 2)], Ignored::TRAFFIC),
+            (vec![tier(0, 0, 2)], Ignored::HEALTH),
+            (vec![tier(0, 0, 0)], Ignored::NOTHING),
+        ] {
+            for judgement in [Judgement::default(), below(0.5), below(0.0), spilling(below(0.5))] {
+                let verdicts = judgement.judge(&tiers);
+                assert!(verdicts.iter().all(|verdict| verdict.ignored == expected), "{tiers:?} {judgement:?}");
+            }
+            let never = Judgement { panic: PanicMode::Never, ..Judgement::default() };
+            assert!(never.judge(&tiers).iter().all(|verdict| verdict.ignored == Ignored::NOTHING));
+        }
     }
 }

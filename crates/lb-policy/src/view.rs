@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-use lb_core::{Acquire, EndpointState, Weight};
+use lb_core::{Acquire, EndpointState, Ignored, Weight};
 
 use crate::cx::PickCx;
 use crate::identity::Uid;
@@ -17,14 +17,14 @@ use crate::tiers::{Judgement, TierHealth};
 pub struct View<'a> {
     roster: &'a Roster,
     tier: usize,
-    in_panic: bool,
+    ignored: Ignored,
 }
 
 impl<'a> View<'a> {
     /// What a pick from the tier in this place sees.
     pub(crate) fn new(roster: &'a Roster, tier: usize) -> Self {
-        let in_panic = roster.tiers.get(tier).is_some_and(Tier::is_panicking);
-        Self { roster, tier, in_panic }
+        let ignored = roster.tiers.get(tier).map_or(Ignored::NOTHING, Tier::ignored);
+        Self { roster, tier, ignored }
     }
 
     /// How many members there are, eligible or not.
@@ -39,10 +39,10 @@ impl<'a> View<'a> {
         self.roster.states.is_empty()
     }
 
-    /// Whether health is ignored because too few members are well.
+    /// Whether health is ignored, in part or whole, because too few members are well.
     #[must_use]
     pub fn is_panicking(&self) -> bool {
-        self.in_panic
+        self.ignored != Ignored::NOTHING
     }
 
     /// The hot state of the member in this place.
@@ -66,7 +66,7 @@ impl<'a> View<'a> {
         self.roster.facts.get(index.get()).map_or(Weight::ZERO, |facts| facts.weight)
     }
 
-    /// Whether this pick may go there: eligible (in panic mode, but for its health), not full, not tried before, in
+    /// Whether this pick may go there: eligible (in panic mode, but for what is ignored), not full, not tried before, in
     /// the tier being picked from.
     ///
     /// This is the one predicate for new requests. The answer is a hint, since others pick at the same time: the slot
@@ -81,7 +81,7 @@ impl<'a> View<'a> {
     #[inline]
     #[must_use]
     pub fn usable_load(&self, index: Index, cx: &PickCx<'_>) -> Option<u32> {
-        let load = self.roster.states.get(index.get())?.load_with_room(self.in_panic)?;
+        let load = self.roster.states.get(index.get())?.load_with_room(self.ignored)?;
         self.is_free(index, cx).then_some(load)
     }
 
@@ -96,7 +96,7 @@ impl<'a> View<'a> {
     /// Takes a slot there, unless it is full or may not be picked by now.
     #[inline]
     pub(crate) fn acquire(&self, index: Index) -> bool {
-        self.roster.acquire(index, false, self.in_panic)
+        self.roster.acquire(index, false, self.ignored)
     }
 
     /// Takes a slot as a selector does, for measurements; tells whether there was one. Give it back with [`let_go`](Self::let_go).
@@ -114,7 +114,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The places that eligible members hold (in panic mode, all that only their health keeps out), in the order of
+    /// The places that eligible members hold (in panic mode, all that only what is ignored keeps out), in the order of
     /// the list, tiers not told apart. Full and tried ones are among them.
     pub fn eligible(&self) -> impl Iterator<Item = Index> + 'a {
         self.roster.allowed.ones()
@@ -189,31 +189,29 @@ impl Roster {
         let mut healths = vec![TierHealth::default(); self.tiers.len()];
         for (state, facts) in self.states.iter().zip(&self.facts) {
             if let Some(health) = healths.get_mut(facts.tier) {
-                health.eligible += u32::from(state.is_eligible());
-                health.able += u32::from(state.is_eligible_in_panic());
+                health.count(state);
             }
         }
         let verdicts = judgement.judge(&healths);
         for (tier, verdict) in self.tiers.iter().zip(&verdicts) {
-            tier.panicking.store(verdict.panics, Ordering::Relaxed);
+            tier.ignored.store(verdict.ignored.bits(), Ordering::Relaxed);
             tier.load.store(verdict.load, Ordering::Relaxed);
         }
         self.spills.store(judgement.is_spilling(), Ordering::Relaxed);
         let mut changed = false;
         for ((state, facts), place) in self.states.iter().zip(&self.facts).zip(0..) {
-            let in_panic = verdicts.get(facts.tier).is_some_and(|verdict| verdict.panics);
-            let allowed = if in_panic { state.is_eligible_in_panic() } else { state.is_eligible() };
-            changed |= self.allowed.put(Index::new(place), allowed);
+            let ignored = verdicts.get(facts.tier).map_or(Ignored::NOTHING, |verdict| verdict.ignored);
+            changed |= self.allowed.put(Index::new(place), state.is_eligible_ignoring(ignored));
         }
-        self.eligible.store(healths.iter().map(|health| health.eligible as usize).sum(), Ordering::Relaxed);
+        self.eligible.store(healths.iter().map(|health| health.eligible() as usize).sum(), Ordering::Relaxed);
         changed
     }
 
     /// Takes a slot there, unless it is full or may not be picked.
     #[inline]
-    pub(crate) fn acquire(&self, index: Index, sticky: bool, in_panic: bool) -> bool {
+    pub(crate) fn acquire(&self, index: Index, sticky: bool, ignored: Ignored) -> bool {
         let taken = |state: &Arc<EndpointState>| {
-            let answer = state.acquire_told(sticky, in_panic, |level| self.on_step(index, level));
+            let answer = state.acquire_told(sticky, ignored, |level| self.on_step(index, level));
             matches!(answer, Acquire::Taken { .. })
         };
         let is_taken = self.states.get(index.get()).is_some_and(taken);
@@ -231,12 +229,13 @@ impl Roster {
     }
 
     pub(crate) fn is_panicking(&self) -> bool {
-        self.tiers.iter().any(Tier::is_panicking)
+        self.tiers.iter().any(|tier| tier.ignored() != Ignored::NOTHING)
     }
 
-    /// Whether health is ignored for this member, because too few of its tier are well.
-    pub(crate) fn is_in_panic(&self, index: Index) -> bool {
-        self.facts.get(index.get()).and_then(|facts| self.tiers.get(facts.tier)).is_some_and(Tier::is_panicking)
+    /// What is ignored of this member's health, because too few are well.
+    pub(crate) fn ignored(&self, index: Index) -> Ignored {
+        let tier = self.facts.get(index.get()).and_then(|facts| self.tiers.get(facts.tier));
+        tier.map_or(Ignored::NOTHING, Tier::ignored)
     }
 
     pub(crate) fn eligible_count(&self) -> usize {
@@ -296,18 +295,19 @@ impl Roster {
 #[derive(Debug)]
 struct Tier {
     priority: u8,
-    panicking: AtomicBool,
+    /// The bits of an [`Ignored`].
+    ignored: AtomicU64,
     /// Its share of the load, of 100.
     load: AtomicU32,
 }
 
 impl Tier {
     fn new(priority: u8) -> Self {
-        Self { priority, panicking: AtomicBool::new(false), load: AtomicU32::new(0) }
+        Self { priority, ignored: AtomicU64::new(0), load: AtomicU32::new(0) }
     }
 
-    fn is_panicking(&self) -> bool {
-        self.panicking.load(Ordering::Relaxed)
+    fn ignored(&self) -> Ignored {
+        Ignored::from_bits(self.ignored.load(Ordering::Relaxed))
     }
 }
 

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use lb_core::{Axis, Class, End, InFlightLimit, Mono};
-use lb_policy::{BuiltIn, Cluster, Entropy, Identity, Member, PickCx, PickError, Ticket, Tried, Uid, Update};
+use lb_policy::{
+    BuiltIn, Cluster, Entropy, Identity, Member, PanicMode, PickCx, PickError, Ticket, Tried, Uid, Update,
+};
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
@@ -15,7 +17,7 @@ enum Op {
     Set(u8, usize, bool),
     Maintain,
     Wait(u64),
-    Panic(bool),
+    Panic(u8),
     /// A pick; how many endpoints count as tried, and whether it sticks to this one.
     Pick(u32, u8, Option<u8>),
     /// Ends the n-th ticket held, in one way or another.
@@ -33,7 +35,9 @@ struct Known {
     in_flight: u32,
 }
 
-const HEALTH: [Axis; 3] = [Axis::Check, Axis::Ejected, Axis::Breaker];
+/// What may be ignored where none is left, in this order.
+const LENIENCY: [&[Axis]; 3] =
+    [&[Axis::Check], &[Axis::Ejected, Axis::Breaker], &[Axis::Check, Axis::Ejected, Axis::Breaker]];
 
 impl Known {
     fn kept_out(&self, ignoring: &[Axis]) -> bool {
@@ -58,7 +62,7 @@ struct World {
     selector: lb_policy::Selector<BuiltIn, u8>,
     entropy: Entropy,
     now: u64,
-    threshold: f64,
+    panic: PanicMode,
     known: BTreeMap<u8, Known>,
     uids: BTreeMap<u8, Uid>,
     held: Vec<Ticket<u8>>,
@@ -73,7 +77,7 @@ impl World {
             selector,
             entropy: Entropy::seeded(1),
             now: 0,
-            threshold: 0.5,
+            panic: PanicMode::default(),
             known: BTreeMap::new(),
             uids: BTreeMap::new(),
             held: Vec::new(),
@@ -88,27 +92,31 @@ impl World {
         (known.member, known.weight, known.limit, known.priority) = (true, weight, limit.max(1), priority);
     }
 
-    /// Whose health is ignored: tiers in which too few are well, unless another tier is well.
-    fn panicking(&self) -> Vec<u8> {
-        let mut tiers: BTreeMap<u8, (u32, u32)> = BTreeMap::new();
-        for known in self.known.values().filter(|known| known.member) {
-            let (eligible, able) = tiers.entry(known.priority).or_default();
-            *eligible += u32::from(!known.kept_out(&[]));
-            *able += u32::from(!known.kept_out(&HEALTH));
+    /// What is ignored of the health of an endpoint of this priority.
+    fn ignored(&self, priority: u8) -> &'static [Axis] {
+        let members = || self.known.values().filter(|known| known.member);
+        if members().all(|known| known.kept_out(&[])) {
+            let serves = |ignored: &&&[Axis]| members().any(|known| !known.kept_out(ignored));
+            let found = LENIENCY.iter().find(serves).copied().unwrap_or_default();
+            return if self.panic == PanicMode::Never { &[] } else { found };
         }
-        let low = |&(eligible, able): &(u32, u32)| f64::from(eligible) < self.threshold * f64::from(able);
-        if tiers.values().any(|tier| tier.0 > 0 && !low(tier)) {
-            return Vec::new();
-        }
-        tiers.iter().filter(|(_, tier)| low(tier)).map(|(&priority, _)| priority).collect()
+        let PanicMode::Below(threshold) = self.panic else { return &[] };
+        let count = |priority, is: &dyn Fn(&Known) -> bool| {
+            members().filter(|known| known.priority == priority && !known.kept_out(LENIENCY[2]) && is(known)).count()
+        };
+        let passing = |priority| count(priority, &|known| !known.axes.contains(&Axis::Check));
+        let is_low = |priority| (passing(priority) as f64) < threshold * count(priority, &|_| true) as f64;
+        let is_another_well = members().any(|known| passing(known.priority) > 0 && !is_low(known.priority));
+        if is_low(priority) && !is_another_well { LENIENCY[0] } else { &[] }
+    }
+
+    fn is_panicking(&self) -> bool {
+        self.known.values().any(|known| known.member && !self.ignored(known.priority).is_empty())
     }
 
     fn may_serve(&self, n: u8, sticky: bool) -> bool {
         let Some(known) = self.known.get(&n) else { return false };
-        let mut ignoring = Vec::new();
-        if self.panicking().contains(&known.priority) {
-            ignoring.extend(HEALTH);
-        }
+        let mut ignoring = self.ignored(known.priority).to_vec();
         if sticky {
             ignoring.push(Axis::Drain);
             return known.member && known.axes.iter().all(|axis| ignoring.contains(axis)) && !known.is_full();
@@ -155,9 +163,9 @@ impl World {
             }
             Op::Maintain => self.cluster.maintain(now),
             Op::Wait(ms) => self.now += ms,
-            Op::Panic(on) => {
-                self.threshold = if on { 0.5 } else { 0.0 };
-                self.cluster.set_panic_threshold(self.threshold, now);
+            Op::Panic(mode) => {
+                self.panic = [PanicMode::Never, PanicMode::NoneLeft, PanicMode::Below(0.5)][usize::from(mode)];
+                self.cluster.set_panic_mode(self.panic, now);
             }
             Op::Pick(key, tried, sticky) => self.pick(key, tried, sticky)?,
             Op::End(nth, how) => self.end(nth, how),
@@ -237,7 +245,7 @@ impl World {
         }
         prop_assert_eq!(endpoints.len(), self.known.values().filter(|known| known.member).count());
         prop_assert_eq!(self.cluster.eligible_count(), eligible);
-        prop_assert_eq!(self.cluster.is_panicking(), !self.panicking().is_empty());
+        prop_assert_eq!(self.cluster.is_panicking(), self.is_panicking());
         Ok(())
     }
 }
@@ -254,7 +262,7 @@ fn op() -> impl Strategy<Value = Op> {
         6 => (0..ENDPOINTS, 0..9_usize, any::<bool>()).prop_map(|(n, axis, on)| Op::Set(n, axis, on)),
         1 => Just(Op::Maintain),
         2 => (0..30_u64).prop_map(Op::Wait),
-        1 => any::<bool>().prop_map(Op::Panic),
+        1 => (0..3_u8).prop_map(Op::Panic),
         12 => (any::<u32>(), 0..3_u8, proptest::option::weighted(0.2, 0..ENDPOINTS))
             .prop_map(|(key, tried, sticky)| Op::Pick(key, tried, sticky)),
         6 => (any::<usize>(), any::<u8>()).prop_map(|(nth, how)| Op::End(nth, how)),

@@ -278,11 +278,17 @@ impl Watched {
         }
         let (name, eligible, all) = (&cluster.name, cluster.members.eligible_count(), cluster.members.len());
         if is_panicking {
-            let threshold = cluster.config.panic_threshold * 100.0;
-            tracing::error!(
-                "cluster {name} is in panic mode: {eligible} of {all} endpoints eligible, below {threshold}%; \
-                 health is ignored until more recover"
-            );
+            match cluster.config.panic_threshold.filter(|_| eligible > 0) {
+                Some(share) => tracing::error!(
+                    "cluster {name} is in panic mode: {eligible} of {all} endpoints eligible, and fewer than {}% pass their \
+                     check; failing checks are ignored until more pass",
+                    share * 100.0
+                ),
+                None => tracing::error!(
+                    "cluster {name} is in panic mode: none of {all} endpoints is eligible; requests go to them all the same, \
+                     those that traffic ejected last, until one recovers"
+                ),
+            }
         } else {
             tracing::warn!("cluster {name} has left panic mode: {eligible} of {all} endpoints eligible");
         }

@@ -11,7 +11,9 @@ use std::num::NonZeroU16;
 
 use lb_core::{Axis, InFlightLimit, Mono, Weight};
 use lb_health::{Ejection, FailureSet};
-use lb_policy::{BuiltIn, Cluster, Identity, Member, Selector, SlowStart, Spill, Update, ZoneAware, affinity_of};
+use lb_policy::{
+    BuiltIn, Cluster, Identity, Member, PanicMode, Selector, SlowStart, Spill, Update, ZoneAware, affinity_of,
+};
 use lb_ratelimit::{Keyed, Quota, Ratio, RetryBudget};
 use lb_tower::{Passive, PassiveRule, Transition};
 use rand::Rng;
@@ -227,7 +229,7 @@ impl Registry {
         state.members.set_slow_start(config.slow_start.map(SlowStart::new));
         state.members.set_queue(config.queue.size, config.queue.timeout);
         state.apply(self.workers, now);
-        state.members.set_panic_threshold(config.panic_threshold, now);
+        state.members.set_panic_mode(panic_mode(config.panic_threshold), now);
         state.members.set_spill(config.spill.map_or(Spill::WhenExhausted, Spill::Overprovisioned), now);
         state.judge(now);
         Arc::new(ClusterRuntime {
@@ -482,7 +484,7 @@ impl ClusterState {
                 Some(Passive::new(self.members.clone(), passive_rule(config), told))
             }
             (None, Some(old)) => {
-                old.readmit_all(now);
+                old.close(now);
                 None
             }
             (None, None) => None,
@@ -525,6 +527,14 @@ impl ClusterState {
         let selector = self.members.selector(near);
         self.selectors.push((policy.clone(), zoning, selector.clone()));
         selector
+    }
+}
+
+fn panic_mode(threshold: Option<f64>) -> PanicMode {
+    match threshold {
+        None => PanicMode::NoneLeft,
+        Some(0.0) => PanicMode::Never,
+        Some(share) => PanicMode::Below(share),
     }
 }
 

@@ -122,7 +122,7 @@ impl<S: Send + Sync + 'static, W: Watch> Passive<S, W> {
     /// As [`new`](Self::new), but at most `max_percent` of a hundred members are ejected at once, though always at
     /// least one may be.
     pub fn with_cap(cluster: Cluster<S>, rule: PassiveRule, max_percent: u8, watch: W) -> Self {
-        let books = Mutex::new(Books { records: BTreeMap::new(), swept: Mono::ZERO });
+        let books = Mutex::new(Books { records: BTreeMap::new(), swept: Mono::ZERO, is_closed: false });
         let shared = Arc::new(Shared { cluster, cap: EjectionCap::new(max_percent), watch, books });
         shared.count_members(&shared.lock());
         Self { handle: Arc::new(Handle { rule, shared }) }
@@ -167,9 +167,14 @@ impl<S: Send + Sync + 'static, W: Watch> Passive<S, W> {
         lifted.inspect(|identity| shared.watch.on_transition(identity, Transition::Readmitted)).is_some()
     }
 
-    /// Ends every ejection: outlier detection is being switched off.
-    pub fn readmit_all(&self, now: Mono) {
-        let uids: Vec<Uid> = self.handle.shared.lock().records.keys().copied().collect();
+    /// Switches outlier detection off, for all clones and for good: ends every ejection and makes no more. Requests in
+    /// flight may hold clones long after; what they report must not eject an endpoint that nothing would readmit.
+    pub fn close(&self, now: Mono) {
+        let uids: Vec<Uid> = {
+            let mut books = self.handle.shared.lock();
+            books.is_closed = true;
+            books.records.keys().copied().collect()
+        };
         for uid in uids {
             self.readmit(uid, now);
         }
@@ -239,6 +244,8 @@ struct Books {
     /// Who has failed.
     records: BTreeMap<Uid, Record>,
     swept: Mono,
+    /// Nothing is ejected any more.
+    is_closed: bool,
 }
 
 struct Record {
@@ -256,6 +263,9 @@ impl<S: Send + Sync + 'static, W> Shared<S, W> {
 
     fn judge(&self, endpoint: &Endpoint<S>, rule: &Ejection, last: Class, now: Mono) -> Option<Transition> {
         let mut books = self.lock();
+        if books.is_closed {
+            return None;
+        }
         let uid = endpoint.uid();
         let record = books.records.entry(uid).or_insert_with(|| Record::new(endpoint.identity(), rule));
         if record.rule != *rule && !record.outlier.is_ejected() {
@@ -304,7 +314,10 @@ impl<S: Send + Sync + 'static, W> Shared<S, W> {
     /// this side too.
     fn count_members(&self, books: &Books) {
         let endpoints = self.cluster.endpoints();
-        let usable = endpoints.iter().filter(|endpoint| endpoint.state().reasons().all(|axis| axis == Axis::Ejected));
+        // Where none is eligible, those serve that only fail a check.
+        let serves_unchecked = self.cluster.eligible_count() == 0;
+        let is_usable = |axis| axis == Axis::Ejected || (axis == Axis::Check && serves_unchecked);
+        let usable = endpoints.iter().filter(|endpoint| endpoint.state().reasons().all(is_usable));
         let is_ejected = |uid| books.records.get(&uid).is_some_and(|record| record.outlier.is_ejected());
         let (mut usable_count, mut usable_ejected) = (0, 0);
         for endpoint in usable {

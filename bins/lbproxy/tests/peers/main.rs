@@ -4,6 +4,7 @@
 //! Where one is missing its tests are skipped, with a note; with `LBPROXY_REQUIRE_PEERS=1` they fail.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod bad_deploy;
 mod curl;
 mod haproxy;
 mod nginx;

@@ -61,7 +61,7 @@ fn cluster(report: &mut Report, entry: &Entry, directories: &[PathBuf]) -> Optio
     let keep_alive = fields.get(report, "keep_alive", keep_alive);
     let queue = fields.get(report, "queue", queue);
     let slow_start = fields.duration_or(report, "slow_start", "off");
-    let panic_threshold = fields.get(report, "panic_threshold", convert::share);
+    let panic_threshold = fields.get(report, "panic_threshold", or_word("off", convert::share));
     let factor = |report: &mut Report, node: &Node| convert::read(report, node, quantity::FACTOR, quantity::factor);
     let spill = fields.get(report, "spill", or_word("exhausted", factor));
     let subset = fields.get(report, "subset", or_word("off", subset));
@@ -130,6 +130,18 @@ fn advise(report: &mut Report, entry: &Entry, cluster: &Cluster) {
             .warning(spot("tls"), told)
             .help("name their authority with `tls.ca`, or their name with `tls.server_name`");
     }
+    if let Some(heads) = heads_of_the_only_tier(cluster)
+        && heads > 1
+        && cluster.panic_threshold.is_some_and(|share| f64::from(heads - 1) < share * f64::from(heads))
+    {
+        let told = format!(
+            "with {heads} endpoints in `{name}`, a single one that fails its check is below `panic_threshold`: it then goes on \
+             getting requests"
+        );
+        report
+            .warning(spot("panic_threshold"), told)
+            .help("leave it out: health is then ignored only where no endpoint is eligible");
+    }
     match cluster.endpoints.as_slice() {
         [] => {
             report
@@ -168,6 +180,14 @@ fn advise(report: &mut Report, entry: &Entry, cluster: &Cluster) {
         }
         _ => {}
     }
+}
+
+/// How many endpoints take new requests, if they are one tier: where there is another, that one takes the load.
+fn heads_of_the_only_tier(cluster: &Cluster) -> Option<u32> {
+    let serving = || cluster.endpoints.iter().filter(|endpoint| endpoint.weight > 0 && !endpoint.drain);
+    let tier = |endpoint: &Endpoint| (endpoint.backup, endpoint.priority);
+    let first = tier(serving().next()?);
+    serving().all(|endpoint| tier(endpoint) == first).then(|| u32::try_from(serving().count()).unwrap_or(u32::MAX))
 }
 
 /// An endpoint and its place.

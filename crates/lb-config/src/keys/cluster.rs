@@ -59,9 +59,9 @@ pub(crate) const CLUSTER: Section = Section {
         ),
         key(
             "panic_threshold",
-            Kind::Share,
-            Value("\"50%\""),
-            "Share of eligible endpoints strictly below which health is ignored, loudly.",
+            Kind::Any(&[Kind::Word(&["off"]), Kind::Share]),
+            Value("\"off\""),
+            "Share of endpoints that pass their checks, strictly below which failing checks are ignored, loudly; \"off\" ignores health only where no endpoint is eligible, \"0%\" never.",
         ),
         key(
             "spill",

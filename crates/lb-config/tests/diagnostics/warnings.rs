@@ -25,6 +25,14 @@ endpoints = [{ address = "a:1", weight = 0 }, { address = "b:1", drain = true }]
 [cluster.substitutes]
 endpoints = [{ address = "a:1", backup = true }, { address = "b:1", backup = true }]
 
+[cluster.nervous]
+endpoints = ["a:1", "b:1", "c:1", { address = "d:1", drain = true }]
+panic_threshold = "67%"
+
+[cluster.calm]
+endpoints = ["a:1", "b:1", "c:1"]
+panic_threshold = "66%"
+
 [[route]]
 path = "/x"
 cluster = "lonely"
@@ -89,6 +97,22 @@ lbproxy.toml:19:1: warning: every endpoint of `substitutes` is a backup: there i
    |
 19 | endpoints = [{ address = "a:1", backup = true }, { address = "b:1", backup = true }]
    | ^^^^^^^^^
+
+lbproxy.toml:21:10: warning: no route uses the cluster `nervous`
+   |
+21 | [cluster.nervous]
+   |          ^^^^^^^
+
+lbproxy.toml:23:1: warning: with 3 endpoints in `nervous`, a single one that fails its check is below `panic_threshold`: it then goes on getting requests
+   |
+23 | panic_threshold = "67%"
+   | ^^^^^^^^^^^^^^^
+   = help: leave it out: health is then ignored only where no endpoint is eligible
+
+lbproxy.toml:25:10: warning: no route uses the cluster `calm`
+   |
+25 | [cluster.calm]
+   |          ^^^^
 "#,
     );
 }

@@ -136,37 +136,77 @@ fn what_the_cluster_owns_cannot_be_set_from_outside() {
 }
 
 #[test]
-fn below_half_health_is_ignored_loudly_and_orders_are_not() {
-    let mut bench = Bench::new(RoundRobin, &[1, 1, 1, 1]);
+fn below_the_threshold_failing_checks_are_ignored_loudly_and_neither_orders_nor_ejections_are() {
+    let mut bench = Bench::new(RoundRobin, &[1, 1, 1, 1, 1]);
     let late = Mono::from_millis(100);
-    bench.set(3, Axis::Maintenance, true, Mono::ZERO);
+    bench.cluster.set_panic_mode(PanicMode::Below(0.5), Mono::ZERO);
+    bench.set(4, Axis::Maintenance, true, Mono::ZERO);
+    bench.set(3, Axis::Ejected, true, Mono::ZERO);
     bench.set(0, Axis::Check, true, Mono::ZERO);
-    assert!(!bench.cluster.is_panicking(), "two of three");
-    bench.set(1, Axis::Ejected, true, late);
-    assert!(bench.cluster.is_panicking(), "one of three");
-    assert_eq!(bench.counts(300), [100, 100, 100, 0]);
+    assert!(!bench.cluster.is_panicking(), "three of four pass their check");
+    bench.set(1, Axis::Check, true, Mono::ZERO);
+    assert!(!bench.cluster.is_panicking(), "exactly half");
+    bench.set(3, Axis::Check, true, late);
+    assert!(bench.cluster.is_panicking(), "one of four");
+    assert_eq!(bench.counts(300), [100, 100, 100, 0, 0]);
     assert_eq!(bench.cluster.panic_picks(), 300);
     assert_eq!(bench.cluster.eligible_count(), 1);
-    bench.cluster.set_panic_threshold(0.0, late);
+    bench.cluster.set_panic_mode(PanicMode::NoneLeft, late);
     assert!(!bench.cluster.is_panicking());
-    assert_eq!(bench.counts(100), [0, 0, 100, 0]);
+    assert_eq!(bench.counts(100), [0, 0, 100, 0, 0]);
     assert_eq!(bench.cluster.panic_picks(), 300);
 }
 
 #[test]
-fn exactly_half_is_no_panic() {
-    let bench = Bench::new(RoundRobin, &[1, 1]);
-    bench.set(0, Axis::Check, true, Mono::ZERO);
-    assert!(!bench.cluster.is_panicking());
+fn two_ejections_of_three_leave_the_third_to_serve_whatever_the_threshold() {
+    for mode in [PanicMode::Never, PanicMode::NoneLeft, PanicMode::Below(0.5), PanicMode::Below(1.0)] {
+        let mut bench = Bench::new(RoundRobin, &[1, 1, 1]);
+        bench.cluster.set_panic_mode(mode, Mono::ZERO);
+        bench.set(0, Axis::Ejected, true, Mono::ZERO);
+        bench.set(2, Axis::Ejected, true, Mono::ZERO);
+        assert_eq!(bench.counts(30), [0, 30, 0], "{mode:?}");
+        assert!(!bench.cluster.is_panicking(), "{mode:?}");
+    }
+}
+
+#[test]
+fn where_none_is_left_the_ejected_come_after_those_that_fail_a_check() {
+    let mut bench = Bench::new(RoundRobin, &[1, 1, 1]);
+    let at = Mono::from_millis;
+    bench.set(0, Axis::Ejected, true, at(100));
+    bench.set(1, Axis::Ejected, true, at(200));
+    bench.set(2, Axis::Check, true, at(300));
+    assert!(bench.cluster.is_panicking());
+    assert_eq!(bench.counts(30), [0, 0, 30], "its check fails, and that is all");
+    assert_eq!(bench.cluster.panic_picks(), 30);
+    bench.set(2, Axis::Maintenance, true, at(400));
+    assert_eq!(bench.counts(30), [15, 15, 0], "an order is an order");
+    bench.set(1, Axis::Check, true, at(500));
+    assert_eq!(bench.counts(30), [30, 0, 0], "both stand against the other");
+    bench.set(0, Axis::Check, true, at(600));
+    assert_eq!(bench.counts(30), [15, 15, 0]);
+    bench.cluster.set_panic_mode(PanicMode::Never, at(700));
+    assert!(bench.pick().is_err());
+}
+
+#[test]
+fn a_verdict_never_takes_the_last_one_that_serves() {
+    let bench = Bench::new(RoundRobin, &[1, 1, 1]);
+    let uid = |n: usize| bench.cluster.endpoints()[n].uid();
+    let eject = |n| bench.cluster.set_unless_last(uid(n), Axis::Ejected, Mono::ZERO);
+    bench.set(2, Axis::Check, true, Mono::ZERO);
+    assert_eq!(eject(0), Ok(true));
+    assert_eq!(eject(1), Err(LastEligible), "the third fails its check");
+    // Where those serve that only fail a check, one of these must be left.
     bench.set(1, Axis::Check, true, Mono::ZERO);
-    assert!(bench.cluster.is_panicking(), "none of two");
-    assert!(bench.pick().is_ok());
+    assert_eq!(eject(1), Ok(true));
+    assert_eq!(eject(2), Err(LastEligible));
 }
 
 #[test]
 fn an_error_counts_the_reasons() {
     let bench = Bench::new(RoundRobin, &[1, 1, 1, 0]);
-    bench.cluster.set_panic_threshold(0.0, Mono::ZERO);
+    bench.cluster.set_panic_mode(PanicMode::Never, Mono::ZERO);
     bench.set(0, Axis::Ejected, true, Mono::ZERO);
     bench.cluster.endpoints()[1].state().set_max_in_flight(InFlightLimit::new(1));
     let _held = bench.pick_with(None, &tried(&bench.cluster, &[2]), Mono::ZERO).unwrap();
@@ -321,7 +361,7 @@ fn endpoints_that_warm_up_together_owe_one_another_nothing() {
     };
     let homes: Vec<usize> = (0..500).map(|key| home(key, Mono::ZERO)).collect();
     bench.cluster.set_slow_start(Some(SlowStart::new(Duration::from_secs(10))));
-    bench.cluster.set_panic_threshold(0.0, Mono::ZERO);
+    bench.cluster.set_panic_mode(PanicMode::Never, Mono::ZERO);
     for on in [true, false] {
         (0..3).for_each(|n| bench.set(n, Axis::Check, on, Mono::from_millis(1)));
     }

@@ -40,7 +40,7 @@ impl<P: Policy> Bench<P> {
         let selector = cluster.selector(policy);
         let members = weights.iter().enumerate().map(|(place, &weight)| member(place, weight));
         cluster.apply(Update::Reset(members.collect()), Mono::ZERO);
-        cluster.set_panic_threshold(0.0, Mono::ZERO);
+        cluster.set_panic_mode(crate::PanicMode::Never, Mono::ZERO);
         Self { cluster, selector, members: weights.len() }
     }
 

@@ -457,7 +457,7 @@ mod tests {
             },
             queue: lb_config::Queue { size: 0, timeout: Duration::from_secs(5) },
             slow_start: None,
-            panic_threshold: 0.5,
+            panic_threshold: None,
             spill: None,
             subset: None,
             active: None,

@@ -1,7 +1,7 @@
 use futures_util::FutureExt;
 use lb_core::ManualClock;
 use lb_health::Growth;
-use lb_policy::{RoundRobin, Update};
+use lb_policy::{PanicMode, RoundRobin, Update};
 use tower_service::Service;
 
 use super::*;
@@ -35,7 +35,7 @@ impl Bench {
         let (mocks, told) = (Mock::several(count), Told::default());
         let cluster = cluster_of(mocks.clone());
         // Panic mode would hide who is ejected.
-        cluster.set_panic_threshold(0.0, Mono::ZERO);
+        cluster.set_panic_mode(PanicMode::Never, Mono::ZERO);
         let passive = Passive::new(cluster.clone(), rule, Writer(told.clone()));
         Self { mocks, cluster, clock: ManualClock::new(), told, passive }
     }
@@ -224,9 +224,59 @@ fn an_ejection_can_be_lifted() {
     assert!(bench.passive.readmit(uids[0], Mono::ZERO));
     assert!(!bench.passive.readmit(uids[0], Mono::ZERO), "told once");
     assert!(!bench.passive.readmit(uids[2], Mono::ZERO));
-    bench.passive.readmit_all(Mono::ZERO);
+    assert!(bench.passive.readmit(uids[1], Mono::ZERO));
     assert_eq!((bench.passive.ejected(), bench.cluster.eligible_count()), (0, 4));
     assert_eq!(bench.told()[2..], ["a is readmitted", "b is readmitted"]);
+}
+
+#[test]
+fn once_switched_off_it_ejects_no_more_whatever_is_still_in_flight() {
+    let rule = PassiveRule {
+        ejection: Ejection { failures: const { NonZeroU16::new(1).unwrap() }, ..Ejection::default() },
+        ..PassiveRule::default()
+    };
+    let bench = Bench::with_rule(3, rule);
+    bench.fails(0);
+    bench.send(3);
+    assert_eq!(bench.cluster.eligible_count(), 2);
+    let in_flight = bench.passive.clone();
+    bench.passive.close(Mono::ZERO);
+    assert_eq!((bench.passive.ejected(), bench.cluster.eligible_count()), (0, 3));
+    let endpoint = Arc::clone(&bench.cluster.endpoints()[1]);
+    in_flight.on_head(&endpoint, Class::Reset, Duration::ZERO, Mono::ZERO);
+    assert_eq!((bench.passive.ejected(), bench.cluster.eligible_count()), (0, 3));
+    assert_eq!(bench.told().len(), 2, "one ejection and its end");
+}
+
+#[test]
+fn two_of_three_that_fail_are_ejected_and_get_nothing_more_whatever_the_panic_threshold() {
+    for mode in [PanicMode::NoneLeft, PanicMode::Below(0.5), PanicMode::Never] {
+        let bench = Bench::new(3);
+        bench.cluster.set_panic_mode(mode, Mono::ZERO);
+        bench.fails(0);
+        bench.fails(2);
+        assert_eq!(bench.send(100).matches('!').count(), 6, "{mode:?}");
+        assert_eq!(bench.send(20), "b".repeat(20), "{mode:?}");
+        assert_eq!((bench.passive.ejected(), bench.cluster.is_panicking()), (2, false));
+    }
+}
+
+#[test]
+fn where_all_fail_their_checks_those_that_fail_requests_too_are_ejected_but_for_the_last() {
+    let bench = Bench::new(3);
+    bench.cluster.set_panic_mode(PanicMode::NoneLeft, Mono::ZERO);
+    for uid in uids(&bench.cluster) {
+        bench.cluster.set(uid, Axis::Check, true, Mono::ZERO);
+    }
+    bench.pass(1);
+    bench.fails(0);
+    bench.fails(1);
+    bench.fails(2);
+    bench.send(100);
+    assert_eq!(bench.passive.ejected(), 2);
+    bench.mocks.iter().for_each(|mock| mock.answers(&[Answer::Ok]));
+    let letters = bench.send(20);
+    assert!(letters == letters[..1].repeat(20) && !letters.contains('!'), "{letters}");
 }
 
 #[test]

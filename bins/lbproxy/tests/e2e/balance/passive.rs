@@ -4,14 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
-use super::{answers, balancing, list};
-use crate::support::{Endpoint, Refusing, get, text, wait_until};
+use super::{answers, balancing, list, one_cluster};
+use crate::support::{Client, Endpoint, Gate, Proxy, Refusing, get, text, wait_until};
 use crate::with_one_and_four_workers;
 
 with_one_and_four_workers!(
     an_endpoint_that_fails_requests_is_ejected_for_a_while,
     an_endpoint_that_refuses_is_ejected_without_a_failed_request,
     the_last_one_is_never_ejected,
+    two_of_three_that_fail_get_no_more_than_what_ejects_them,
+    an_ejection_does_not_outlive_its_rule,
+    the_log_calls_no_endpoint_up_whose_check_still_fails,
 );
 
 fn an_endpoint_that_fails_requests_is_ejected_for_a_while(workers: usize) {
@@ -64,4 +67,72 @@ fn the_last_one_is_never_ejected(workers: usize) {
     let states = endpoints.each_ref().map(|endpoint| proxy.endpoint("app", &endpoint.at())["state"].clone());
     assert_eq!(states.iter().filter(|state| *state == "ejected").count(), 1, "{states:?}");
     proxy.wait_log("not ejected");
+}
+
+/// A bad deploy of two of three: the second ejection must not bring the first endpoint back.
+fn two_of_three_that_fail_get_no_more_than_what_ejects_them(workers: usize) {
+    for threshold in ["off", "50%", "100%"] {
+        let endpoints =
+            [Endpoint::answering(|_| text(500, "a")), Endpoint::answering(|_| text(500, "b")), Endpoint::named("c")];
+        let cluster = format!("panic_threshold = \"{threshold}\"\nhealth.passive = {{ eject_for = \"1h\" }}");
+        let proxy = balancing(workers, "retry = { attempts = 3, on = [\"500\"] }", &list(&endpoints), &cluster);
+        assert_eq!(answers(&proxy, 60), "c".repeat(60), "{threshold}");
+        let asked: Vec<_> = endpoints.iter().map(Endpoint::requests).collect();
+        assert_eq!(asked, [3, 3, 60], "{threshold}: three failures eject each");
+        assert_eq!(proxy.metric("lbproxy_panic_mode_picks_total", &["app"]), 0.0);
+    }
+}
+
+fn an_ejection_does_not_outlive_its_rule(workers: usize) {
+    let gate = Gate::default();
+    let waiting = gate.clone();
+    let endpoints = [
+        // It takes the request, and breaks off when the gate opens.
+        Endpoint::on_head(move |_, _| {
+            waiting.wait();
+            Ok(())
+        }),
+        Endpoint::named("b"),
+    ];
+    let at = endpoints[0].at();
+    let with = |passive: &str| one_cluster(workers, "retry = \"off\"", &list(&endpoints), passive);
+    let rule = "health.passive = { failures = 1, eject_for = \"1h\" }";
+    let mut proxy = Proxy::start(&with(rule));
+    let mut client = Client::connect(proxy.web());
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    wait_until("the request to hang", || endpoints[0].requests() == 1);
+    proxy.reload(&with(""));
+    gate.open();
+    assert_eq!(client.answer("GET").status(), 502);
+    assert_eq!(proxy.endpoint("app", &at)["state"], "up");
+    // Back in force, the rule counts anew.
+    proxy.reload(&with(rule));
+    assert_eq!(proxy.endpoint("app", &at)["state"], "up");
+    wait_until("the ejection", || {
+        get(proxy.web(), "/");
+        proxy.endpoint("app", &at)["state"] == "ejected"
+    });
+}
+
+fn the_log_calls_no_endpoint_up_whose_check_still_fails(workers: usize) {
+    let health = Arc::new(AtomicU16::new(200));
+    let sick = {
+        let health = Arc::clone(&health);
+        Endpoint::answering(move |request| match request.head.target() {
+            "/health" => text(health.load(Ordering::SeqCst), ""),
+            _ => text(500, "a"),
+        })
+    };
+    let endpoints = [sick, Endpoint::named("b"), Endpoint::named("c")];
+    let rules = "health.active = { path = \"/health\", interval = \"20ms\", fall = 1 }
+        health.passive = { failures = 1, eject_for = \"2s\" }";
+    let proxy = balancing(workers, "retry.on = [\"500\"]", &list(&endpoints), rules);
+    answers(&proxy, 3);
+    let at = endpoints[0].at();
+    proxy.wait_log(&format!("endpoint {at} ejected for "));
+    health.store(500, Ordering::SeqCst);
+    proxy.wait_log(&format!("endpoint {at} is down: "));
+    let line = proxy.wait_log("its ejection is over");
+    assert!(line.contains(&format!("endpoint {at} is not up yet (check): its ejection is over")), "{line}");
+    assert_eq!(proxy.endpoint("app", &at)["eligible"], false);
 }
