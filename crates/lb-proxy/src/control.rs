@@ -220,14 +220,22 @@ struct Verdicts {
 }
 
 impl Targets for Verdicts {
-    fn on_checked(&self, endpoint: &Identity, is_up: bool) {
-        let Some(watch) = self.watch.upgrade() else { return };
-        let Some(snapshot) = watch.snapshot.load_full() else { return };
-        let Some(cluster) = snapshot.clusters.iter().find(|cluster| cluster.name == endpoint.cluster) else { return };
+    fn on_checked(&self, endpoint: &Identity, is_up: bool) -> Vec<Axis> {
+        self.set(endpoint, is_up).unwrap_or_default()
+    }
+}
+
+impl Verdicts {
+    fn set(&self, endpoint: &Identity, is_up: bool) -> Option<Vec<Axis>> {
+        let watch = self.watch.upgrade()?;
+        let snapshot = watch.snapshot.load_full()?;
+        let cluster = snapshot.clusters.iter().find(|cluster| cluster.name == endpoint.cluster)?;
         let identity = lb_policy::Identity::new(Arc::clone(&endpoint.endpoint), endpoint.address.to_string());
-        if let Some(uid) = cluster.members.uid_of(&identity) {
-            cluster.members.set(uid, Axis::Check, !is_up, watch.shared.now());
-        }
+        let uid = cluster.members.uid_of(&identity)?;
+        cluster.members.set(uid, Axis::Check, !is_up, watch.shared.now());
+        let members = cluster.members.endpoints();
+        let known = members.iter().find(|known| known.uid() == uid)?;
+        Some(known.state().reasons().filter(|&axis| axis != Axis::Check).collect())
     }
 }
 

@@ -89,16 +89,20 @@ impl lb_tower::Watch for Told {
     fn on_transition(&self, endpoint: &Identity, transition: Transition) {
         let resolved = (endpoint.name != endpoint.address).then_some(&*endpoint.address);
         let subject = Subject { cluster: &self.cluster, endpoint: &endpoint.name, resolved };
+        let members = self.members.endpoints();
+        let known = members.iter().find(|known| known.identity() == endpoint);
         match transition {
             Transition::Ejected { eject_for, failures, window, last } => {
                 let why = format!("{failures} failures in {window:?}, the last a {}", last.name());
-                app_log::endpoint_ejected(subject, eject_for, why);
-                let known = self.members.endpoints();
-                if let Some(endpoint) = known.iter().find(|known| known.identity() == endpoint) {
-                    endpoint.value().upstream.metrics.on_ejection();
+                if let Some(known) = known {
+                    known.value().upstream.metrics.on_ejection();
                 }
+                app_log::endpoint_ejected(subject, eject_for, why);
             }
-            Transition::Readmitted => app_log::endpoint_up(subject, "its ejection is over"),
+            Transition::Readmitted => {
+                let others: Vec<Axis> = known.map_or_else(Vec::new, |known| known.state().reasons().collect());
+                app_log::endpoint_up(subject, "its ejection is over", &others);
+            }
             Transition::Spared { last } => {
                 let cluster = &self.cluster;
                 let name = &endpoint.name;

@@ -30,6 +30,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use lb_config::ActiveCheck;
+use lb_core::Axis;
 use lb_health::{Initial, Intervals, RiseFall, Thresholds, Transition};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -48,8 +49,8 @@ use crate::observe::status::LastCheck;
 pub trait Targets: Send + Sync + 'static {
     /// The endpoint is up or down by its checks from now on. Told at transitions, and when its checks begin (if they
     /// begin with down) or end. Calls for one endpoint never overlap. It must not call the driver back, nor wait for a
-    /// lock that somebody holds while calling it.
-    fn on_checked(&self, endpoint: &Identity, is_up: bool);
+    /// lock that somebody holds while calling it. Answers what else keeps the endpoint from new requests.
+    fn on_checked(&self, endpoint: &Identity, is_up: bool) -> Vec<Axis>;
 }
 
 /// One endpoint to check.
@@ -251,11 +252,11 @@ impl Common {
             resolved: (*resolved != *endpoint.endpoint).then_some(&resolved),
         };
         let why = report.why.as_deref().unwrap_or_default();
+        let others = self.targets.on_checked(endpoint, transition == Transition::Up);
         match transition {
-            Transition::Up => endpoint_up(subject, why),
+            Transition::Up => endpoint_up(subject, why, &others),
             Transition::Down => endpoint_down(subject, why),
         }
-        self.targets.on_checked(endpoint, transition == Transition::Up);
     }
 }
 
@@ -364,8 +365,9 @@ mod tests {
     struct Told(mpsc::UnboundedSender<(Identity, bool)>);
 
     impl Targets for Told {
-        fn on_checked(&self, endpoint: &Identity, is_up: bool) {
+        fn on_checked(&self, endpoint: &Identity, is_up: bool) -> Vec<Axis> {
             self.0.send((endpoint.clone(), is_up)).ok();
+            Vec::new()
         }
     }
 

@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use lb_config::{Level, LogFormat};
-use lb_core::Mono;
+use lb_core::{Axis, Mono};
 use tracing::Subscriber;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
@@ -143,10 +143,17 @@ pub fn endpoint_down(subject: Subject<'_>, why: impl fmt::Display) {
     tracing::warn!(%cluster, resolved = resolved.map(tracing::field::display), "endpoint {endpoint} is down: {why}");
 }
 
-/// `endpoint n8n-1:5678 is up: status 200 from /healthz (2 of 2) cluster=n8n resolved=10.0.0.1:5678`
-pub fn endpoint_up(subject: Subject<'_>, why: impl fmt::Display) {
+/// `endpoint n8n-1:5678 is up: status 200 from /healthz (2 of 2) cluster=n8n resolved=10.0.0.1:5678`; where other reasons keep it
+/// from new requests, `endpoint n8n-1:5678 is not up yet (check): its ejection is over`, with the reasons as the status page names them.
+pub fn endpoint_up(subject: Subject<'_>, why: impl fmt::Display, others: &[Axis]) {
     let Subject { cluster, endpoint, resolved } = subject;
-    tracing::info!(%cluster, resolved = resolved.map(tracing::field::display), "endpoint {endpoint} is up: {why}");
+    let resolved = resolved.map(tracing::field::display);
+    if others.is_empty() {
+        tracing::info!(%cluster, resolved, "endpoint {endpoint} is up: {why}");
+        return;
+    }
+    let others: Vec<&str> = others.iter().map(|axis| axis.name()).collect();
+    tracing::info!(%cluster, resolved, "endpoint {endpoint} is not up yet ({}): {why}", others.join(", "));
 }
 
 /// `endpoint n8n-1:5678 ejected for 30s: 3 failures in 30s cluster=n8n resolved=10.0.0.1:5678`
@@ -245,12 +252,14 @@ mod tests {
                 Subject { endpoint: "10.0.0.1:80", resolved: None, ..A },
                 "status 500 from /healthz (3 of 3)",
             );
-            endpoint_up(A, "status 200 from /healthz (2 of 2)");
+            endpoint_up(A, "status 200 from /healthz (2 of 2)", &[]);
             endpoint_ejected(A, Duration::from_secs(30), "3 failures in 30s");
             LimitLog::new().on_limited(Some("::ffff:203.0.113.9".parse().unwrap()), "api", Mono::ZERO);
+            endpoint_up(A, "its ejection is over", &[Axis::Drain, Axis::Check]);
         });
         let lines: Vec<_> = text.lines().collect();
-        assert_eq!(lines.len(), 4, "{text}");
+        assert_eq!(lines.len(), 5, "{text}");
+        assert!(lines[4].contains("endpoint n8n-1:5678 is not up yet (drain, check): its ejection is over"), "{text}");
         assert!(
             lines[0].ends_with("WARN endpoint 10.0.0.1:80 is down: status 500 from /healthz (3 of 3) cluster=n8n"),
             "{text}"
