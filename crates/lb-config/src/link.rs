@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::decode::{ActionWritten, ClusterWritten, Global, ListenerWritten, RouteWritten};
+use crate::decode::{ActionWritten, ClusterWritten, Global, ListenerWritten, RouteWritten, SiteWritten};
 use crate::diagnostic::Report;
+use crate::reach;
 use crate::source::Span;
 use crate::suggest::{nearest, one_of};
 use crate::valid::{
@@ -18,12 +19,16 @@ const START: Span = Span { file: 0, start: 0, end: 0 };
 pub(crate) fn link(
     report: &mut Report,
     global: Option<Global>,
-    (listeners, listeners_whole): (Vec<ListenerWritten>, bool),
+    (mut listeners, listeners_whole): (Vec<ListenerWritten>, bool),
     (clusters, clusters_whole): (Vec<ClusterWritten>, bool),
     cluster_names: &[String],
+    (sites, sites_whole): (Vec<SiteWritten>, bool),
     (routes, routes_whole): (Vec<RouteWritten>, bool),
 ) -> Option<Config> {
+    let routes_whole = routes_whole && sites_whole;
     check_listeners(report, &listeners, global.as_ref());
+    crate::sites::check(report, &sites);
+    crate::sites::place_certificates(report, (&mut listeners, listeners_whole), (&sites, sites_whole));
     check_clusters(report, &clusters);
     if listeners.is_empty() && listeners_whole {
         report
@@ -34,7 +39,7 @@ pub(crate) fn link(
     if routes.is_empty() && routes_whole && listeners.iter().any(|listener| !listener.listener.redirect_https) {
         report
             .error(START, "there is no route: every request would get a 404")
-            .expected("at least one [[route]]")
+            .expected("at least one [[route]] or [[site]]")
             .help("add [[route]] and below it cluster = \"NAME\"");
     }
     let names: Vec<Arc<str>> = listeners.iter().map(|listener| Arc::clone(&listener.listener.name)).collect();
@@ -44,6 +49,7 @@ pub(crate) fn link(
     if let Some(linked) = &linked {
         check_names(report, linked);
         check_ties(report, linked, &listeners);
+        reach::warn_of_hidden(report, linked);
         check_unused(report, linked, &clusters, clusters_whole && routes_whole);
     }
     let Global { workers, grace, zone, admin, log, limits } = global?;
@@ -147,18 +153,12 @@ impl Linker<'_> {
         };
         let mut matcher = std::mem::take(&mut written.matcher);
         matcher.listeners = listeners.into_iter().collect::<Option<Vec<_>>>()?;
-        let only_redirecting = matcher.listeners.iter().all(|at| self.redirects(*at));
-        if !matcher.listeners.is_empty() && only_redirecting {
-            let span = written.listeners.first().map_or(written.span, |(_, span)| *span);
-            self.report.warning(span, "the route is never used: its listeners redirect every request");
+        if matcher.listeners.is_empty() {
+            reach::warn_if_redirected(self.report, &written, &matcher, self.listeners);
         }
         let name = written.name.clone().unwrap_or_default().into();
         let options = written.options.clone();
         Some((Route { name, matcher, action: action?, options }, written))
-    }
-
-    fn redirects(&self, at: usize) -> bool {
-        self.listeners.get(at).is_some_and(|listener| listener.listener.redirect_https)
     }
 
     fn listener(&mut self, name: &str, span: Span) -> Option<usize> {
@@ -219,7 +219,7 @@ fn unique_names(routes: Vec<(Route, RouteWritten)>) -> Vec<(Route, RouteWritten)
         .into_iter()
         .map(|(mut route, written)| {
             if written.name.is_none() {
-                let base = described(&route.matcher, &written.path);
+                let base = described(&route.matcher, written.site.as_deref(), &written.path);
                 let mut numbered = (2..).map(|number| format!("{base}#{number}"));
                 let mut name = base.clone();
                 while taken.iter().any(|taken| **taken == *name) {
@@ -233,14 +233,16 @@ fn unique_names(routes: Vec<(Route, RouteWritten)>) -> Vec<(Route, RouteWritten)
         .collect()
 }
 
-/// `example.com/api/`, `example.com+1/api/@POST`, `/@x-env`.
-fn described(matcher: &Match, path: &str) -> String {
+/// `example.com/api/`, `example.com+1/api/@POST`, `/@x-env`; of a site with a name, `shop/api/`.
+fn described(matcher: &Match, site: Option<&str>, path: &str) -> String {
     let host = match matcher.hosts.first() {
+        _ if site.is_some() => site.unwrap_or_default(),
         None => "",
         Some(HostPattern::Exact(host)) => host,
         Some(HostPattern::Wildcard(host)) => &format!("*{host}"),
     };
     let more = match matcher.hosts.len() {
+        _ if site.is_some() => String::new(),
         0 | 1 => String::new(),
         hosts => format!("+{}", hosts - 1),
     };

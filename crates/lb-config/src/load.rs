@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::decode::{self, Fields};
+use crate::decode::{self, Fields, RouteNode};
 use crate::diagnostic::{Diagnostics, Report};
 use crate::files::{self, Disk, Files, NoFiles};
 use crate::inherit::inherit;
-use crate::keys::{CLUSTER, DEFAULTS, INCLUDED, LISTENER, ROOT, ROUTE};
+use crate::keys::{CLUSTER, DEFAULTS, INCLUDED, LISTENER, ROOT, ROUTE, SITE};
 use crate::link::link;
 use crate::source::{Sources, Span};
 use crate::tree::{self, Entry, Node, Table, Value};
@@ -88,6 +88,7 @@ pub(crate) struct Written {
     pub(crate) defaults_cluster: Table,
     pub(crate) listeners: Vec<Node>,
     pub(crate) routes: Vec<Node>,
+    pub(crate) sites: Vec<Node>,
     pub(crate) clusters: Vec<Entry>,
     /// Where each file of the sources is: what paths in it are relative to.
     pub(crate) directories: Vec<PathBuf>,
@@ -150,11 +151,14 @@ impl<'a> Reader<'a> {
     }
 
     fn take_lists(&mut self, table: &mut Table) {
-        for (key, what) in [("listener", &LISTENER), ("route", &ROUTE)] {
+        for (key, what) in [("listener", &LISTENER), ("route", &ROUTE), ("site", &SITE)] {
             let Some(entry) = table.take(key) else { continue };
             match entry.node.value {
-                Value::List(nodes) if key == "listener" => self.written.listeners.extend(nodes),
-                Value::List(nodes) => self.written.routes.extend(nodes),
+                Value::List(nodes) => match key {
+                    "listener" => self.written.listeners.extend(nodes),
+                    "route" => self.written.routes.extend(nodes),
+                    _ => self.written.sites.extend(nodes),
+                },
                 Value::Table(_) => {
                     self.broken = true;
                     self.report
@@ -271,7 +275,8 @@ impl<'a> Reader<'a> {
 
 /// Fills in what is inherited, decodes every part, and joins the parts.
 pub(crate) fn build(report: &mut Report, written: Written) -> Option<Config> {
-    let Written { root, defaults_route, defaults_cluster, listeners, mut routes, mut clusters, directories } = written;
+    let Written { root, defaults_route, defaults_cluster, listeners, mut routes, sites, mut clusters, directories } =
+        written;
     for node in &mut routes {
         if let Value::Table(table) = &mut node.value {
             inherit(table, &defaults_route);
@@ -285,13 +290,15 @@ pub(crate) fn build(report: &mut Report, written: Written) -> Option<Config> {
     let fields = Fields::of(report, &root, Span { file: 0, start: 0, end: 0 }, &ROOT);
     let global = decode::global(report, &fields);
     // These were taken out of the table before, file by file.
-    for taken in ["include", "listener", "route", "cluster", "defaults"] {
+    for taken in ["include", "listener", "route", "site", "cluster", "defaults"] {
         fields.entry(taken);
     }
     fields.done();
     let names: Vec<String> = clusters.iter().map(|entry| entry.key.clone()).collect();
     let listeners = decode::listeners(report, &listeners, &directories);
     let clusters = decode::clusters(report, &clusters, &directories);
+    let (sites, of_sites) = decode::sites(report, &sites, &defaults_route, &directories);
+    let routes: Vec<RouteNode> = routes.into_iter().map(|node| (node, None)).chain(of_sites).collect();
     let routes = decode::routes(report, &routes);
-    link(report, global, listeners, clusters, &names, routes)
+    link(report, global, listeners, clusters, &names, sites, routes)
 }

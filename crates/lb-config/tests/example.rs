@@ -94,3 +94,11 @@ fn every_example_of_the_manual_is_right() {
         load(&format!("{fragment}\n{rest}"));
     }
 }
+
+#[test]
+fn the_example_for_those_who_come_from_nginx_is_right() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/migration.md");
+    let Ok(page) = std::fs::read_to_string(path) else { return };
+    let example = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    assert_eq!(load(example).warnings.to_string(), "");
+}

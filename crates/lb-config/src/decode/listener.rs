@@ -20,6 +20,8 @@ pub(crate) struct ListenerWritten {
     pub(crate) listener: Listener,
     pub(crate) name_span: Span,
     pub(crate) address_span: Span,
+    /// Where its `tls` was written, if it was.
+    pub(crate) tls_span: Option<Span>,
 }
 
 /// Every listener that could be read; `false` if one could not.
@@ -43,6 +45,7 @@ fn listener(report: &mut Report, node: &Node, directories: &[PathBuf]) -> Option
     let mode_span = fields.entry("mode").map(|entry| entry.node.span);
     let address_span = fields.entry("address").map_or(fields.span, |entry| entry.node.span);
     let name_span = fields.entry("name").map_or(address_span, |entry| entry.node.span);
+    let tls_span = fields.entry("tls").map(|entry| entry.node.span);
     fields.done();
     let address = address?;
     let mode = mode?;
@@ -60,7 +63,7 @@ fn listener(report: &mut Report, node: &Node, directories: &[PathBuf]) -> Option
         mode,
         tls: tls?,
     };
-    Some(ListenerWritten { listener, name_span, address_span })
+    Some(ListenerWritten { listener, name_span, address_span, tls_span })
 }
 
 /// `false`, or the networks that send a header. `true` would believe everybody.

@@ -12,6 +12,7 @@ mod options;
 mod placement;
 mod policy;
 mod route;
+mod site;
 mod tls;
 
 pub(crate) use cluster::{ClusterWritten, clusters};
@@ -19,4 +20,5 @@ pub(crate) use convert::mismatch;
 pub(crate) use fields::Fields;
 pub(crate) use global::{Global, global};
 pub(crate) use listener::{ListenerWritten, listeners};
-pub(crate) use route::{ActionWritten, RouteWritten, routes};
+pub(crate) use route::{ActionWritten, RouteNode, RouteWritten, routes};
+pub(crate) use site::{SiteWritten, sites};

@@ -18,6 +18,8 @@ use super::options::{self, header_name_once};
 pub(crate) struct RouteWritten {
     /// The route's own name, if it has one.
     pub(crate) name: Option<String>,
+    /// The name of the site it belongs to, if that has one.
+    pub(crate) site: Option<String>,
     /// Where it begins.
     pub(crate) span: Span,
     pub(crate) name_span: Span,
@@ -50,14 +52,20 @@ impl ActionWritten {
     }
 }
 
+/// The keys of which a route has exactly one.
+pub(crate) const ACTIONS: [&str; 3] = ["cluster", "redirect", "respond"];
+
+/// A route as a node, and the name of the site it belongs to, if that has one.
+pub(crate) type RouteNode = (Node, Option<String>);
+
 /// Every route that could be read; `false` if one could not.
-pub(crate) fn routes(report: &mut Report, nodes: &[Node]) -> (Vec<RouteWritten>, bool) {
-    let read: Vec<_> = nodes.iter().map(|node| route(report, node)).collect();
+pub(crate) fn routes(report: &mut Report, nodes: &[RouteNode]) -> (Vec<RouteWritten>, bool) {
+    let read: Vec<_> = nodes.iter().map(|(node, site)| route(report, node, site.as_deref())).collect();
     let whole = read.iter().all(Option::is_some);
     (read.into_iter().flatten().collect(), whole)
 }
 
-fn route(report: &mut Report, node: &Node) -> Option<RouteWritten> {
+fn route(report: &mut Report, node: &Node, site: Option<&str>) -> Option<RouteWritten> {
     let fields = Fields::open(report, node, &ROUTE)?;
     let name = fields.maybe(report, "name", convert::name);
     let hosts =
@@ -96,6 +104,7 @@ fn route(report: &mut Report, node: &Node) -> Option<RouteWritten> {
     let (path, path_text) = path?;
     Some(RouteWritten {
         name: name?,
+        site: site.map(str::to_owned),
         span: node.span,
         name_span,
         path: path_text,
@@ -132,12 +141,12 @@ fn headers_match(report: &mut Report, node: &Node) -> Option<Vec<(Arc<str>, Valu
 
 /// The one action: what the route says itself comes before what it inherited.
 fn action(report: &mut Report, fields: &Fields<'_>) -> Option<ActionWritten> {
-    let all = ["cluster", "redirect", "respond"].into_iter().filter_map(|key| fields.entry(key)).collect::<Vec<_>>();
+    let all = ACTIONS.into_iter().filter_map(|key| fields.entry(key)).collect::<Vec<_>>();
     let own: Vec<&Entry> = all.iter().copied().filter(|entry| !entry.inherited).collect();
     let candidates = if own.is_empty() { all } else { own };
     match candidates.as_slice() {
         [] => {
-            let slipped = ["cluster", "redirect", "respond"].into_iter().any(|key| fields.is_meant(key));
+            let slipped = ACTIONS.into_iter().any(|key| fields.is_meant(key));
             if !fields.has("files") && !slipped {
                 report
                     .error(fields.span, "the route does nothing")

@@ -12,11 +12,14 @@ use crate::values::{Wrong, http};
 use super::convert::{self, list, or_word};
 use super::fields::Fields;
 
+pub(crate) const CERTIFICATE_EXPECTED: &str =
+    "{ cert = \"fullchain.pem\", key = \"privkey.pem\" } or { pem = \"all.pem\" }";
+
 const ALPN: [(&str, Alpn); 2] = [("h2", Alpn::H2), ("http/1.1", Alpn::Http11)];
 
 pub(crate) fn listener_tls(report: &mut Report, node: &Node, directories: &[PathBuf]) -> Option<ListenerTls> {
     let fields = Fields::open(report, node, &LISTENER_TLS)?;
-    let certificates = fields.get(report, "certificates", list(|report, node| certificate(report, node, directories)));
+    let certificates = certificates(report, &fields, directories);
     let versions = [("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)];
     let min_version = fields.word(report, "min_version", &versions);
     let cipher_suites = fields.get(report, "cipher_suites", or_word("default", list(cipher_suite)));
@@ -25,10 +28,6 @@ pub(crate) fn listener_tls(report: &mut Report, node: &Node, directories: &[Path
     let client_auth =
         fields.get(report, "client_auth", or_word("off", |report, node| client_auth(report, node, directories)));
     let spot = |name| fields.entry(name).map_or(fields.span, |entry| entry.node.span);
-    if certificates.as_ref().is_some_and(Vec::is_empty) {
-        report.error(spot("certificates"), "TLS needs at least one certificate");
-        return None;
-    }
     let (min_version, cipher_suites) = (min_version?, cipher_suites?);
     if let Some(suites) = &cipher_suites {
         let usable = |version| version >= min_version && suites.iter().any(|suite| suite.version() == version);
@@ -94,12 +93,37 @@ fn server_name(report: &mut Report, node: &Node) -> Option<String> {
     })
 }
 
+/// The certificates of a listener or a site: a list of them, or one in short; `{}` has none.
+pub(crate) fn certificates(
+    report: &mut Report,
+    fields: &Fields<'_>,
+    directories: &[PathBuf],
+) -> Option<Vec<CertificateFiles>> {
+    let all = fields.get(report, "certificates", list(|report, node| certificate(report, node, directories)));
+    let short: Vec<_> = ["cert", "key", "pem"].into_iter().filter_map(|name| fields.entry(name)).collect();
+    let Some(short) = short.first() else { return all };
+    if let Some(long) = fields.entry("certificates") {
+        report
+            .error(short.key_span, format!("`{}` beside `certificates` says the same in two ways", short.key))
+            .help("write every certificate in `certificates`")
+            .related("the other", long.key_span);
+        return None;
+    }
+    pair(report, fields, directories).map(|files| vec![files])
+}
+
 fn certificate(report: &mut Report, node: &Node, directories: &[PathBuf]) -> Option<CertificateFiles> {
     let fields = Fields::open(report, node, &CERTIFICATE)?;
+    let files = pair(report, &fields, directories);
+    fields.done();
+    files
+}
+
+/// `cert` and `key`, or `pem` alone.
+fn pair(report: &mut Report, fields: &Fields<'_>, directories: &[PathBuf]) -> Option<CertificateFiles> {
     let [cert, key, pem] =
         ["cert", "key", "pem"].map(|name| fields.maybe(report, name, |report, node| path(report, node, directories)));
     let span = fields.span;
-    fields.done();
     match (cert?, key?, pem?) {
         (Some(cert), Some(key), None) => Some(CertificateFiles { cert, key }),
         (None, None, Some(pem)) => Some(CertificateFiles { cert: pem.clone(), key: pem }),
@@ -110,9 +134,7 @@ fn certificate(report: &mut Report, node: &Node, directories: &[PathBuf]) -> Opt
                 (None, Some(_), None) => "has no `cert`",
                 _ => "has a `pem`, which is `cert` and `key` in one",
             };
-            report
-                .error(span, format!("a certificate {what}"))
-                .expected("{ cert = \"fullchain.pem\", key = \"privkey.pem\" } or { pem = \"all.pem\" }");
+            report.error(span, format!("a certificate {what}")).expected(CERTIFICATE_EXPECTED);
             None
         }
     }

@@ -1,7 +1,7 @@
 //! Keys of the top level, the logs, the limits and the listeners.
 
 use super::Default::{Required, Unset, Value};
-use super::{Key, Kind, Section, ZONE, cluster, key, route, tls};
+use super::{Key, Kind, Section, ZONE, cluster, key, route, site, tls};
 
 pub(crate) const ROOT: Section = Section {
     name: "root",
@@ -28,6 +28,7 @@ pub(crate) const ROOT: Section = Section {
         key("defaults", Kind::Table(&DEFAULTS), Value("{}"), "What routes and clusters that leave a key out get."),
         LISTENERS,
         ROUTES,
+        SITES,
         CLUSTERS,
     ],
 };
@@ -37,19 +38,21 @@ pub(crate) const INCLUDED: Section = Section {
     name: "included",
     title: "an included file",
     doc: "A file named by `include`.",
-    keys: &[INCLUDE, LISTENERS, ROUTES, CLUSTERS],
+    keys: &[INCLUDE, LISTENERS, ROUTES, SITES, CLUSTERS],
 };
 
 const INCLUDE: Key = key(
     "include",
     Kind::List(&Kind::Text),
     Value("[]"),
-    "Further files, as globs relative to this file; they add listeners, routes and clusters.",
+    "Further files, as globs relative to this file; they add listeners, routes, sites and clusters.",
 );
 const LISTENERS: Key =
     key("listener", Kind::List(&Kind::Table(&LISTENER)), Value("[]"), "Bound addresses that accept connections.");
 const ROUTES: Key =
     key("route", Kind::List(&Kind::Table(&route::ROUTE)), Value("[]"), "Rules that map a request to an action.");
+const SITES: Key =
+    key("site", Kind::List(&Kind::Table(&site::SITE)), Value("[]"), "Hosts with their certificates and routes.");
 const CLUSTERS: Key =
     key("cluster", Kind::Map(&Kind::Table(&cluster::CLUSTER)), Value("{}"), "Named sets of interchangeable endpoints.");
 
@@ -186,7 +189,7 @@ pub(crate) const LISTENER: Section = Section {
             "redirect",
             Kind::Any(&[Kind::Word(&["https", "off"])]),
             Value("\"off\""),
-            "\"https\" answers every request with a 301 to https, keeping host, path and query.",
+            "\"https\" answers what no route takes that names this listener: a 301 to https, keeping host, path and query.",
         ),
         key(
             "trusted_proxies",

@@ -9,6 +9,7 @@ mod global;
 mod placement;
 mod policy;
 mod route;
+mod site;
 mod tls;
 
 pub(crate) use cluster::{ACTIVE, CLUSTER, ENDPOINT, HEALTH, KEEP_ALIVE, PASSIVE, QUEUE};
@@ -18,6 +19,7 @@ pub(crate) use policy::{KeyUse, OptionInfo, POLICIES, POLICY, PolicyInfo, Unit};
 pub(crate) use route::{
     FORWARDED, HEADER_EDITS, HEADERS, RATE_LIMIT, REDIRECT, RESPOND, RETRY, ROUTE, STICKY, TIMEOUT,
 };
+pub(crate) use site::{SITE, SITE_TLS};
 pub(crate) use tls::{CERTIFICATE, CLIENT_AUTH, CLUSTER_TLS, LISTENER_TLS};
 
 /// A table of the configuration and the keys it may have.
@@ -32,7 +34,7 @@ pub(crate) struct Section {
 }
 
 /// A key.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Key {
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
@@ -54,7 +56,7 @@ pub(crate) enum Default {
 }
 
 /// What may be written.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
     Bool,
     /// A whole number within bounds, both included.
@@ -190,7 +192,9 @@ mod tests {
     /// The manual's table for a section.
     fn rows(section: &Section) -> String {
         let mut rows = String::from("| key | default | meaning |\n|---|---|---|\n");
-        for key in section.built() {
+        // A site has every key of a route, which are listed there.
+        let own = if section.name == SITE.name { site::SITE_OWN } else { section.keys };
+        for key in own.iter().filter(|key| key.default != Default::NotBuilt) {
             let default = match key.default {
                 Default::Value(literal) => format!("`{literal}`"),
                 Default::Unset(what) => what.to_owned(),
@@ -198,12 +202,8 @@ mod tests {
             };
             rows.push_str(&format!("| `{}` | {default} | {} |\n", key.name, key.doc));
         }
-        let later: Vec<String> = section
-            .keys
-            .iter()
-            .filter(|key| key.default == Default::NotBuilt)
-            .map(|key| format!("`{}`", key.name))
-            .collect();
+        let later: Vec<String> =
+            own.iter().filter(|key| key.default == Default::NotBuilt).map(|key| format!("`{}`", key.name)).collect();
         if !later.is_empty() {
             rows.push_str(&format!("\nNot built yet: {}.\n", later.join(", ")));
         }

@@ -11,9 +11,12 @@ pub(crate) const LISTENER_TLS: Section = Section {
         key(
             "certificates",
             Kind::List(&Kind::Table(&CERTIFICATE)),
-            Required,
-            "Certificates; a client gets the one for the name it asks for, or the first.",
+            Value("[]"),
+            "Certificates; a client gets the one for the name it asks for, or the first. Those of sites come behind them.",
         ),
+        key("cert", Kind::Text, Unset("none"), "Short for one certificate: the certificate, then its chain."),
+        key("key", Kind::Text, Unset("none"), "Its private key, not encrypted."),
+        key("pem", Kind::Text, Unset("none"), "Short for one certificate: all of it in one file."),
         key("min_version", Kind::Word(&["1.2", "1.3"]), Value("\"1.2\""), "The oldest version that is spoken."),
         key(
             "cipher_suites",

@@ -262,7 +262,7 @@ lbproxy.toml:13:2: error: unknown key `metrics` in the configuration
    |
 13 | [metrics]
    |  ^^^^^^^
-   = expected one of `workers`, `grace`, `include`, `zone`, `admin`, `log`, `limits`, `defaults`, `listener`, `route`, `cluster`
+   = expected one of `workers`, `grace`, `include`, `zone`, `admin`, `log`, `limits`, `defaults`, `listener`, `route`, `site`, `cluster`
    = help: write admin = { address = "127.0.0.1:9900" }: it serves /metrics and /status
 
 lbproxy.toml:17:1: error: unknown key `nodes` in [cluster]
@@ -287,14 +287,14 @@ lbproxy.toml:1:1: error: unknown key `daemon` in the configuration
   |
 1 | daemon = true
   | ^^^^^^
-  = expected one of `workers`, `grace`, `include`, `zone`, `admin`, `log`, `limits`, `defaults`, `listener`, `route`, `cluster`
+  = expected one of `workers`, `grace`, `include`, `zone`, `admin`, `log`, `limits`, `defaults`, `listener`, `route`, `site`, `cluster`
   = help: lbproxy stays in the foreground: let systemd or a container run it
 
 lbproxy.toml:2:1: error: unknown key `user` in the configuration
   |
 2 | user = "***"
   | ^^^^
-  = expected one of `workers`, `grace`, `include`, `zone`, `admin`, `log`, `limits`, `defaults`, `listener`, `route`, `cluster`
+  = expected one of `workers`, `grace`, `include`, `zone`, `admin`, `log`, `limits`, `defaults`, `listener`, `route`, `site`, `cluster`
   = help: let systemd start it as that user: `User=`, and `AmbientCapabilities=CAP_NET_BIND_SERVICE` for ports below 1024
 "#,
     );

@@ -12,7 +12,7 @@ lbproxy.toml:1:1: error: unknown key `workerz` in the configuration
   |
 1 | workerz = 2
   | ^^^^^^^
-  = expected one of `workers`, `grace`, `include`, `zone`, `admin`, `log`, `limits`, `defaults`, `listener`, `route`, `cluster`
+  = expected one of `workers`, `grace`, `include`, `zone`, `admin`, `log`, `limits`, `defaults`, `listener`, `route`, `site`, `cluster`
   = help: did you mean `workers`?
 "#,
     );
@@ -83,7 +83,7 @@ lbproxy.toml:1:1: error: unknown key `panic_threshold` in the configuration
   |
 1 | panic_threshold = "***"
   | ^^^^^^^^^^^^^^^
-  = expected one of `workers`, `grace`, `include`, `zone`, `admin`, `log`, `limits`, `defaults`, `listener`, `route`, `cluster`
+  = expected one of `workers`, `grace`, `include`, `zone`, `admin`, `log`, `limits`, `defaults`, `listener`, `route`, `site`, `cluster`
   = help: `panic_threshold` belongs to [cluster]
 "#,
     );

@@ -267,7 +267,7 @@ lbproxy.toml:1:1: error: there is no route: every request would get a 404
   |
 1 | [[listener]]
   | ^
-  = expected at least one [[route]]
+  = expected at least one [[route]] or [[site]]
   = help: add [[route]] and below it cluster = "NAME"
 "#,
     );

@@ -6,6 +6,7 @@ mod keys;
 mod listeners;
 mod options;
 mod routes;
+mod sites;
 mod tls;
 mod warnings;
 

@@ -55,16 +55,11 @@ address = "0.0.0.0:82"
 tls.min_version = "1.1"
 "#,
         r#"
-lbproxy.toml:3:20: error: TLS needs at least one certificate
+lbproxy.toml:3:1: error: TLS needs at least one certificate
   |
 3 | tls.certificates = []
-  |                    ^^
-
-lbproxy.toml:7:1: error: `listener.tls` has no `certificates`
-  |
-7 | tls.min_version = "1.1"
   | ^^^
-  = help: Certificates; a client gets the one for the name it asks for, or the first.
+  = expected tls = { cert = "fullchain.pem", key = "privkey.pem" }, or a [[site]] with `tls`
 
 lbproxy.toml:7:19: error: `1.1` is not known here
   |

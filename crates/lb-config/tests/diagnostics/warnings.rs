@@ -179,11 +179,6 @@ lbproxy.toml:18:45: warning: this is what a printed configuration shows in place
 18 | sticky = { cookie = "a", secret = [*******, *****] }
    |                                             ^^^^^
 
-lbproxy.toml:19:14: warning: the route is never used: its listeners redirect every request
-   |
-19 | listeners = ["plain"]
-   |              ^^^^^^^
-
 lbproxy.toml:24:1: warning: `retry` has no effect on a route that forwards nothing
    |
 24 | retry.attempts = 2

@@ -22,17 +22,21 @@ pub(crate) fn route(visit: &Visit) -> Routed {
         return Routed::Answer(None, Box::new(visit.refusal(Cause::Misdirected, None)));
     }
     // Behind a trusted proxy that ended TLS the client is where it should be.
-    if visit.listener().redirect_https && visit.origin.scheme == Scheme::Http {
-        return Routed::Answer(
-            None,
-            Box::new(visit.own(redirect::write_https(&visit.head, &visit.origin, shared.https_port))),
-        );
-    }
-    if visit.head.is_connect() {
-        return Routed::Answer(None, Box::new(visit.refusal(Cause::NotImplemented, None)));
-    }
-    let route = match shared.router.route(visit.listener, &visit.head) {
+    let redirects = visit.listener().redirect_https && visit.origin.scheme == Scheme::Http;
+    let routed = match redirects {
+        true if visit.head.is_connect() => router::Routed::NotFound,
+        true => shared.router.route_named(visit.listener, &visit.head),
+        false if visit.head.is_connect() => {
+            return Routed::Answer(None, Box::new(visit.refusal(Cause::NotImplemented, None)));
+        }
+        false => shared.router.route(visit.listener, &visit.head),
+    };
+    let route = match routed {
         router::Routed::Matched(index) => &shared.routes[index],
+        _ if redirects => {
+            let answer = redirect::write_https(&visit.head, &visit.origin, shared.https_port);
+            return Routed::Answer(None, Box::new(visit.own(answer)));
+        }
         router::Routed::MethodNotAllowed { allow } => {
             let answer = Answer::new(Cause::MethodNotAllowed).allow(&allow);
             return Routed::Answer(None, Box::new(visit.answer(answer, Cause::MethodNotAllowed, None)));

@@ -4,7 +4,7 @@ use super::answering;
 use crate::support::Client;
 use crate::with_one_and_four_workers;
 
-with_one_and_four_workers!(a_redirect_says_where);
+with_one_and_four_workers!(a_redirect_says_where, a_redirecting_listener_asks_the_routes_that_name_it_first);
 
 fn a_redirect_says_where(workers: usize) {
     let proxy = answering(
@@ -37,4 +37,37 @@ fn a_redirect_says_where(workers: usize) {
     // Behind a proxy that has already made it https, there is nothing to redirect, and no route.
     assert_eq!(ask("behind", "GET /nobody HTTP/1.1\nHost: a.test\nX-Forwarded-Proto: https").0, 404);
     assert_eq!(ask("behind", "GET /nobody HTTP/1.1\nHost: a.test\nX-Forwarded-Proto: http").0, 301);
+}
+
+/// The usual file: TLS (here: a plain listener), a port 80 that redirects, and routes for all. Certbot's challenges are to
+/// be answered in the clear.
+fn a_redirecting_listener_asks_the_routes_that_name_it_first(workers: usize) {
+    let proxy = answering(
+        workers,
+        "[[route]]\nhosts = [\"a.test\"]\nrespond = { body = \"site\" }\n\
+         [[route]]\nrespond = { body = \"any\" }\n\
+         [[route]]\npath = \"/.well-known/acme-challenge/\"\nlisteners = [\"plain\"]\nrespond = { body = \"token\" }\n\
+         [[route]]\npath = \"/only-get\"\nmethods = [\"GET\"]\nlisteners = [\"plain\"]\nrespond = { body = \"got\" }\n\
+         [[site]]\nhosts = [\"site.test\"]\nlisteners = [\"plain\"]\nrespond = { body = \"in the clear\" }\n\
+         [[listener]]\nname = \"plain\"\naddress = \"127.0.0.2:0\"\nredirect = \"https\"\n\
+         trusted_proxies = [\"127.0.0.0/8\"]\n",
+    );
+    let ask = |listener: &str, request: &str| {
+        let answer = Client::connect(proxy.listener(listener)).ask(request);
+        (answer.status(), answer.text())
+    };
+    let challenge = "GET /.well-known/acme-challenge/x HTTP/1.1\nHost: a.test";
+    // By the rule of the host the route of `a.test` would take it, but that is for the other listener.
+    assert_eq!(ask("plain", challenge), (200, "token".to_owned()));
+    assert_eq!(ask("web", challenge), (200, "site".to_owned()));
+    for host in ["a.test", "b.test"] {
+        assert_eq!(ask("plain", &format!("GET / HTTP/1.1\nHost: {host}")).0, 301, "{host}");
+    }
+    assert_eq!(ask("plain", "GET / HTTP/1.1\nHost: site.test"), (200, "in the clear".to_owned()));
+    // Nothing is refused where something can be redirected.
+    assert_eq!(ask("plain", "GET /only-get HTTP/1.1\nHost: b.test"), (200, "got".to_owned()));
+    assert_eq!(ask("plain", "DELETE /only-get HTTP/1.1\nHost: b.test").0, 301);
+    // Over https, at a proxy in front, every route holds.
+    let secure = "GET / HTTP/1.1\nHost: a.test\nX-Forwarded-Proto: https";
+    assert_eq!(ask("plain", secure), (200, "site".to_owned()));
 }

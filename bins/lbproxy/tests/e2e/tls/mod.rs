@@ -61,7 +61,7 @@ impl Secure {
 pub(crate) fn secured(workers: usize, rest: &str, directory: &Path, tls: &str) -> String {
     let directory = directory.display().to_string();
     let mine = format!("tls.certificates = [{{ cert = \"{directory}/a.pem\", key = \"{directory}/a.key\" }}]\n");
-    let mine = if tls.contains("tls.certificates") { String::new() } else { mine };
+    let mine = if tls.contains("tls.certificates") || tls.starts_with("tls = ") { String::new() } else { mine };
     config(workers, rest) + &mine + &tls.replace("DIR", &directory) + "\n"
 }
 

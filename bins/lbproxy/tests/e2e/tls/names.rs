@@ -6,7 +6,11 @@ use super::Secure;
 use crate::support::Client;
 use crate::with_one_and_four_workers;
 
-with_one_and_four_workers!(exact_then_wildcard_then_the_first, a_combined_file_is_one_certificate);
+with_one_and_four_workers!(
+    exact_then_wildcard_then_the_first,
+    a_combined_file_is_one_certificate,
+    a_site_brings_its_certificate
+);
 
 const ROUTE: &str = "[[route]]\nrespond = { status = 200, body = \"ok\" }\n";
 
@@ -61,4 +65,22 @@ fn a_combined_file_is_one_certificate(workers: usize) {
     let config = super::secured(workers, ROUTE, secure.directory.path(), tls);
     secure.proxy.reload(&config);
     assert_eq!(shown(&secure, "c.test"), Some(issued.chain()[0].to_vec()));
+}
+
+fn a_site_brings_its_certificate(workers: usize) {
+    let mut secure = Secure::start(workers, ROUTE, "");
+    let issued = secure.authority.issue(&["site.test"]);
+    issued.write(secure.directory.path(), "site");
+    let routes = format!(
+        "[[site]]\nhosts = [\"site.test\"]\ntls = {{ cert = \"{0}/site.pem\", key = \"{0}/site.key\" }}\n\
+         respond = {{ body = \"of the site\" }}\n{ROUTE}",
+        secure.directory.path().display()
+    );
+    for tls in ["tls = { cert = \"DIR/a.pem\", key = \"DIR/a.key\" }", "tls = {}"] {
+        let config = super::secured(workers, &routes, secure.directory.path(), tls);
+        secure.proxy.reload(&config);
+        let mut client = Client::tls(secure.proxy.web(), "site.test", &secure.client());
+        assert_eq!(client.stream.tls().peer_certificates().unwrap()[0].to_vec(), issued.chain()[0].to_vec());
+        assert_eq!(client.ask("GET / HTTP/1.1\nHost: site.test").text(), "of the site");
+    }
 }

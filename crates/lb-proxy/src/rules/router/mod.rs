@@ -12,6 +12,9 @@
 //! whatever the routes of a host leave over, which is what those who write one expect. A host that should catch its own
 //! leftovers has a `path = "/"` of its own.
 //!
+//! A listener that redirects to https asks only the routes that name it ([`Router::route_named`]): those that hold for
+//! every listener were written for the one with TLS.
+//!
 //! Methods are case-sensitive. A route for GET takes HEAD too (RFC 9110 §9.3.2: HEAD is GET without the body), unless
 //! an equally particular one names HEAD. Only when nothing takes the request, and with another method something would
 //! have, the answer is 405; its `Allow` is the sorted union of what those routes take, HEAD with GET.
@@ -48,6 +51,8 @@ type Ranked = Vec<usize>;
 pub struct Router {
     /// For each listener its table; listeners with the same routes share one.
     listeners: Vec<usize>,
+    /// For each listener that redirects, the table of the routes that name it.
+    named: Vec<Option<usize>>,
     tables: Vec<Hosts<Paths>>,
     conditions: Vec<Conditions>,
 }
@@ -74,37 +79,56 @@ impl Router {
     #[must_use]
     pub fn new(config: &Config) -> Self {
         let matches: Vec<_> = config.routes.iter().map(|route| &route.matcher).collect();
-        Self::from_matches(config.listeners.len(), &matches)
+        let redirects: Vec<_> = config.listeners.iter().map(|listener| listener.redirect_https).collect();
+        Self::compile(&redirects, &matches)
     }
 
-    /// As [`new`](Self::new), from what the routes match, in the order of the file, and the number of listeners.
+    /// As [`new`](Self::new), from what the routes match, in the order of the file, and the number of listeners, none of
+    /// which redirects.
     #[must_use]
     pub fn from_matches(listeners: usize, matches: &[&Match]) -> Self {
+        Self::compile(&vec![false; listeners], matches)
+    }
+
+    fn compile(redirects: &[bool], matches: &[&Match]) -> Self {
         let mut sets: Vec<Vec<usize>> = Vec::new();
-        let mut tables_of = Vec::with_capacity(listeners);
-        for listener in 0..listeners {
-            let takes = |m: &Match| m.listeners.is_empty() || m.listeners.contains(&listener);
+        let mut table_of = |takes: &dyn Fn(&Match) -> bool| {
             let set: Vec<_> = matches.iter().enumerate().filter(|(_, m)| takes(m)).map(|(at, _)| at).collect();
-            let table = sets.iter().position(|other| *other == set).unwrap_or(sets.len());
-            if table == sets.len() {
+            sets.iter().position(|other| *other == set).unwrap_or_else(|| {
                 sets.push(set);
-            }
-            tables_of.push(table);
+                sets.len() - 1
+            })
+        };
+        let mut tables_of = Vec::with_capacity(redirects.len());
+        let mut named = Vec::with_capacity(redirects.len());
+        for (listener, redirects) in redirects.iter().enumerate() {
+            tables_of.push(table_of(&|m| m.listeners.is_empty() || m.listeners.contains(&listener)));
+            named.push(redirects.then(|| table_of(&|m| m.listeners.contains(&listener))));
         }
         let conditions: Vec<_> = matches.iter().map(|matcher| Conditions::new(matcher)).collect();
         let tables = sets.iter().map(|set| table(matches, set, &conditions)).collect();
-        Self { listeners: tables_of, tables, conditions }
+        Self { listeners: tables_of, named, tables, conditions }
     }
 
     /// Finds the route for a request that came in at the listener at this position of [`Config::listeners`]; one that
     /// does not exist has no routes.
     #[must_use]
     pub fn route(&self, listener: usize, head: &RequestHead) -> Routed {
+        self.route_in(self.listeners.get(listener).copied(), head)
+    }
+
+    /// As [`route`](Self::route), at a listener that redirects: among the routes that name it. Others have none.
+    #[must_use]
+    pub fn route_named(&self, listener: usize, head: &RequestHead) -> Routed {
+        self.route_in(self.named.get(listener).copied().flatten(), head)
+    }
+
+    fn route_in(&self, table: Option<usize>, head: &RequestHead) -> Routed {
         let path = match MatchPath::new(head.path()) {
             Ok(path) => path,
             Err(error) => return Routed::BadPath(error),
         };
-        let Some(table) = self.listeners.get(listener).and_then(|&table| self.tables.get(table)) else {
+        let Some(table) = table.and_then(|table| self.tables.get(table)) else {
             return Routed::NotFound;
         };
         let host = MatchHost::new(head.host_name().unwrap_or_default());

@@ -1,0 +1,77 @@
+//! Routes that are valid, and that requests do not reach as one would think.
+
+use crate::decode::{ListenerWritten, RouteWritten};
+use crate::diagnostic::Report;
+use crate::valid::{Listener, Match, PathPattern, Route};
+
+/// Where a certificate authority looks for what certbot's webroot has (RFC 8555 §8.3), over plain HTTP.
+const CHALLENGES: &str = "/.well-known/acme-challenge";
+
+/// A listener that redirects to https asks only the routes that name it, so one without `listeners` may be reached from
+/// nowhere, or not from where it must be.
+pub(crate) fn warn_if_redirected(
+    report: &mut Report,
+    written: &RouteWritten,
+    matcher: &Match,
+    listeners: &[ListenerWritten],
+) {
+    let Some(redirecting) = listeners.iter().map(|it| &it.listener).find(|listener| redirects_all(listener)) else {
+        return;
+    };
+    let help = format!("write listeners = [\"{}\"] in the route", redirecting.name);
+    if listeners.iter().all(|written| redirects_all(&written.listener)) {
+        report
+            .warning(written.span, "no listener serves the route: each redirects what no route takes that names it")
+            .help(help);
+        return;
+    }
+    let is_challenge = match &matcher.path {
+        PathPattern::Prefix(path) | PathPattern::Exact(path) => path.starts_with(CHALLENGES),
+        PathPattern::Regex(_) => false,
+    };
+    if is_challenge {
+        let message = format!(
+            "the listener `{}` redirects before it asks this route, and certificate authorities ask there",
+            redirecting.name
+        );
+        report.warning(written.span, message).help(help);
+    }
+}
+
+/// Whether nothing that comes in here is over https, in the client's eyes.
+fn redirects_all(listener: &Listener) -> bool {
+    listener.redirect_https && listener.tls.is_none() && listener.trusted_proxies.is_empty()
+}
+
+/// An exact path looks as if it came before everything, but the host counts first: a route for a host that takes the
+/// path as well hides one without hosts.
+pub(crate) fn warn_of_hidden(report: &mut Report, routes: &[(Route, RouteWritten)]) {
+    for (route, written) in routes {
+        let PathPattern::Exact(path) = &route.matcher.path else { continue };
+        if !route.matcher.hosts.is_empty() {
+            continue;
+        }
+        let hides = |other: &Match| {
+            let takes = match &other.path {
+                PathPattern::Prefix(prefix) => {
+                    path.strip_prefix(&**prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+                }
+                PathPattern::Regex(regex) => regex.is_match(path),
+                // Of the same path, so its author knows.
+                PathPattern::Exact(_) => false,
+            };
+            let (a, b) = (&route.matcher.listeners, &other.listeners);
+            let meet = a.is_empty() || b.is_empty() || a.iter().any(|at| b.contains(at));
+            takes && meet && !other.hosts.is_empty() && other.methods.is_empty() && other.headers.is_empty()
+        };
+        if let Some((_, other)) = routes.iter().find(|(other, _)| hides(&other.matcher)) {
+            report
+                .warning(
+                    written.span,
+                    format!("`{path}` is only taken for other hosts: the host counts before the path"),
+                )
+                .help("write `hosts` here as well, if it is meant for them")
+                .related("this route takes it for its hosts", other.span);
+        }
+    }
+}
