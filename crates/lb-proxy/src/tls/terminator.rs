@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lb_config::{ListenerTls, TlsVersion};
+use lb_config::{Alpn, ListenerTls, TlsVersion};
 use rustls::crypto::CryptoProvider;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, ProducesTickets};
@@ -73,8 +73,13 @@ impl Terminator {
     }
 }
 
+/// What is agreed to. Where HTTP/1.1 is spoken, so is HTTP/1.0, whose clients may offer nothing else.
 fn protocols(tls: &ListenerTls) -> Vec<Vec<u8>> {
-    tls.alpn.iter().map(|alpn| alpn.as_str().into()).collect()
+    let names = |alpn: &Alpn| match alpn {
+        Alpn::H2 => [Some(alpn.as_str()), None],
+        Alpn::Http11 => [Some(alpn.as_str()), Some("http/1.0")],
+    };
+    tls.alpn.iter().flat_map(names).flatten().map(Into::into).collect()
 }
 
 fn versions(tls: &ListenerTls) -> &'static [&'static SupportedProtocolVersion] {

@@ -86,4 +86,14 @@ fn the_protocol_is_agreed_on(workers: usize) {
     let mut client = Client::tls(secure.proxy.web(), "a.test", &Arc::new(with(&secure, &[])));
     assert_eq!(client.stream.tls().alpn_protocol(), None);
     assert_eq!(client.get("/").text(), "ok", "who asks for nothing speaks HTTP/1.1");
+
+    // `curl --http1.0` offers nothing else.
+    for (offered, agreed) in [(&[&b"http/1.0"[..]][..], "http/1.0"), (&[b"http/1.0", b"http/1.1"], "http/1.1")] {
+        let mut client = Client::tls(secure.proxy.web(), "a.test", &Arc::new(with(&secure, offered)));
+        assert_eq!(client.stream.tls().alpn_protocol(), Some(agreed.as_bytes()));
+        let answer = client.ask("GET /old HTTP/1.0\nHost: a.test");
+        assert_eq!((answer.text().as_str(), answer.header("Connection")), ("ok", Some("close")), "{agreed}");
+    }
+    let line = secure.proxy.access_of("/old");
+    assert_eq!(line["protocol"], "HTTP/1.0", "{line}");
 }
