@@ -124,6 +124,15 @@ test("an upload after `100 Continue` arrives whole", limit, async () => {
   assert.equal((await read(response)).json().sha256, sha256(body));
 });
 
+test("a request without a body hears the `100 Continue` that Node sends", limit, async () => {
+  const request = http.request(`${base}/who`, { agent, headers: { Expect: "100-continue" } });
+  request.flushHeaders();
+  await once(request, "continue");
+  request.end();
+  const [response] = await once(request, "response");
+  assert.equal((await read(response)).status, 200);
+});
+
 test("thirty-two uploads and downloads at a time do not mix", limit, async () => {
   const one = async (i) => {
     const body = pattern(100_000 + i);

@@ -33,18 +33,24 @@ impl Client {
 
     /// What is to come of a body.
     pub(crate) fn expect(&self, intake: Intake) {
+        self.intake(|current| *current = intake);
+    }
+
+    pub(super) fn intake<T>(&self, read: impl FnOnce(&mut Intake) -> T) -> T {
         match self {
-            Self::Http1(downstream) => downstream.lock().intake = intake,
-            Self::Http2(stream) => stream.lock().intake = intake,
+            Self::Http1(downstream) => read(&mut downstream.lock().intake),
+            Self::Http2(stream) => read(&mut stream.lock().intake),
         }
     }
 
     /// Bytes of the body received so far.
     pub(crate) fn received(&self) -> u64 {
-        match self {
-            Self::Http1(downstream) => downstream.lock().intake.received,
-            Self::Http2(stream) => stream.lock().intake.received,
-        }
+        self.intake(|intake| intake.received)
+    }
+
+    /// Whether a 100 is to be passed on: the client asked for one, and this is the first. To be asked once for each.
+    pub(crate) fn takes_continue(&self) -> bool {
+        self.intake(Intake::take_continue)
     }
 
     /// Ready when the client is gone, while an answer is being waited for. What waits to be written leaves meanwhile.

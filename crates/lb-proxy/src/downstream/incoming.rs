@@ -45,8 +45,8 @@ pub(crate) struct Intake {
     kept: Vec<Bytes>,
     kept_bytes: u64,
     keep_at_most: u64,
-    /// The client waits for `100 Continue` before it sends.
-    pub(crate) awaits_continue: bool,
+    /// The client asked for a 100, and was sent none yet. Without a body too.
+    awaits_continue: bool,
     /// When the last of it came; `None` where there was nothing to come.
     pub(super) ended_at: Option<Instant>,
 }
@@ -72,7 +72,7 @@ impl Intake {
     /// A body of this framing, of which at most `keep_at_most` bytes are kept for another attempt.
     pub(crate) fn new(framing: Framing, limit: Option<u64>, keep_at_most: u64, awaits_continue: bool) -> Self {
         if framing.is_empty() {
-            return Self::none();
+            return Self { awaits_continue, ..Self::none() };
         }
         Self {
             decoder: Some(BodyDecoder::new(framing)),
@@ -81,6 +81,16 @@ impl Intake {
             awaits_continue,
             ..Self::none()
         }
+    }
+
+    /// Whether a 100 is to be sent, which it is once.
+    pub(super) fn take_continue(&mut self) -> bool {
+        std::mem::take(&mut self.awaits_continue)
+    }
+
+    /// Whether the client sends none of it, since it waits for a 100. One that did not wait for it does not any more.
+    pub(crate) fn is_held_back(&self) -> bool {
+        self.awaits_continue && self.received == 0
     }
 
     /// Whether all of it has been received.
@@ -172,26 +182,14 @@ impl Incoming {
         self.intake(|intake| intake.is_replayable())
     }
 
-    /// Tells a client that waits for it to go on; nothing where it does not.
-    pub(crate) fn send_continue(&self) {
-        if !self.intake(|intake| std::mem::take(&mut intake.awaits_continue)) {
-            return;
-        }
-        match &self.client {
-            Client::Http1(downstream) => {
-                downstream.lock().out.front().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
-            }
-            Client::Http2(stream) => stream.lock().send_continue(),
-        }
-    }
-
     /// Bytes of payload received so far.
     pub(crate) fn received(&self) -> u64 {
         self.client.received()
     }
 
-    pub(crate) fn awaits_continue(&self) -> bool {
-        self.intake(|intake| intake.awaits_continue)
+    /// Whether the client sends none of it, since it waits for a 100.
+    pub(crate) fn is_held_back(&self) -> bool {
+        self.intake(|intake| intake.is_held_back())
     }
 
     /// The next part; `None` is the end.
@@ -216,10 +214,7 @@ impl Incoming {
     }
 
     fn intake<T>(&self, read: impl FnOnce(&mut Intake) -> T) -> T {
-        match &self.client {
-            Client::Http1(downstream) => read(&mut downstream.lock().intake),
-            Client::Http2(stream) => read(&mut stream.lock().intake),
-        }
+        self.client.intake(read)
     }
 }
 

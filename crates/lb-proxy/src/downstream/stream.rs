@@ -96,17 +96,9 @@ impl Exchange {
         Poll::Ready(Some(piece.len()))
     }
 
-    /// Tells a client that waits for it to go on.
-    pub(super) fn send_continue(&mut self) {
-        let mut response = http::Response::new(());
-        *response.status_mut() = http::StatusCode::CONTINUE;
-        // Fails for a client that is gone, as will be seen.
-        let _ = self.respond.send_informational(response);
-    }
-
     pub(super) fn on_interim(&mut self, head: &ResponseHead) {
         if let Ok(parts) = head.to_parts(&Edits::new(), Framing::None) {
-            // As above.
+            // Fails for a client that is gone, as will be seen.
             let _ = self.respond.send_informational(http::Response::from_parts(parts, ()));
         }
     }

@@ -20,7 +20,7 @@ use crate::message::{Framing, ResponseHead, Trailers, websocket};
 use crate::net::Timer;
 use crate::rules::cause::Cause;
 use crate::rules::login;
-use crate::stage::send::{CONTINUE_WITHIN, MOST_INTERIM, SendError, WaitsFor, edits_for, on_interim};
+use crate::stage::send::{MOST_INTERIM, SendError, WaitsFor, edits_for, on_interim};
 use crate::stage::tunnel::{StreamTunnel, Tunnel};
 use crate::upstream::{Lease, Upstream};
 use crate::wire::h1::HeadError;
@@ -123,9 +123,8 @@ async fn begin(upstream: &Arc<Upstream>, lease: Lease, request: &Request) -> Res
         let detail = Some(error.to_string());
         SendError { unsent: true, stale: true, detail, ..SendError::new(Class::ConnectError, Cause::ConnectFailed) }
     })?;
-    let held = body.as_ref().is_some_and(Incoming::awaits_continue);
     let stream = response.stream_id().as_u32();
-    let upload = Upload { send, body, piece: Bytes::new(), trailers: None, held, moved: 0 };
+    let upload = Upload { send, body, piece: Bytes::new(), trailers: None, moved: 0 };
     Ok(Exchange { lease, response, stream, upload, timer: Timer::new(), interim: 0, connects })
 }
 
@@ -156,11 +155,6 @@ impl Exchange {
             if let Poll::Ready(response) = Pin::new(&mut self.response).poll(cx) {
                 return Poll::Ready(response.map_err(|error| self.failed(&error)));
             }
-            if self.upload.held && self.timer.poll_after(cx, CONTINUE_WITHIN).is_ready() {
-                self.timer.clear();
-                self.upload.release();
-                continue;
-            }
             let (span, error) = match self.upload.waits_for() {
                 WaitsFor::Response => (timeouts.response, SendError::new(Class::Timeout, Cause::ResponseTimeout)),
                 WaitsFor::Endpoint => (timeouts.idle, SendError::new(Class::Timeout, Cause::IdleTimeout)),
@@ -177,9 +171,7 @@ impl Exchange {
             let detail = Some("too_many_interim".to_owned());
             return Err(SendError { detail, ..SendError::new(Class::InvalidResponse, Cause::InvalidResponse) });
         }
-        if response.status() == http::StatusCode::CONTINUE {
-            self.upload.release();
-        } else if let Ok(head) = ResponseHead::from_parts(&response.into_parts().0, Framing::None) {
+        if let Ok(head) = ResponseHead::from_parts(&response.into_parts().0, Framing::None) {
             on_interim(&head, &request.visit);
         }
         Ok(())
@@ -214,8 +206,6 @@ pub(crate) struct Upload {
     /// Received from the client, and waiting for the endpoint's window.
     piece: Bytes,
     trailers: Option<Trailers>,
-    /// The body is held back until the endpoint asks for it.
-    held: bool,
     moved: u64,
 }
 
@@ -229,27 +219,11 @@ impl Upload {
     }
 
     fn waits_for(&self) -> WaitsFor {
-        if self.is_done() {
-            WaitsFor::Response
-        } else if self.piece.is_empty() {
-            WaitsFor::Client
-        } else {
-            WaitsFor::Endpoint
-        }
-    }
-
-    fn release(&mut self) {
-        self.held = false;
-        if let Some(body) = &self.body {
-            body.send_continue();
-        }
+        if self.piece.is_empty() { WaitsFor::more_of(self.body.as_ref()) } else { WaitsFor::Endpoint }
     }
 
     /// Sends as much as both sides allow; ready when there is nothing left to send, or the endpoint takes no more.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyFailure>> {
-        if self.held {
-            return Poll::Pending;
-        }
         loop {
             while !self.piece.is_empty() {
                 self.send.reserve_capacity(self.piece.len());

@@ -13,7 +13,6 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::BytesMut;
 use lb_core::Class;
@@ -22,7 +21,7 @@ use crate::downstream::{BodyFailure, Incoming, Outbox};
 use crate::exchange::{Body, Owner, Request, Response, UpstreamBody};
 use crate::framing::BodyWriter;
 use crate::message::{Edits, Framing, RequestHead, ResponseHead, Version, websocket};
-use crate::net::{Shortage, Stream, Timer, clock};
+use crate::net::{Shortage, Stream, clock};
 use crate::rules::cause::Cause;
 use crate::rules::template::Facts;
 use crate::rules::{forwarded, login};
@@ -34,9 +33,6 @@ use crate::tls;
 use crate::upstream::{Connection, Upstream};
 use crate::wire::h1::{self, Answering, HeadLimits};
 use crate::wire::proxy_protocol::{self, Said};
-
-/// How long an upload waits for the endpoint's `100 Continue` before it starts anyway (RFC 9110 §10.1.1).
-pub(crate) const CONTINUE_WITHIN: Duration = Duration::from_secs(1);
 
 /// Interim responses before a final one. Each is passed on and begins the wait anew, so without an end to them an
 /// endpoint could hold a request, and fill our memory, for ever.
@@ -247,11 +243,7 @@ fn poll_head(
                     let error = SendError::new(Class::InvalidResponse, Cause::InvalidResponse);
                     return Poll::Ready(Err(SendError { detail, ..error }));
                 }
-                if head.status() == 100 {
-                    upload.release();
-                } else {
-                    on_interim(&head, &request.visit);
-                }
+                on_interim(&head, &request.visit);
                 connection.timer.clear();
                 continue;
             }
@@ -275,9 +267,6 @@ fn poll_head(
             }
             Poll::Pending => {}
         }
-        if upload.poll_hold(cx, &mut connection.timer).is_ready() {
-            continue;
-        }
         let (span, error) = match upload.waits_for() {
             WaitsFor::Response => (timeouts.response, SendError::new(Class::Timeout, Cause::ResponseTimeout)),
             WaitsFor::Endpoint => (timeouts.idle, SendError::new(Class::Timeout, Cause::IdleTimeout)),
@@ -298,9 +287,17 @@ fn next_head(connection: &mut Connection, asked: &RequestHead) -> Result<Option<
     })
 }
 
-/// A 1xx other than 100 is told to a client that can understand it.
+/// Passes a 1xx on to a client that can understand it.
+///
+/// A 100 is passed on where it was asked for, with or without a body, and none is made up: whether and when the body
+/// may come is between the client and the endpoint, which saw the same `Expect`. Only one is, since each attempt may
+/// earn another.
 pub(crate) fn on_interim(head: &ResponseHead, visit: &Visit) {
-    if visit.head.version() != Version::Http10 {
+    let is_due = match head.status() {
+        100 => visit.client.takes_continue(),
+        _ => visit.head.version() != Version::Http10,
+    };
+    if is_due {
         visit.client.on_interim(head);
     }
 }
@@ -310,6 +307,16 @@ pub(crate) enum WaitsFor {
     Response,
     Endpoint,
     Client,
+}
+
+impl WaitsFor {
+    /// Where all that came of the body was sent on. A client that waits for a 100 is not the one to be waited for.
+    pub(crate) fn more_of(body: Option<&Incoming>) -> Self {
+        match body {
+            Some(body) if !body.is_held_back() => Self::Client,
+            _ => Self::Response,
+        }
+    }
 }
 
 /// Why an upload ended early.
@@ -359,8 +366,6 @@ pub(crate) struct Upload {
     /// `None` once the body has ended.
     body: Option<Incoming>,
     writer: BodyWriter,
-    /// The body is held back until the endpoint asks for it.
-    held: bool,
     broken: bool,
 }
 
@@ -368,10 +373,8 @@ impl Upload {
     fn new(request: &Request, upstream: &Upstream) -> Self {
         let mut out = Outbox::default();
         write_head(out.front(), request, upstream);
-        let body = request.body.clone();
-        let held = body.as_ref().is_some_and(Incoming::awaits_continue);
         let writer = BodyWriter::new(request.visit.head.framing() == Framing::Chunked);
-        Self { out, body, writer, held, broken: false }
+        Self { out, body: request.body.clone(), writer, broken: false }
     }
 
     /// Whether all of it was written, or no more of it will be.
@@ -385,32 +388,11 @@ impl Upload {
     }
 
     fn waits_for(&self) -> WaitsFor {
-        if self.is_done() {
-            WaitsFor::Response
-        } else if self.out.is_empty() {
-            WaitsFor::Client
-        } else {
+        if !self.out.is_empty() && !self.broken {
             WaitsFor::Endpoint
+        } else {
+            WaitsFor::more_of(self.body.as_ref().filter(|_| !self.broken))
         }
-    }
-
-    /// The endpoint asked for the body.
-    fn release(&mut self) {
-        self.held = false;
-        if let Some(body) = &self.body {
-            body.send_continue();
-        }
-    }
-
-    /// Ready when an endpoint that never said `100 Continue` has been waited for long enough.
-    fn poll_hold(&mut self, cx: &mut Context<'_>, timer: &mut Timer) -> Poll<()> {
-        if !self.held || !self.out.is_empty() {
-            return Poll::Pending;
-        }
-        ready!(timer.poll_after(cx, CONTINUE_WITHIN));
-        timer.clear();
-        self.release();
-        Poll::Ready(())
     }
 
     /// Writes as much as both sides allow; ready when there is nothing left to write.
@@ -427,7 +409,7 @@ impl Upload {
             if self.body.is_none() {
                 return Poll::Ready(Ok(()));
             }
-            if client_is_slow || self.held {
+            if client_is_slow {
                 return Poll::Pending;
             }
         }
@@ -436,7 +418,6 @@ impl Upload {
     /// Queues what the client has sent, as far as there is room; tells whether it ran dry.
     fn fill(&mut self, cx: &mut Context<'_>) -> Result<bool, BodyFailure> {
         while let Some(body) = &mut self.body
-            && !self.held
             && self.out.has_room()
         {
             match body.poll_frame(cx) {

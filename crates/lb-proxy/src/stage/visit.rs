@@ -445,7 +445,7 @@ fn may_keep(session: &Session, visit: &Visit, framing: Framing, is_own: bool, ca
 /// has answered. It may not where the endpoint says that it closes: whoever still sends should hear of it. Nor where the
 /// client was not asked for the body, since what it then does is its own choice.
 fn may_drain(intake: &Intake, head: &ResponseHead) -> bool {
-    intake.is_complete() || (head.keep_alive() && !intake.awaits_continue)
+    intake.is_complete() || (head.keep_alive() && !intake.is_held_back())
 }
 
 fn connection_for(visit: &Visit, keep: bool) -> h1::Connection {

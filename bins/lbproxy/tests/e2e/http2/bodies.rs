@@ -181,6 +181,12 @@ fn continue_is_asked_for_when_the_endpoint_does(workers: usize) {
         assert_eq!(told.status().as_u16(), 100);
         push(&mut body, Bytes::from_static(b"body"), true).await.unwrap();
         assert_eq!(read(response).await.text(), "4");
+
+        let request = caller.request("GET", "/").header("expect", "100-continue").body(()).unwrap();
+        let (mut response, _) = caller.begin(request, true).await;
+        let told = std::future::poll_fn(|cx| response.poll_informational(cx)).await.unwrap().unwrap();
+        assert_eq!(told.status().as_u16(), 100, "without a body as well");
+        assert_eq!(read(response).await.text(), "0");
     });
-    wait_until("the endpoint's request", || endpoint.requests() == 1);
+    wait_until("the endpoint's requests", || endpoint.requests() == 2);
 }

@@ -22,6 +22,7 @@ with_one_and_four_workers!(
     requests_share_connections_until_they_are_full,
     clients_of_http1_reach_endpoints_of_http2,
     a_response_without_a_body_ends_for_clients_of_http1,
+    a_100_of_an_endpoint_is_passed_on,
     a_goaway_moves_requests_elsewhere,
     a_refused_stream_is_tried_elsewhere_whatever_its_method,
     an_endpoint_that_allows_no_streams_is_a_failed_connection,
@@ -150,6 +151,31 @@ fn a_response_without_a_body_ends_for_clients_of_http1(workers: usize) {
         assert_eq!((answer.status(), answer.head.header("content-length")), (status, length));
     }
     assert!(!client.ask("HEAD /200 HTTP/1.1").head.has("content-length"), "what GET would give is not known");
+}
+
+fn a_100_of_an_endpoint_is_passed_on(workers: usize) {
+    let endpoint = H2Endpoint::serving(h2::server::Builder::new(), |asked| async move {
+        let Asked { request, mut respond, .. } = asked;
+        let (parts, body) = request.into_parts();
+        if parts.uri.path() == "/asks" {
+            respond.send_informational(Response::builder().status(100).body(()).unwrap()).unwrap();
+        }
+        let (body, _) = whole(body).await.unwrap();
+        answer(&mut respond, Response::new(()), Bytes::from(body.len().to_string()), None).await;
+    });
+    let proxy = proxy(workers, &endpoint.at(), "", "", H2);
+    let mut client = Client::connect(proxy.web());
+    let mut heads = |method: &str, path: &str, framing: &str, body: &str| {
+        client.send(format!("{method} {path} HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n{framing}\r\n"));
+        let first = (path == "/asks").then(|| client.read_head().unwrap().unwrap().status());
+        client.send(body);
+        let last = client.read_head().unwrap().unwrap();
+        (first, last.status(), client.read_response_body(&last, method).unwrap().data)
+    };
+    assert_eq!(heads("POST", "/asks", "Content-Length: 4\r\n", "body"), (Some(100), 200, b"4".to_vec()));
+    assert_eq!(heads("GET", "/asks", "", ""), (Some(100), 200, b"0".to_vec()));
+    assert_eq!(heads("POST", "/silent", "Content-Length: 4\r\n", "body"), (None, 200, b"4".to_vec()));
+    assert_eq!(heads("GET", "/silent", "", ""), (None, 200, b"0".to_vec()));
 }
 
 /// The other end of an HTTP/2 connection, frame by frame: reads until a frame of this kind; its stream.

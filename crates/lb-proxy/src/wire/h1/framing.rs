@@ -60,6 +60,8 @@ impl Seen {
             }
             Known::KeepAlive | Known::ProxyConnection | Known::Te => field.flags |= flag::HOP,
             Known::Host => field.flags |= flag::HOST,
+            // A server ignores it in HTTP/1.0 (RFC 9110 §10.1.1), and the request goes on as HTTP/1.1.
+            Known::Expect if version == Version::Http10 => field.flags |= flag::HOP,
             Known::Expect => {}
         }
         Ok(())
