@@ -234,6 +234,10 @@ fn no_spelling_walks_around_a_route() {
         ("/public/..%2Fadmin", PathError::Ambiguous),
         ("/public/..%5cadmin", PathError::Ambiguous),
         ("/public/..;/admin", PathError::Ambiguous),
+        ("/admin;v=1", PathError::Ambiguous),
+        ("/admin;v=1/x", PathError::Ambiguous),
+        ("/;v=1/admin", PathError::Ambiguous),
+        ("/%3b/admin", PathError::Ambiguous),
         ("/admin%2Fx", PathError::Ambiguous),
         ("/admin/..%2Fx", PathError::Ambiguous),
         ("/x//../admin", PathError::Ambiguous),
@@ -255,6 +259,8 @@ fn an_encoded_slash_is_fine_where_both_readings_agree() {
             ("GET a /api/queues/%2F/q", Some(1)),
             ("GET a /@scope%2fpackage", Some(0)),
             ("GET a /app;jsessionid=1/x", Some(0)),
+            ("GET a /a;v=1/b", Some(0)),
+            ("GET a /api/a;v=1", Some(1)),
         ],
     );
 }

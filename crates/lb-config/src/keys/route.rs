@@ -295,7 +295,7 @@ pub(crate) const FORWARDED: Section = Section {
             "host",
             Kind::Word(&["preserve", "endpoint"]),
             Value("\"preserve\""),
-            "The `Host` that the endpoint sees: the client's, or the endpoint's own address.",
+            "The `Host` that the endpoint sees: the client's, or the endpoint's own address, which also stands in where the client named none.",
         ),
     ],
 };

@@ -4,9 +4,13 @@
 //! port. Each of these has been read differently by two programs in one chain, and routing by one reading while the
 //! endpoint answers by the other is how virtual hosts are confused. So what passes here is a DNS-like name (letters,
 //! digits, `-`, `_`, `~`, single dots, one dot at the end), an IPv4 address, or an IPv6 address in brackets, then
-//! nothing or a port from 1 to 65535.
+//! nothing or a port from 1 to 65535. A name has at most [`MAX_NAME`] bytes: a longer one could match no pattern for
+//! hosts, and so would be routed past all of them.
 
 use super::chars::find;
+
+/// Longest host name, bytes, without a dot at its end: the limit of the DNS.
+pub(crate) const MAX_NAME: usize = 253;
 
 /// An authority split in two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +59,7 @@ fn is_name(name: &[u8]) -> bool {
         }
         after_dot = dot;
     }
-    !name.is_empty() && name.len() <= 255
+    !name.is_empty() && name.strip_suffix(b".").unwrap_or(name).len() <= MAX_NAME
 }
 
 #[cfg(test)]
@@ -108,6 +112,15 @@ mod tests {
         ] {
             assert_eq!(split(text), None, "{text:?}");
         }
-        assert_eq!(split(&"a".repeat(256)), None);
+    }
+
+    #[test]
+    fn a_name_is_no_longer_than_the_dns_has_them() {
+        let longest = "a".repeat(253);
+        assert_eq!(split(&longest), Some((&*longest, None)));
+        assert!(split(&format!("{longest}.:80")).is_some(), "the dot at the end does not count");
+        for text in [format!("{longest}a"), format!("{longest}a."), format!("{longest}a:80")] {
+            assert_eq!(split(&text), None, "{text:?}");
+        }
     }
 }

@@ -33,7 +33,7 @@ pub use request::{RequestHead, TargetForm};
 pub use response::{ResponseBuilder, ResponseHead};
 pub use trailers::Trailers;
 
-pub(crate) use authority::split_authority;
+pub(crate) use authority::{MAX_NAME, split_authority};
 pub(crate) use fields::{Field, Fields, Span, flag};
 pub(crate) use request::RequestIndex;
 pub(crate) use response::{ResponseIndex, status_digits};

@@ -6,32 +6,32 @@
 //! Not done here: whether the text is a valid host at all, and where its port begins, was decided when the request was
 //! read.
 
-/// Longest host name that can match a pattern, bytes: the limit of the DNS. A longer one matches no pattern.
-const LONGEST: usize = 253;
+use crate::message::MAX_NAME;
 
 /// A host as routes see it.
 #[derive(Clone, Debug)]
 pub struct MatchHost<'a> {
     borrowed: &'a str,
-    lowered: Option<([u8; LONGEST], usize)>,
+    lowered: Option<([u8; MAX_NAME], usize)>,
 }
 
 impl<'a> MatchHost<'a> {
     /// Reads the host name of a request, which has no port any more. Empty when there is none, or when it is longer
-    /// than any host can be or not ASCII; then only routes for any host match.
+    /// than any host can be or not ASCII, neither of which a request that was read can have; then only routes for any
+    /// host match.
     ///
     /// Cost: one pass, no allocation.
     #[must_use]
     pub fn new(name: &'a [u8]) -> Self {
         let host = if name.is_ascii() { std::str::from_utf8(name).unwrap_or_default() } else { "" };
         let host = host.strip_suffix('.').unwrap_or(host);
-        if host.len() > LONGEST {
+        if host.len() > MAX_NAME {
             return Self { borrowed: "", lowered: None };
         }
         if !host.bytes().any(|byte| byte.is_ascii_uppercase()) {
             return Self { borrowed: host, lowered: None };
         }
-        let mut buffer = [0; LONGEST];
+        let mut buffer = [0; MAX_NAME];
         for (to, from) in buffer.iter_mut().zip(host.bytes()) {
             *to = from.to_ascii_lowercase();
         }

@@ -13,10 +13,11 @@
 //! - octets that are not UTF-8, overlong spellings of `/` among them.
 //!
 //! Services disagree about some spellings, and no single reading is safe with all of them: many decode `%2F` to a
-//! separator, some take `\` for one, some drop what follows a `;`. A path that contains such a spelling therefore has a
-//! second reading ([`MatchPath::other`]), the most permissive one; a request is routed only when both readings lead
-//! to the same route, and refused otherwise. npm, GitLab and RabbitMQ, whose paths need `%2F`, work as they should;
-//! `/public/..%2Fadmin` does not pass for a public path.
+//! separator, some take `\` for one, some (Tomcat, Jetty, Spring) drop what follows a `;` in each segment. A path that
+//! contains such a spelling therefore has a second reading ([`MatchPath::other`]), the most permissive one; a request is
+//! routed only when both readings lead to the same route, and refused otherwise. npm, GitLab and RabbitMQ, whose paths need
+//! `%2F`, and `/a;v=1/b` work as they should; `/public/..%2Fadmin` and `/x;v=1/admin` do not pass for a public path where
+//! `/x/admin` has a route of its own.
 //!
 //! Refused outright: a `%` without two digits, NUL, a `..` above the root, and a `..` after an empty segment (whether
 //! `/a//../b` is `/b` or `/a/b` depends on who merges slashes first). Runs of slashes are otherwise one slash, as with
@@ -24,7 +25,7 @@
 //!
 //! Not done here: nothing is decoded twice (`%252e` is the text `%2e`), and letter case stays.
 //!
-//! Cost: one pass and no allocation for a path without any of `%`, `\`, `//` or a dot segment.
+//! Cost: one pass and no allocation for a path without any of `%`, `\`, `;`, `//` or a dot segment.
 
 use std::borrow::Cow;
 
@@ -94,7 +95,7 @@ impl<'a> MatchPath<'a> {
 enum Reading {
     /// RFC 3986: only a literal slash separates.
     Strict,
-    /// An encoded slash and any backslash separate too, and `..;x` is `..`.
+    /// An encoded slash and any backslash separate too, and a segment ends at its first `;`.
     Permissive,
 }
 
@@ -103,7 +104,7 @@ fn is_plain(raw: &[u8]) -> bool {
     let mut previous = 0;
     for (at, &byte) in raw.iter().enumerate() {
         match byte {
-            b'%' | b'\\' | b'#' | 0..=0x20 | 0x7f.. => return false,
+            b'%' | b'\\' | b';' | b'#' | 0..=0x20 | 0x7f.. => return false,
             b'/' if previous == b'/' => return false,
             b'.' if previous == b'/' && !matches!(raw.get(at + 1), Some(b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9')) => {
                 return false;
@@ -170,10 +171,8 @@ fn resolve(decoded: &str, reading: Reading) -> Result<String, PathError> {
         let is_last = segments.peek().is_none();
         let name = match reading {
             Reading::Strict => segment,
-            Reading::Permissive => match segment.split(';').next() {
-                Some(dots @ ("." | "..")) => dots,
-                _ => segment,
-            },
+            // Parameters are no part of the name; one that has nothing before them is empty.
+            Reading::Permissive => segment.split(';').next().unwrap_or_default(),
         };
         match name {
             "" => merged |= !is_last,
@@ -222,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_plain_path_is_borrowed() {
-        for raw in ["/", "/a", "/api/v1/users", "/.well-known/acme-challenge/x", "/a;b=c/d", "/~x/@y/!$&'()*+,="] {
+        for raw in ["/", "/a", "/api/v1/users", "/.well-known/acme-challenge/x", "/~x/@y/!$&'()*+,="] {
             let read = MatchPath::new(raw.as_bytes()).unwrap();
             assert!(matches!(read.path, Cow::Borrowed(text) if text == raw), "{raw}");
             assert_eq!(read.other, None);
@@ -297,8 +296,28 @@ mod tests {
         assert_eq!(other("/public/..%5Cadmin").as_deref(), Some("/admin"));
         assert_eq!(other("/public\\..\\admin").as_deref(), Some("/admin"));
         assert_eq!(other("/public/..;x=1/admin").as_deref(), Some("/admin"));
-        assert_eq!(other("/a;x=1/b"), None);
         assert_eq!(other("/a%252Fb"), None, "an escape of an escape is text");
+    }
+
+    #[test]
+    fn parameters_are_kept_by_one_reading_and_cut_from_every_segment_by_the_other() {
+        assert_eq!(path("/a;v=1/b"), "/a;v=1/b");
+        for (raw, expected) in [
+            ("/a;v=1/b", "/a/b"),
+            ("/a/b;v=1;w=2", "/a/b"),
+            ("/a%3Bv=1/b", "/a/b"),
+            ("/;x/a", "/a"),
+            ("/a/;x/b", "/a/b"),
+            ("/a/;", "/a/"),
+            ("/a;/.;x/b", "/a/b"),
+            ("/a/b;x/..;y/c", "/a/c"),
+            ("/a;x%2Fb;y", "/a/b"),
+        ] {
+            assert_eq!(other(raw).as_deref(), Some(expected), "{raw}");
+        }
+        for (raw, expected) in [("/..;/a", PathError::AboveRoot), ("/a/;x/../b", PathError::Ambiguous)] {
+            assert_eq!(MatchPath::new(raw.as_bytes()), Err(expected), "{raw}");
+        }
     }
 
     #[test]
