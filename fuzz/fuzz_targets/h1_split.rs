@@ -3,7 +3,7 @@
 //! The first byte chooses the codec and its limits, the next six how the rest is split.
 #![no_main]
 
-use lb_fuzz::{body, cut, requests, responses, seen_request, seen_response};
+use lb_fuzz::{body, cut, requests, response_body, responses, seen_request, seen_response};
 use lb_proxy::message::Framing;
 use lb_proxy::wire::h1::{Answering, HeadLimits};
 use libfuzzer_sys::fuzz_target;
@@ -27,6 +27,7 @@ fuzz_target!(|input: &[u8]| {
             assert_eq!(whole.1, split.1);
         }
         5 => assert_eq!(body(&[bytes], Framing::Length(9)), body(&pieces, Framing::Length(9))),
-        _ => assert_eq!(body(&[bytes], Framing::Chunked), body(&pieces, Framing::Chunked)),
+        6 => assert_eq!(body(&[bytes], Framing::Chunked), body(&pieces, Framing::Chunked)),
+        _ => assert_eq!(response_body(&[bytes], Framing::Chunked), response_body(&pieces, Framing::Chunked)),
     }
 });

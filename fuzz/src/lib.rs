@@ -43,9 +43,17 @@ pub struct Body {
     pub end: Result<Option<Vec<u8>>, Cause>,
 }
 
-/// Decodes one body.
+/// Decodes one body of a request.
 pub fn body(pieces: &[&[u8]], framing: Framing) -> Body {
-    let mut decoder = BodyDecoder::new(framing);
+    decoded(pieces, BodyDecoder::new(framing))
+}
+
+/// Decodes one body of a response.
+pub fn response_body(pieces: &[&[u8]], framing: Framing) -> Body {
+    decoded(pieces, BodyDecoder::of_response(framing))
+}
+
+fn decoded(pieces: &[&[u8]], mut decoder: BodyDecoder) -> Body {
     let mut buf = BytesMut::new();
     let mut body = Body { data: Vec::new(), trailers: Vec::new(), end: Ok(None) };
     let mut ended = false;

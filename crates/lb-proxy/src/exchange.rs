@@ -176,7 +176,7 @@ impl UpstreamBody {
         owner: Option<Box<Owner>>,
     ) -> Self {
         let framing = head.framing();
-        let decoder = (!framing.is_empty()).then(|| BodyDecoder::new(framing));
+        let decoder = (!framing.is_empty()).then(|| BodyDecoder::of_response(framing));
         let keep = head.keep_alive();
         let mut body = Self { framing, decoder, connection: Some(connection), upload, keep, home, worker, owner };
         if body.decoder.is_none() {

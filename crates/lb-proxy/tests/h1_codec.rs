@@ -215,8 +215,10 @@ fn a_request_without_host_is_sent_with_an_empty_one() {
     assert_eq!((head.host(), head.keep_alive()), (None, false));
     let text = encoded(&head, &Edits::new(), Framing::None, Connection::Implicit);
     assert_eq!(text, "GET / HTTP/1.1\r\nHost: \r\n\r\n");
-    let head = request("GET / HTTP/1.1\r\nHost:\r\n\r\n");
+    let head = request("OPTIONS * HTTP/1.1\r\nHost:\r\n\r\n");
     assert_eq!((head.host(), head.host_name()), (None, None));
+    let head = request("GET http://b/ HTTP/1.1\r\nHost:\r\n\r\n");
+    assert_eq!(head.host(), Some(&b"b"[..]));
 }
 
 #[test]

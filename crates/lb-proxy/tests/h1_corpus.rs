@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use bytes::BytesMut;
-use corpus::{CHUNKED, Case, REQUESTS, RESPONSES, Verdict};
+use corpus::{CHUNKED, CHUNKED_RESPONSES, Case, REQUESTS, RESPONSES, Verdict};
 use lb_proxy::message::Framing;
 use lb_proxy::wire::h1::{Answering, BodyDecoder, Cause, HeadLimits, RequestParser, ResponseParser, Step};
 
@@ -50,8 +50,7 @@ fn response(bytes: &[u8], size: usize) -> Verdict {
 }
 
 /// The verdict on a chunked body, and its data. The data is leaked: it lives as long as a test.
-fn chunked(bytes: &[u8], size: usize) -> Verdict {
-    let mut decoder = BodyDecoder::new(Framing::Chunked);
+fn chunked(mut decoder: BodyDecoder, bytes: &[u8], size: usize) -> Verdict {
     let (mut buf, mut data, mut given) = (BytesMut::new(), Vec::new(), 0);
     for piece in bytes.chunks(size) {
         buf.extend_from_slice(piece);
@@ -100,7 +99,15 @@ fn responses_get_the_verdict_of_their_story_however_they_are_split() {
 
 #[test]
 fn chunked_bodies_get_the_verdict_of_their_story_however_they_are_split() {
-    check(CHUNKED, chunked);
+    check(CHUNKED, |bytes, size| chunked(BodyDecoder::new(Framing::Chunked), bytes, size));
+    check(CHUNKED_RESPONSES, |bytes, size| chunked(BodyDecoder::of_response(Framing::Chunked), bytes, size));
+}
+
+#[test]
+fn a_body_that_a_request_may_have_is_read_alike_in_a_response() {
+    let accepted = CHUNKED.iter().filter(|case| matches!(case.verdict, Verdict::Body(..)));
+    let cases: Vec<_> = accepted.cloned().collect();
+    check(&cases, |bytes, size| chunked(BodyDecoder::of_response(Framing::Chunked), bytes, size));
 }
 
 #[test]
@@ -133,12 +140,15 @@ fn every_story_is_a_fuzz_seed() {
         assert_eq!(std::fs::read(&path).ok().as_deref(), Some(bytes), "{}", path.display());
     };
     // The split target reads which codec is meant, and six lengths to cut the input in.
-    for (target, codec, cases) in
-        [("h1_request", 0, REQUESTS), ("h1_response", 2, RESPONSES), ("h1_chunked", 6, CHUNKED)]
-    {
-        let mut names = HashSet::new();
+    let mut names = HashSet::new();
+    for (target, codec, cases) in [
+        ("h1_request", 0, REQUESTS),
+        ("h1_response", 2, RESPONSES),
+        ("h1_chunked", 6, CHUNKED),
+        ("h1_chunked", 7, CHUNKED_RESPONSES),
+    ] {
         for case in cases {
-            assert!(names.insert(case.name), "{target}: {} is told twice", case.name);
+            assert!(names.insert((target, case.name)), "{target}: {} is there twice", case.name);
             check(target, case.name, case.bytes);
             if !matches!(case.verdict, Verdict::Refused(..)) {
                 let seed = [&[codec, 1, 2, 3, 5, 8, 13], case.bytes].concat();

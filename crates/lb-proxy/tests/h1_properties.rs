@@ -8,7 +8,7 @@
 mod corpus;
 
 use bytes::{Bytes, BytesMut};
-use corpus::{CHUNKED, Case, REQUESTS, RESPONSES};
+use corpus::{CHUNKED, CHUNKED_RESPONSES, Case, REQUESTS, RESPONSES};
 use lb_proxy::message::{Edits, Framing, RequestHead, ResponseHead, TargetForm};
 use lb_proxy::wire::h1::{
     Answering, BodyDecoder, CHUNK_SUFFIX, Cause, ChunkPrefix, Connection, HeadLimits, RequestParser, ResponseParser,
@@ -139,7 +139,10 @@ fn seen_response(head: &ResponseHead) -> impl PartialEq + std::fmt::Debug + use<
 type Body = (Vec<u8>, Vec<(Vec<u8>, Vec<u8>)>, Result<Option<Vec<u8>>, Cause>);
 
 fn body(pieces: &[&[u8]], framing: Framing) -> Body {
-    let mut decoder = BodyDecoder::new(framing);
+    decoded(pieces, BodyDecoder::new(framing))
+}
+
+fn decoded(pieces: &[&[u8]], mut decoder: BodyDecoder) -> Body {
     let (mut buf, mut data, mut trailers) = (BytesMut::new(), Vec::new(), Vec::new());
     let mut ended = false;
     for piece in pieces {
@@ -225,6 +228,22 @@ proptest! {
     }
 
     #[test]
+    fn splits_do_not_change_bodies_of_responses((bytes, cuts) in damaged(CHUNKED_RESPONSES)) {
+        let read = |pieces: &[&[u8]]| decoded(pieces, BodyDecoder::of_response(Framing::Chunked));
+        let whole = read(&[&bytes]);
+        prop_assert_eq!(&whole, &read(&cut(&bytes, &cuts)));
+        prop_assert_eq!(&whole, &read(&one_by_one(&bytes)));
+    }
+
+    #[test]
+    fn what_passes_in_a_request_reads_alike_in_a_response((bytes, _) in damaged(CHUNKED)) {
+        let strict = body(&[&bytes], Framing::Chunked);
+        if strict.2.is_ok() {
+            prop_assert_eq!(&strict, &decoded(&[&bytes], BodyDecoder::of_response(Framing::Chunked)));
+        }
+    }
+
+    #[test]
     fn requests_we_accept_httparse_reads_alike((bytes, _) in damaged(REQUESTS)) {
         for head in requests(&[&bytes], &HeadLimits::default()).0 {
             let mut headers = [httparse::EMPTY_HEADER; 100];
@@ -256,14 +275,19 @@ proptest! {
         connection in select(&[Connection::Implicit, Connection::Close, Connection::Upgrade, Connection::KeepAlive][..])) {
         for head in requests(&[&bytes], &HeadLimits::default()).0 {
             let mut wire = BytesMut::new();
-            encode_request(&mut wire, &head, &Edits::new(), head.framing(), connection);
+            let mut edits = Edits::new();
+            if head.host().is_none() {
+                // As the proxy does: a path goes with a host.
+                edits.set("host", "endpoint").unwrap();
+            }
+            encode_request(&mut wire, &head, &edits, head.framing(), connection);
             let (sent, end) = requests(&[&wire], &HeadLimits { bytes: usize::MAX, headers: 200, uri: usize::MAX });
             prop_assert_eq!(end, Ok(Vec::new()));
             prop_assert_eq!(sent.len(), 1);
             let sent = &sent[0];
             prop_assert_eq!(sent.method(), head.method());
             prop_assert_eq!((sent.path(), sent.query()), (head.path(), head.query()));
-            prop_assert_eq!(sent.host(), head.host());
+            prop_assert_eq!(sent.host(), head.host().or(Some(b"endpoint")));
             prop_assert_eq!(sent.framing(), head.framing());
             prop_assert_eq!(sent.keep_alive(), connection != Connection::Close);
             prop_assert_eq!(sent.upgrade().is_some(), connection == Connection::Upgrade && head.upgrade().is_some());

@@ -342,14 +342,18 @@ impl From<BodyFailure> for SendError {
 /// What is different about the head for this endpoint.
 pub(crate) fn edits_for<'a>(request: &'a Request, upstream: &Upstream) -> Cow<'a, Edits> {
     let (visit, route) = (&request.visit, request.route());
-    if !route.edits_differ_by_endpoint {
+    // HTTP/1.0 needs no host, and HTTP/1.1 does; many endpoints refuse an empty one.
+    let lacks_host = visit.head.host().is_none() && !visit.edits.sets_host();
+    if !route.edits_differ_by_endpoint && !lacks_host {
         return Cow::Borrowed(&visit.edits);
     }
     let mut edits = visit.edits.clone();
-    if !route.options.forwarded.preserve_host {
+    if !route.options.forwarded.preserve_host || lacks_host {
         forwarded::set_host(&upstream.configured, upstream.tls().is_some(), &mut edits);
     }
-    route.request_headers.apply(&Facts { endpoint: &upstream.name, ..visit.facts(Some(route)) }, &mut edits);
+    if route.edits_differ_by_endpoint {
+        route.request_headers.apply(&Facts { endpoint: &upstream.name, ..visit.facts(Some(route)) }, &mut edits);
+    }
     Cow::Owned(edits)
 }
 

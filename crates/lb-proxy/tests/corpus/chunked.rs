@@ -1,4 +1,4 @@
-//! Chunked bodies, without their heads.
+//! Chunked bodies, without their heads: of requests, and of responses where those are read more kindly.
 
 use super::Verdict::{Body, Refused, Waits};
 use super::{Case, case};
@@ -67,7 +67,19 @@ pub(crate) const CHUNKED: &[Case] = &[
     case("size_tab", "a tab counts as padding for some",
         b"5\t\r\nhello\r\n0\r\n\r\n", Refused(400, "bad_chunk_size")),
     case("extension_quoted_line_end", "the line ends within the quotes, or it does not",
-        b"5;a=\"\r\nhello\r\n0\r\n\r\n", Body("hello", 0)),
+        b"5;a=\"\r\nhello\r\n0\r\n\r\n", Refused(400, "bad_chunk_extension")),
+    case("extension_empty", "a name must follow",
+        b"5;\r\nhello\r\n0\r\n\r\n", Refused(400, "bad_chunk_extension")),
+    case("extension_last_empty", "at the end as well",
+        b"5\r\nhello\r\n0;\r\n\r\n", Refused(400, "bad_chunk_extension")),
+    case("extension_no_token", "neither name nor value is a token",
+        b"5;a@=b c\r\nhello\r\n0\r\n\r\n", Refused(400, "bad_chunk_extension")),
+    case("extension_no_value", "a value must follow",
+        b"5;a=\r\nhello\r\n0\r\n\r\n", Refused(400, "bad_chunk_extension")),
+    case("extension_behind_quotes", "the value ended with the quote",
+        b"5;a=\"b\"c\r\nhello\r\n0\r\n\r\n", Refused(400, "bad_chunk_extension")),
+    case("extension_space_at_end", "whitespace belongs before a semicolon",
+        b"5;a \r\nhello\r\n0\r\n\r\n", Refused(400, "bad_chunk_extension")),
     case("last_chunk_has_data", "the end, or data of length zero and then some",
         b"0\r\nhello\r\n0\r\n\r\n", Refused(400, "bad_header_name")),
     case("trailer_space_before_colon", "with the space it is another header to some",
@@ -94,4 +106,30 @@ pub(crate) const CHUNKED: &[Case] = &[
         b"0\r\nX: a\r\n b\r\n\r\n", Refused(400, "obs_fold")),
     case("trailer_no_colon", "TRAILER: a request where a trailer should be",
         b"0\r\nGET /admin HTTP/1.1\r\n\r\n", Refused(400, "bad_header_name")),
+];
+
+/// What is not read as [`CHUNKED`] has it when an endpoint sends it. All else is.
+#[rustfmt::skip]
+pub(crate) const CHUNKED_RESPONSES: &[Case] = &[
+    case("response_padded", "old servers pad sizes to a fixed width",
+        b"5  \r\nhello\r\n0\t \r\n\r\n", Body("hello", 0)),
+    case("response_space_before_extension", "bad whitespace, of which there is nothing to make",
+        b"5 ;a=b\r\nhello\r\n0\r\n\r\n", Body("hello", 0)),
+    case("response_extension_empty", "whatever follows the semicolon, the size is 5",
+        b"5;\r\nhello\r\n0;\r\n\r\n", Body("hello", 0)),
+    case("response_extension_no_token", "the same",
+        b"5;a@=b c\r\nhello\r\n0\r\n\r\n", Body("hello", 0)),
+
+    case("response_padded_lf", "the line ends here for some",
+        b"5 \nhello\r\n0\r\n\r\n", Refused(400, "bare_lf")),
+    case("response_two_sizes", "5, or 56?",
+        b"5 6\r\nhello\r\n0\r\n\r\n", Refused(400, "bad_chunk_size")),
+    case("response_space_before_size", "skipped by some",
+        b" 5\r\nhello\r\n0\r\n\r\n", Refused(400, "bad_chunk_size")),
+    case("response_size_0x", "five, or the end?",
+        b"0x5\r\nhello\r\n0\r\n\r\n", Refused(400, "bad_chunk_size")),
+    case("response_extension_nul", "C programs stop reading here",
+        b"2;a\0b\r\nxx\r\n0\r\n\r\n", Refused(400, "bad_chunk_extension")),
+    case("response_padded_long", "padding without end",
+        b"1                                                                                                                                                                                                                                                                 \r\na\r\n0\r\n\r\n", Refused(400, "chunk_overhead")),
 ];

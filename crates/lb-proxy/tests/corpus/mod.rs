@@ -2,13 +2,13 @@
 //!
 //! The tests run every case whole, byte by byte and split at random; the fuzz targets start from the same bytes
 //! (`fuzz/corpus/TARGET/NAME`).
-#![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses a part")]
 
 mod chunked;
 mod requests;
 mod responses;
 
-pub(crate) use chunked::CHUNKED;
+pub(crate) use chunked::{CHUNKED, CHUNKED_RESPONSES};
 pub(crate) use requests::REQUESTS;
 pub(crate) use responses::RESPONSES;
 

@@ -7,6 +7,7 @@ mod invalid;
 mod no_endpoint;
 mod refused;
 mod shortage;
+mod sloppy;
 mod timeouts;
 mod upload;
 

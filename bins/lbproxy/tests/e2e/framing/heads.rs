@@ -36,6 +36,8 @@ fn ambiguous_heads_are_refused(workers: usize) {
         ("NUL in the target", "GET /\0 HTTP/1.1|Host: a||", 400),
         ("two hosts", "GET / HTTP/1.1|Host: a|Host: b||", 400),
         ("no host", "GET / HTTP/1.1|X-A: b||", 400),
+        ("an empty host", "GET / HTTP/1.1|Host:||", 400),
+        ("an empty host in 1.0", "GET / HTTP/1.0|Host:||", 400),
         ("a host with a path", "GET / HTTP/1.1|Host: a/b||", 400),
         ("a host with a user", "GET / HTTP/1.1|Host: u@a||", 400),
         ("lower case", "get / HTTP/1.1|Host: a||", 400),

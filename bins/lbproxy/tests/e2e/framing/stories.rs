@@ -10,7 +10,6 @@ use super::{is_cut, is_refused};
 use crate::support::{Client, Endpoint, Message, Proxy, config, wait_until};
 
 #[path = "../../../../../crates/lb-proxy/tests/corpus/mod.rs"]
-#[allow(unused_imports, reason = "responses are for the codec's own tests")]
 mod corpus;
 
 use corpus::{CHUNKED, Case, REQUESTS, Verdict};

@@ -5,8 +5,11 @@
 //!
 //! Chunked bodies are where requests are smuggled, so: a size is 1 to 16 hexadecimal digits below 2⁶³, no sign, no
 //! `0x`, no whitespace; every line ends in CRLF; data is followed by CRLF and nothing else. Extensions (`;name=value`)
-//! are read over and not forwarded. They are bounded to 256 bytes per chunk, and what framing costs may exceed twice
-//! the data by 16 KiB in all, so that nobody makes us work without sending anything (the rule is Go's).
+//! must be such by their grammar; they are not forwarded. They are bounded to 256 bytes per chunk, and what framing costs
+//! may exceed twice the data by 16 KiB in all, so that nobody makes us work without sending anything (the rule is Go's).
+//!
+//! An endpoint's chunks are written again, so what has one meaning passes: whitespace after a size, which old servers
+//! pad to a fixed width, and any printable text as an extension.
 //!
 //! Trailers obey the rules for headers, with at most 8 KiB and 64 of them. Those that would change framing or routing
 //! (`Content-Length`, `Transfer-Encoding`, `Host`) are refused; others that RFC 9110 §6.5.1 forbids as trailers
@@ -15,6 +18,8 @@
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::error::{BodyError, Cause};
+use super::extension::Extension;
+use super::framing::Sender;
 use super::lines::{Lines, field_line};
 use crate::message::{Fields, Framing, Name, Trailers, name};
 
@@ -27,6 +32,7 @@ const MAX_TRAILERS: usize = 64;
 #[derive(Debug)]
 pub struct BodyDecoder {
     state: State,
+    sender: Sender,
     /// What chunk framing cost beyond twice the data.
     overhead: u64,
 }
@@ -45,6 +51,13 @@ enum State {
     /// In a chunk's extension, so many bytes read.
     Extension {
         size: u64,
+        at: Extension,
+        len: u16,
+    },
+    /// Behind an endpoint's size: whitespace, then an extension that is not looked at. So many bytes read.
+    Skipped {
+        size: u64,
+        is_extension: bool,
         len: u16,
     },
     /// After the CR of a chunk's size line.
@@ -80,16 +93,26 @@ pub enum Step {
 }
 
 impl BodyDecoder {
-    /// A decoder for a body framed like this.
+    /// A decoder for a request's body framed like this.
     #[must_use]
     pub const fn new(framing: Framing) -> Self {
+        Self::of(Sender::Client, framing)
+    }
+
+    /// A decoder for the body of an endpoint's response: see the module's text for what it lets pass.
+    #[must_use]
+    pub const fn of_response(framing: Framing) -> Self {
+        Self::of(Sender::Endpoint, framing)
+    }
+
+    const fn of(sender: Sender, framing: Framing) -> Self {
         let state = match framing {
             Framing::None | Framing::Length(0) => State::Done,
             Framing::Length(length) => State::Length(length),
             Framing::Chunked => State::Size { size: 0, digits: 0 },
             Framing::Close => State::Close,
         };
-        Self { state, overhead: 0 }
+        Self { state, sender, overhead: 0 }
     }
 
     /// Whether the body is complete. Known without a call when the last byte of a length was handed out.
@@ -172,18 +195,27 @@ impl BodyDecoder {
                 State::Size { size: size << 4 | u64::from(hex(byte)), digits: digits + 1 }
             }
             (&State::Size { size, digits: 1.. }, b'\r') => State::SizeLf { size },
-            (&State::Size { size, digits: 1.. }, b';') => State::Extension { size, len: 1 },
+            (&State::Size { size, digits: 1.. }, b';' | b' ' | b'\t') if self.sender == Sender::Endpoint => {
+                State::Skipped { size, is_extension: byte == b';', len: 1 }
+            }
+            (&State::Size { size, digits: 1.. }, b';') => State::Extension { size, at: Extension::Name0, len: 1 },
             (&State::Size { digits: 1.., .. }, b'\n') => return Err(Cause::BareLf.into()),
             (State::Size { .. }, _) => return Err(Cause::BadChunkSize.into()),
-            (&State::Extension { size, .. }, b'\r') => State::SizeLf { size },
-            (State::Extension { .. }, b'\n') => return Err(Cause::BareLf.into()),
-            (&State::Extension { size, len }, b'\t' | b' '..=b'~') => {
-                if len >= MAX_EXTENSION {
-                    return Err(Cause::ChunkOverhead.into());
-                }
-                State::Extension { size, len: len + 1 }
+            (State::Extension { .. } | State::Skipped { .. }, b'\n') => return Err(Cause::BareLf.into()),
+            (&State::Extension { size, at, .. }, b'\r') if at.may_end() => State::SizeLf { size },
+            (&State::Extension { size, at, len }, _) => {
+                let at = at.step(byte).ok_or(Cause::BadChunkExtension)?;
+                State::Extension { size, at, len: longer(len)? }
             }
-            (State::Extension { .. }, _) => return Err(Cause::BadChunkExtension.into()),
+            (&State::Skipped { size, .. }, b'\r') => State::SizeLf { size },
+            (&State::Skipped { size, is_extension, len }, b'\t' | b' '..=b'~') => {
+                let is_extension = is_extension || byte == b';';
+                if !is_extension && !matches!(byte, b' ' | b'\t') {
+                    return Err(Cause::BadChunkSize.into());
+                }
+                State::Skipped { size, is_extension, len: longer(len)? }
+            }
+            (State::Skipped { .. }, _) => return Err(Cause::BadChunkExtension.into()),
             (State::SizeLf { size: 0 }, b'\n') => State::Trailers(Box::default()),
             (&State::SizeLf { size }, b'\n') => {
                 self.weigh(size)?;
@@ -277,6 +309,11 @@ fn may_be_trailer(text: &[u8]) -> Result<bool, Cause> {
         return Err(Cause::ForbiddenTrailer);
     }
     Ok(!DROPPED.iter().any(|dropped| Name::new(dropped).looks_like(text)))
+}
+
+/// The length of what follows a size, with one more byte.
+const fn longer(len: u16) -> Result<u16, Cause> {
+    if len >= MAX_EXTENSION { Err(Cause::ChunkOverhead) } else { Ok(len + 1) }
 }
 
 /// As much of `left` as has come.

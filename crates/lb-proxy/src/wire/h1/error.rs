@@ -25,7 +25,7 @@ pub enum Cause {
     BadStatusLine,
     /// 101 to a request that offered no switch, or without saying to what.
     UnexpectedSwitch,
-    /// A line ends in LF without CR.
+    /// A line ends in LF without CR: in a request, between chunks or in trailers.
     BareLf,
     /// CR without LF.
     BareCr,
@@ -49,9 +49,9 @@ pub enum Cause {
     BadHost,
     /// `Content-Length` is not one decimal number below 2⁶³.
     BadLength,
-    /// `Content-Length` more than once, or a list in it, even of equal numbers.
+    /// `Content-Length` more than once, or a list in it: in a request even of equal numbers.
     ConflictingLength,
-    /// Both `Content-Length` and `Transfer-Encoding`.
+    /// Both `Content-Length` and `Transfer-Encoding` in a request.
     LengthAndChunked,
     /// `Transfer-Encoding` whose last coding is not chunked, or that repeats it, or is malformed.
     BadTransferEncoding,
@@ -69,7 +69,8 @@ pub enum Cause {
     BodyOnConnect,
     /// A chunk's size is not 1 to 16 hexadecimal digits below 2⁶³.
     BadChunkSize,
-    /// A chunk extension has control characters.
+    /// A chunk extension is not `;name` or `;name=value` as RFC 9112 §7.1.1 has it; of an endpoint: it has control
+    /// characters.
     BadChunkExtension,
     /// Chunk extensions, or the framing of tiny chunks, outweigh the data.
     ChunkOverhead,

@@ -1,4 +1,8 @@
-//! The headers that decide where a message ends and whether its connection goes on, read alike in both directions.
+//! The headers that decide where a message ends and whether its connection goes on.
+//!
+//! A client's request is refused where it could be read in two ways: the endpoint behind us is a second parser. What an
+//! endpoint answers is written again from what was understood, so no second parser sees it; there, sloppiness that has
+//! one meaning passes ([`Sender::Endpoint`]), and what has two is refused as well.
 
 use smallvec::SmallVec;
 
@@ -10,11 +14,22 @@ use crate::message::{Field, Fields, Name, Span, Version, flag, name};
 /// More elements in `Connection` than anyone has use for. Each may cost a walk over all headers.
 const MAX_OPTIONS: usize = 32;
 
+/// Which side a message comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sender {
+    /// A client's request: nothing passes that two parsers could read in two ways.
+    Client,
+    /// An endpoint's response: one meaning is enough.
+    Endpoint,
+}
+
 /// What the headers said so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) length: Option<u64>,
     pub(crate) chunked: bool,
+    /// `Transfer-Encoding: identity`, which RFC 2616 had for no coding at all.
+    pub(crate) identity: bool,
     /// What `Connection` said where it said one thing.
     options: Options,
     /// There is a `Connection` that says something else.
@@ -34,15 +49,22 @@ pub(crate) enum Upgrade {
 
 impl Seen {
     /// Takes note of a header that we act on, and marks it.
-    pub(crate) fn note(&mut self, known: Known, field: &mut Field, buf: &[u8], version: Version) -> Result<(), Cause> {
+    pub(crate) fn note(
+        &mut self,
+        known: Known,
+        field: &mut Field,
+        buf: &[u8],
+        version: Version,
+        sender: Sender,
+    ) -> Result<(), Cause> {
         match known {
             Known::ContentLength => {
                 field.flags |= flag::LENGTH;
-                self.note_length(field.value(buf))?;
+                self.note_length(field.value(buf), sender)?;
             }
             Known::TransferEncoding => {
                 field.flags |= flag::HOP;
-                self.note_coding(field.value(buf), version)?;
+                self.note_coding(field.value(buf), version, sender)?;
             }
             Known::Connection => {
                 field.flags |= flag::HOP;
@@ -67,27 +89,39 @@ impl Seen {
         Ok(())
     }
 
-    /// RFC 9112 §6.3 lets a list of equal lengths pass as one. A proxy that does must be sure that nobody behind it
-    /// reads the list otherwise; refusing it is surer.
-    fn note_length(&mut self, value: &[u8]) -> Result<(), Cause> {
-        if self.length.is_some() || find(b',', value).is_some() {
+    /// RFC 9112 §6.3 lets a list of equal lengths pass as one. From an endpoint it does; in a request, two lengths are
+    /// one too many even if they are equal.
+    fn note_length(&mut self, value: &[u8], sender: Sender) -> Result<(), Cause> {
+        let length = match sender {
+            Sender::Client if self.length.is_some() || find(b',', value).is_some() => {
+                return Err(Cause::ConflictingLength);
+            }
+            Sender::Client if self.chunked => return Err(Cause::LengthAndChunked),
+            Sender::Client => decimal(value).ok_or(Cause::BadLength)?,
+            Sender::Endpoint => equal_decimals(value)?,
+        };
+        if self.length.is_some_and(|before| before != length) {
             return Err(Cause::ConflictingLength);
         }
-        if self.chunked {
-            return Err(Cause::LengthAndChunked);
-        }
-        self.length = Some(decimal(value).ok_or(Cause::BadLength)?);
+        self.length = Some(length);
         Ok(())
     }
 
-    fn note_coding(&mut self, value: &[u8], version: Version) -> Result<(), Cause> {
+    /// Chunks beside a length are refused in a request. In a response the chunks count (RFC 9112 §6.3); its parser
+    /// drops the length and does not use the connection again.
+    fn note_coding(&mut self, value: &[u8], version: Version, sender: Sender) -> Result<(), Cause> {
+        let is_identity = sender == Sender::Endpoint && value.eq_ignore_ascii_case(b"identity");
+        if is_identity && !self.chunked {
+            self.identity = true;
+            return Ok(());
+        }
         if version == Version::Http10 {
             return Err(Cause::ChunkedInHttp10);
         }
-        if self.length.is_some() {
+        if sender == Sender::Client && self.length.is_some() {
             return Err(Cause::LengthAndChunked);
         }
-        if self.chunked {
+        if self.chunked || self.identity {
             return Err(Cause::BadTransferEncoding);
         }
         coding(value)?;
@@ -225,6 +259,13 @@ pub(crate) fn decimal(text: &[u8]) -> Option<u64> {
     })
 }
 
+/// A length, or a list of the same length: `2, 2`.
+fn equal_decimals(value: &[u8]) -> Result<u64, Cause> {
+    let mut elements = value.split(|&b| b == b',').map(|element| decimal(trim_ows(element).1).ok_or(Cause::BadLength));
+    let first = elements.next().ok_or(Cause::BadLength)??;
+    elements.try_fold(first, |first, next| if next? == first { Ok(first) } else { Err(Cause::ConflictingLength) })
+}
+
 /// `Transfer-Encoding` must be `chunked`. If chunked is last after codings we do not have the answer is 501, and 400
 /// if the end of the body cannot be told (RFC 9112 §6.1, §6.3).
 fn coding(value: &[u8]) -> Result<(), Cause> {
@@ -263,6 +304,16 @@ mod tests {
             [&b""[..], b"+1", b"-1", b"1 ", b"0x1", b"1,1", b"9223372036854775808", b"18446744073709551617", b"1e3"]
         {
             assert_eq!(decimal(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_list_of_lengths_is_one_length_if_all_are_equal() {
+        assert_eq!(equal_decimals(b"2"), Ok(2));
+        assert_eq!(equal_decimals(b"2, 2,\t02"), Ok(2));
+        assert_eq!(equal_decimals(b"2, 3"), Err(Cause::ConflictingLength));
+        for text in [&b""[..], b"2,", b",2", b"2,,2", b"2, +2", b"2;2", b"2 2"] {
+            assert_eq!(equal_decimals(text), Err(Cause::BadLength), "{text:?}");
         }
     }
 

@@ -23,7 +23,7 @@ pub(crate) struct Lines {
     searched: usize,
 }
 
-/// The next line: where it starts and ends, without its CRLF.
+/// The next line: where it starts and ends, without its line end.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LineAt {
     pub(crate) start: usize,
@@ -66,6 +66,16 @@ impl Lines {
     /// Whether any byte of this head was looked at.
     pub(crate) const fn has_searched(&self) -> bool {
         self.searched > 0
+    }
+
+    /// As [`take`](Self::take), of a line that may end in LF alone (RFC 9112 §2.2).
+    pub(crate) fn take_any(&mut self, buf: &[u8], after: usize) -> LineAt {
+        let lf = after.saturating_sub(1);
+        let has_cr = lf > self.start && buf.get(lf - 1) == Some(&b'\r');
+        let line = LineAt { start: self.start, end: if has_cr { lf - 1 } else { lf } };
+        self.start = after;
+        self.searched = after;
+        line
     }
 
     /// Hands out the line that ends before `after`, which [`find`](Self::find) gave.
@@ -122,8 +132,10 @@ pub(crate) fn field_line(buf: &[u8], line: LineAt) -> Result<Field, Cause> {
         return Err(if find(b'\r', value).is_some() { Cause::BareCr } else { Cause::BadHeaderValue });
     }
     let (skipped, trimmed) = trim_ows(value);
-    // `: ` and nothing after the value: the line may be copied as it stands.
-    let canonical = value.first() == Some(&b' ') && value.len() == trimmed.len() + 1;
+    // `: ` and nothing after the value but CRLF: the line may be copied as it stands.
+    let canonical = value.first() == Some(&b' ')
+        && value.len() == trimmed.len() + 1
+        && buf.get(line.end..line.end + 2) == Some(b"\r\n");
     Ok(Field {
         name_start: line.start as u32,
         value: Span::new(line.start + name_len + 1 + skipped, trimmed.len()),

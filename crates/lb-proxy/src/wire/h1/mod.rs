@@ -2,7 +2,8 @@
 //!
 //! The problem: a proxy and the endpoint behind it must agree on where each message ends and whom it is for. Parsers
 //! differ in what they tolerate, and every difference has been used to smuggle requests past a proxy. So this codec
-//! refuses whatever two parsers could read in two ways; the files tell what that is, rule by rule. It is also what every
+//! refuses whatever two parsers could read in two ways; the files tell what that is, rule by rule. It is stricter with
+//! requests than with responses, which no other parser reads before they were written again. It is also what every
 //! request pays for: one pass over the bytes, one allocation per head, none per header, and no copy of a body.
 //!
 //! ```text
@@ -10,7 +11,8 @@
 //! ResponseParser::new()  .parse(&mut BytesMut, Answering, &HeadLimits) -> Result<Option<ResponseHead>, HeadError>
 //!     None: append more bytes, call again.  .has_begun(): a head is half read.
 //!     Answering::from(&request_head)        1xx come one by one: parse on while head.is_interim().
-//! BodyDecoder::new(head.framing())  .decode(&mut BytesMut) -> Result<Step, BodyError>
+//! BodyDecoder::new(request.framing()), BodyDecoder::of_response(response.framing())
+//!     .decode(&mut BytesMut) -> Result<Step, BodyError>
 //!     Step::{Data(Bytes), Trailers(Trailers), End, NeedMore}   .is_done()   .on_eof() -> Result<(), BodyError>
 //! encode_request (&mut BytesMut, &RequestHead,  &Edits, Framing, Connection)
 //! encode_response(&mut BytesMut, &ResponseHead, &Edits, Framing, Connection)
@@ -29,6 +31,7 @@
 mod body;
 mod encode;
 mod error;
+mod extension;
 mod framing;
 mod limits;
 mod lines;

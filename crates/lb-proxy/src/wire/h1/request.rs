@@ -4,8 +4,8 @@
 //! that tolerates must know that everybody behind it tolerates in the same way. Beyond the RFC, refused are: methods
 //! with other than capital letters, digits, `-` and `_` (nginx does so too: `get` is GET to some programs); user
 //! information, empty ports and anything else in an authority that is no DNS name or address; `\` in a path; bytes
-//! above 0x7E in a target that are no UTF-8; equal `Content-Length`s; every transfer coding but `chunked`; `Content_Length` and
-//! `Transfer_Encoding`.
+//! above 0x7E in a target that are no UTF-8; equal `Content-Length`s and `Host`s; an empty `Host` of a path (RFC 9112 §3.3 would
+//! let a default pass); every transfer coding but `chunked`; `Content_Length` and `Transfer_Encoding`.
 //!
 //! Tolerated are up to four empty lines before the request line (RFC 9112 §2.2), leading zeros of a length, whitespace
 //! around values, and bytes above 0x7F in values.
@@ -13,7 +13,7 @@
 use bytes::{Buf, BytesMut};
 
 use super::error::{Cause, HeadError};
-use super::framing::{Seen, list};
+use super::framing::{Seen, Sender, list};
 use super::limits::HeadLimits;
 use super::lines::{Known, LineAt, Lines, field_line, known, usual_line};
 use crate::message::chars::find;
@@ -143,7 +143,7 @@ impl Partial {
         let known = known(&field, buf)?;
         let field = self.index.fields.push(field);
         let Some((known, field)) = known.zip(field) else { return Ok(()) };
-        self.seen.note(known, field, buf, self.index.version)?;
+        self.seen.note(known, field, buf, self.index.version, Sender::Client)?;
         let field = *field;
         self.known(known, &field, buf)
     }
@@ -180,8 +180,11 @@ impl Partial {
                 if std::mem::replace(&mut self.has_host, true) {
                     return Err(Cause::DuplicateHost);
                 }
-                // Empty is what RFC 9112 §3.2 asks of a client whose target has no authority.
-                if !value.is_empty() && split_authority(value).is_none() {
+                // Empty is what RFC 9112 §3.2 asks for where the target has no authority, and where it has its own the
+                // value does not count. For a path it is the authority, and http has none that is empty (RFC 9110
+                // §4.2.1).
+                let may_be_empty = self.index.form != TargetForm::Origin;
+                if !(value.is_empty() && may_be_empty) && split_authority(value).is_none() {
                     return Err(Cause::BadHost);
                 }
                 if self.index.authority.is_none() {

@@ -1,9 +1,11 @@
 //! Reading a response's head from upstream.
 //!
-//! As strict as the request side in everything that decides framing: the client behind us trusts us to have found the
-//! end of each response. What endpoints in the wild get wrong without harm is tolerated: a missing reason phrase, with
-//! or without the space before it; a `Content-Length` on a 204; HTTP/1.0. Continuation lines, LF without CR and more
-//! than one `Content-Length` are refused.
+//! What is sent on is written again, so the client reads one message whatever the endpoint wrote. What endpoints in the
+//! wild get wrong and what has one meaning is therefore tolerated: a missing reason phrase, with or without the space
+//! before it; a `Content-Length` on a 204, or more than once with the same number; lines that end in LF alone (RFC 9112
+//! §2.2); `Transfer-Encoding: identity`; HTTP/1.0. A length beside chunks is dropped (§6.3), and after it, as after
+//! `identity`, the connection is not used again: where the next response begins is in doubt. Continuation lines,
+//! different lengths and any other coding have two meanings and are refused.
 //!
 //! Interim responses (1xx) are handed out one by one like any other head; the caller forwards or drops them and parses
 //! on until [`is_interim`](crate::message::ResponseHead::is_interim) is false.
@@ -11,7 +13,7 @@
 use bytes::BytesMut;
 
 use super::error::{Cause, HeadError};
-use super::framing::{Options, Seen, decimal, list};
+use super::framing::{Options, Seen, Sender, decimal, list};
 use super::limits::HeadLimits;
 use super::lines::{Known, LineAt, Lines, field_line, known, usual_line};
 use crate::message::chars::{find, has_control};
@@ -121,7 +123,7 @@ impl Partial {
             let Some(after) = found.filter(|&after| after <= max_bytes) else {
                 return if buf.len() < max_bytes { Ok(false) } else { Err(Cause::HeadTooLarge) };
             };
-            let line = self.lines.take(buf, after)?;
+            let line = self.lines.take_any(buf, after);
             if line.start < line.end {
                 self.line(buf, line, limits)?;
             } else if self.has_start_line {
@@ -148,7 +150,7 @@ impl Partial {
         let known = known(&field, buf)?;
         let field = self.index.fields.push(field);
         let Some((known, field)) = known.zip(field) else { return Ok(()) };
-        self.seen.note(known, field, buf, self.index.version)?;
+        self.seen.note(known, field, buf, self.index.version, Sender::Endpoint)?;
         if known == Known::KeepAlive {
             let field = *field;
             self.note_keep_alive(&field, buf);
@@ -193,9 +195,9 @@ impl Partial {
     fn finish(self, buf: &mut BytesMut, answering: Answering) -> Result<ResponseHead, Cause> {
         let mut index = self.index;
         let options = self.seen.options(&mut index.fields, buf)?;
-        // Where there can be no body, a length means nothing and is not repeated.
+        // Where there can be no body, or chunks say how long it is, a length means nothing and is not repeated.
         let none = matches!((index.status, answering), (100..=199 | 204, _) | (200..=299, Answering::Connect));
-        index.length = self.seen.length.filter(|_| !none);
+        index.length = self.seen.length.filter(|_| !none && !self.seen.chunked);
         index.framing = framing(index.status, answering, self.seen);
         index.keep_alive = goes_on(&index, options, self.seen);
         if index.status == 101 {
@@ -218,11 +220,13 @@ fn framing(status: u16, answering: Answering, seen: Seen) -> Framing {
     }
 }
 
-/// Whether the connection may be used again. A response that may have no body yet announces one leaves in doubt what
-/// the next bytes are: it is forwarded, and the connection is not used again.
+/// Whether the connection may be used again. A response that may have no body yet announces one, or that says in two
+/// ways where it ends, leaves in doubt what the next bytes are: it is forwarded, and the connection is not used again.
 fn goes_on(index: &ResponseIndex, options: Options, seen: Seen) -> bool {
     let announces = seen.chunked || seen.length.is_some_and(|length| length > 0);
-    let in_doubt = matches!(index.status, 100..=199 | 204) && announces;
+    let in_doubt = (matches!(index.status, 100..=199 | 204) && announces)
+        || (seen.chunked && seen.length.is_some())
+        || seen.identity;
     options.goes_on(index.version) && index.framing != Framing::Close && !in_doubt
 }
 
