@@ -27,7 +27,10 @@ pub(crate) struct Trace(AtomicRefCell<Attempts>);
 
 #[derive(Default)]
 pub(crate) struct Attempts {
+    /// How often the request was sent, or was to be.
     pub(crate) count: u32,
+    /// How often of these to an endpoint that had not acted on it, on another connection.
+    resent: u32,
     pub(crate) last: Option<Last>,
 }
 
@@ -45,6 +48,16 @@ impl Trace {
         let mut attempts = self.attempts();
         attempts.count += 1;
         attempts.last = Some(Last { endpoint: Arc::clone(endpoint), since: clock::mono(), took: None });
+    }
+
+    /// Whether the request may be sent to the same endpoint once more, of so many times in all: which one that is.
+    pub(crate) fn resend(&self, most: u32) -> Option<u32> {
+        let mut attempts = self.attempts();
+        let next = attempts.resent + 2;
+        (next <= most).then(|| {
+            attempts.resent += 1;
+            next
+        })
     }
 
     /// Its response head came.

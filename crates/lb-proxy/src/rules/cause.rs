@@ -83,6 +83,8 @@ pub enum Cause {
     QueueFull,
     /// Its turn in the cluster's queue did not come in time.
     QueueTimeout,
+    /// The endpoint has said, each time, that it did not act on the request: REFUSED_STREAM, or left out of its GOAWAY.
+    NotProcessed,
     /// This machine has no descriptor, port or memory left for another connection; no endpoint is to blame.
     LocalResources,
     /// We are shutting down.
@@ -104,7 +106,7 @@ struct Row {
 
 impl Cause {
     /// Every cause, in the order of the type.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 39] = [
         Self::BadRequest,
         Self::BadPath,
         Self::NoRoute,
@@ -139,6 +141,7 @@ impl Cause {
         Self::NoEndpoint,
         Self::QueueFull,
         Self::QueueTimeout,
+        Self::NotProcessed,
         Self::LocalResources,
         Self::ShuttingDown,
         Self::UpstreamAborted,
@@ -236,6 +239,7 @@ impl Cause {
             Self::NoEndpoint => ("no_endpoint", 503, KEEPS, "the service is not available"),
             Self::QueueFull => ("queue_full", 503, KEEPS, "the service is busy"),
             Self::QueueTimeout => ("queue_timeout", 503, KEEPS, "the service is busy"),
+            Self::NotProcessed => ("not_processed", 503, KEEPS, "the service is busy"),
             Self::LocalResources => ("local_resources", 503, KEEPS, "the service is busy"),
             Self::ShuttingDown => ("shutting_down", 503, CLOSES, "the service is restarting"),
             Self::UpstreamAborted => ("upstream_aborted", 502, CLOSES, "the service closed the connection"),
@@ -280,6 +284,7 @@ mod tests {
             (Cause::InvalidResponse, 502),
             (Cause::NoEndpoint, 503),
             (Cause::QueueFull, 503),
+            (Cause::NotProcessed, 503),
             (Cause::LocalResources, 503),
             (Cause::ResponseTimeout, 504),
             (Cause::ClientClosed, 499),

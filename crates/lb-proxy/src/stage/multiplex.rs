@@ -25,23 +25,25 @@ use crate::stage::tunnel::{StreamTunnel, Tunnel};
 use crate::upstream::{Lease, Upstream};
 use crate::wire::h1::HeadError;
 
-/// Attempts on other connections to the same endpoint, where it has not acted on the request.
-const ELSEWHERE: u32 = 2;
-
 /// Sends a request.
 pub(crate) async fn send(upstream: &Arc<Upstream>, request: &Request) -> Result<Response, SendError> {
     let limit = request.route().options.timeout.connect;
-    let mut left = ELSEWHERE;
+    // What the endpoint may tie to the connection is to reach no other request.
+    let mut alone = login::has_credentials(&request.visit.head);
     loop {
-        let leased = match login::has_credentials(&request.visit.head) {
+        let leased = match alone {
             false => upstream.lease(request.visit.worker, limit).await,
-            // What the endpoint may tie to the connection is to reach no other request.
             true => upstream.lease_alone(limit).await,
         };
         let lease = leased.map_err(|failure| SendError::connecting(failure.error()))?;
         match attempt(upstream, lease, request).await {
-            Err(error) if left > 0 && error.may_go_elsewhere(request) => left -= 1,
-            result => return result,
+            Err(error) => {
+                // An endpoint that says GOAWAY after a few requests leaves out whoever comes late on a connection: on
+                // one of its own, the last time is no matter of luck.
+                alone |= error.resend(request).ok_or(error)?.is_last;
+                request.visit.trace.on_attempt(upstream);
+            }
+            response => return response,
         }
     }
 }
@@ -121,7 +123,7 @@ async fn begin(upstream: &Arc<Upstream>, lease: Lease, request: &Request) -> Res
         // The connection ended, or is about to: nothing of the request has left.
         lease.discard();
         let detail = Some(error.to_string());
-        SendError { unsent: true, stale: true, detail, ..SendError::new(Class::ConnectError, Cause::ConnectFailed) }
+        SendError { unsent: true, stale: true, detail, ..SendError::new(Class::ConnectError, Cause::NotProcessed) }
     })?;
     let stream = response.stream_id().as_u32();
     let upload = Upload { send, body, piece: Bytes::new(), trailers: None, moved: 0 };
@@ -183,7 +185,8 @@ impl Exchange {
         let is_refused = error.is_remote() && error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
         if is_refused || (error.is_go_away() && error.is_remote() && self.lease.is_left_out(self.stream)) {
             // As good as not sent.
-            let error = SendError::new(Class::ConnectError, Cause::Reset);
+            let detail = Some(if is_refused { "REFUSED_STREAM" } else { "left out of its GOAWAY" }.to_owned());
+            let error = SendError::new(Class::ConnectError, Cause::NotProcessed);
             return SendError { unsent: true, stale: !is_refused, detail, ..error };
         }
         if error.is_library() && error.is_reset() {

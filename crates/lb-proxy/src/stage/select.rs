@@ -173,6 +173,10 @@ impl RetryPolicy<Request, Response, lb_tower::Error<SendError>> for Again {
         error.is_no_endpoint()
     }
 
+    fn may_return(&self, result: &Result<Response, lb_tower::Error<SendError>>) -> bool {
+        matches!(result, Err(lb_tower::Error::Endpoint { source, .. }) if source.has_declined())
+    }
+
     fn forget_tried(&self, saved: &mut Request) {
         saved.tried = None;
     }

@@ -4,7 +4,8 @@
 //! the endpoint takes it, while the response is already being waited for, since an endpoint may answer early.
 //!
 //! A kept connection may have been closed by the endpoint just as we wrote on it. That is nobody's failure: where the
-//! request may be repeated, it is sent again on a new connection to the same endpoint, at no cost to the budget.
+//! request may be repeated, or nothing of it was written, it is sent again on another connection to the same endpoint, at
+//! no cost to the budget: as often as the route's `retry.attempts` has it, and once at least.
 
 use std::borrow::Cow;
 use std::future::{Future, poll_fn};
@@ -38,6 +39,9 @@ use crate::wire::proxy_protocol::{self, Said};
 /// endpoint could hold a request, and fill our memory, for ever.
 pub(crate) const MOST_INTERIM: u32 = 64;
 
+/// A request that met a connection's end may be sent so often in all, even where the route retries nothing.
+const LEAST_SENDINGS: u32 = 2;
+
 /// Sends requests to one endpoint.
 #[derive(Clone)]
 pub(crate) struct Send {
@@ -61,14 +65,33 @@ pub(crate) struct SendError {
     pub(crate) elsewhere: bool,
 }
 
+/// A request is to be sent to the same endpoint once more.
+pub(crate) struct Resend {
+    /// There will be no other time.
+    pub(crate) is_last: bool,
+}
+
 impl SendError {
     pub(crate) fn new(class: Class, cause: Cause) -> Self {
         Self { class, cause, detail: None, unsent: false, stale: false, elsewhere: false }
     }
 
-    /// Whether another connection to the same endpoint may do better, at no cost to the budget: nobody has failed.
-    pub(crate) fn may_go_elsewhere(&self, request: &Request) -> bool {
-        self.stale && (request.may_repeat() || (self.unsent && request.is_replayable()))
+    /// Whether it is sent again on another connection to the same endpoint, at no cost to the budget: nobody has failed.
+    /// Counts it.
+    pub(crate) fn resend(&self, request: &Request) -> Option<Resend> {
+        let is_safe = request.may_repeat() || (self.unsent && request.is_replayable());
+        if !self.stale || !is_safe {
+            return None;
+        }
+        let attempts = request.route().options.retry.as_ref().map_or(1, |retry| retry.attempts.get());
+        let most = attempts.max(LEAST_SENDINGS);
+        let next = request.visit.trace.resend(most)?;
+        Some(Resend { is_last: next == most })
+    }
+
+    /// Whether the endpoint itself declined without having acted: it may be asked again where nobody else is left.
+    pub(crate) fn has_declined(&self) -> bool {
+        self.cause == Cause::NotProcessed && !self.stale
     }
 
     /// This machine lacked something: that says nothing about the endpoint, and another attempt would lack it as well.
@@ -121,8 +144,12 @@ async fn send(upstream: Arc<Upstream>, affinity: u64, request: Request) -> Resul
     loop {
         match attempt(&upstream, affinity, connection, &request).await {
             // Only a kept connection can be stale, so this comes round once.
-            Err(error) if error.stale && request.may_repeat() => connection = connect(&upstream, &request).await?,
-            result => return result,
+            Err(error) => {
+                error.resend(&request).ok_or(error)?;
+                request.visit.trace.on_attempt(&upstream);
+                connection = connect(&upstream, &request).await?;
+            }
+            response => return response,
         }
     }
 }
@@ -263,7 +290,8 @@ fn poll_head(
                     return Poll::Ready(Err(SendError::short(shortage)));
                 }
                 let stale = connection.is_reused() && connection.read.is_empty();
-                return Poll::Ready(Err(SendError { stale, ..SendError::new(Class::Reset, Cause::Reset) }));
+                let unsent = stale && upload.progress().0 == 0;
+                return Poll::Ready(Err(SendError { stale, unsent, ..SendError::new(Class::Reset, Cause::Reset) }));
             }
             Poll::Pending => {}
         }

@@ -219,15 +219,18 @@ where
         Step::Again(pause)
     }
 
-    /// Everybody was tried: another round if there is a limit of time to end it, else the answer before.
+    /// Everybody was tried: another round if there is a limit of time to end it, or the last endpoint may be asked again;
+    /// else the answer before.
     fn next_round(&mut self) -> Step {
-        if self.shared.limits.within.is_none() {
+        let may_return = self.previous.as_ref().is_some_and(|previous| self.shared.policy.may_return(previous));
+        if self.shared.limits.within.is_none() && !may_return {
             if self.previous.is_some() {
                 self.give_up(GiveUp::Exhausted);
             }
             return Step::ReturnPrevious;
         }
-        let pause = self.pause().max(LEAST_WAIT);
+        let least = if may_return { Duration::ZERO } else { LEAST_WAIT };
+        let pause = self.pause().max(least);
         if self.is_late(pause) {
             self.give_up(GiveUp::Time);
             return Step::ReturnPrevious;

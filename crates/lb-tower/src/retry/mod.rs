@@ -48,6 +48,13 @@ pub trait RetryPolicy<Req, Res, Err> {
         false
     }
 
+    /// Whether the endpoint that gave this answer may be asked again at once, where nobody else is left: it has certainly
+    /// not acted on the request. Such an attempt counts as any other. Default: none may.
+    fn may_return(&self, result: &Result<Res, Err>) -> bool {
+        let _ = result;
+        false
+    }
+
     /// Forgets which endpoints were tried, for another round through them. Default: does nothing.
     fn forget_tried(&self, saved: &mut Req) {
         let _ = saved;

@@ -112,6 +112,58 @@ fn a_retry_goes_where_the_request_has_not_been() {
     assert_eq!(in_flight(&bench.cluster), [0, 0, 0]);
 }
 
+/// As [`Always`], where an endpoint that refuses a connection may be asked again.
+#[derive(Clone, Copy, Debug)]
+struct Returning;
+
+impl RetryPolicy<Ask, char, Error<Class>> for Returning {
+    fn save(&self, ask: &Ask) -> Option<Ask> {
+        Always.save(ask)
+    }
+
+    fn verdict(&self, saved: &mut Ask, result: &Answered) -> Verdict {
+        Always.verdict(saved, result)
+    }
+
+    fn is_exhausted(&self, error: &Error<Class>) -> bool {
+        Always.is_exhausted(error)
+    }
+
+    fn may_return(&self, result: &Answered) -> bool {
+        class_of(result) == Some(Class::ConnectError)
+    }
+
+    fn forget_tried(&self, saved: &mut Ask) {
+        Always.forget_tried(saved);
+    }
+}
+
+#[test]
+fn an_endpoint_that_has_not_acted_is_asked_again_where_nobody_else_is_left() {
+    for (class, endpoints, calls) in
+        [(Class::ConnectError, 1, vec![4]), (Class::ConnectError, 3, vec![1, 1, 2]), (Class::Reset, 1, vec![1])]
+    {
+        let bench = Bench::failing(endpoints, class);
+        let builder = Balance::builder(bench.cluster.selector(RoundRobin)).inspect(AsAsked);
+        let balance = builder.observe(Immediate::new().errors(itself as fn(&Class) -> Class)).build();
+        let mut retry = RetryLayer::new(Returning).attempts(4).events(bench.counts.clone()).layer(balance);
+        let answer = send(&mut retry);
+        assert_eq!(class_of(&answer), Some(class));
+        let mut called = bench.calls();
+        called.sort_unstable();
+        assert_eq!(called, calls, "{class:?}, {endpoints} endpoints: nobody twice before everybody once");
+        assert_eq!(in_flight(&bench.cluster), vec![0; endpoints]);
+    }
+    let counts = ["2 after connect_error", "3 after connect_error", "4 after connect_error", "attempts"];
+    let bench = Bench::failing(1, Class::ConnectError);
+    bench.mocks[0].answers(&[Answer::Fail(Class::ConnectError); 4]);
+    let builder = Balance::builder(bench.cluster.selector(RoundRobin)).inspect(AsAsked);
+    let balance = builder.observe(Immediate::new().errors(itself as fn(&Class) -> Class)).build();
+    let mut retry = RetryLayer::new(Returning).attempts(4).events(bench.counts.clone()).layer(balance);
+    assert!(send(&mut retry).is_err());
+    assert_eq!(bench.counts.take(), counts);
+}
+
 #[test]
 fn attempts_are_counted_the_first_included() {
     for attempts in [0, 1, 2, 3] {

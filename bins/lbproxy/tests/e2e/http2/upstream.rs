@@ -12,7 +12,7 @@ use super::endpoint::{Asked, H2Endpoint, answer, whole};
 use super::peer::{push, read, settled};
 use super::raw::{self, DATA, END_HEADERS, END_STREAM, GO_AWAY, HEADERS, PING, RST_STREAM, SETTINGS};
 use super::{Caller, proxy, run};
-use crate::support::{Client, Endpoint, Proxy, Wire, config, wait_until};
+use crate::support::{Client, Endpoint, Proxy, Wire, config, get, post, wait_until};
 use crate::with_one_and_four_workers;
 
 const H2: &str = "protocol = \"h2\"";
@@ -25,6 +25,9 @@ with_one_and_four_workers!(
     a_100_of_an_endpoint_is_passed_on,
     a_goaway_moves_requests_elsewhere,
     a_refused_stream_is_tried_elsewhere_whatever_its_method,
+    who_is_left_out_again_and_again_is_served_in_the_end,
+    who_is_left_out_every_time_is_a_503,
+    a_refused_stream_is_asked_again_of_the_only_endpoint,
     an_endpoint_that_allows_no_streams_is_a_failed_connection,
     an_endpoint_that_comes_to_allow_fewer_streams_is_believed,
     a_connection_that_breaks_under_a_request_is_made_anew,
@@ -262,6 +265,83 @@ fn a_refused_stream_is_tried_elsewhere_whatever_its_method(workers: usize) {
         }
     });
     assert_eq!(other.requests(), 4);
+}
+
+/// An endpoint that answers so many streams of each connection, says GOAWAY and looks at no other.
+fn leaving_after(answers: usize) -> Endpoint {
+    Endpoint::scripted(move |wire: &mut Wire, _| {
+        begin(wire)?;
+        let mut last = 0;
+        for _ in 0..answers {
+            last = until(wire, HEADERS)?;
+            wire.write(ok(last, b"fine"))?;
+        }
+        if answers == 0 {
+            until(wire, HEADERS)?;
+        }
+        wire.write(raw::frame(GO_AWAY, 0, 0, &[last.to_be_bytes(), 0u32.to_be_bytes()].concat()))?;
+        wire.read_to_end().map(drop)
+    })
+}
+
+fn who_is_left_out_again_and_again_is_served_in_the_end(workers: usize) {
+    for (answers, clients, retry, method) in
+        [(3, 6, "", "POST"), (1, 2, "", "POST"), (1, 4, "retry = \"off\"", "DELETE")]
+    {
+        let endpoint = leaving_after(answers);
+        let proxy = proxy(workers, &endpoint.at(), "", retry, H2);
+        let web = proxy.web();
+        std::thread::scope(|scope| {
+            for _ in 0..clients {
+                scope.spawn(move || {
+                    let mut client = Client::connect(web);
+                    for n in 0..20 {
+                        // Without retries no body is kept.
+                        let body = if method == "POST" { "Content-Length: 3\r\n\r\nabc" } else { "\r\n" };
+                        client.send(format!("{method} /{n} HTTP/1.1\r\nHost: a\r\n{body}"));
+                        assert_eq!(client.answer(method).status(), 200);
+                    }
+                });
+            }
+        });
+    }
+}
+
+fn who_is_left_out_every_time_is_a_503(workers: usize) {
+    for (retry, sendings) in [("", 3), ("retry = { attempts = 5 }", 5), ("retry = \"off\"", 2)] {
+        let endpoint = leaving_after(0);
+        let proxy = proxy(workers, &endpoint.at(), "", retry, H2);
+        let answer = if sendings == 2 { get(proxy.web(), "/out") } else { post(proxy.web(), "/out", "abc") };
+        assert_eq!(answer.status(), 503);
+        let line = proxy.access_of("/out");
+        assert_eq!(
+            (&line["cause"], &line["attempts"]),
+            (&"not_processed: left out of its GOAWAY".into(), &sendings.into())
+        );
+        assert_eq!(endpoint.connections(), sendings);
+    }
+}
+
+fn a_refused_stream_is_asked_again_of_the_only_endpoint(workers: usize) {
+    let requests = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&requests);
+    let endpoint = Endpoint::scripted(move |wire: &mut Wire, _| {
+        begin(wire)?;
+        loop {
+            let stream = until(wire, HEADERS)?;
+            match seen.fetch_add(1, Ordering::SeqCst) {
+                0 | 1 | 3.. => wire.write(raw::frame(RST_STREAM, 0, stream, &[0, 0, 0, 7]))?,
+                2 => wire.write(ok(stream, b"at last"))?,
+            }
+        }
+    });
+    let proxy = proxy(workers, &endpoint.at(), "", "", H2);
+    assert_eq!(post(proxy.web(), "/third", "abc").text(), "at last");
+    assert_eq!(proxy.access_of("/third")["attempts"], 3);
+    assert_eq!(post(proxy.web(), "/never", "abc").status(), 503);
+    let line = proxy.access_of("/never");
+    assert_eq!((&line["cause"], &line["attempts"]), (&"not_processed: REFUSED_STREAM".into(), &3.into()));
+    assert_eq!(requests.load(Ordering::SeqCst), 6);
 }
 
 fn an_endpoint_that_allows_no_streams_is_a_failed_connection(workers: usize) {
