@@ -89,10 +89,19 @@ impl Authority {
 
     /// As [`client`](Self::client), with a certificate of its own.
     pub(crate) fn client_with(&self, own: Option<&Issued>) -> ClientConfig {
+        self.client_of(own, rustls::DEFAULT_VERSIONS)
+    }
+
+    /// As [`client_with`](Self::client_with), speaking these versions of TLS.
+    pub(crate) fn client_of(
+        &self,
+        own: Option<&Issued>,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+    ) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         roots.add(self.issuer.der().clone()).expect("an authority");
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions);
         let builder = builder.expect("versions").with_root_certificates(roots);
         match own {
             None => builder.with_no_client_auth(),

@@ -63,7 +63,8 @@ pub(crate) async fn shake_hands(
     limit: Duration,
     stop: &Stop,
 ) -> Option<(Stream, Arc<Secured>)> {
-    let stream = match TlsStream::server(stream, Arc::clone(&terminator.config)) {
+    let made = terminator.settings().and_then(|settings| TlsStream::server(stream, settings));
+    let stream = match made {
         Ok(stream) => stream,
         Err(error) => {
             tracing::error!("listener {} cannot speak TLS: {error}", listener.name);

@@ -129,6 +129,11 @@ impl Facts {
         })
     }
 
+    /// Until when it holds.
+    pub(crate) fn not_after(&self) -> SystemTime {
+        self.not_after
+    }
+
     /// How it stands at this time.
     pub(crate) fn age(&self, now: SystemTime) -> Age {
         if let Ok(ago) = now.duration_since(self.not_after) {

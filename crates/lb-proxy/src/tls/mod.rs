@@ -11,6 +11,7 @@ mod client_identity;
 mod inspect;
 mod named;
 mod pem;
+mod sessions;
 mod store;
 mod terminator;
 mod upstream;

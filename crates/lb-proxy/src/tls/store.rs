@@ -259,7 +259,7 @@ mod tests {
         let mut store = Store::default();
         let ticket = |store: &mut Store, config: &Config| {
             let loaded = store.load(config).unwrap();
-            Arc::clone(&loaded.listeners[0].as_ref().unwrap().config.ticketer)
+            Arc::clone(&loaded.listeners[0].as_ref().unwrap().settings().unwrap().ticketer)
         };
         let first = ticket(&mut store, &plain);
         let sealed = first.encrypt(b"session").unwrap();

@@ -6,21 +6,40 @@ use lb_config::{Alpn, ListenerTls, TlsVersion};
 use rustls::crypto::CryptoProvider;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, ProducesTickets};
+use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use rustls::version::{TLS12, TLS13};
 use rustls::{CipherSuite, ServerConfig, SupportedProtocolVersion};
 
 use super::certificate::Certificate;
 use super::choice::Choice;
 use super::pem::{CertificateError, Problem};
-use super::provider;
+use super::{provider, sessions};
 
 /// TLS of one listener, as of one reload.
 #[derive(Debug)]
 pub(crate) struct Terminator {
-    pub(crate) config: Arc<ServerConfig>,
+    settings: Settings,
     choice: Arc<Choice>,
-    /// Clients are asked for certificates.
-    asks_clients: bool,
+}
+
+/// What the library needs for a handshake.
+#[derive(Debug)]
+enum Settings {
+    /// The same for every connection.
+    Shared(Arc<ServerConfig>),
+    /// Clients are asked for certificates: made for each handshake, see [`sessions`].
+    AskingClients(Box<Asking>),
+}
+
+/// What the settings of a handshake with a client certificate are made from.
+#[derive(Debug)]
+struct Asking {
+    cryptography: Arc<CryptoProvider>,
+    versions: &'static [&'static SupportedProtocolVersion],
+    protocols: Vec<Vec<u8>>,
+    clients: Arc<dyn ClientCertVerifier>,
+    tickets: Arc<dyn ProducesTickets>,
+    clock: Arc<dyn TimeProvider>,
 }
 
 impl Terminator {
@@ -33,22 +52,43 @@ impl Terminator {
         ticketer: Arc<dyn ProducesTickets>,
     ) -> Result<Self, CertificateError> {
         let choice = Arc::new(Choice::new(certificates));
-        let asks_clients = clients.is_some();
-        let builder = ServerConfig::builder_with_provider(cryptography(tls)).with_protocol_versions(versions(tls));
-        let builder = builder.map_err(|error| {
+        let wrong = |error: rustls::Error| {
             let file = tls.certificates.first().map(|files| files.cert.clone()).unwrap_or_default();
             CertificateError { file, problem: Problem::Settings(error.to_string()) }
-        })?;
-        let builder = match clients {
-            Some(verifier) => builder.with_client_cert_verifier(verifier),
-            None => builder.with_no_client_auth(),
         };
-        let mut config = builder.with_cert_resolver(Arc::clone(&choice) as _);
-        config.ticketer = ticketer;
-        // Tickets need no memory here, and clients without tickets have become rare.
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.alpn_protocols = protocols(tls);
-        Ok(Self { config: Arc::new(config), choice, asks_clients })
+        let settings = match clients {
+            Some(clients) => {
+                let asking = Asking {
+                    cryptography: cryptography(tls),
+                    versions: versions(tls),
+                    protocols: protocols(tls),
+                    clients,
+                    tickets: ticketer,
+                    clock: Arc::new(DefaultTimeProvider),
+                };
+                // What is wrong with them is to be known now.
+                asking.settings(&choice).map_err(wrong)?;
+                Settings::AskingClients(Box::new(asking))
+            }
+            None => {
+                let builder = ServerConfig::builder_with_provider(cryptography(tls));
+                let builder = builder.with_protocol_versions(versions(tls)).map_err(wrong)?;
+                let config = builder.with_no_client_auth().with_cert_resolver(Arc::clone(&choice) as _);
+                Settings::Shared(Arc::new(completed(config, ticketer, protocols(tls))))
+            }
+        };
+        Ok(Self { settings, choice })
+    }
+
+    /// The settings of the next handshake.
+    ///
+    /// # Errors
+    /// None, as the same settings were made when the listener was.
+    pub(crate) fn settings(&self) -> Result<Arc<ServerConfig>, rustls::Error> {
+        match &self.settings {
+            Settings::Shared(config) => Ok(Arc::clone(config)),
+            Settings::AskingClients(asking) => asking.settings(&self.choice).map(Arc::new),
+        }
     }
 
     /// Whether a request for `host` on a connection that asked for `server_name` goes past what the client had to
@@ -56,7 +96,7 @@ impl Terminator {
     ///
     /// nginx's rule: where nobody is asked, or no name was, any host will do.
     pub(crate) fn is_misdirected(&self, server_name: Option<&str>, host: &str) -> bool {
-        let Some(server_name) = server_name.filter(|_| self.asks_clients) else { return false };
+        let Some(server_name) = server_name.filter(|_| self.asks_clients()) else { return false };
         let host = host.strip_suffix('.').unwrap_or(host);
         !host.eq_ignore_ascii_case(server_name)
             && self.choice.of(Some(&host.to_ascii_lowercase())) != self.choice.of(Some(server_name))
@@ -64,13 +104,31 @@ impl Terminator {
 
     /// Whether clients are asked for certificates.
     pub(crate) fn asks_clients(&self) -> bool {
-        self.asks_clients
+        matches!(self.settings, Settings::AskingClients(_))
     }
 
     #[cfg(test)]
     pub(super) fn first_certificate(&self) -> &Certificate {
         self.choice.first()
     }
+}
+
+impl Asking {
+    fn settings(&self, choice: &Arc<Choice>) -> Result<ServerConfig, rustls::Error> {
+        let (clients, tickets) = sessions::of_one_handshake(&self.clients, &self.tickets, &self.clock);
+        let builder = ServerConfig::builder_with_details(Arc::clone(&self.cryptography), Arc::clone(&self.clock));
+        let builder = builder.with_protocol_versions(self.versions)?.with_client_cert_verifier(clients);
+        let config = builder.with_cert_resolver(Arc::clone(choice) as _);
+        Ok(completed(config, tickets, self.protocols.clone()))
+    }
+}
+
+fn completed(mut config: ServerConfig, tickets: Arc<dyn ProducesTickets>, protocols: Vec<Vec<u8>>) -> ServerConfig {
+    config.ticketer = tickets;
+    // Tickets need no memory here, and clients without tickets have become rare.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.alpn_protocols = protocols;
+    config
 }
 
 /// What is agreed to. Where HTTP/1.1 is spoken, so is HTTP/1.0, whose clients may offer nothing else.
