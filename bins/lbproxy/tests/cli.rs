@@ -201,6 +201,13 @@ fn the_demonstration_shows_where_requests_went() {
     assert!(out.ends_with("stopped\n") && !out.contains('\x1b'), "{out}");
 }
 
+#[test]
+fn the_demonstration_shows_an_ejection_in_its_first_seconds() {
+    let (code, out, err) = ended(lbproxy(&["demo", "--seconds", "5", "--rate", "100"]));
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(out.contains("flaky begins to answer 500") && out.contains("flaky ejected for"), "{out}");
+}
+
 /// The README, and the text of its first block in this language.
 fn readme(language: &str) -> (String, String) {
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md")).unwrap();
