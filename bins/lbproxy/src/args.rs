@@ -82,16 +82,18 @@ pub(crate) struct Proxy {
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) admin: Option<SocketAddr>,
     /// A line for each request on standard output
-    #[arg(long, value_name = "FORMAT", default_value = "combined")]
+    #[arg(long, value_name = "FORMAT", default_value = "standard")]
     pub(crate) access_log: AccessLog,
 }
 
 /// The access log of a proxy without a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum AccessLog {
+    /// One readable line, with endpoint, times, attempts and cause.
+    Standard,
     /// As nginx and Apache write it.
     Combined,
-    /// One object a line, with route, endpoint, attempts and cause.
+    /// One object a line, with all that is known.
     Json,
     /// None.
     Off,
@@ -101,6 +103,7 @@ impl AccessLog {
     /// The format; `None` is off.
     pub(crate) fn format(self) -> Option<AccessFormat> {
         match self {
+            Self::Standard => Some(AccessFormat::Standard),
             Self::Combined => Some(AccessFormat::Combined),
             Self::Json => Some(AccessFormat::Json),
             Self::Off => None,
@@ -246,7 +249,7 @@ mod tests {
             (proxy.to, &*proxy.listen, proxy.health.as_deref()),
             (vec!["a:1".to_owned(), "b:2".to_owned(), "c:3".to_owned()], "80", Some("/h"))
         );
-        assert_eq!((&*proxy.policy, proxy.access_log, proxy.admin), ("round_robin", AccessLog::Combined, None));
+        assert_eq!((&*proxy.policy, proxy.access_log, proxy.admin), ("round_robin", AccessLog::Standard, None));
     }
 
     #[test]

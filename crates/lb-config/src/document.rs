@@ -397,6 +397,7 @@ fn log(log: &Log) -> Fields {
         || text("off"),
         |access| {
             let format = match access.format {
+                AccessFormat::Standard => "standard",
                 AccessFormat::Combined => "combined",
                 AccessFormat::Json => "json",
             };

@@ -119,6 +119,8 @@ pub struct AccessLog {
 /// Format of an access log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccessFormat {
+    /// One readable line a request, with endpoint, times and cause; the default.
+    Standard,
     /// The combined format of nginx and Apache.
     Combined,
     /// One JSON object a request.

@@ -45,7 +45,7 @@ allow = []
 [log]
 level = "info"
 format = "text"
-access = { format = "combined", to = "stdout" }
+access = { format = "standard", to = "stdout" }
 
 [limits]
 request_head = "32KiB"

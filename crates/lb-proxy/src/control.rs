@@ -254,6 +254,7 @@ impl Watched {
     fn on_tick(&self) {
         let Some(snapshot) = self.snapshot.load_full() else { return };
         let now = self.shared.now();
+        self.shared.failure_log.flush(now);
         let at = SystemTime::now();
         let mut states = lock(&self.states);
         let mut seen = HashMap::with_capacity(states.len());

@@ -256,6 +256,7 @@ impl Engine {
             let _ = thread.join();
         }
         self.control.stop();
+        self.shared.failure_log.finish();
         if !self.shared.access_log.close(LAST_LINES) {
             tracing::error!("the last lines of the access log were not written in {LAST_LINES:?}");
         }

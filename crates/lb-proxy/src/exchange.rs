@@ -136,6 +136,16 @@ impl Body {
         }
     }
 
+    /// What was wrong with what the endpoint sent, once [`poll_frame`](Self::poll_frame) has failed; `None` where the
+    /// cause says all.
+    pub(crate) fn broken(&self) -> Option<&str> {
+        match self {
+            Self::Empty | Self::Tunnel(_) | Self::Full(_) => None,
+            Self::Upstream(body) => body.broken,
+            Self::Stream(body) => body.broken(),
+        }
+    }
+
     /// Whether nothing is left of it.
     pub(crate) fn is_complete(&self) -> bool {
         match self {
@@ -177,6 +187,8 @@ pub(crate) struct UpstreamBody {
     worker: usize,
     /// Whose the connection is, where it is not for everybody.
     owner: Option<Box<Owner>>,
+    /// What was wrong with it.
+    broken: Option<&'static str>,
 }
 
 impl UpstreamBody {
@@ -191,7 +203,8 @@ impl UpstreamBody {
         let framing = head.framing();
         let decoder = (!framing.is_empty()).then(|| BodyDecoder::of_response(framing));
         let keep = head.keep_alive();
-        let mut body = Self { framing, decoder, connection: Some(connection), upload, keep, home, worker, owner };
+        let mut body =
+            Self { framing, decoder, connection: Some(connection), upload, keep, home, worker, owner, broken: None };
         if body.decoder.is_none() {
             body.on_end();
         }
@@ -223,7 +236,10 @@ impl UpstreamBody {
                     return Poll::Ready(None);
                 }
                 Ok(Step::NeedMore) => {}
-                Err(_) => return Poll::Ready(Some(Err(self.fail(Cause::InvalidResponse)))),
+                Err(error) => {
+                    self.broken = Some(error.name());
+                    return Poll::Ready(Some(Err(self.fail(Cause::InvalidResponse))));
+                }
             }
             match ready!(connection.poll_fill(cx)) {
                 Ok(0) if self.framing == Framing::Close => self.decoder = None,

@@ -11,6 +11,7 @@ use lb_ratelimit::ClientKey;
 
 use crate::observe::access_log::AccessLog;
 use crate::observe::app_log::LimitLog;
+use crate::observe::failure_log::FailureLog;
 use crate::observe::metrics::{Metrics, RefusedConnection};
 use crate::observe::once_a_second::OnceASecond;
 use crate::snapshot::WorkerSnapshot;
@@ -26,6 +27,8 @@ pub(crate) struct Shared {
     pub(crate) abuse_log: LimitLog,
     /// Of listeners that cannot accept, over all of them.
     pub(crate) accept_log: OnceASecond,
+    /// Of requests that failed.
+    pub(crate) failure_log: FailureLog,
     workers: OnceLock<Vec<WorkerHandle>>,
     connections: AtomicUsize,
     /// The second in which a refusal was last logged, of each kind.
@@ -64,6 +67,7 @@ impl Shared {
             limit_log: LimitLog::new(),
             abuse_log: LimitLog::new(),
             accept_log: OnceASecond::default(),
+            failure_log: FailureLog::default(),
             workers: OnceLock::new(),
             connections: AtomicUsize::new(0),
             refusal_logged: [const { AtomicU64::new(u64::MAX) }; RefusedConnection::ALL.len()],

@@ -125,7 +125,8 @@ mod tests {
 
     #[test]
     fn the_flaky_one_is_bad_in_both_ways_and_recovers() {
-        let moods: Vec<_> = [0, 2, 3, 8, 9, 18, 19, 24, 25, 29, 30, 33].map(|s| Mood::at(Duration::from_secs(s))).into();
+        let moods: Vec<_> =
+            [0, 2, 3, 8, 9, 18, 19, 24, 25, 29, 30, 33].map(|s| Mood::at(Duration::from_secs(s))).into();
         use Mood::{AnswersErrors as E, FailsChecks as F, Well as W};
         assert_eq!(moods, [W, W, E, E, W, W, F, F, W, W, W, E]);
     }

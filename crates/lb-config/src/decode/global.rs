@@ -98,7 +98,8 @@ fn log(report: &mut Report, node: &Node) -> Option<Log> {
 
 fn access(report: &mut Report, node: &Node) -> Option<Option<AccessLog>> {
     let fields = Fields::open(report, node, &ACCESS)?;
-    let formats = [("combined", AccessFormat::Combined), ("json", AccessFormat::Json)];
+    let formats =
+        [("standard", AccessFormat::Standard), ("combined", AccessFormat::Combined), ("json", AccessFormat::Json)];
     let format = fields.word(report, "format", &formats);
     let to = fields.get(report, "to", access_target);
     fields.done();

@@ -114,9 +114,9 @@ pub(crate) const ACCESS: Section = Section {
     keys: &[
         key(
             "format",
-            Kind::Word(&["combined", "json"]),
-            Value("\"combined\""),
-            "The combined format of nginx and Apache, or one JSON object a line.",
+            Kind::Word(&["standard", "combined", "json"]),
+            Value("\"standard\""),
+            "A readable line, the combined format of nginx and Apache, or one JSON object a line.",
         ),
         key(
             "to",

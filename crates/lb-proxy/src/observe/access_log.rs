@@ -1,4 +1,4 @@
-//! The access log: one line a request, in JSON or nginx's combined format.
+//! The access log: one line a request, in our own format for people, in nginx's combined one, or in JSON.
 //!
 //! The problem is threefold. A line is written for every request, so it must cost little: no map, no serializer, no
 //! allocation (a JSON line of 536 bytes took 217 ns, the same request in the combined format 110 ns). It holds bytes of strangers, so each is escaped for the format it stands in. And its
@@ -177,6 +177,7 @@ impl AccessWriter {
     /// Logs one request. Never blocks on the target: a line that finds a megabyte waiting is dropped and counted.
     pub fn log(&self, record: &Record<'_>) {
         self.lane.write(|state, out| match state.format {
+            Some(AccessFormat::Standard) => push_standard_line(out, &mut state.stamp, record),
             Some(AccessFormat::Json) => push_json_line(out, &mut state.stamp, record),
             Some(AccessFormat::Combined) => push_combined_line(out, &mut state.stamp, record),
             None => {}
@@ -237,25 +238,53 @@ fn push_json_line(out: &mut Vec<u8>, stamp: &mut Stamp, record: &Record<'_>) {
     out.extend_from_slice(b"}\n");
 }
 
+/// `time client "request" status bytes duration= upstream= endpoint= attempts= cause= request_id=`: what an incident
+/// asks for first. The names are those of JSON, and all are in every line, `-` where there is nothing to say, so that
+/// columns can be counted: from the left up to `attempts`, and the id from the right.
+fn push_standard_line(out: &mut Vec<u8>, stamp: &mut Stamp, record: &Record<'_>) {
+    stamp.push_rfc3339(out, record.time);
+    out.push(b' ');
+    push_client(out, record.client);
+    out.extend_from_slice(b" \"");
+    push_request_line(out, record);
+    out.extend_from_slice(b"\" ");
+    push_number(out, record.status.into());
+    out.push(b' ');
+    push_number(out, record.bytes_out);
+    out.extend_from_slice(b" duration=");
+    push_millis(out, record.duration);
+    out.extend_from_slice(b"ms upstream=");
+    match record.upstream {
+        Some(upstream) => {
+            push_millis(out, upstream);
+            out.extend_from_slice(b"ms");
+        }
+        None => out.push(b'-'),
+    }
+    out.extend_from_slice(b" endpoint=");
+    push_combined(out, record.endpoint.unwrap_or_default().as_bytes());
+    out.extend_from_slice(b" attempts=");
+    push_number(out, record.attempts.into());
+    match record.cause {
+        Some(cause) => {
+            out.extend_from_slice(b" cause=\"");
+            push_combined_piece(out, cut(cause.as_bytes()));
+            out.push(b'"');
+        }
+        None => out.extend_from_slice(b" cause=-"),
+    }
+    out.extend_from_slice(b" request_id=");
+    push_combined(out, cut(record.request_id));
+    out.push(b'\n');
+}
+
 /// `client - - [time] "request" status bytes "referer" "user agent"`, as nginx and Apache write it.
 fn push_combined_line(out: &mut Vec<u8>, stamp: &mut Stamp, record: &Record<'_>) {
     push_client(out, record.client);
     out.extend_from_slice(b" - - [");
     stamp.push_clf(out, record.time);
     out.extend_from_slice(b"] \"");
-    if record.method.is_empty() {
-        out.push(b'-');
-    } else {
-        push_combined_piece(out, cut(record.method));
-        out.push(b' ');
-        push_combined_piece(out, cut(record.path));
-        if let Some(query) = record.query {
-            out.push(b'?');
-            push_combined_piece(out, cut(query));
-        }
-        out.push(b' ');
-        push_combined_piece(out, record.protocol.as_bytes());
-    }
+    push_request_line(out, record);
     out.extend_from_slice(b"\" ");
     push_number(out, record.status.into());
     out.push(b' ');
@@ -265,6 +294,27 @@ fn push_combined_line(out: &mut Vec<u8>, stamp: &mut Stamp, record: &Record<'_>)
     out.extend_from_slice(b"\" \"");
     push_combined(out, cut(record.user_agent.unwrap_or_default()));
     out.extend_from_slice(b"\"\n");
+}
+
+/// `GET /path?query HTTP/1.1`, as far as it was read; `-` where nothing was.
+fn push_request_line(out: &mut Vec<u8>, record: &Record<'_>) {
+    if record.method.is_empty() {
+        out.push(b'-');
+        return;
+    }
+    push_combined_piece(out, cut(record.method));
+    if !record.path.is_empty() {
+        out.push(b' ');
+        push_combined_piece(out, cut(record.path));
+    }
+    if let Some(query) = record.query {
+        out.push(b'?');
+        push_combined_piece(out, cut(query));
+    }
+    if !record.protocol.is_empty() {
+        out.push(b' ');
+        out.extend_from_slice(record.protocol.as_bytes());
+    }
 }
 
 fn push_json_option(out: &mut Vec<u8>, key: &[u8], value: Option<&[u8]>) {
@@ -423,6 +473,52 @@ mod tests {
         );
     }
 
+    fn standard_line(record: &Record<'_>) -> String {
+        let mut out = Vec::new();
+        push_standard_line(&mut out, &mut Stamp::new(), record);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_standard_line_says_who_answered_how_fast_and_why_not() {
+        assert_eq!(
+            standard_line(&Record { bytes_out: 612, ..record() }),
+            "2025-01-01T00:00:00.042Z 203.0.113.9 \"GET /api/x?a=1 HTTP/1.1\" 200 612 duration=12.345ms \
+             upstream=0.009ms endpoint=n8n-1:5678 attempts=1 cause=- request_id=01HZX\n"
+        );
+        let record = Record {
+            client: None,
+            path: b"/a\"b\n",
+            query: None,
+            status: 503,
+            bytes_out: 0,
+            upstream: None,
+            endpoint: None,
+            attempts: 0,
+            cause: Some("no_endpoint: 3 \"ejected\""),
+            ..record()
+        };
+        assert_eq!(
+            standard_line(&record),
+            "2025-01-01T00:00:00.042Z unix \"GET /a\\x22b\\x0A HTTP/1.1\" 503 0 duration=12.345ms upstream=- \
+             endpoint=- attempts=0 cause=\"no_endpoint: 3 \\x22ejected\\x22\" request_id=01HZX\n"
+        );
+    }
+
+    #[test]
+    fn a_request_line_is_written_as_far_as_it_was_read() {
+        for (method, path, protocol, line) in [
+            ("", "", "", "-"),
+            ("GET", "", "", "GET"),
+            ("GET", "/long", "", "GET /long"),
+            ("GET", "/", "HTTP/1.0", "GET / HTTP/1.0"),
+        ] {
+            let record = Record { method: method.as_bytes(), path: path.as_bytes(), query: None, protocol, ..record() };
+            assert!(standard_line(&record).contains(&format!(" \"{line}\" 200 ")), "{line}");
+            assert!(combined_line(&record).contains(&format!("] \"{line}\" 200 ")), "{line}");
+        }
+    }
+
     #[test]
     fn addresses_are_written_as_everybody_writes_them() {
         for (address, text) in [
@@ -466,6 +562,9 @@ mod tests {
             prop_assert_eq!(line.as_object().unwrap().len(), 19);
             let line = combined_line(&record);
             prop_assert_eq!(line.matches('"').count(), 6);
+            prop_assert_eq!(line.matches('\n').count(), 1);
+            let line = standard_line(&record);
+            prop_assert_eq!(line.matches('"').count(), 2);
             prop_assert_eq!(line.matches('\n').count(), 1);
         }
     }

@@ -6,6 +6,7 @@ pub mod app_log;
 mod cells;
 mod escape;
 mod exposition;
+pub(crate) mod failure_log;
 pub mod metrics;
 pub(crate) mod once_a_second;
 mod sink;

@@ -193,6 +193,32 @@ impl Cause {
         self.row().closes
     }
 
+    /// Whether it is the client's own doing, and so nothing that an operator could mend. Those are not warned about:
+    /// anybody can cause them, at any rate. A rate limit has log lines of its own, one a client.
+    #[must_use]
+    pub const fn is_of_the_client(self) -> bool {
+        matches!(
+            self,
+            Self::BadRequest
+                | Self::BadPath
+                | Self::NoRoute
+                | Self::MethodNotAllowed
+                | Self::HeadTimeout
+                | Self::UploadTimeout
+                | Self::BodyTooLarge
+                | Self::UriTooLong
+                | Self::ExpectationFailed
+                | Self::Misdirected
+                | Self::UpgradeRequired
+                | Self::RateLimited
+                | Self::HeadTooLarge
+                | Self::TooManyHeaders
+                | Self::NotImplemented
+                | Self::UnsupportedVersion
+                | Self::ClientClosed
+        )
+    }
+
     /// The line that the client reads. It says what a client can know or mend, and nothing about the endpoints.
     #[must_use]
     pub const fn text(self) -> &'static str {
@@ -290,6 +316,15 @@ mod tests {
             (Cause::ClientClosed, 499),
         ] {
             assert_eq!(cause.status(), status, "{cause}");
+        }
+    }
+
+    #[test]
+    fn what_an_operator_could_mend_is_not_of_the_client() {
+        for cause in Cause::ALL {
+            let is_4xx = cause.status() < 500;
+            let is_exotic = matches!(cause, Cause::NotImplemented | Cause::UnsupportedVersion);
+            assert_eq!(cause.is_of_the_client(), is_4xx || is_exotic, "{cause}");
         }
     }
 

@@ -70,7 +70,7 @@ async fn attempt(upstream: &Arc<Upstream>, lease: Lease, request: &Request) -> R
     let framing = framing_of(&parts, &receive);
     let head = ResponseHead::from_parts(&parts, framing).map_err(invalid)?;
     let upload = (!exchange.upload.is_done()).then_some(exchange.upload);
-    let body = StreamBody { receive, upload, lease: Some(exchange.lease), is_past_data: false };
+    let body = StreamBody { receive, upload, lease: Some(exchange.lease), is_past_data: false, broken: None };
     let body =
         if framing == Framing::None && body.upload.is_none() { Body::Empty } else { Body::Stream(Box::new(body)) };
     Ok(Response { head, body, held: None })
@@ -275,9 +275,16 @@ pub(crate) struct StreamBody {
     /// `None` once all of it was received.
     lease: Option<Lease>,
     is_past_data: bool,
+    /// What was wrong with it.
+    broken: Option<String>,
 }
 
 impl StreamBody {
+    /// What was wrong with it, once [`poll_frame`](Self::poll_frame) has failed.
+    pub(crate) fn broken(&self) -> Option<&str> {
+        self.broken.as_deref()
+    }
+
     /// Whether all of it was received.
     pub(crate) fn is_complete(&self) -> bool {
         self.lease.is_none()
@@ -313,7 +320,10 @@ impl StreamBody {
         self.lease = None;
         Poll::Ready(match trailers {
             Ok(trailers) => trailers.flatten().map(|trailers| Ok(Frame::Trailers(trailers))),
-            Err(_) => Some(Err(Cause::InvalidResponse)),
+            Err(_) => {
+                self.broken = Some("bad_trailers".to_owned());
+                Some(Err(Cause::InvalidResponse))
+            }
         })
     }
 
@@ -338,6 +348,7 @@ impl StreamBody {
 
     fn failed(&mut self, error: &h2::Error) -> Cause {
         self.lease = None;
+        self.broken = error.reason().map(|reason| reason.description().to_owned());
         if error.is_library() && error.is_reset() { Cause::InvalidResponse } else { Cause::UpstreamAborted }
     }
 }

@@ -8,19 +8,21 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use lb_core::{Class, Mono};
+use lb_core::{Class, End, Mono};
 use lb_policy::Endpoint;
 use lb_tower::{Events, RetryEvents};
 
 use crate::message::name;
 use crate::net::clock;
 use crate::observe::access_log::Record;
+use crate::observe::failure_log::Failure;
 use crate::observe::metrics::RouteMetrics;
 use crate::rules::cause::Cause;
 use crate::rules::request_id::RequestId;
-use crate::snapshot::{RouteRuntime, WorkerSnapshot};
+use crate::snapshot::{ListenerRuntime, RouteRuntime};
 use crate::stage::send::Send;
 use crate::stage::visit::{After, Visit};
+use crate::wire::h1::Beginning;
 use crate::worker::Worker;
 
 /// Hears of every attempt of a route.
@@ -54,6 +56,26 @@ pub(crate) struct Outcome {
     pub(crate) after: After,
     /// How a gRPC call ended, if that is known.
     pub(crate) grpc_status: Option<u8>,
+    /// The response, or the tunnel, broke off after it had begun; by whom.
+    pub(crate) cut_by: Option<CutBy>,
+}
+
+/// Who had a response end before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CutBy {
+    /// The client: it left, sent nonsense, or read no more.
+    Client,
+    /// The endpoint, or we.
+    Service,
+}
+
+impl CutBy {
+    /// Of a response that ended like this, for this cause.
+    pub(crate) fn of(end: End, cause: Cause) -> Self {
+        // Without a byte either way it depends on who was waited for.
+        let was_client = cause.is_of_the_client() || (cause == Cause::IdleTimeout && end != End::UpstreamAborted);
+        if was_client { Self::Client } else { Self::Service }
+    }
 }
 
 impl Outcome {
@@ -65,7 +87,15 @@ impl Outcome {
     /// There was no answer.
     pub(crate) fn of(cause: Cause) -> Self {
         let status = cause.status();
-        Self { status, bytes_out: 0, cause: Some(cause), detail: None, after: After::Abort, grpc_status: None }
+        Self {
+            status,
+            bytes_out: 0,
+            cause: Some(cause),
+            detail: None,
+            after: After::Abort,
+            grpc_status: None,
+            cut_by: None,
+        }
     }
 }
 
@@ -98,8 +128,9 @@ impl Drop for Running<'_> {
             return;
         }
         let cause = if worker.stopping.is_said() { Cause::ShuttingDown } else { Cause::Internal };
-        let (status, bytes_out) = self.visit.client.cut().unwrap_or((cause.status(), 0));
-        let outcome = Outcome { status, bytes_out, ..Outcome::of(cause) };
+        let begun = self.visit.client.cut();
+        let (status, bytes_out) = begun.unwrap_or((cause.status(), 0));
+        let outcome = Outcome { status, bytes_out, cut_by: begun.map(|_| CutBy::Service), ..Outcome::of(cause) };
         close(worker, &self.visit, &outcome);
     }
 }
@@ -120,6 +151,21 @@ pub(crate) fn close(worker: &Worker, visit: &Visit, outcome: &Outcome) -> After 
     let last = attempts.last.as_ref();
     let metrics = route.map_or(&visit.listener().unrouted, |route| &route.metrics[visit.listener]);
     metrics.on_request(last.map(|last| &*last.endpoint.metrics), outcome.status, elapsed);
+    if let Some(cause) = outcome.cause {
+        let failure = Failure {
+            cause,
+            detail: outcome.detail.as_deref(),
+            status: outcome.status,
+            is_cut: outcome.cut_by.is_some(),
+            is_of_the_client: outcome.cut_by.map_or(cause.is_of_the_client(), |by| by == CutBy::Client),
+            listener: &visit.listener().name,
+            route: route.map(|route| &route.name),
+            cluster: route.and_then(RouteRuntime::cluster).map(|cluster| &cluster.name),
+            endpoint: last.map(|last| &last.endpoint.label),
+            request_id: visit.id.as_str(),
+        };
+        worker.shared.failure_log.on_failure(&failure, worker.shared.now());
+    }
     let log = &worker.access_log;
     if log.is_on() && route.is_none_or(|route| route.options.access_log) {
         let cause = outcome.cause.map(|cause| described(cause, outcome.detail.as_deref()));
@@ -150,27 +196,45 @@ pub(crate) fn close(worker: &Worker, visit: &Visit, outcome: &Outcome) -> After 
     outcome.after
 }
 
+/// What could not be read as a request.
+pub(crate) struct Unread<'a> {
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) listener: &'a ListenerRuntime,
+    pub(crate) id: &'a RequestId,
+    pub(crate) cause: Cause,
+    pub(crate) detail: Option<&'a str>,
+    /// What was read of it.
+    pub(crate) beginning: Beginning<'a>,
+    pub(crate) elapsed: Duration,
+}
+
 /// Counts and logs what could not be read as a request.
-pub(crate) fn close_unread(
-    worker: &Worker,
-    peer: Option<SocketAddr>,
-    snapshot: &WorkerSnapshot,
-    listener: usize,
-    id: &RequestId,
-    (cause, detail): (Cause, Option<&str>),
-    elapsed: Duration,
-) {
-    let listener = &snapshot.shared.listeners[listener];
-    listener.unrouted.on_request(None, cause.status(), elapsed);
+pub(crate) fn close_unread(worker: &Worker, unread: &Unread<'_>) {
+    let Unread { listener, cause, detail, beginning, elapsed, .. } = *unread;
+    let status = cause.status();
+    listener.unrouted.on_request(None, status, elapsed);
+    let failure = Failure {
+        cause,
+        detail,
+        status,
+        is_cut: false,
+        is_of_the_client: cause.is_of_the_client(),
+        listener: &listener.name,
+        route: None,
+        cluster: None,
+        endpoint: None,
+        request_id: unread.id.as_str(),
+    };
+    worker.shared.failure_log.on_failure(&failure, worker.shared.now());
     let log = &worker.access_log;
     if log.is_on() {
         log.log(&Record {
             time: clock::wall(),
-            client: peer.map(|peer| peer.ip().to_canonical()),
-            method: b"",
-            path: b"",
-            query: None,
-            status: cause.status(),
+            client: unread.peer.map(|peer| peer.ip().to_canonical()),
+            method: beginning.method,
+            path: beginning.path,
+            query: beginning.query,
+            status,
             bytes_in: 0,
             bytes_out: 0,
             duration: elapsed,
@@ -181,8 +245,8 @@ pub(crate) fn close_unread(
             endpoint: None,
             attempts: 0,
             cause: Some(&described(cause, detail)),
-            request_id: id.as_bytes(),
-            protocol: "",
+            request_id: unread.id.as_bytes(),
+            protocol: beginning.protocol,
             grpc_status: None,
             user_agent: None,
             referer: None,

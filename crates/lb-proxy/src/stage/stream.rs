@@ -29,11 +29,11 @@ use crate::rules::template::Facts;
 use crate::snapshot::WorkerSnapshot;
 use crate::stage::http::{LINGER, LINGER_BYTES, LINGER_IDLE, head_limits};
 use crate::stage::http2::Shared;
-use crate::stage::outcome::{self, Outcome, Running};
+use crate::stage::outcome::{self, CutBy, Outcome, Running, Unread};
 use crate::stage::reply::Written;
 use crate::stage::tunnel;
 use crate::stage::visit::{self, After, Caller, Next, OWN_ANSWER_IDLE, Outgoing, Visit};
-use crate::wire::h1::HeadLimits;
+use crate::wire::h1::{Beginning, HeadLimits};
 
 /// Serves one stream to its end.
 pub(crate) async fn serve(shared: &Shared, request: http::Request<RecvStream>, respond: SendResponse<Bytes>) {
@@ -50,25 +50,34 @@ pub(crate) async fn serve(shared: &Shared, request: http::Request<RecvStream>, r
     let stream = Stream::new(receive, respond);
     match head {
         Ok(head) => Box::pin(run(shared, &stream, snapshot, listener, head)).await,
-        Err((cause, detail)) => refuse(shared, &snapshot, listener, &stream, cause, detail),
+        Err(refused) => refuse(shared, &snapshot, listener, &stream, &refused),
     }
     drain(&stream).await;
 }
 
+/// What was no request, and why not.
+struct Refused {
+    parts: http::request::Parts,
+    cause: Cause,
+    detail: &'static str,
+}
+
 /// Reads the head. Not `async`, so that of the form in which it came nothing stays.
-fn read(
-    request: http::Request<RecvStream>,
-    limits: &HeadLimits,
-) -> (Result<RequestHead, (Cause, &'static str)>, RecvStream) {
+fn read(request: http::Request<RecvStream>, limits: &HeadLimits) -> (Result<RequestHead, Box<Refused>>, RecvStream) {
     let (parts, receive) = request.into_parts();
     let head = match parts.extensions.get::<Protocol>() {
         None => RequestHead::from_parts_within(&parts, framing_of(&parts, &receive), limits),
         Some(protocol) if protocol.as_str() == websocket::NAME => {
             RequestHead::from_websocket(&parts, limits, &websocket::key(fastrand::u128(..)))
         }
-        Some(_) => return (Err((Cause::NotImplemented, "unknown_protocol")), receive),
+        Some(_) => {
+            let refused = Refused { parts, cause: Cause::NotImplemented, detail: "unknown_protocol" };
+            return (Err(Box::new(refused)), receive);
+        }
     };
-    (head.map_err(|error| (Cause::of_request(error.cause()), error.name())), receive)
+    let head = head
+        .map_err(|error| Box::new(Refused { cause: Cause::of_request(error.cause()), detail: error.name(), parts }));
+    (head, receive)
 }
 
 /// Throws away the rest of a request that was answered early. Once it is let go of, the library resets the stream
@@ -109,32 +118,26 @@ fn framing_of(parts: &http::request::Parts, receive: &RecvStream) -> Framing {
 }
 
 /// Answers what was no request.
-fn refuse(
-    shared: &Shared,
-    snapshot: &WorkerSnapshot,
-    listener: usize,
-    stream: &Stream,
-    cause: Cause,
-    detail: &'static str,
-) {
+fn refuse(shared: &Shared, snapshot: &WorkerSnapshot, listener: usize, stream: &Stream, refused: &Refused) {
     let started = clock::now();
     let id = RequestId::new(clock::unix_ms(), fastrand::u64(..));
-    let answer = Answer::new(cause).write(id.as_str(), Method::Get);
+    let answer = Answer::new(refused.cause).write(id.as_str(), Method::Get);
     let mut edits = Edits::new();
     visit::date(&mut edits);
     if let Ok(parts) = answer.head.to_parts(&edits, answer.framing) {
         // Fails for a client that is gone, and has no use for it.
         let _ = stream.lock().answer_whole(parts, answer.body);
     }
-    outcome::close_unread(
-        &shared.worker,
-        shared.peer,
-        snapshot,
-        listener,
-        &id,
-        (cause, Some(detail)),
-        started.elapsed(),
-    );
+    let unread = Unread {
+        peer: shared.peer,
+        listener: &snapshot.shared.listeners[listener],
+        id: &id,
+        cause: refused.cause,
+        detail: Some(refused.detail),
+        beginning: Beginning::of_parts(&refused.parts),
+        elapsed: started.elapsed(),
+    };
+    outcome::close_unread(&shared.worker, &unread);
 }
 
 async fn run(shared: &Shared, stream: &Stream, snapshot: Arc<WorkerSnapshot>, listener: usize, head: RequestHead) {
@@ -244,6 +247,7 @@ async fn send(stream: &Stream, visit: &Visit, mut outgoing: Box<Outgoing>) -> Ou
     {
         grpc_status = grpc::ended(trailers);
     }
+    let broken = reply.body.broken().map(str::to_owned);
     drop(reply);
     if let Some(held) = held {
         // An endpoint that says so at the very end has failed no less. Where its head said so, that was counted.
@@ -262,8 +266,10 @@ async fn send(stream: &Stream, visit: &Visit, mut outgoing: Box<Outgoing>) -> Ou
         End::UpstreamAborted | End::Cancelled => exchange.reset(Reason::INTERNAL_ERROR),
     }
     let bytes_out = exchange.written();
+    let detail = broken.or(outgoing.detail);
+    let cut_by = broke.map(|cause| CutBy::of(end, cause));
     let cause = broke.or(cause);
-    Outcome { status, bytes_out, cause, detail: outgoing.detail, after: After::Keep, grpc_status }
+    Outcome { status, bytes_out, cause, detail, after: After::Keep, grpc_status, cut_by }
 }
 
 /// Opens the stream for another protocol and carries bytes both ways from then on.
@@ -287,7 +293,8 @@ async fn tunnel(stream: &Stream, visit: &Visit, outgoing: Box<Outgoing>) -> Outc
         exchange.reset(Reason::CANCEL);
     }
     let cause = carried.idle.then_some(Cause::IdleTimeout);
-    Outcome { status: 200, bytes_out: carried.to_client, cause, after: After::Keep, ..Outcome::client_gone() }
+    let cut_by = cause.map(|_| CutBy::Client);
+    Outcome { status: 200, bytes_out: carried.to_client, cause, after: After::Keep, cut_by, ..Outcome::client_gone() }
 }
 
 /// What is known of the body's length.

@@ -31,7 +31,7 @@ use crate::rules::sticky::Stuck;
 use crate::rules::template::Facts;
 use crate::snapshot::{ListenerRuntime, RouteRuntime, WorkerSnapshot};
 use crate::stage::http::Session;
-use crate::stage::outcome::{self, Outcome, Running};
+use crate::stage::outcome::{self, CutBy, Outcome, Running, Unread};
 use crate::stage::reply::Reply;
 use crate::stage::route::{self, Routed};
 use crate::stage::select::{self, StackError};
@@ -282,9 +282,16 @@ pub(crate) fn refuse(
     let mut io = session.downstream.lock();
     h1::encode_response(io.out.front(), &answer.head, &edits, answer.framing, h1::Connection::Close);
     io.out.push(answer.body, b"");
-    drop(io);
-    let elapsed = clock::now() - started;
-    outcome::close_unread(worker, session.peer, snapshot, listener, &id, (cause, detail), elapsed);
+    let unread = Unread {
+        peer: session.peer,
+        listener: &snapshot.shared.listeners[listener],
+        id: &id,
+        cause,
+        detail,
+        beginning: h1::Beginning::of(&io.read),
+        elapsed: clock::now() - started,
+    };
+    outcome::close_unread(worker, &unread);
     After::Close
 }
 
@@ -387,6 +394,7 @@ async fn send(session: &mut Session, worker: &Worker, visit: &Visit, mut outgoin
         broken: None,
     };
     let (end, broke) = poll_fn(|cx| reply.poll(cx)).await;
+    let broken = reply.body.broken().map(str::to_owned);
     drop(reply);
     session.timer.clear();
     if let Some(held) = held {
@@ -403,9 +411,10 @@ async fn send(session: &mut Session, worker: &Worker, visit: &Visit, mut outgoin
         // A client that seems to be gone may have gone only half way.
         End::ClientGone | End::UpstreamAborted | End::Cancelled => After::Abort,
     };
-    let detail = outgoing.detail;
+    let detail = broken.or(outgoing.detail);
+    let cut_by = broke.map(|cause| CutBy::of(end, cause));
     let (status, cause) = (head.status(), broke.or(cause));
-    let outcome = Outcome { status, bytes_out, cause, detail, after, grpc_status: None };
+    let outcome = Outcome { status, bytes_out, cause, detail, after, grpc_status: None, cut_by };
     outcome::close(worker, visit, &outcome)
 }
 
@@ -473,6 +482,8 @@ async fn tunnel(session: &mut Session, worker: &Worker, visit: &Visit, outgoing:
     session.downstream.lock().intake.received = carried.from_client;
     let cause = carried.idle.then_some(Cause::IdleTimeout);
     let (bytes_out, after) = (carried.to_client, After::Gone);
-    let outcome = Outcome { status: 101, bytes_out, cause, detail: None, after, grpc_status: None };
+    // A tunnel on which nothing moves ends as the configuration says: no failure of anybody's.
+    let cut_by = cause.map(|_| CutBy::Client);
+    let outcome = Outcome { status: 101, bytes_out, cause, detail: None, after, grpc_status: None, cut_by };
     outcome::close(worker, visit, &outcome)
 }

@@ -221,7 +221,8 @@ mod tests {
             };
             let client = |(chain, key): Pair| {
                 let builder = ClientConfig::builder_with_details(Arc::clone(provider()), Arc::clone(&clock));
-                let builder = builder.with_protocol_versions(&[version]).unwrap().with_root_certificates(Arc::clone(&roots));
+                let builder =
+                    builder.with_protocol_versions(&[version]).unwrap().with_root_certificates(Arc::clone(&roots));
                 Arc::new(builder.with_client_auth_cert(chain, key).unwrap())
             };
             let begins_2030 = 1_893_456_000;

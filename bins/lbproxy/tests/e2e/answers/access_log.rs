@@ -1,13 +1,17 @@
-//! The access log: every documented field, in both formats, and silence where that is asked for.
+//! The access log: every documented field, in all formats, and silence where that is asked for.
 
 use serde_json::Value;
 
 use super::answering;
+use crate::http2::raw::get_fields;
+use crate::http2::{Raw, raw};
 use crate::support::{Client, Endpoint, Proxy, config, get, wait_until};
 use crate::with_one_and_four_workers;
 
 with_one_and_four_workers!(
     a_line_in_json_has_every_documented_field,
+    a_line_says_who_answered_and_how_fast_by_default,
+    a_line_of_what_was_refused_has_what_was_read_of_it,
     a_line_in_the_combined_format_reads_as_nginx_writes_it,
     a_route_may_keep_its_requests_out_of_the_log,
 );
@@ -83,8 +87,49 @@ fn a_line_in_json_has_every_documented_field(workers: usize) {
     assert_eq!((&line["attempts"], &line["bytes_out"]), (&0.into(), &3.into()), "{line}");
 }
 
+fn a_line_says_who_answered_and_how_fast_by_default(workers: usize) {
+    let endpoint = Endpoint::named("twelve bytes");
+    let rest = format!("[[route]]\ncluster = \"app\"\n[cluster.app]\nendpoints = [\"{}\"]\n", endpoint.at());
+    let proxy = Proxy::start(&config(workers, &rest).replace("log.access = { format = \"json\" }\n", ""));
+    assert_eq!(get(proxy.web(), "/a?b=\"c").status(), 200);
+    let id = endpoint.last().header("X-Request-Id").unwrap().to_owned();
+    let exit = proxy.terminate();
+    let [line] = &exit.stdout[..] else { panic!("{:?}", exit.stdout) };
+    let (time, rest) = line.split_once(' ').unwrap();
+    assert!(time.len() == "2026-11-21T09:00:00.123Z".len() && time.ends_with('Z'), "{line}");
+    let (before, rest) = rest.split_once(" duration=").unwrap();
+    assert_eq!(before, "127.0.0.1 \"GET /a?b=\\x22c HTTP/1.1\" 200 12");
+    let (duration, rest) = rest.split_once("ms upstream=").unwrap();
+    let (upstream, rest) = rest.split_once("ms ").unwrap();
+    let (duration, upstream): (f64, f64) = (duration.parse().unwrap(), upstream.parse().unwrap());
+    assert!(0.0 < upstream && upstream <= duration, "{line}");
+    assert_eq!(rest, format!("endpoint={} attempts=1 cause=- request_id={id}", endpoint.at()));
+}
+
+fn a_line_of_what_was_refused_has_what_was_read_of_it(workers: usize) {
+    let proxy = answering(workers, "limits.headers = 4\n[[route]]\nrespond = {}\n");
+    crate::support::exchange(proxy.web(), "GET /bad?q=1 HTTP/1.1\r\nBad Header\r\n\r\n");
+    let line = proxy.access_of("/bad");
+    for (name, value) in [("method", "GET"), ("query", "q=1"), ("protocol", "HTTP/1.1"), ("client", "127.0.0.1")] {
+        assert_eq!(line[name], value, "{name}: {line}");
+    }
+    assert_eq!(line["status"], 400, "{line}");
+    crate::support::exchange(proxy.web(), "PUT http://user:secret@a/many HTTP/1.1\r\nA: 1\r\n\r\n");
+    let line = proxy.access_of("/many");
+    assert_eq!((&line["method"], &line["status"]), (&"PUT".into(), &400.into()), "no credentials in the log: {line}");
+    let mut client = Raw::connect(proxy.web());
+    let mut fields = get_fields("/heads?r=2").to_vec();
+    fields.extend([("a", "1"); 5]);
+    client.send(raw::HEADERS, raw::END_STREAM | raw::END_HEADERS, 1, &raw::block(&fields));
+    let line = proxy.access_of("/heads");
+    for (name, value) in [("method", "GET"), ("query", "r=2"), ("protocol", "HTTP/2.0")] {
+        assert_eq!(line[name], value, "{name}: {line}");
+    }
+    assert_eq!((&line["status"], &line["cause"]), (&431.into(), &"too_many_headers: too_many_headers".into()));
+}
+
 fn a_line_in_the_combined_format_reads_as_nginx_writes_it(workers: usize) {
-    let text = config(workers, "[[route]]\nrespond = { body = \"four\" }\n").replace("{ format = \"json\" }", "{}");
+    let text = config(workers, "[[route]]\nrespond = { body = \"four\" }\n").replace("\"json\"", "\"combined\"");
     let proxy = Proxy::start(&text);
     Client::connect(proxy.web()).ask("GET /a?b=\"c HTTP/1.1\nReferer: http://x/\nUser-Agent: probe \"1\"");
     crate::support::exchange(proxy.web(), "nonsense\r\n\r\n");

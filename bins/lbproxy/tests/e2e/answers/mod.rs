@@ -2,6 +2,7 @@
 
 mod access_log;
 mod admin;
+mod failure_log;
 mod header_edits;
 mod missing;
 mod rate_limit;

@@ -28,7 +28,7 @@ fn a_response_cut_short_is_never_made_to_look_whole(workers: usize) {
         ("/chunked", "upstream_aborted"),
         ("/in-a-chunk", "upstream_aborted"),
         ("/in-the-trailers", "upstream_aborted"),
-        ("/bad-chunk", "invalid_response"),
+        ("/bad-chunk", "invalid_response: bad_chunk_size"),
     ] {
         let answer = Client::connect(proxy.web()).get(path);
         assert_eq!((answer.status(), answer.body.is_whole), (200, false), "{path}: {answer:?}");

@@ -440,7 +440,7 @@ fn what_breaks_after_the_head_is_reset(workers: usize) {
         assert_eq!((answer.status, answer.text().as_str()), (200, "half"));
         assert_eq!(answer.reset, Some(Reason::INTERNAL_ERROR));
     });
-    assert_eq!(proxy.access_of("/broken")["cause"], "upstream_aborted");
+    assert_eq!(proxy.access_of("/broken")["cause"], "upstream_aborted: unexpected internal error encountered");
     let answer = Client::connect(proxy.web()).get("/by-http1");
     assert_eq!((answer.text().as_str(), answer.body.is_whole), ("half", false));
 }

@@ -28,6 +28,7 @@
 //! What this does not do: keep time, count body bytes, decide about retries, tunnels or 1xx, or remember that a
 //! request was HEAD. The head's own limits apart, memory is the caller's buffer.
 
+mod beginning;
 mod body;
 mod encode;
 mod error;
@@ -38,6 +39,7 @@ mod lines;
 mod request;
 mod response;
 
+pub(crate) use beginning::Beginning;
 pub use body::{BodyDecoder, Step};
 pub use encode::{
     CHUNK_SUFFIX, ChunkPrefix, Connection, encode_chunk, encode_last_chunk, encode_request, encode_response,
