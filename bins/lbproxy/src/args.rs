@@ -1,10 +1,11 @@
 //! The arguments, and what `--help` teaches.
 
-use std::net::SocketAddr;
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
-use clap::builder::PossibleValuesParser;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::{PossibleValue, TypedValueParser};
+use clap::error::ErrorKind;
+use clap::{Arg, Args, Command as ClapCommand, Parser, Subcommand, ValueEnum};
 use lb_config::{AccessFormat, PolicyKind};
 
 /// A load balancer for HTTP services.
@@ -18,22 +19,28 @@ pub(crate) struct Arguments {
 /// What is to be done.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Serve as a configuration file says
+    /// Run the proxy with a configuration file
     #[command(after_help = RUN)]
     Run(File),
-    /// Say everything that is wrong with a configuration file, and start nothing
-    #[command(after_help = CHECK)]
+    /// Validate a configuration file and report every error
+    #[command(short_flag = 't', visible_aliases = ["test", "validate"], after_help = CHECK)]
     Check(File),
     /// Print the configuration in effect, every default filled in
     ///
-    /// Included files are in place, inherited keys too. Secrets are not printed.
-    Print(File),
+    /// Included files are in place, inherited keys and sites too. Secrets are not printed.
+    Print(Print),
+    /// Write a first configuration file; never over one that is there
+    Init {
+        /// Where to; `-` is standard output
+        #[arg(value_name = "FILE", default_value = FIRST_FILE)]
+        file: PathBuf,
+    },
     /// Print the JSON Schema of the configuration language, for editors
     Schema,
-    /// Forward to some endpoints without a file
+    /// Run without a configuration file
     #[command(after_help = PROXY)]
     Proxy(Proxy),
-    /// Show it at work: three endpoints, a proxy before them, a gentle load
+    /// Run a self-contained demo: three endpoints, the proxy and a load generator
     #[command(after_help = DEMO)]
     Demo(Demo),
     /// Print a script that lets a shell complete our arguments
@@ -46,9 +53,9 @@ pub(crate) enum Command {
 
 /// Which file; as the only argument, or as those who come from another proxy write it.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
+#[group(multiple = false)]
 pub(crate) struct File {
-    /// The configuration, in TOML
+    /// The configuration, in TOML; `-` is standard input. Without it, ./lbproxy.toml, else /etc/lbproxy/lbproxy.toml
     #[arg(value_name = "FILE")]
     bare: Option<PathBuf>,
     /// The same, written as an option
@@ -57,30 +64,43 @@ pub(crate) struct File {
 }
 
 impl File {
-    /// The file's path.
-    pub(crate) fn path(self) -> PathBuf {
-        self.bare.or(self.config).unwrap_or_default()
+    /// The file that was named.
+    pub(crate) fn named(self) -> Option<PathBuf> {
+        self.bare.or(self.config)
     }
 }
+
+/// What is printed.
+#[derive(Debug, Args)]
+pub(crate) struct Print {
+    #[command(flatten)]
+    pub(crate) file: File,
+    /// Only what differs from the defaults
+    #[arg(long)]
+    pub(crate) changed: bool,
+}
+
+/// What `lbproxy init` writes, and where a file is looked for first.
+pub(crate) const FIRST_FILE: &str = "lbproxy.toml";
 
 /// A proxy without a file.
 #[derive(Debug, Args)]
 pub(crate) struct Proxy {
-    /// Where to listen; a port alone, `8080`, listens on every IPv4 address
+    /// Where to listen; a port alone, `8080`, is for this machine only, `0.0.0.0:8080` for all IPv4 clients
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub(crate) listen: String,
     /// An endpoint: `app:3000`, `10.0.0.1:80`, `[::1]:80`, `unix:/run/app.sock`; more with commas or further `--to`
     #[arg(long, value_name = "ADDRESS", required = true, value_delimiter = ',')]
     pub(crate) to: Vec<String>,
     /// How an endpoint is chosen
-    #[arg(long, value_name = "NAME", default_value = "round_robin", value_parser = policies())]
+    #[arg(long, value_name = "NAME", default_value = "round_robin", value_parser = PolicyName)]
     pub(crate) policy: String,
     /// Ask every endpoint for this path every ten seconds, and leave out those that fail
     #[arg(long, value_name = "PATH")]
     pub(crate) health: Option<String>,
-    /// Serve /status and /metrics here, for clients of this machine
+    /// Serve /status and /metrics here, for clients of this machine only; a port alone, `9900`, will do
     #[arg(long, value_name = "ADDRESS")]
-    pub(crate) admin: Option<SocketAddr>,
+    pub(crate) admin: Option<String>,
     /// A line for each request on standard output
     #[arg(long, value_name = "FORMAT", default_value = "standard")]
     pub(crate) access_log: AccessLog,
@@ -115,7 +135,7 @@ impl AccessLog {
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
     /// How an endpoint is chosen
-    #[arg(long, value_name = "NAME", default_value = "least_request", value_parser = policies())]
+    #[arg(long, value_name = "NAME", default_value = "least_request", value_parser = PolicyName)]
     pub(crate) policy: String,
     /// Requests a second that the demo sends itself
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(0..=1000))]
@@ -125,15 +145,46 @@ pub(crate) struct Demo {
     pub(crate) seconds: Option<u32>,
 }
 
-/// The policies that need no more than their name.
-fn policies() -> PossibleValuesParser {
-    PossibleValuesParser::new(PolicyKind::all().filter(|kind| !kind.needs_key()).map(PolicyKind::name))
+/// The name of a policy that needs no more than its name. What other balancers call it is answered with ours, as in a file.
+#[derive(Clone, Debug)]
+struct PolicyName;
+
+impl TypedValueParser for PolicyName {
+    type Value = String;
+
+    fn parse_ref(&self, command: &ClapCommand, arg: Option<&Arg>, value: &OsStr) -> Result<String, clap::Error> {
+        let name = value.to_string_lossy();
+        let known = PolicyKind::all().find(|kind| kind.name() == name);
+        if known.is_some_and(|kind| !kind.needs_key()) {
+            return Ok(name.into_owned());
+        }
+        let argument = arg.map(ToString::to_string).unwrap_or_default();
+        let why = match (known, PolicyKind::meant_by(&name)) {
+            (Some(_), _) => format!("`{name}` hashes a key, which only a file can give"),
+            (None, Some(near)) => format!("`{name}` is not a policy; did you mean `{}`?", near.name()),
+            (None, None) => format!("`{name}` is not a policy"),
+        };
+        let names: Vec<String> = self.names().map(|name| format!("`{name}`")).collect();
+        let message = format!("{argument}: {why}\n  expected one of {}", names.join(", "));
+        Err(command.clone().error(ErrorKind::InvalidValue, message))
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(self.names().map(PossibleValue::new)))
+    }
+}
+
+impl PolicyName {
+    fn names(&self) -> impl Iterator<Item = &'static str> {
+        PolicyKind::all().filter(|kind| !kind.needs_key()).map(PolicyKind::name)
+    }
 }
 
 const EXAMPLES: &str = "\
 Examples:
   lbproxy demo                                    see it at work
   lbproxy proxy --to app-1:3000 --to app-2:3000   before your own endpoints
+  lbproxy init                                    write a first file
   lbproxy run lbproxy.toml                        as a file says
 
 Exit codes: 0 fine, 1 the configuration is wrong, 2 wrong arguments,
@@ -143,6 +194,7 @@ const LONG_EXAMPLES: &str = "\
 Examples:
   lbproxy demo                                    see it at work
   lbproxy proxy --to app-1:3000 --to app-2:3000   before your own endpoints
+  lbproxy init                                    write a first file
   lbproxy check lbproxy.toml                      what is wrong with a file
   lbproxy run lbproxy.toml                        as a file says
 
@@ -174,6 +226,7 @@ Signals:
              health and limits; a file that is wrong changes nothing, and the
              log says why
   USR1       open the log files again, after they were moved away
+  USR2       not used; the log says so
 
 The log goes to standard error. It begins with the addresses:
   listening on 0.0.0.0:8080 listener=0.0.0.0:8080
@@ -191,15 +244,16 @@ Example:
     | ^^^^^^^
     = help: did you mean `cluster`?
 
-Names are not resolved, addresses not bound, logs not opened.
+`lbproxy -t` is the same. Names are not resolved, addresses not bound, logs
+not opened.
 Exit codes: 0 valid (there may be warnings), 1 not.";
 
 const PROXY: &str = "\
 Examples:
   lbproxy proxy --to 127.0.0.1:3000,127.0.0.1:3001
-  lbproxy proxy --listen 8080 --to app-1:3000 --to app-2:3000 --health /healthz
+  lbproxy proxy --listen 0.0.0.0:8080 --to app-1:3000,app-2:3000 --health /up
   lbproxy proxy --to app:3000 --policy least_request
-  lbproxy proxy --to app:3000 --admin 127.0.0.1:9900
+  lbproxy proxy --to app:3000 --admin 9900
   curl 127.0.0.1:9900/status
 
 A name that resolves to several addresses is that many endpoints.
@@ -226,8 +280,6 @@ Examples:
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
-    use clap::builder::TypedValueParser;
-    use clap::error::ErrorKind;
 
     use super::*;
 
@@ -256,19 +308,25 @@ mod tests {
     fn the_file_is_named_alone_or_as_an_option() {
         for line in ["lbproxy run a.toml", "lbproxy run --config a.toml", "lbproxy run -c a.toml"] {
             let Ok(Command::Run(file)) = parse(line) else { panic!("{line}: not taken") };
-            assert_eq!(file.path().to_str(), Some("a.toml"), "{line}");
+            assert_eq!(file.named().unwrap().to_str(), Some("a.toml"), "{line}");
         }
+        // Habits of nginx, HAProxy and Caddy.
+        for line in ["lbproxy check a.toml", "lbproxy -t -c a.toml", "lbproxy validate a.toml", "lbproxy test a.toml"] {
+            let Ok(Command::Check(file)) = parse(line) else { panic!("{line}: not taken") };
+            assert_eq!(file.named().unwrap().to_str(), Some("a.toml"), "{line}");
+        }
+        let Ok(Command::Run(file)) = parse("lbproxy run") else { panic!("not taken") };
+        assert_eq!(file.named(), None);
     }
 
     #[test]
     fn what_is_missing_or_unknown_is_refused() {
         for (line, kind) in [
             ("lbproxy proxy", ErrorKind::MissingRequiredArgument),
-            ("lbproxy run", ErrorKind::MissingRequiredArgument),
             ("lbproxy run a b", ErrorKind::UnknownArgument),
             ("lbproxy run a --config b", ErrorKind::ArgumentConflict),
             ("lbproxy proxy --to a:1 --policy fastest", ErrorKind::InvalidValue),
-            ("lbproxy proxy --to a:1 --admin everywhere", ErrorKind::ValueValidation),
+            ("lbproxy proxy --to a:1 --policy ring_hash", ErrorKind::InvalidValue),
             ("lbproxy demo --rate 1001", ErrorKind::ValueValidation),
             ("lbproxy demo --seconds -1", ErrorKind::UnknownArgument),
             ("lbproxy completions tcsh", ErrorKind::InvalidValue),
@@ -279,9 +337,20 @@ mod tests {
     }
 
     #[test]
+    fn the_policy_of_another_balancer_is_answered_with_ours() {
+        let why = |name: &str| {
+            let line = ["lbproxy", "proxy", "--to", "a:1", "--policy", name];
+            Arguments::try_parse_from(line).map(drop).unwrap_err().to_string()
+        };
+        assert!(why("leastconn").contains("did you mean `least_request`?"), "{}", why("leastconn"));
+        assert!(why("round-robin").contains("did you mean `round_robin`?"));
+        assert!(why("maglev").contains("which only a file can give"));
+    }
+
+    #[test]
     fn every_policy_offered_needs_nothing_but_its_name() {
-        for policy in policies().possible_values().into_iter().flatten() {
-            let made = lb_config::Config::for_proxy("0", &["a:1", "b:1"], Some(policy.get_name()), None);
+        for policy in PolicyName.possible_values().into_iter().flatten() {
+            let made = lb_config::Config::for_proxy("0", &["a:1", "b:1"], Some(policy.get_name()), None, None);
             assert!(made.is_ok(), "{}: {made:?}", policy.get_name());
         }
     }

@@ -1,25 +1,23 @@
 //! What is done with a configuration file: run, check, print.
 
-use std::path::Path;
-
 use lb_config::{Config, Diagnostics, Loaded, Severity};
 use lb_proxy::tls::Finding;
 
 use crate::exit::Exit;
+use crate::input::Input;
 use crate::{complain, paint, say, serve};
 
 /// Serves as the file says. Its warnings go to the log, which may be JSON.
-pub(crate) fn run(file: &Path) -> Exit {
-    match load(file) {
-        Ok(loaded) => serve::serve(loaded.config, &loaded.warnings, Some(file)),
+pub(crate) fn run(input: &Input) -> Exit {
+    match load(input) {
+        Ok(loaded) => serve::serve(loaded.config, &loaded.warnings, Some(input)),
         Err(_) => Exit::Config,
     }
 }
 
 /// Says what is wrong with the file, or how much is in it.
-pub(crate) fn check(file: &Path) -> Exit {
-    let name = file.display();
-    let loaded = match load(file) {
+pub(crate) fn check(name: &Input) -> Exit {
+    let loaded = match load(name) {
         Ok(loaded) => loaded,
         Err(found) => {
             complain(&format!("{name}: not valid, {}\n", found.summary()));
@@ -51,12 +49,13 @@ pub(crate) fn check(file: &Path) -> Exit {
     }
 }
 
-/// Prints what is in effect.
-pub(crate) fn print(file: &Path) -> Exit {
-    match load(file) {
+/// Prints what is in effect, or what of it is `changed` from the defaults.
+pub(crate) fn print(input: &Input, changed: bool) -> Exit {
+    match load(input) {
         Ok(loaded) => {
             paint::show(&loaded.warnings);
-            say(&loaded.config.print(&loaded.sources))
+            let Loaded { config, sources, .. } = &loaded;
+            say(&if changed { config.print_changed(sources) } else { config.print(sources) })
         }
         Err(_) => Exit::Config,
     }
@@ -80,14 +79,14 @@ impl Found {
 }
 
 /// Reads the file. If it is wrong, all that is to be said about it is said on standard error.
-fn load(file: &Path) -> Result<Loaded, Found> {
-    let loaded = Config::load(file).map_err(|diagnostics| {
+fn load(input: &Input) -> Result<Loaded, Found> {
+    let loaded = input.load().map_err(|diagnostics| {
         paint::show(&diagnostics);
         found(&diagnostics)
     })?;
     lb_proxy::validate(&loaded.config).map_err(|error| {
         paint::show(&loaded.warnings);
-        complain(&format!("{}: error: {error}\n", file.display()));
+        complain(&format!("{input}: error: {error}\n"));
         Found { errors: 1, ..found(&loaded.warnings) }
     })?;
     Ok(loaded)

@@ -1,6 +1,6 @@
 //! `lbproxy proxy`: endpoints from the command line, everything else by default.
 
-use lb_config::{AccessLog, AccessTarget, Admin, Config, Diagnostics, ListenAddress};
+use lb_config::{AccessLog, AccessTarget, Config, Diagnostics};
 
 use crate::args::Proxy;
 use crate::exit::Exit;
@@ -19,9 +19,7 @@ pub(crate) fn proxy(arguments: &Proxy) -> Exit {
 
 fn config(arguments: &Proxy) -> Result<Config, Diagnostics> {
     let Proxy { listen, to, policy, health, admin, access_log } = arguments;
-    let mut config = Config::for_proxy(listen, to, Some(policy), health.as_deref())?;
-    // Without networks it is for clients of this machine.
-    config.admin = admin.map(|address| Admin { address: ListenAddress::Tcp(address), allow: Vec::new() });
+    let mut config = Config::for_proxy(listen, to, Some(policy), health.as_deref(), admin.as_deref())?;
     config.log.access = access_log.format().map(|format| AccessLog { format, to: AccessTarget::Stdout });
     Ok(config)
 }
@@ -29,6 +27,7 @@ fn config(arguments: &Proxy) -> Result<Config, Diagnostics> {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use lb_config::ListenAddress;
 
     use super::*;
     use crate::args::{Arguments, Command};
@@ -42,7 +41,7 @@ mod tests {
     fn arguments_become_a_configuration() {
         let config =
             made("lbproxy proxy --listen 8080 --to a:1,b:2 --policy p2c --health /h --admin [::1]:9900").unwrap();
-        assert_eq!(config.listeners[0].address, ListenAddress::Tcp("0.0.0.0:8080".parse().unwrap()));
+        assert_eq!(config.listeners[0].address, ListenAddress::Tcp("127.0.0.1:8080".parse().unwrap()));
         let cluster = &config.clusters[0];
         let names: Vec<_> = cluster.endpoints.iter().map(|endpoint| &*endpoint.name).collect();
         assert_eq!((names, cluster.policy.kind.name(), cluster.active.is_some()), (vec!["a:1", "b:2"], "p2c", true));

@@ -13,6 +13,7 @@ use lb_proxy::{Engine, EngineError, show};
 use tokio::runtime::Runtime;
 
 use crate::exit::Exit;
+use crate::input::Input;
 use crate::signals::{Order, Signals};
 
 /// How long the log may take to write its last lines.
@@ -22,15 +23,15 @@ const AT_ONCE: Duration = Duration::from_secs(5);
 /// What the requests of other workers get to finish when one worker has died.
 const AFTER_A_DEATH: Duration = Duration::from_secs(5);
 
-/// Serves `config` until told to stop. `file` is what a reload reads again; `warnings` came with it.
-pub(crate) fn serve(config: Config, warnings: &Diagnostics, file: Option<&Path>) -> Exit {
+/// Serves `config` until told to stop. `input` is what a reload reads again; `warnings` came with it.
+pub(crate) fn serve(config: Config, warnings: &Diagnostics, input: Option<&Input>) -> Exit {
     let log = match AppLog::start(&config.log) {
         Ok(log) => log,
         // Nobody to tell: it is stderr that does not work.
         Err(_) => return Exit::Start,
     };
     warn(warnings);
-    let exit = logged(config, file, &log).unwrap_or_else(|error| {
+    let exit = logged(config, input, &log).unwrap_or_else(|error| {
         tracing::error!("{error}");
         Exit::Start
     });
@@ -39,12 +40,12 @@ pub(crate) fn serve(config: Config, warnings: &Diagnostics, file: Option<&Path>)
     exit
 }
 
-fn logged(config: Config, file: Option<&Path>, log: &AppLog) -> io::Result<Exit> {
+fn logged(config: Config, input: Option<&Input>, log: &AppLog) -> io::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // Before the engine, so that no signal kills a process that has begun to serve.
     let mut signals = {
         let _inside = runtime.enter();
-        Signals::new(file.is_some())?
+        Signals::new(input.is_some())?
     };
     raise_open_files(&config);
     let engine = match Engine::start(config) {
@@ -55,7 +56,7 @@ fn logged(config: Config, file: Option<&Path>, log: &AppLog) -> io::Result<Exit>
         }
     };
     tell_addresses(&[], &engine.listeners());
-    tell_admin(None, engine.admin().as_ref());
+    tell_admin(None, &engine);
     tracing::info!("ready generation={}", engine.status().generation);
     loop {
         let order = runtime.block_on(async {
@@ -64,10 +65,17 @@ fn logged(config: Config, file: Option<&Path>, log: &AppLog) -> io::Result<Exit>
                 why = engine.worker_died() => Err(why),
             }
         });
-        match (order, file) {
+        match (order, input.and_then(Input::file)) {
             (Ok(Order::Stop), _) => return stop(&runtime, &mut signals, engine),
             (Ok(Order::Reload), Some(file)) => reload(&engine, file, log),
-            (Ok(Order::Reload), None) => tracing::warn!("nothing to reload: there is no configuration file"),
+            (Ok(Order::Reload), None) => {
+                tracing::warn!("nothing to reload: the configuration came from no file that could be read again");
+            }
+            (Ok(Order::Upgrade), _) => {
+                tracing::warn!(
+                    "SIGUSR2 ignored: handing over to a new binary is not built; start it and stop this one"
+                );
+            }
             (Ok(Order::ReopenLogs), _) => reopen_logs(&engine),
             (Err(why), _) => {
                 tracing::error!("{why}; ending");
@@ -155,7 +163,7 @@ fn reload(engine: &Engine, file: &Path, log: &AppLog) {
     warn(&loaded.warnings);
     changes.iter().for_each(|change| tracing::info!("changed: {change}"));
     tell_addresses(&listeners, &engine.listeners());
-    tell_admin(admin.as_ref(), engine.admin().as_ref());
+    tell_admin(admin.as_ref(), engine);
     let summary = match changes.len() {
         0 => "nothing changed".to_owned(),
         1 => "1 change".to_owned(),
@@ -181,9 +189,19 @@ fn tell_addresses(before: &[(Arc<str>, ListenAddress)], now: &[(Arc<str>, Listen
     }
 }
 
-fn tell_admin(before: Option<&ListenAddress>, now: Option<&ListenAddress>) {
-    match now {
-        Some(address) if before != now => tracing::info!("admin on {}", show(address)),
+/// Where the admin listener is, and who may use it: an address for all is often taken for a listener for all.
+fn tell_admin(before: Option<&ListenAddress>, engine: &Engine) {
+    let (now, config) = (engine.admin(), engine.config());
+    let allow = config.admin.as_ref().map(|admin| admin.allow.as_slice()).unwrap_or_default();
+    match &now {
+        Some(address @ ListenAddress::Unix(_)) if before != now.as_ref() => {
+            tracing::info!("admin on {}", show(address));
+        }
+        Some(address) if before != now.as_ref() => {
+            let allow: Vec<String> = allow.iter().map(ToString::to_string).collect();
+            let allow = if allow.is_empty() { "loopback".to_owned() } else { allow.join(",") };
+            tracing::info!("admin on {} allow={allow}", show(address));
+        }
         None if before.is_some() => tracing::info!("admin is off"),
         _ => {}
     }

@@ -13,6 +13,8 @@ pub(crate) enum Order {
     Reload,
     /// SIGUSR1: open the log files again.
     ReopenLogs,
+    /// SIGUSR2: hand over to a new binary, as nginx does. By default it would end the process.
+    Upgrade,
 }
 
 /// The orders, as they come. Several of one kind that come while one is carried out are one.
@@ -22,6 +24,7 @@ pub(crate) struct Signals {
     interrupt: Signal,
     hang_up: Option<Signal>,
     user_1: Signal,
+    user_2: Signal,
 }
 
 impl Signals {
@@ -38,6 +41,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: can_reload.then(|| signal(SignalKind::hangup())).transpose()?,
             user_1: signal(SignalKind::user_defined1())?,
+            user_2: signal(SignalKind::user_defined2())?,
         })
     }
 
@@ -48,6 +52,7 @@ impl Signals {
             _ = self.interrupt.recv() => Order::Stop,
             () = recv(self.hang_up.as_mut()) => Order::Reload,
             _ = self.user_1.recv() => Order::ReopenLogs,
+            _ = self.user_2.recv() => Order::Upgrade,
         }
     }
 

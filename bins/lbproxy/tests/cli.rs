@@ -110,6 +110,114 @@ fn print_shows_defaults_and_no_secrets_and_can_be_read_again() {
 }
 
 #[test]
+fn print_can_leave_out_what_has_its_default() {
+    let text = VALID.replace("sticky", "#") + "queue = { size = 9 }\nhealth.passive = {}\n";
+    let (_directory, path) = file(&text);
+    let (code, printed, _) = ended(lbproxy(&["print", "--changed", path.to_str().unwrap()]));
+    let expected = r#"
+[[listener]]
+address = "127.0.0.1:0"
+
+[[route]]
+name = "/api/"
+path = "/api"
+cluster = "app"
+headers.request.set = { X-Token = "${TOKEN:-none}" }
+
+[[route]]
+name = "/"
+respond = { status = 404, body = "no\n", content_type = "text/plain; charset=utf-8", headers = {} }
+
+[cluster.app]
+endpoints = [
+  "127.0.0.1:3000",
+  "127.0.0.1:3001",
+]
+queue = { size = 9 }
+health.passive = {}
+"#;
+    assert_eq!((code, printed.as_str()), (Some(0), expected.trim_start()));
+    let [once, twice] = [&text, &printed].map(|text| lb_config::Config::parse(text, &|_| None).unwrap().config);
+    assert_eq!(once, twice, "{printed}");
+}
+
+/// What a command says in a directory of its own, with this on its standard input.
+fn inside(directory: &TempDir, arguments: &[&str], input: &str) -> (Option<i32>, String, String) {
+    let mut command = lbproxy(arguments);
+    let command = command.current_dir(directory.path()).stdin(Stdio::piped());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // A command that reads nothing may be gone already.
+    let _ = std::io::Write::write_all(&mut child.stdin.take().unwrap(), input.as_bytes());
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+#[test]
+fn a_hyphen_is_standard_input() {
+    let directory = TempDir::new().unwrap();
+    let (code, out, _) = inside(&directory, &["check", "-"], VALID);
+    assert_eq!((code, out.as_str()), (Some(0), "<stdin>: valid, 1 listener, 2 routes, 1 cluster\n"));
+    let (code, out, _) = inside(&directory, &["print", "-"], VALID);
+    assert!(code == Some(0) && out.contains("127.0.0.1:3001"), "{out}");
+    let (code, _, err) = inside(&directory, &["run", "-"], "workerz = 2\n");
+    assert!(code == Some(1) && err.starts_with("<stdin>:1:1: error: unknown key `workerz`"), "{err}");
+    // What it includes is relative to where we are.
+    std::fs::write(directory.path().join("more.toml"), VALID).unwrap();
+    let (code, out, err) = inside(&directory, &["check", "-"], "include = [\"more.toml\"]\n");
+    assert!(code == Some(0) && out.starts_with("<stdin>: valid"), "{err}");
+}
+
+#[test]
+fn without_a_file_it_is_looked_for_where_files_usually_are() {
+    let directory = TempDir::new().unwrap();
+    let usual = std::path::Path::new("/etc/lbproxy/lbproxy.toml");
+    if !usual.exists() {
+        let (code, out, err) = inside(&directory, &["check"], "");
+        assert_eq!((code, out.as_str()), (Some(2), ""));
+        assert!(err.contains("./lbproxy.toml nor /etc/lbproxy/lbproxy.toml") && err.contains("lbproxy init"), "{err}");
+    }
+    std::fs::write(directory.path().join("lbproxy.toml"), VALID).unwrap();
+    for arguments in [&["check"][..], &["-t"], &["validate"]] {
+        let (code, out, err) = inside(&directory, arguments, "");
+        assert_eq!((code, out.as_str()), (Some(0), "lbproxy.toml: valid, 1 listener, 2 routes, 1 cluster\n"), "{err}");
+    }
+}
+
+#[test]
+fn a_first_file_is_written_and_never_over_another() {
+    let directory = TempDir::new().unwrap();
+    let (code, out, err) = inside(&directory, &["init"], "");
+    assert!(code == Some(0) && out.contains("lbproxy run lbproxy.toml"), "{err}");
+    let (code, _, err) = inside(&directory, &["check"], "");
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    let path = directory.path().join("lbproxy.toml");
+    std::fs::write(&path, "mine").unwrap();
+    let (code, out, err) = inside(&directory, &["init"], "");
+    assert_eq!(
+        (code, out.as_str(), err.as_str()),
+        (Some(3), "", "error: lbproxy.toml is there already, and was not changed\n")
+    );
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
+    let (code, out, _) = inside(&directory, &["init", "-"], "");
+    assert!(code == Some(0) && lb_config::Config::parse(&out, &|_| None).is_ok(), "{out}");
+}
+
+#[test]
+fn arguments_and_files_are_read_by_one_parser() {
+    let said = |arguments: &[&str]| {
+        let (code, _, err) = ended(lbproxy(arguments));
+        assert_eq!(code, Some(2), "{err}");
+        err
+    };
+    let err = said(&["proxy", "--to", "a:1", "--listen", ":8080"]);
+    assert!(err.contains("write \"0.0.0.0:8080\" for IPv4"), "{err}");
+    let err = said(&["proxy", "--to", "a:1", "--admin", "localhost:9900"]);
+    assert!(err.contains("write \"127.0.0.1:9900\""), "{err}");
+    let err = said(&["proxy", "--to", "a:1", "--policy", "leastconn"]);
+    assert!(err.contains("did you mean `least_request`?"), "{err}");
+}
+
+#[test]
 fn a_reader_that_has_seen_enough_is_no_fault() {
     let (_directory, path) = file(VALID);
     let mut child = lbproxy(&["print", path.to_str().unwrap()]);
@@ -132,7 +240,7 @@ fn shells_complete_every_command() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let (code, out, _) = ended(lbproxy(&["completions", shell]));
         assert_eq!(code, Some(0));
-        for command in ["run", "check", "print", "schema", "proxy", "demo"] {
+        for command in ["run", "check", "print", "init", "schema", "proxy", "demo"] {
             assert!(out.contains(command), "{command} is not in the script for {shell}");
         }
     }
@@ -140,7 +248,7 @@ fn shells_complete_every_command() {
 
 #[test]
 fn wrong_arguments_are_2() {
-    for arguments in [&[][..], &["serve"], &["run"], &["proxy"], &["proxy", "--to", "a:1", "--policy", "fastest"]] {
+    for arguments in [&[][..], &["serve"], &["proxy"], &["proxy", "--to", "a:1", "--policy", "fastest"]] {
         let (code, out, err) = ended(lbproxy(arguments));
         assert_eq!((code, out.as_str()), (Some(2), ""), "{arguments:?}");
         assert!(err.contains("--help") || err.contains("Usage: lbproxy"), "{err}");

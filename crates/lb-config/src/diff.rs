@@ -45,8 +45,8 @@ impl Config {
     /// ```
     /// use lb_config::Config;
     ///
-    /// let before = Config::for_proxy("8080", &["app-1:3000", "app-2:3000"], None, None).unwrap();
-    /// let after = Config::for_proxy("8080", &["app-1:3000", "app-3:3000"], Some("p2c"), None).unwrap();
+    /// let before = Config::for_proxy("8080", &["app-1:3000", "app-2:3000"], None, None, None).unwrap();
+    /// let after = Config::for_proxy("8080", &["app-1:3000", "app-3:3000"], Some("p2c"), None, None).unwrap();
     /// assert_eq!(
     ///     Config::diff(&before, &after).to_string(),
     ///     "cluster app: policy round_robin → p2c; \

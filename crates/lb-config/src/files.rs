@@ -60,11 +60,11 @@ impl Files for Disk {
     }
 }
 
-/// The text of a file or of standard input.
+/// The text of a configuration, from a file or from standard input.
 ///
 /// # Errors
 /// It cannot be read, is not UTF-8 or is larger than 16 MiB.
-pub(crate) fn read_text(from: impl Read) -> io::Result<String> {
+pub fn read_text(from: impl Read) -> io::Result<String> {
     let mut bytes = Vec::new();
     from.take(LARGEST + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LARGEST {

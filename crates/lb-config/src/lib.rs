@@ -21,10 +21,12 @@
 //! | read a text, as tests and fuzzers do | [`Config::parse`] |
 //! | make one without a file | [`Config::for_proxy`] |
 //! | show it whole, defaults included | [`Config::print`] |
+//! | show what is not a default | [`Config::print_changed`] |
 //! | say what a reload changes | [`Config::diff`] |
 //! | serve an editor | [`schema()`] |
 #![forbid(unsafe_code)]
 
+mod changed;
 mod decode;
 mod diagnostic;
 mod diff;
@@ -52,7 +54,7 @@ mod vocabulary;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use diff::Changes;
-pub use files::{Disk, Files};
+pub use files::{Disk, Files, read_text};
 pub use load::Loaded;
 pub use schema::schema;
 pub use source::{Place, Sources};

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::changed::changed;
 use crate::document::{Document, Fields, Item, Leaf, quote};
 use crate::source::Sources;
 use crate::valid::Config;
@@ -14,20 +15,30 @@ impl Config {
     /// configuration. Included files and inherited keys are in place; comments and `[defaults]` are gone.
     #[must_use]
     pub fn print(&self, sources: &Sources) -> String {
-        let document = Document::of(self, sources);
-        let mut out = String::new();
-        write_root(&mut out, &document.root);
-        for (_, fields) in &document.listeners {
-            section(&mut out, "[[listener]]", fields);
-        }
-        for (_, fields) in &document.routes {
-            section(&mut out, "[[route]]", fields);
-        }
-        for (name, fields) in &document.clusters {
-            section(&mut out, &format!("[cluster.{}]", key(name)), fields);
-        }
-        out
+        write(&Document::of(self, sources))
     }
+
+    /// As [`print`](Self::print), without what has its default: what a reader would have to write. Names, hosts, actions and
+    /// addresses are always in it.
+    #[must_use]
+    pub fn print_changed(&self, sources: &Sources) -> String {
+        write(&changed(Document::of(self, sources)))
+    }
+}
+
+fn write(document: &Document) -> String {
+    let mut out = String::new();
+    write_root(&mut out, &document.root);
+    for (_, fields) in &document.listeners {
+        section(&mut out, "[[listener]]", fields);
+    }
+    for (_, fields) in &document.routes {
+        section(&mut out, "[[route]]", fields);
+    }
+    for (name, fields) in &document.clusters {
+        section(&mut out, &format!("[cluster.{}]", key(name)), fields);
+    }
+    out
 }
 
 fn write_root(out: &mut String, root: &Fields) {
@@ -65,7 +76,7 @@ fn line(out: &mut String, name: &str, item: &Item) {
         Item::Endpoints(endpoints) if !endpoints.is_empty() => {
             let _ = writeln!(out, "{name} = [");
             for (_, fields) in endpoints {
-                let _ = writeln!(out, "  {},", table(fields));
+                let _ = writeln!(out, "  {},", endpoint(fields));
             }
             out.push_str("]\n");
         }
@@ -84,9 +95,17 @@ fn value(item: &Item) -> String {
         Item::Leaf(leaf) => leaf.toml.clone(),
         Item::Table(fields) => table(fields),
         Item::Endpoints(endpoints) => {
-            let all: Vec<String> = endpoints.iter().map(|(_, fields)| table(fields)).collect();
+            let all: Vec<String> = endpoints.iter().map(|(_, fields)| endpoint(fields)).collect();
             format!("[{}]", all.join(", "))
         }
+    }
+}
+
+/// An address alone, where there is no more to it.
+fn endpoint(fields: &Fields) -> String {
+    match fields.as_slice() {
+        [(name, Item::Leaf(address))] if name == "address" => address.toml.clone(),
+        fields => table(&fields.to_vec()),
     }
 }
 

@@ -4,7 +4,8 @@ use crate::diagnostic::{Diagnostics, Report};
 use crate::load::{Written, build};
 use crate::source::{Sources, Span};
 use crate::tree::{Entry, Node, Table, Value};
-use crate::valid::Config;
+use crate::valid::{Config, ListenAddress};
+use crate::values::address;
 
 /// What the listener's cluster is called in logs and metrics.
 const CLUSTER: &str = "app";
@@ -12,8 +13,9 @@ const CLUSTER: &str = "app";
 impl Config {
     /// Forwards everything that comes to `listen` to the endpoints `to`.
     ///
-    /// `listen` may also be a port alone, `8080` or `:8080`, which is taken as `0.0.0.0:8080`. Without a policy it is
-    /// `round_robin`; with a `health_path`, endpoints are checked there every ten seconds.
+    /// Addresses are those of a file. A port alone, `8080`, is one of this machine, `127.0.0.1:8080`. Without a policy it is
+    /// `round_robin`; with a `health_path`, endpoints are checked there every ten seconds; the `admin` listener, if there
+    /// is one, is for clients of this machine, whatever its address.
     ///
     /// # Errors
     /// Messages without a place, one for each value that cannot be: an address that is none, no endpoint at all, a
@@ -23,13 +25,12 @@ impl Config {
         to: &[impl AsRef<str>],
         policy: Option<&str>,
         health_path: Option<&str>,
+        admin: Option<&str>,
     ) -> Result<Self, Diagnostics> {
         let mut report = Report::default();
         if to.is_empty() {
             report.error(Span::NOWHERE, "there is no endpoint to forward to").expected("at least one address");
         }
-        let port = listen.strip_prefix(':').unwrap_or(listen);
-        let address = if port.parse::<u16>().is_ok() { &format!("0.0.0.0:{port}") } else { listen };
         let endpoints = to.iter().map(|endpoint| Node::made_text(endpoint.as_ref())).collect();
         let mut cluster = vec![entry("endpoints", Node::made(Value::List(endpoints)))];
         cluster.extend(policy.map(|policy| entry("policy", Node::made_text(policy))));
@@ -38,7 +39,8 @@ impl Config {
             entry("health", table(vec![entry("active", active)]))
         }));
         let written = Written {
-            listeners: vec![table(vec![entry("address", Node::made_text(address))])],
+            root: Table { entries: admin.map(|address| entry("admin", self::admin(address))).into_iter().collect() },
+            listeners: vec![table(vec![entry("address", Node::made_text(&local(listen)))])],
             routes: vec![table(vec![entry("cluster", Node::made_text(CLUSTER))])],
             clusters: vec![entry(CLUSTER, table(cluster))],
             ..Written::default()
@@ -48,6 +50,23 @@ impl Config {
         let diagnostics = Diagnostics::resolve(report.into_problems(), &Sources::default());
         config.filter(|_| !refused).ok_or(diagnostics)
     }
+}
+
+/// Clients of this machine, where an address lets others come.
+fn admin(address: &str) -> Node {
+    let mut fields = vec![entry("address", Node::made_text(&local(address)))];
+    if let Ok(ListenAddress::Tcp(address)) = address::listen(&local(address))
+        && !address.ip().to_canonical().is_loopback()
+    {
+        let networks = ["127.0.0.0/8", "::1"].map(Node::made_text);
+        fields.push(entry("allow", Node::made(Value::List(networks.into()))));
+    }
+    table(fields)
+}
+
+/// A port alone is one of this machine: who wants to be reached from elsewhere says where.
+fn local(address: &str) -> String {
+    if address.parse::<u16>().is_ok() { format!("127.0.0.1:{address}") } else { address.to_owned() }
 }
 
 fn entry(key: &str, node: Node) -> Entry {

@@ -229,6 +229,21 @@ pub(crate) fn example(section: &Section) -> Option<&'static str> {
     })
 }
 
+/// Our name of a policy that other balancers call so.
+pub(crate) fn policy(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "roundrobin" | "rr" | "wrr" | "weighted_round_robin" | "static-rr" => "round_robin",
+        "leastconn" | "least_conn" | "least_connections" => "least_request",
+        "source" | "client_ip" => "ip_hash",
+        "random_choose" | "power_of_two" => "p2c",
+        "consistent" | "consistent_hash" | "ketama" => "ring_hash",
+        "uri" | "uri_hash" | "header" | "hdr" | "cookie" => "hash",
+        "hrw" => "rendezvous",
+        "ewma" => "peak_ewma",
+        _ => return None,
+    })
+}
+
 /// Variables of nginx, without their `$`, and ours.
 const NGINX: [(&str, &str); 22] = [
     ("host", "{host}"),

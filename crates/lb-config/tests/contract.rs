@@ -153,6 +153,10 @@ fn what_is_left_out_has_its_default_and_print_shows_it() {
     let expected = DEFAULTS.trim_start().strip_prefix("[top]\n").unwrap();
     assert_eq!(loaded.config.print(&loaded.sources), expected);
     assert_eq!(load(expected), loaded.config);
+    // What is left of it without its defaults means the same.
+    let changed = loaded.config.print_changed(&loaded.sources);
+    assert_eq!(load(&changed), loaded.config, "{changed}");
+    assert!(changed.lines().count() < expected.lines().count() / 2, "{changed}");
 }
 
 #[test]
@@ -485,6 +489,7 @@ fn what_tls_prints_is_read_back() {
     "#;
     let loaded = Config::parse(text, &env).unwrap();
     assert_eq!(load(&loaded.config.print(&loaded.sources)), loaded.config);
+    assert_eq!(load(&loaded.config.print_changed(&loaded.sources)), loaded.config);
 }
 
 #[test]
@@ -529,6 +534,7 @@ fn tls_of_a_cluster_in_every_form() {
     ] {
         let loaded = Config::parse(&text(tls), &env).unwrap();
         assert_eq!(load(&loaded.config.print(&loaded.sources)), loaded.config, "{tls}");
+        assert_eq!(load(&loaded.config.print_changed(&loaded.sources)), loaded.config, "{tls}");
     }
 }
 

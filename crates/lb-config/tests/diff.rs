@@ -104,14 +104,20 @@ fn the_order_of_endpoints_counts() {
 
 #[test]
 fn a_configuration_without_a_file() {
-    let config = Config::for_proxy(":8080", &["app-1:3000", "10.0.0.2:3000"], Some("p2c"), Some("/healthz")).unwrap();
-    assert_eq!(config.listeners[0].address.to_string(), "0.0.0.0:8080");
+    let config =
+        Config::for_proxy("8080", &["app-1:3000", "10.0.0.2:3000"], Some("p2c"), Some("/healthz"), Some("9900"))
+            .unwrap();
+    assert_eq!(config.listeners[0].address.to_string(), "127.0.0.1:8080", "of this machine, unless it is said");
+    let admin = config.admin.as_ref().unwrap();
+    assert_eq!((admin.address.to_string(), admin.allow.len()), ("127.0.0.1:9900".to_owned(), 0));
     assert_eq!(config.clusters[0].policy.kind, PolicyKind::P2c);
     assert_eq!(config.clusters[0].endpoints.len(), 2);
     let Probe::Http { path, .. } = &config.clusters[0].active.as_ref().unwrap().probe else { panic!("asks by HTTP") };
     assert_eq!(&**path, "/healthz");
     assert_eq!(config.routes[0].action, Action::Cluster(0));
-    let plain = Config::for_proxy("[::1]:8080", &["a:1"], None, None).unwrap();
+    let plain = Config::for_proxy("[::1]:8080", &["a:1"], None, None, Some("0.0.0.0:9900")).unwrap();
+    let allow: Vec<String> = plain.admin.as_ref().unwrap().allow.iter().map(ToString::to_string).collect();
+    assert_eq!(allow, ["127.0.0.0/8", "::1"], "open to this machine, as the help says");
     assert_eq!((plain.clusters[0].policy.kind, &plain.clusters[0].active), (PolicyKind::RoundRobin, &None));
     let printed = config.print(&Sources::default());
     assert_eq!(load(&printed), config);
@@ -119,10 +125,16 @@ fn a_configuration_without_a_file() {
 
 #[test]
 fn a_configuration_without_a_file_says_plainly_what_is_wrong() {
-    let errors = Config::for_proxy("nowhere", &["app", "b:1", "b:1"], Some("leastconn"), Some("healthz")).unwrap_err();
+    let errors =
+        Config::for_proxy("nowhere", &["app", "b:1", "b:1"], Some("leastconn"), Some("healthz"), Some(":9900"))
+            .unwrap_err();
     assert_eq!(
         errors.to_string(),
-        "error: `nowhere` is not an address to listen on\n\
+        "error: `:9900` is not an address to listen on\n\
+         \x20= expected an address such as \"0.0.0.0:80\", \"[::1]:80\" or \"unix:/run/lbproxy.sock\"\n\
+         \x20= help: write \"0.0.0.0:9900\" for IPv4 or \"[::]:9900\" for IPv6\n\
+         \n\
+         error: `nowhere` is not an address to listen on\n\
          \x20= expected an address such as \"0.0.0.0:80\", \"[::1]:80\" or \"unix:/run/lbproxy.sock\"\n\
          \n\
          error: `leastconn` is not a policy\n\
@@ -136,6 +148,6 @@ fn a_configuration_without_a_file_says_plainly_what_is_wrong() {
          \x20= expected a path such as \"/healthz\", percent-encoded where need be\n"
     );
     let none: [&str; 0] = [];
-    let errors = Config::for_proxy("80", &none, None, None).unwrap_err();
+    let errors = Config::for_proxy("80", &none, None, None, None).unwrap_err();
     assert!(errors.to_string().contains("there is no endpoint to forward to"));
 }

@@ -78,7 +78,7 @@ fn a_mistake_in_an_included_file_names_that_file() {
         errors.to_string(),
         "etc/a.toml:1:1: error: unknown key `workers` in an included file\n\
          \x20 |\n1 | workers = 2\n  | ^^^^^^^\n\
-         \x20 = expected one of `include`, `listener`, `route`, `cluster`\n\
+         \x20 = expected one of `include`, `listener`, `route`, `site`, `cluster`\n\
          \x20 = help: `workers` belongs to the top level of the file\n\
          \n\
          etc/a.toml:3:11: error: there is no cluster `b`\n\

@@ -27,6 +27,10 @@ fn check(text: &str) -> Result<(), TestCaseError> {
             let again = again.map_err(|errors| TestCaseError::fail(format!("{printed}\n{errors}")))?;
             prop_assert_eq!(without_secrets(&again.config), without_secrets(&loaded.config), "{}", printed);
             prop_assert_eq!(again.config.print(&again.sources), printed);
+            let changed = loaded.config.print_changed(&loaded.sources);
+            let again = Config::parse(&changed, &env);
+            let again = again.map_err(|errors| TestCaseError::fail(format!("{changed}\n{errors}")))?;
+            prop_assert_eq!(without_secrets(&again.config), without_secrets(&loaded.config), "{}", changed);
             prop_assert!(Config::diff(&loaded.config, &loaded.config.clone()).is_empty());
         }
     }

@@ -4,6 +4,8 @@ use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 
+use rustix::process::Signal;
+
 use crate::support::{Endpoint, Proxy, config, failed_start, get};
 use crate::{app, with_one_and_four_workers};
 
@@ -12,6 +14,8 @@ with_one_and_four_workers!(
     a_wrong_configuration_binds_nothing,
     a_failed_start_leaves_nothing_behind,
     ipv6_is_served,
+    the_log_says_who_may_use_the_admin_listener,
+    a_signal_to_upgrade_does_not_end_the_process,
 );
 
 fn at(text: &str, address: &str) -> String {
@@ -100,4 +104,21 @@ fn ipv6_is_served(workers: usize) {
     assert_eq!(get(proxy.web(), "/six").text(), "done");
     assert_eq!(endpoint.last().header("X-Forwarded-For"), Some("::1"));
     assert_eq!(proxy.access_of("/six")["client"], "::1");
+}
+
+fn the_log_says_who_may_use_the_admin_listener(workers: usize) {
+    let text = config(workers, &app(&["127.0.0.1:1"], ""));
+    let mut proxy = Proxy::start(&text);
+    proxy.wait_log(&format!("admin on {} allow=loopback", proxy.admin()));
+    let open = "admin = { address = \"0.0.0.0:0\", allow = [\"10.0.0.0/8\", \"127.0.0.1\"] }";
+    proxy.reload(&text.replace("admin.address = \"127.0.0.1:0\"", open));
+    proxy.wait_log(" allow=10.0.0.0/8,127.0.0.1");
+}
+
+fn a_signal_to_upgrade_does_not_end_the_process(workers: usize) {
+    let endpoint = Endpoint::named("done");
+    let proxy = Proxy::start(&config(workers, &app(&[&endpoint.at()], "")));
+    proxy.signal(Signal::USR2);
+    proxy.wait_log("SIGUSR2 ignored");
+    assert_eq!(get(proxy.web(), "/").text(), "done");
 }

@@ -7,8 +7,9 @@ use crate::diagnostic::Report;
 use crate::keys::{KeyUse, OptionInfo, POLICIES, POLICY, PolicyInfo, Unit};
 use crate::suggest::nearest;
 use crate::tree::{Entry, Node, Table, Value};
-use crate::valid::Policy;
+use crate::valid::{Policy, PolicyKind};
 use crate::values::Wrong;
+use crate::vocabulary;
 
 use super::convert::{self, Moment};
 use super::fields::Fields;
@@ -47,27 +48,21 @@ fn named(report: &mut Report, node: &Node) -> Option<&'static PolicyInfo> {
     convert::read(report, node, "a policy's name", |text| {
         POLICIES.iter().find(|policy| policy.name == text).ok_or_else(|| {
             let error = Wrong::new("is not a policy", format!("one of {expected}"));
-            match nearest(text, names()).or_else(|| foreign(text)) {
-                Some(near) => error.help(format!("did you mean \"{near}\"?")),
+            match PolicyKind::meant_by(text) {
+                Some(near) => error.help(format!("did you mean \"{}\"?", near.name())),
                 None => error,
             }
         })
     })
 }
 
-/// What other balancers call it.
-fn foreign(name: &str) -> Option<&'static str> {
-    Some(match name {
-        "roundrobin" | "rr" | "wrr" | "weighted_round_robin" | "static-rr" => "round_robin",
-        "leastconn" | "least_conn" | "least_connections" => "least_request",
-        "source" | "client_ip" => "ip_hash",
-        "random_choose" | "power_of_two" => "p2c",
-        "consistent" | "consistent_hash" | "ketama" => "ring_hash",
-        "uri" | "uri_hash" | "header" | "hdr" | "cookie" => "hash",
-        "hrw" => "rendezvous",
-        "ewma" => "peak_ewma",
-        _ => return None,
-    })
+impl PolicyKind {
+    /// The policy that a name was probably meant to be: the nearest, or what other balancers call so.
+    #[must_use]
+    pub fn meant_by(name: &str) -> Option<Self> {
+        let near = nearest(name, POLICIES.iter().map(|policy| policy.name)).or_else(|| vocabulary::policy(name))?;
+        POLICIES.iter().find(|policy| policy.name == near).map(|policy| policy.kind)
+    }
 }
 
 /// The key, where the policy wants one: outer `None` is a mistake.
