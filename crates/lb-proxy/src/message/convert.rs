@@ -146,6 +146,15 @@ impl ResponseHead {
     /// # Errors
     /// What our own codec refuses in such a head; 101 among it, which is not an answer any more once it was parsed.
     pub fn from_parts(parts: &http::response::Parts, framing: Framing) -> Result<Self, HeadError> {
+        Self::from_parts_within(parts, framing, &NO_LIMITS)
+    }
+
+    /// [`from_parts`](Self::from_parts), of a head that is to keep to these limits as if it had come as HTTP/1.1.
+    pub(crate) fn from_parts_within(
+        parts: &http::response::Parts,
+        framing: Framing,
+        limits: &HeadLimits,
+    ) -> Result<Self, HeadError> {
         let mut text = BytesMut::with_capacity(512);
         version_line(&mut text, parts.status);
         // A length without a body is what HEAD and 304 may have.
@@ -156,7 +165,7 @@ impl ResponseHead {
         put_headers(&mut text, &parts.headers, stated.map_or(framing, Framing::Length), is_connection);
         text.extend_from_slice(b"\r\n");
 
-        let head = ResponseParser::new().parse(&mut text, Answering::Other, &NO_LIMITS)?.filter(|_| text.is_empty());
+        let head = ResponseParser::new().parse(&mut text, Answering::Other, limits)?.filter(|_| text.is_empty());
         let head = head.ok_or(HeadError::from(Cause::BadStatusLine))?;
         Ok(head.amended(|index| {
             index.framing = framing;
@@ -234,8 +243,9 @@ pub(super) fn version_line(text: &mut BytesMut, status: http::StatusCode) {
 fn fill(headers: &mut HeaderMap, bytes: &[u8], fields: &Fields, edits: &Edits, skip: u8) -> Result<(), http::Error> {
     // At once, since growing puts every header in its place anew. Too many for it are refused one by one below.
     let _ = headers.try_reserve(fields.len());
-    let kept = fields.as_slice().iter().filter(|f| !f.has(skip) && !edits.drops(f, bytes));
-    for (name, value) in kept.map(|f| (f.name(bytes), f.value(bytes))).chain(edits.added_fields()) {
+    let received = fields.as_slice().iter().enumerate();
+    let kept = received.filter(|(index, f)| !f.has(skip) && !edits.drops(*index, f, bytes));
+    for (name, value) in kept.map(|(_, f)| (f.name(bytes), f.value(bytes))).chain(edits.added_fields()) {
         headers.try_append(header::HeaderName::from_bytes(name)?, header::HeaderValue::from_bytes(value)?)?;
     }
     Ok(())

@@ -2,7 +2,8 @@
 //!
 //! The problem: five stages each add, replace or drop a header or two. Applying every change to the head at once would
 //! copy it five times. Edits collect instead: names to leave out, and lines to add that are already written the way
-//! they will go out. The encoder skips the former and copies the latter in one piece.
+//! they will go out. The encoder skips the former and copies the latter in one piece. What a client forged is left out
+//! by where it stands, not by name: a list of names that a client makes longer would cost its square.
 //!
 //! A value that could break out of its line (CR, LF, NUL, any control but a tab) is refused here, when the edit is
 //! made, so that encoding cannot fail. So are the headers that decide framing and connection handling: those belong to
@@ -12,7 +13,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::chars::{has_control, is_token};
-use super::fields::Field;
+use super::fields::{Field, Fields};
 use super::name::{self, Name};
 use super::{RequestHead, ResponseHead, is_valid_origin_form};
 
@@ -24,6 +25,8 @@ use super::{RequestHead, ResponseHead, is_valid_origin_form};
 #[derive(Clone, Debug, Default)]
 pub struct Edits {
     removed: SmallVec<[Removed; 4]>,
+    /// Received headers left out by their place in the head, a bit each: room for 128 without an allocation.
+    dropped: SmallVec<[u64; 2]>,
     /// The names removed, one after the other.
     names: Vec<u8>,
     /// The lines added, each with its CRLF.
@@ -69,7 +72,7 @@ impl Edits {
     /// Whether nothing is changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.removed.is_empty() && self.lines.is_empty() && self.target.is_none()
+        !self.removes_any() && self.lines.is_empty() && self.target.is_none()
     }
 
     /// Leaves out every header of that name.
@@ -129,7 +132,7 @@ impl Edits {
 
     /// Adds the lines of other edits, which removed nothing.
     pub(crate) fn extend(&mut self, other: &Self) {
-        debug_assert!(other.removed.is_empty() && other.target.is_none());
+        debug_assert!(!other.removes_any() && other.target.is_none());
         self.reserve(other.lines.len());
         self.lines.extend_from_slice(&other.lines);
         self.sets_host |= other.sets_host;
@@ -163,6 +166,17 @@ impl Edits {
         self.push(&line.name(), line.value());
     }
 
+    /// Leaves out the received header that stands at this place in the head. These edits are then for that head alone.
+    pub(crate) fn drop_at(&mut self, index: usize) {
+        let (word, bit) = (index / 64, index % 64);
+        if self.dropped.len() <= word {
+            self.dropped.resize(word + 1, 0);
+        }
+        if let Some(bits) = self.dropped.get_mut(word) {
+            *bits |= 1 << bit;
+        }
+    }
+
     /// Replaces the request target by one in origin form.
     ///
     /// # Errors
@@ -181,26 +195,46 @@ impl Edits {
     #[must_use]
     pub fn request_header<'a, 'n>(&'a self, head: &'a RequestHead, name: impl Into<Name<'n>>) -> Option<&'a [u8]> {
         let name = name.into();
-        let received = if self.is_removed(&name) { None } else { head.header(name) };
-        received.or_else(|| self.added_value(&name))
+        self.received(&head.index().fields, head.as_bytes(), &name).or_else(|| self.added_value(&name))
     }
 
     /// As [`request_header`](Self::request_header), for a response.
     #[must_use]
     pub fn response_header<'a, 'n>(&'a self, head: &'a ResponseHead, name: impl Into<Name<'n>>) -> Option<&'a [u8]> {
         let name = name.into();
-        let received = if self.is_removed(&name) { None } else { head.header(name) };
-        received.or_else(|| self.added_value(&name))
+        self.received(&head.index().fields, head.as_bytes(), &name).or_else(|| self.added_value(&name))
+    }
+
+    /// The first received header of that name that is not left out.
+    fn received<'a>(&self, fields: &Fields, bytes: &'a [u8], name: &Name<'_>) -> Option<&'a [u8]> {
+        let mut all = fields.as_slice().iter().enumerate();
+        if self.is_removed(name) {
+            return None;
+        }
+        all.find(|(index, field)| field.is(name, bytes) && !self.is_dropped(*index))
+            .map(|(_, field)| field.value(bytes))
     }
 
     pub(crate) fn target(&self) -> Option<&Bytes> {
         self.target.as_ref()
     }
 
-    /// Whether a received header is left out.
-    pub(crate) fn drops(&self, field: &Field, bytes: &[u8]) -> bool {
+    /// Whether the received header at this place is left out. Cost: a bit, and a number for each name removed, which are
+    /// ours and the configuration's.
+    pub(crate) fn drops(&self, index: usize, field: &Field, bytes: &[u8]) -> bool {
         // Tags fold `_`, so an equal tag may be a look-alike; the confirmation folds too.
-        self.removed.iter().any(|r| r.tag == field.tag && self.removed_name(r).looks_like(field.name(bytes)))
+        self.is_dropped(index)
+            || self.removed.iter().any(|r| r.tag == field.tag && self.removed_name(r).looks_like(field.name(bytes)))
+    }
+
+    fn is_dropped(&self, index: usize) -> bool {
+        self.dropped.get(index / 64).is_some_and(|bits| bits >> (index % 64) & 1 == 1)
+    }
+
+    /// How many names each received header is compared with.
+    #[cfg(test)]
+    pub(crate) fn removed_names(&self) -> usize {
+        self.removed.len()
     }
 
     pub(crate) fn is_removed(&self, name: &Name<'_>) -> bool {
@@ -208,7 +242,7 @@ impl Edits {
     }
 
     pub(crate) fn removes_any(&self) -> bool {
-        !self.removed.is_empty()
+        !(self.removed.is_empty() && self.dropped.is_empty())
     }
 
     /// The first line added under that name.

@@ -38,10 +38,9 @@ const FAMILIES: [&[u8]; 6] = [
 /// Cost: one look at each header's first letters.
 pub(crate) fn write(lines: Option<&[Line]>, is_trusted: bool, head: &RequestHead, edits: &mut Edits) {
     if !is_trusted || lines.is_some() {
-        for (name, _) in head {
+        for (index, (name, _)) in head.iter().enumerate() {
             if is_of_the_family(name) {
-                // Fails for what is no name or is the encoder's, and neither is.
-                let _ = edits.remove(name);
+                edits.drop_at(index);
             }
         }
     }
@@ -73,6 +72,21 @@ mod tests {
         let mut edits = Edits::new();
         write(lines, is_trusted, &head, &mut edits);
         sent(&head, &edits)
+    }
+
+    /// Names that all have one tag (length, first, middle and last letter) were compared with each other: 95² times for a
+    /// head of 95. The number of comparisons of a header is the number of names removed, which no client makes larger.
+    #[test]
+    fn many_forged_headers_cost_no_more_than_one_each() {
+        let forged = |count: usize| {
+            let lines = (0..count).map(|n| format!("X-SSL-Client{}{n:02}{}: 1\n", "a".repeat(200), "z".repeat(40)));
+            let head = head(&format!("GET / HTTP/1.1\nHost: a\n{}Kept: 1", lines.collect::<String>()));
+            let mut edits = Edits::new();
+            write(None, false, &head, &mut edits);
+            assert_eq!(sent(&head, &edits), ["Host: a", "Kept: 1"]);
+            edits.removed_names()
+        };
+        assert_eq!(forged(95), forged(1));
     }
 
     #[test]

@@ -277,12 +277,16 @@ pub fn set_host(endpoint: &lb_config::EndpointAddress, is_tls: bool, edits: &mut
 
 /// Takes out what nobody may tell the endpoint but us.
 fn scrub(is_trusted: bool, head: &RequestHead, edits: &mut Edits) {
-    for (name, _) in head {
-        if (!is_trusted && is_forgery(name)) || is_like(name, b"proxy") {
-            // Fails for what is no name or is the encoder's, and neither is.
-            let _ = edits.remove(name);
+    for (index, (name, _)) in head.iter().enumerate() {
+        if is_scrubbed(is_trusted, name) {
+            edits.drop_at(index);
         }
     }
+}
+
+/// Whether a header or trailer of that name reaches no endpoint as it came.
+pub(super) fn is_scrubbed(is_trusted: bool, name: &[u8]) -> bool {
+    (!is_trusted && is_forgery(name)) || is_like(name, b"proxy")
 }
 
 /// Whether only a trusted peer may send it.

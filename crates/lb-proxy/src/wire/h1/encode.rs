@@ -104,8 +104,8 @@ fn put_target(dst: &mut BytesMut, head: &RequestHead) {
 fn put_fields(dst: &mut BytesMut, bytes: &[u8], fields: &Fields, edits: &Edits, skip: u8) {
     let removes = edits.removes_any();
     let mut run = 0..0;
-    for field in fields.as_slice() {
-        if field.has(skip) || (removes && edits.drops(field, bytes)) {
+    for (index, field) in fields.as_slice().iter().enumerate() {
+        if field.has(skip) || (removes && edits.drops(index, field, bytes)) {
             continue;
         }
         let start = field.name_start as usize;
