@@ -417,6 +417,8 @@ fn limits(limits: &Limits) -> Fields {
         "headers": plain(limits.headers),
         "uri": text(&quantity::show_size(limits.uri_bytes as u64)),
         "request_body": size_or_none(limits.request_body_bytes),
+        "response_head": text(&quantity::show_size(limits.response_head_bytes as u64)),
+        "response_headers": plain(limits.response_headers),
         "connections": plain(limits.connections),
         "connections_per_client": or("none", limits.connections_per_client),
         "head_timeout": duration(limits.head_timeout),

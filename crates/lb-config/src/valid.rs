@@ -147,6 +147,11 @@ pub struct Limits {
     pub uri_bytes: usize,
     /// Bytes of a request body. Beyond: 413. `None` is no limit.
     pub request_body_bytes: Option<u64>,
+    /// Bytes of a response head, status line included. Beyond: 502. Default 128 KiB: a login that sets 17 cookies of 4 KB
+    /// has 68.
+    pub response_head_bytes: usize,
+    /// Header lines of a response. Beyond: 502. Default 500.
+    pub response_headers: usize,
     /// Client connections in all. Beyond: closed at once.
     pub connections: NonZeroUsize,
     /// Client connections of one address, IPv6 by /64. Beyond: closed at once.

@@ -132,6 +132,8 @@ fn limits(report: &mut Report, node: &Node) -> Option<Limits> {
     let headers = fields.integer(report, "headers");
     let uri = fields.size(report, "uri");
     let request_body = fields.size_or_none(report, "request_body");
+    let response_head = fields.size(report, "response_head");
+    let response_headers = fields.integer(report, "response_headers");
     let connections = fields.integer::<usize>(report, "connections");
     let per_client = fields.integer_or::<usize>(report, "connections_per_client", "none");
     let head_timeout = fields.duration(report, "head_timeout");
@@ -147,6 +149,8 @@ fn limits(report: &mut Report, node: &Node) -> Option<Limits> {
         headers: headers?,
         uri_bytes: uri,
         request_body_bytes: request_body?,
+        response_head_bytes: usize::try_from(response_head?).ok()?,
+        response_headers: response_headers?,
         connections: NonZeroUsize::new(connections?)?,
         connections_per_client: per_client?.and_then(NonZeroUsize::new),
         head_timeout: head_timeout?,

@@ -147,6 +147,13 @@ pub(crate) const LIMITS: Section = Section {
             "A request's body; beyond it, 413. \"none\" is no limit.",
         ),
         key(
+            "response_head",
+            Kind::Size { least: 256 },
+            Value("\"128KiB\""),
+            "A response's head, its first line included; beyond it, 502. Over HTTP/2 never more than 1MiB.",
+        ),
+        key("response_headers", Kind::Integer(1, 10_000), Value("500"), "Header lines of a response; beyond it, 502."),
+        key(
             "connections",
             Kind::Integer(1, 10_000_000),
             Value("20000"),

@@ -28,6 +28,19 @@ impl Trailers {
         self.0.fields.len() == 0
     }
 
+    /// These without those of which this is true. Costs nothing but the look where it is true of none.
+    pub(crate) fn without(self, is_dropped: impl Fn(&[u8]) -> bool) -> Self {
+        if !self.iter().any(|(name, _)| is_dropped(name)) {
+            return self;
+        }
+        let Inner { bytes, fields } = &*self.0;
+        let mut kept = Fields::default();
+        for field in fields.as_slice().iter().filter(|field| !is_dropped(field.name(bytes))) {
+            kept.push(*field);
+        }
+        Self::new(bytes.clone(), kept)
+    }
+
     /// The value of the first trailer of that name.
     #[must_use]
     pub fn header<'n>(&self, name: impl Into<Name<'n>>) -> Option<&[u8]> {

@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::BytesMut;
 
-use super::convert::{NO_LIMITS, put, put_headers, version_line};
+use super::convert::{put, put_headers, version_line};
 use super::{Framing, RequestHead, ResponseHead, name};
 use crate::wire::h1::{Answering, Cause, HeadError, HeadLimits, ResponseParser};
 
@@ -58,7 +58,11 @@ impl ResponseHead {
     ///
     /// # Errors
     /// What our own codec refuses in such a head.
-    pub(crate) fn switching(parts: &http::response::Parts, asked: &RequestHead) -> Result<Self, HeadError> {
+    pub(crate) fn switching(
+        parts: &http::response::Parts,
+        asked: &RequestHead,
+        limits: &HeadLimits,
+    ) -> Result<Self, HeadError> {
         let mut text = BytesMut::with_capacity(512);
         version_line(&mut text, http::StatusCode::SWITCHING_PROTOCOLS);
         put(&mut text, b"connection", b"upgrade");
@@ -70,7 +74,7 @@ impl ResponseHead {
             super::convert::is_connection(name) || name.as_str() == "sec-websocket-accept"
         });
         text.extend_from_slice(b"\r\n");
-        let head = ResponseParser::new().parse(&mut text, Answering::from(asked), &NO_LIMITS)?;
+        let head = ResponseParser::new().parse(&mut text, Answering::from(asked), limits)?;
         head.filter(|_| text.is_empty()).ok_or(HeadError::from(Cause::BadStatusLine))
     }
 }
@@ -78,6 +82,7 @@ impl ResponseHead {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::convert::NO_LIMITS;
     use crate::message::{Edits, Version};
 
     fn connect() -> http::request::Parts {
@@ -115,7 +120,7 @@ mod tests {
         let asked = RequestHead::from_websocket(&connect(), &NO_LIMITS, "ours").unwrap();
         let answer = http::Response::builder().header("sec-websocket-protocol", "chat").header("x-a", "b");
         let parts = answer.header("content-length", "7").body(()).unwrap().into_parts().0;
-        let head = ResponseHead::switching(&parts, &asked).unwrap();
+        let head = ResponseHead::switching(&parts, &asked, &NO_LIMITS).unwrap();
         assert_eq!((head.status(), head.upgrade()), (101, Some(&b"websocket"[..])));
         assert!(is_accepted(&asked, &head));
         assert_eq!((head.header("x-a"), head.content_length()), (Some(&b"b"[..]), None));

@@ -34,6 +34,7 @@ enum Reading {
 thread_local! {
     static READING: Cell<Reading> = const { Cell::new(Reading::Outside) };
     static WALL: Cell<Option<(Mono, SystemTime)>> = const { Cell::new(None) };
+    static DATE: Cell<Option<(u64, [u8; DATE_LEN])>> = const { Cell::new(None) };
 }
 
 fn read() -> (Instant, Mono) {
@@ -72,6 +73,27 @@ pub(crate) fn wall() -> SystemTime {
     WALL.set(Some((now, wall)));
     wall
 }
+
+/// [`wall`] as HTTP writes it: `Sun, 06 Nov 1994 08:49:37 GMT`. Written once a second.
+pub(crate) fn http_date() -> [u8; DATE_LEN] {
+    let wall = wall();
+    let second = wall.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    if let Some((at, text)) = DATE.get()
+        && at == second
+    {
+        return text;
+    }
+    let mut text = [b' '; DATE_LEN];
+    let written = httpdate::fmt_http_date(wall);
+    for (to, from) in text.iter_mut().zip(written.bytes()) {
+        *to = from;
+    }
+    DATE.set(Some((second, text)));
+    text
+}
+
+/// Length of a date of RFC 9110 §5.6.7, which is always the same.
+const DATE_LEN: usize = 29;
 
 /// [`wall`] as milliseconds since 1970.
 pub(crate) fn unix_ms() -> u64 {
@@ -153,6 +175,15 @@ mod tests {
         let at = now();
         wait_for_another_instant();
         assert!(now() > at);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_date_is_that_of_the_wall_clock_and_goes_on_with_it() {
+        let text = || String::from_utf8(http_date().to_vec()).unwrap();
+        for _ in 0..3 {
+            assert_eq!(text(), httpdate::fmt_http_date(wall()));
+            tokio::time::advance(Duration::from_millis(900)).await;
+        }
     }
 
     #[tokio::test(start_paused = true)]

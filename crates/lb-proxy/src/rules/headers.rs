@@ -83,6 +83,15 @@ impl HeaderRules {
         })
     }
 
+    /// Whether a received header of that name does not stay: it is removed, or set to something else. `_` counts as `-`.
+    pub(crate) fn takes_out(&self, name: &[u8]) -> bool {
+        let set = self.lines.iter().filter(|(mode, _)| matches!(mode, Mode::Set)).map(|(_, source)| match source {
+            Source::Fixed(line) => line.name(),
+            Source::Filled { name, .. } => Name::new(name),
+        });
+        self.remove.iter().map(|name| Name::new(name)).chain(set).any(|taken| taken.looks_like(name))
+    }
+
     /// Adds the edits for one message.
     pub fn apply(&self, facts: &Facts<'_>, edits: &mut Edits) {
         for name in &self.remove {

@@ -28,6 +28,7 @@ pub mod router;
 pub mod sticky;
 pub mod template;
 pub mod text;
+pub(crate) mod trailers;
 
 #[cfg(test)]
 mod testing {

@@ -131,6 +131,11 @@ pub(crate) fn head_limits(limits: &Limits) -> h1::HeadLimits {
     h1::HeadLimits { bytes: limits.request_head_bytes, headers: limits.headers, uri: limits.uri_bytes }
 }
 
+/// The limits on the head of a response.
+pub(crate) fn response_limits(limits: &Limits) -> h1::HeadLimits {
+    h1::HeadLimits { bytes: limits.response_head_bytes, headers: limits.response_headers, uri: 0 }
+}
+
 /// Whether this is, or may become, what an HTTP/2 connection begins with.
 fn is_preface(read: &[u8]) -> bool {
     // Most methods differ in the first letter.

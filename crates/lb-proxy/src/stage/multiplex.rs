@@ -20,8 +20,10 @@ use crate::message::{Framing, ResponseHead, Trailers, websocket};
 use crate::net::Timer;
 use crate::rules::cause::Cause;
 use crate::rules::login;
+use crate::stage::http::response_limits;
 use crate::stage::send::{MOST_INTERIM, SendError, WaitsFor, edits_for, on_interim};
 use crate::stage::tunnel::{StreamTunnel, Tunnel};
+use crate::stage::visit::Visit;
 use crate::upstream::{Lease, Upstream};
 use crate::wire::h1::HeadError;
 
@@ -58,8 +60,9 @@ async fn attempt(upstream: &Arc<Upstream>, lease: Lease, request: &Request) -> R
         let detail = Some(error.name().to_owned());
         SendError { detail, ..SendError::new(Class::InvalidResponse, Cause::of_response(error.cause())) }
     };
+    let limits = response_limits(&request.visit.snapshot.shared.config.limits);
     if exchange.connects && parts.status.is_success() {
-        let head = ResponseHead::switching(&parts, &request.visit.head).map_err(invalid)?;
+        let head = ResponseHead::switching(&parts, &request.visit.head, &limits).map_err(invalid)?;
         let tunnel = StreamTunnel { send: exchange.upload.send, receive, _lease: exchange.lease };
         return Ok(Response { head, body: Body::Tunnel(Tunnel::Stream(Box::new(tunnel))), held: None });
     }
@@ -68,7 +71,7 @@ async fn attempt(upstream: &Arc<Upstream>, lease: Lease, request: &Request) -> R
         let _ = exchange.upload.send.send_data(Bytes::new(), true);
     }
     let framing = framing_of(&parts, &receive);
-    let head = ResponseHead::from_parts(&parts, framing).map_err(invalid)?;
+    let head = ResponseHead::from_parts_within(&parts, framing, &limits).map_err(invalid)?;
     let upload = (!exchange.upload.is_done()).then_some(exchange.upload);
     let body = StreamBody { receive, upload, lease: Some(exchange.lease), is_past_data: false, broken: None };
     let body =
@@ -126,7 +129,8 @@ async fn begin(upstream: &Arc<Upstream>, lease: Lease, request: &Request) -> Res
         SendError { unsent: true, stale: true, detail, ..SendError::new(Class::ConnectError, Cause::NotProcessed) }
     })?;
     let stream = response.stream_id().as_u32();
-    let upload = Upload { send, body, piece: Bytes::new(), trailers: None, moved: 0 };
+    let visit = body.is_some().then(|| Arc::clone(&request.visit));
+    let upload = Upload { send, body, visit, piece: Bytes::new(), trailers: None, moved: 0 };
     Ok(Exchange { lease, response, stream, upload, timer: Timer::new(), interim: 0, connects })
 }
 
@@ -206,6 +210,8 @@ pub(crate) struct Upload {
     send: SendStream<Bytes>,
     /// `None` once the body has ended.
     body: Option<Incoming>,
+    /// Whose body it is, if there is one.
+    visit: Option<Arc<Visit>>,
     /// Received from the client, and waiting for the endpoint's window.
     piece: Bytes,
     trailers: Option<Trailers>,
@@ -246,7 +252,9 @@ impl Upload {
             let Some(body) = &mut self.body else { return Poll::Ready(Ok(())) };
             match ready!(body.poll_frame(cx)).transpose()? {
                 Some(Frame::Data(piece)) => self.piece = piece,
-                Some(Frame::Trailers(trailers)) => self.trailers = Some(trailers),
+                Some(Frame::Trailers(trailers)) => {
+                    self.trailers = self.visit.as_ref().and_then(|visit| visit.upstream_trailers(trailers));
+                }
                 None => {
                     self.body = None;
                     // Fails where the endpoint takes no more; its answer tells.

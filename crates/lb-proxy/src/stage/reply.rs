@@ -9,16 +9,20 @@ use std::time::Duration;
 use lb_core::End;
 use tokio::time::Instant;
 
-use crate::downstream::{Downstream, Outbox};
+use crate::downstream::{Downstream, Frame, Outbox};
 use crate::exchange::Body;
 use crate::framing::BodyWriter;
 use crate::net::Timer;
 use crate::rules::cause::Cause;
+use crate::rules::headers::HeaderRules;
+use crate::rules::trailers;
 
 /// A response body on its way to the client, its head already queued.
 pub(crate) struct Reply<'a> {
     pub(crate) downstream: &'a Downstream,
     pub(crate) body: Body,
+    /// The route's edits of the response, which hold for trailers too.
+    pub(crate) edits: Option<&'a HeaderRules>,
     pub(crate) writer: BodyWriter,
     pub(crate) timer: &'a mut Timer,
     /// Longest pause on either side.
@@ -109,6 +113,11 @@ impl Reply<'_> {
             };
             self.timer.clear();
             match frame {
+                Some(Frame::Trailers(received)) => {
+                    if let Some(kept) = trailers::of_response(self.edits, received) {
+                        self.writer.push(out, Frame::Trailers(kept));
+                    }
+                }
                 Some(frame) => self.writer.push(out, frame),
                 None => {
                     self.writer.end(out);

@@ -18,21 +18,22 @@ use std::task::{Context, Poll, ready};
 use bytes::BytesMut;
 use lb_core::Class;
 
-use crate::downstream::{BodyFailure, Incoming, Outbox};
+use crate::downstream::{BodyFailure, Frame, Incoming, Outbox};
 use crate::exchange::{Body, Owner, Request, Response, UpstreamBody};
 use crate::framing::BodyWriter;
-use crate::message::{Edits, Framing, RequestHead, ResponseHead, Version, websocket};
+use crate::message::{Edits, Framing, ResponseHead, Version, websocket};
 use crate::net::{Shortage, Stream, clock};
 use crate::rules::cause::Cause;
 use crate::rules::template::Facts;
 use crate::rules::{forwarded, login};
 use crate::snapshot::RouteRuntime;
+use crate::stage::http::response_limits;
 use crate::stage::multiplex;
 use crate::stage::tunnel::Tunnel;
 use crate::stage::visit::Visit;
 use crate::tls;
 use crate::upstream::{Connection, Upstream};
-use crate::wire::h1::{self, Answering, HeadLimits};
+use crate::wire::h1::{self, Answering};
 use crate::wire::proxy_protocol::{self, Said};
 
 /// Interim responses before a final one. Each is passed on and begins the wait anew, so without an end to them an
@@ -262,7 +263,7 @@ fn poll_head(
         if before != upload.progress() || was_done != upload.is_done() {
             connection.timer.clear();
         }
-        match next_head(connection, &request.visit.head) {
+        match next_head(connection, &request.visit) {
             Ok(Some(head)) if head.is_interim() => {
                 connection.interim += 1;
                 if connection.interim > MOST_INTERIM {
@@ -304,11 +305,12 @@ fn poll_head(
     }
 }
 
-fn next_head(connection: &mut Connection, asked: &RequestHead) -> Result<Option<ResponseHead>, SendError> {
+fn next_head(connection: &mut Connection, visit: &Visit) -> Result<Option<ResponseHead>, SendError> {
     if connection.read.is_empty() {
         return Ok(None);
     }
-    let parsed = connection.parser.parse(&mut connection.read, Answering::from(asked), &HeadLimits::response());
+    let limits = response_limits(&visit.snapshot.shared.config.limits);
+    let parsed = connection.parser.parse(&mut connection.read, Answering::from(&visit.head), &limits);
     parsed.map_err(|error| {
         let detail = Some(error.name().to_owned());
         SendError { detail, ..SendError::new(Class::InvalidResponse, Cause::of_response(error.cause())) }
@@ -397,6 +399,8 @@ pub(crate) struct Upload {
     out: Outbox,
     /// `None` once the body has ended.
     body: Option<Incoming>,
+    /// Whose body it is, if there is one.
+    visit: Option<Arc<Visit>>,
     writer: BodyWriter,
     broken: bool,
 }
@@ -406,7 +410,9 @@ impl Upload {
         let mut out = Outbox::default();
         write_head(out.front(), request, upstream);
         let writer = BodyWriter::new(request.visit.head.framing() == Framing::Chunked);
-        Self { out, body: request.body.clone(), writer, broken: false }
+        let body = request.body.clone();
+        let visit = body.is_some().then(|| Arc::clone(&request.visit));
+        Self { out, body, visit, writer, broken: false }
     }
 
     /// Whether all of it was written, or no more of it will be.
@@ -453,6 +459,12 @@ impl Upload {
             && self.out.has_room()
         {
             match body.poll_frame(cx) {
+                Poll::Ready(Some(Ok(Frame::Trailers(trailers)))) => {
+                    let trailers = self.visit.as_ref().and_then(|visit| visit.upstream_trailers(trailers));
+                    if let Some(trailers) = trailers {
+                        self.writer.push(&mut self.out, Frame::Trailers(trailers));
+                    }
+                }
                 Poll::Ready(Some(Ok(frame))) => self.writer.push(&mut self.out, frame),
                 Poll::Ready(Some(Err(failure))) => return Err(failure),
                 Poll::Ready(None) => {

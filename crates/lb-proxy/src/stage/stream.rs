@@ -24,8 +24,10 @@ use crate::rules::answer::Answer;
 use crate::rules::cause::Cause;
 use crate::rules::forwarded::{Arrival, Origin};
 use crate::rules::grpc;
+use crate::rules::headers::HeaderRules;
 use crate::rules::request_id::RequestId;
 use crate::rules::template::Facts;
+use crate::rules::trailers;
 use crate::snapshot::WorkerSnapshot;
 use crate::stage::http::{LINGER, LINGER_BYTES, LINGER_IDLE, head_limits};
 use crate::stage::http2::Shared;
@@ -206,6 +208,9 @@ async fn send(stream: &Stream, visit: &Visit, mut outgoing: Box<Outgoing>) -> Ou
         return Box::pin(tunnel(stream, visit, outgoing)).await;
     }
     let Response { head, body, held } = outgoing.response;
+    if !is_own {
+        visit::date_where_missing(&head, &mut outgoing.edits);
+    }
     let status = head.status();
     let framing = framing_for(visit, status, &body, head.framing());
     let begun = match head.to_parts(&outgoing.edits, framing) {
@@ -229,6 +234,7 @@ async fn send(stream: &Stream, visit: &Visit, mut outgoing: Box<Outgoing>) -> Ou
         stream,
         body: if framing.is_empty() { Body::Empty } else { body },
         piece: Bytes::new(),
+        edits: route.map(|route| &route.response_headers),
         trailers: None,
         timer: &mut timer,
         idle: timeouts.map_or(OWN_ANSWER_IDLE, |timeouts| timeouts.idle),
@@ -319,6 +325,8 @@ struct Reply<'a> {
     body: Body,
     /// Received, and waiting for the client's window.
     piece: Bytes,
+    /// The route's edits of the response, which hold for trailers too.
+    edits: Option<&'a HeaderRules>,
     /// Received, to be sent last.
     trailers: Option<Trailers>,
     timer: &'a mut Timer,
@@ -378,7 +386,7 @@ impl Reply<'_> {
             self.timer.clear();
             match frame {
                 Some(Frame::Data(piece)) => self.piece = piece,
-                Some(Frame::Trailers(trailers)) => self.trailers = Some(trailers),
+                Some(Frame::Trailers(received)) => self.trailers = trailers::of_response(self.edits, received),
                 None => {
                     self.stream.lock().end(self.trailers.as_ref()).map_err(|Gone| Cause::ClientClosed)?;
                     self.ended = true;

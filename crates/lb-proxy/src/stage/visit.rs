@@ -19,7 +19,7 @@ use tower_service::Service;
 use crate::downstream::{Client, HALF_CLOSE_GRACE, Intake};
 use crate::exchange::{Body, Request, Response, Trace};
 use crate::framing::BodyWriter;
-use crate::message::{Edits, Framing, Method, RequestHead, ResponseHead, Version, name};
+use crate::message::{Edits, Framing, Method, RequestHead, ResponseHead, Trailers, Version, name};
 use crate::net::clock;
 use crate::rules::answer::Answer;
 use crate::rules::cause::Cause;
@@ -29,6 +29,7 @@ use crate::rules::reply::Reply as OwnReply;
 use crate::rules::request_id::RequestId;
 use crate::rules::sticky::Stuck;
 use crate::rules::template::Facts;
+use crate::rules::trailers::RequestTrailers;
 use crate::snapshot::{ListenerRuntime, RouteRuntime, WorkerSnapshot};
 use crate::stage::http::Session;
 use crate::stage::outcome::{self, CutBy, Outcome, Running, Unread};
@@ -158,6 +159,14 @@ impl Visit {
     /// The route it takes, once that is known.
     pub(crate) fn route(&self) -> Option<&RouteRuntime> {
         self.snapshot.shared.routes.get(self.route?).map(|route| &**route)
+    }
+
+    /// The request's trailers as the endpoint is to have them; `None` if none are left.
+    pub(crate) fn upstream_trailers(&self, trailers: Trailers) -> Option<Trailers> {
+        let route = self.route()?;
+        let asks_for_certificates = self.secured.as_ref().is_some_and(|secured| secured.client.is_some());
+        let is_trusted = self.origin.is_trusted;
+        RequestTrailers { is_trusted, asks_for_certificates, edits: &route.request_headers }.apply(trailers)
     }
 
     /// What templates may ask for, before an endpoint is known.
@@ -364,6 +373,9 @@ async fn send(session: &mut Session, worker: &Worker, visit: &Visit, mut outgoin
         return Box::pin(tunnel(session, worker, visit, outgoing)).await;
     }
     let Response { head, body, held } = outgoing.response;
+    if !is_own {
+        date_where_missing(&head, &mut outgoing.edits);
+    }
     let cause = outgoing.cause;
     let framing = framing_for(visit, &head, &body);
     let keep = may_keep(session, visit, framing, is_own, cause);
@@ -382,6 +394,7 @@ async fn send(session: &mut Session, worker: &Worker, visit: &Visit, mut outgoin
     let mut reply = Reply {
         downstream: &session.downstream,
         body: if framing.is_empty() { Body::Empty } else { body },
+        edits: route.map(|route| &route.response_headers),
         writer: BodyWriter::new(framing == Framing::Chunked),
         timer: &mut session.timer,
         idle: timeouts.map_or(OWN_ANSWER_IDLE, |timeouts| timeouts.idle),
@@ -418,10 +431,17 @@ async fn send(session: &mut Session, worker: &Worker, visit: &Visit, mut outgoin
     outcome::close(worker, visit, &outcome)
 }
 
-/// Whoever answers says when (RFC 9110 §6.6.1).
+/// Our own responses have a date (RFC 9110 §6.6.1).
 pub(crate) fn date(edits: &mut Edits) {
     // A date is made of characters that any value may hold.
-    let _ = edits.set(name::DATE, httpdate::fmt_http_date(clock::wall()));
+    let _ = edits.set(name::DATE, clock::http_date());
+}
+
+/// A response that came without a date gets the time it came at (RFC 9110 §6.6.1), unless the route removes dates.
+pub(crate) fn date_where_missing(head: &ResponseHead, edits: &mut Edits) {
+    if head.header(name::DATE).is_none() && edits.added_value(&name::DATE).is_none() && !edits.is_removed(&name::DATE) {
+        let _ = edits.put_new(name::DATE, &clock::http_date());
+    }
 }
 
 /// How the body is framed for this client.

@@ -38,7 +38,8 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 /// What waits in the library of one request's body.
 const SEND_BUFFER: usize = 64 * 1024;
-const HEAD: u32 = 64 * 1024;
+/// The most that the library takes of a response head; `limits.response_head` is held to above it.
+const HEAD: u32 = 1024 * 1024;
 
 /// For how long nothing is heard, while requests wait, before the endpoint is asked: at first, and at most.
 const SILENCE: Duration = Duration::from_secs(15);

@@ -1,10 +1,14 @@
 //! What is too large or too many.
 
 use super::{guarded, is_cut, is_refused};
-use crate::support::{Client, get, post};
+use crate::http2::H2Endpoint;
+use crate::support::{Client, Endpoint, Message, Proxy, config, get, post};
 use crate::with_one_and_four_workers;
 
-with_one_and_four_workers!(what_is_too_large_is_refused_with_its_status);
+with_one_and_four_workers!(
+    what_is_too_large_is_refused_with_its_status,
+    response_heads_have_limits_of_their_own_whatever_the_endpoint_speaks,
+);
 
 fn what_is_too_large_is_refused_with_its_status(workers: usize) {
     let (proxy, endpoint) = guarded(workers);
@@ -35,4 +39,48 @@ fn what_is_too_large_is_refused_with_its_status(workers: usize) {
     let mut client = Client::connect(proxy.web());
     client.send(fitting.replace('|', "\r\n"));
     assert_eq!(client.answer("POST").status(), 200);
+}
+
+/// 17 cookies of 4 KB, as a login with many claims has them; 400 lines; and a head that fits no default.
+fn headers_for(path: &str) -> Vec<(&'static str, String)> {
+    match path {
+        "/cookies" => (0..17).map(|n| ("set-cookie", format!("c{n:02}={}", "v".repeat(4080)))).collect(),
+        "/lines" => (0..400).map(|n| ("x-line", n.to_string())).collect(),
+        "/larger" => vec![("x-large", "v".repeat(140 * 1024))],
+        _ => (0..501).map(|n| ("x-line", n.to_string())).collect(),
+    }
+}
+
+fn response_heads_have_limits_of_their_own_whatever_the_endpoint_speaks(workers: usize) {
+    let http1 = Endpoint::answering(|request: &Message| {
+        let lines = headers_for(request.head.target()).into_iter().map(|(name, value)| format!("{name}: {value}\r\n"));
+        format!("HTTP/1.1 200 OK\r\n{}Content-Length: 2\r\n\r\nok", lines.collect::<String>())
+    });
+    let http2 = H2Endpoint::answering(|parts, _, _| {
+        let headers = headers_for(parts.uri.path());
+        let head = headers.into_iter().fold(http::Response::builder(), |head, (name, value)| head.header(name, value));
+        (head.body(()).unwrap(), "ok".into(), None)
+    });
+    for (at, protocol) in [(http1.at(), "http1"), (http2.at(), "h2")] {
+        let proxy = |limits: &str| {
+            let rest = format!(
+                "{limits}\n[[route]]\ncluster = \"app\"\n[cluster.app]\nendpoints = [\"{at}\"]\nprotocol = \"{protocol}\"\n"
+            );
+            Proxy::start(&config(workers, &rest))
+        };
+        let status = |proxy: &Proxy, path: &str| get(proxy.web(), path).status();
+        let default = proxy("");
+        for (path, expected) in [("/cookies", 200), ("/lines", 200), ("/larger", 502), ("/more", 502)] {
+            assert_eq!(status(&default, path), expected, "{protocol} {path}");
+        }
+        for path in ["/larger", "/more"] {
+            let cause = default.access_of(path)["cause"].as_str().unwrap_or_default().to_owned();
+            assert!(cause.starts_with("response_too_large"), "{protocol} {path}: {cause}");
+        }
+        let wide = proxy("limits = { response_head = \"256KiB\", response_headers = 600 }");
+        let tight = proxy("limits = { response_head = \"64KiB\", response_headers = 200 }");
+        for path in ["/cookies", "/lines", "/larger", "/more"] {
+            assert_eq!((status(&wide, path), status(&tight, path)), (200, 502), "{protocol} {path}");
+        }
+    }
 }

@@ -13,6 +13,7 @@ mod reply;
 mod upstream;
 mod websocket;
 
+pub(crate) use endpoint::H2Endpoint;
 pub(crate) use peer::{Caller, run};
 pub(crate) use raw::Raw;
 

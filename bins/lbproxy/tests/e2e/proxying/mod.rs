@@ -1,6 +1,7 @@
 //! What passes through, and how it looks on the other side.
 
 mod bodies;
+mod dates;
 mod events;
 mod expect;
 mod forwarded;
@@ -12,5 +13,6 @@ mod large;
 mod login;
 mod proxy_protocol;
 mod reuse;
+mod trailers;
 mod unix;
 mod upgrade;

@@ -19,10 +19,11 @@ impl Default for HeadLimits {
 }
 
 impl HeadLimits {
-    /// Limits for what upstreams answer: 64 KiB and 200 headers. An endpoint is not hostile, but it may be broken.
+    /// The default limits for what upstreams answer: 128 KiB and 500 headers. An endpoint is not hostile, but it may be
+    /// broken.
     #[must_use]
     pub const fn response() -> Self {
-        Self { bytes: 64 * 1024, headers: 200, uri: 0 }
+        Self { bytes: 128 * 1024, headers: 500, uri: 0 }
     }
 
     pub(crate) fn head_bytes(&self) -> usize {
