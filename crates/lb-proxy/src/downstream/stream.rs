@@ -12,7 +12,7 @@ use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 
 use super::incoming::{BodyFailure, Intake};
-use crate::message::{Edits, Framing, ResponseHead, Trailers};
+use crate::message::{Edits, Framing, ResponseHead, Trailers, has_outer_space};
 use crate::stage::tunnel::Ways;
 use crate::wire::h1;
 
@@ -69,6 +69,9 @@ impl Exchange {
                 }
                 Some(Err(error)) => failure_of(&error),
                 None => match ready!(self.receive.poll_trailers(cx)) {
+                    Ok(Some(trailers)) if trailers.values().any(has_outer_space) => {
+                        BodyFailure::Malformed(h1::Cause::BadHeaderValue.into())
+                    }
                     Ok(trailers) => match trailers.as_ref().map(Trailers::from_headers).transpose() {
                         Ok(trailers) => {
                             self.intake.end(trailers.flatten());

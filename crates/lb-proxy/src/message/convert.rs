@@ -1,7 +1,8 @@
 //! Heads from and to the `http` crate, for HTTP/2 and for embedders.
 //!
 //! A foreign head is written down as HTTP/1.1 and read by our own parser, so that exactly the same rules hold for it.
-//! Lengths and codings in it are not believed: the caller knows how the body is framed.
+//! Lengths and codings in it are not believed: the caller knows how the body is framed. What the other library lets pass
+//! and HTTP/1 does not have, or what writing it down would hide, is refused before ([`check_http2`]).
 
 use bytes::{BufMut, BytesMut};
 use http::{HeaderMap, header};
@@ -42,6 +43,9 @@ impl RequestHead {
         websocket: Option<&str>,
     ) -> Result<Self, HeadError> {
         let is_http2 = parts.version == http::Version::HTTP_2;
+        if is_http2 {
+            check_http2(parts)?;
+        }
         let mut text = BytesMut::with_capacity(512);
         let method = if websocket.is_some() { &http::Method::GET } else { &parts.method };
         text.extend_from_slice(method.as_str().as_bytes());
@@ -229,6 +233,39 @@ impl Trailers {
         }
         headers
     }
+}
+
+/// What makes a request of HTTP/2 malformed (RFC 9113 §8.1.1), as far as the library below passes it and the text that is
+/// made of it would not show it. A scheme without an authority is not passed, nor is a fragment in a path.
+///
+/// # Errors
+/// What HTTP/1 calls the same fault.
+fn check_http2(parts: &http::request::Parts) -> Result<(), Cause> {
+    let is_known = |scheme: &str| scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
+    if parts.uri.scheme_str().is_some_and(|scheme| !is_known(scheme)) {
+        return Err(Cause::BadTarget);
+    }
+    for (name, value) in &parts.headers {
+        if has_outer_space(value) {
+            return Err(Cause::BadHeaderValue);
+        }
+        // One is the rule, and the map says at little cost whether there are more.
+        let twice = match *name {
+            header::HOST => Cause::DuplicateHost,
+            header::CONTENT_LENGTH => Cause::ConflictingLength,
+            _ => continue,
+        };
+        if parts.headers.get_all(name).iter().nth(1).is_some() {
+            return Err(twice);
+        }
+    }
+    Ok(())
+}
+
+/// Whether a field's value begins or ends with a space or tab, which HTTP/2 does not have (RFC 9113 §8.2.1).
+pub(crate) fn has_outer_space(value: &header::HeaderValue) -> bool {
+    let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    is_space(value.as_bytes().first()) || is_space(value.as_bytes().last())
 }
 
 /// The first line of a response.

@@ -34,6 +34,7 @@ pub use response::{ResponseBuilder, ResponseHead};
 pub use trailers::Trailers;
 
 pub(crate) use authority::{MAX_NAME, split_authority};
+pub(crate) use convert::has_outer_space;
 pub(crate) use fields::{Field, Fields, Span, flag};
 pub(crate) use request::RequestIndex;
 pub(crate) use response::{ResponseIndex, status_digits};

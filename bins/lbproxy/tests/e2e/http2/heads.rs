@@ -67,7 +67,9 @@ fn what_can_be_read_in_two_ways_is_refused(workers: usize) {
     let proxy = proxy(workers, &endpoint.at(), "", "", "");
     let good = raw::get_fields("/");
     let with = |more: &[(&'static str, &'static str)]| [&good[..], more].concat();
-    let refused: [(&str, Vec<(&str, &str)>); 14] = [
+    let without_path = good[..3].to_vec();
+    let path = |path: &'static str| [&without_path[..], &[(":path", path)]].concat();
+    let refused: [(&str, Vec<(&str, &str)>); 27] = [
         ("connection", with(&[("connection", "close")])),
         ("transfer-encoding", with(&[("transfer-encoding", "chunked")])),
         ("keep-alive", with(&[("keep-alive", "1")])),
@@ -82,6 +84,23 @@ fn what_can_be_read_in_two_ways_is_refused(workers: usize) {
         ("no method", good[1..].to_vec()),
         ("an empty path", [&good[..3], &[(":path", "")]].concat()),
         ("two paths", [&good[..], &[(":path", "/2")]].concat()),
+        // As HTTP/1 has it.
+        ("a space before a value", with(&[("x-a", " b")])),
+        ("a tab before a value", with(&[("x-a", "\tb")])),
+        ("a space after a value", with(&[("x-a", "b ")])),
+        ("a value of spaces", with(&[("x-a", " ")])),
+        (
+            "another scheme",
+            [&[(":method", "GET"), (":scheme", "ftp"), (":authority", "a"), (":path", "/")][..]].concat(),
+        ),
+        ("one host twice", with(&[("host", "a"), ("host", "a")])),
+        ("one host twice and no authority", [&good[..2], &good[3..], &[("host", "a"), ("host", "a")]].concat()),
+        ("an empty host", [&good[..2], &good[3..], &[("host", "")]].concat()),
+        ("no host", [&good[..2], &good[3..]].concat()),
+        ("one length twice", with(&[("content-length", "0"), ("content-length", "0")])),
+        ("a relative path", path("a")),
+        ("a star for GET", path("*")),
+        ("a backslash", path("/a\\b")),
     ];
     for (what, fields) in refused {
         let mut raw = Raw::connect(proxy.web());
