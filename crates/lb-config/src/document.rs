@@ -16,7 +16,7 @@ use crate::valid::{
     Endpoint, Forwarded, HeaderEdits, HostPattern, KeepAlive, Level, LimitKey, Limits, Listener, ListenerTls,
     LocalZone, Log, LogFormat, Match, PassiveHealth, PathPattern, Policy, Probe, ProxyProtocol, Queue, RateLimit,
     Redirect, RedirectTo, Respond, Retry, Route, SameSite, Sticky, Subset, SubsetBy, Template, Timeouts, TlsVersion,
-    ValuePattern,
+    Upgrade, ValuePattern,
 };
 use crate::values::{quantity, status};
 
@@ -195,6 +195,11 @@ impl<'a> Writer<'a> {
                 "retry": options.retry.as_ref().map_or_else(off, retry),
                 "sticky": options.sticky.as_ref().map_or_else(off, sticky),
                 "forwarded": forwarded(options.forwarded),
+                "upgrade": match &options.upgrade {
+                    Upgrade::Any => text("any"),
+                    Upgrade::Off => text("off"),
+                    Upgrade::Only(protocols) => texts(protocols),
+                },
             });
         }
         all.extend(fields! {

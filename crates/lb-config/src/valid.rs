@@ -4,6 +4,7 @@
 //! downstream looks a name up again or re-reads options.
 
 mod tls;
+mod upgrade;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use tls::{Alpn, CertificateFiles, CipherSuite, ClientAuth, ClusterTls, ListenerTls, TlsVersion};
+pub use upgrade::{Upgrade, is_never_upgraded_to, is_same_protocol};
 
 /// A whole configuration, valid and complete.
 #[derive(Clone, Debug, PartialEq)]
@@ -370,6 +372,8 @@ pub struct RouteOptions {
     pub response_headers: HeaderEdits,
     /// Which forwarding headers are written.
     pub forwarded: Forwarded,
+    /// Other protocols that requests may switch to.
+    pub upgrade: Upgrade,
     /// Bytes of a request body; `None` is no limit. Defaults to [`Limits::request_body_bytes`].
     pub body_limit: Option<u64>,
     /// Whether requests of this route are in the access log.

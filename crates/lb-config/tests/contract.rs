@@ -81,6 +81,7 @@ timeout = { connect = "5s", response = "1m", idle = "1m", total = "none", tunnel
 retry = { on = ["connect_error", "reset"], attempts = 3, for = "none", interval = "0ms", budget = "20%", unsafe_methods = false, body_limit = "64KiB" }
 sticky = { cookie = "c", secure = false, http_only = true, path = "/", max_age = "session" }
 forwarded = { headers = "x-forwarded", host = "preserve" }
+upgrade = "any"
 rate_limit = { key = "client_ip", rate = "10/s", burst = 0, status = 429, name = "/", memory = "10MiB" }
 headers.request = { remove = [], set = {}, add = {} }
 headers.response = { remove = [], set = {}, add = {} }
@@ -271,6 +272,7 @@ fn options_of_a_route() {
         headers.request = { remove = ["X-Debug"], set = { Host = "app", X-Real = "{client_ip}" }, add = { Via = ["a", "b"], X-Id = "{request_id}" } }
         headers.response = { set = { X-Frame-Options = "DENY" } }
         forwarded = { headers = "both", host = "endpoint" }
+        upgrade = ["WebSocket", "SPDY/3.1"]
         body_limit = "none"
         access_log = false
         "#,
@@ -310,6 +312,7 @@ fn options_of_a_route() {
     assert_eq!(edits.add.iter().map(|(name, _)| &**name).collect::<Vec<_>>(), ["Via", "Via", "X-Id"]);
     assert_eq!(options.response_headers.set[0].1, Template::literal("DENY"));
     assert_eq!(options.forwarded, Forwarded { x_forwarded: true, rfc7239: true, preserve_host: false });
+    assert_eq!(options.upgrade, Upgrade::Only(vec!["WebSocket".into(), "SPDY/3.1".into()]));
     assert_eq!((options.body_limit, options.access_log), (None, false));
 }
 
@@ -319,6 +322,8 @@ fn short_forms() {
     assert_eq!(route("retry.attempts = 1").options.retry, None);
     assert_eq!(route("policy = \"p2c\"").options.policy.unwrap().kind, PolicyKind::P2c);
     assert!(!route("access_log = \"off\"").options.access_log);
+    assert_eq!(route("upgrade = \"off\"").options.upgrade, Upgrade::Off);
+    assert_eq!(route("upgrade = \"any\"").options.upgrade, Upgrade::Any);
     let forwarded = route("forwarded = \"rfc7239\"").options.forwarded;
     assert_eq!(forwarded, Forwarded { x_forwarded: false, rfc7239: true, preserve_host: true });
     let off = route("forwarded = \"off\"").options.forwarded;

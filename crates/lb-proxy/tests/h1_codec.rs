@@ -122,14 +122,18 @@ fn keep_alive_follows_version_and_options() {
 }
 
 #[test]
-fn an_upgrade_needs_nomination_and_no_body() {
+fn an_upgrade_needs_nomination_and_one_protocol() {
     let upgrade = |rest: &str| {
         let head = request(&format!("GET / HTTP/1.1\r\nHost: a\r\n{rest}\r\n"));
         head.upgrade().map(|u| String::from_utf8(u.to_vec()).unwrap())
     };
     assert_eq!(upgrade("Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n").as_deref(), Some("websocket"));
     assert_eq!(upgrade("Upgrade: websocket\r\n"), None);
-    assert_eq!(upgrade("Connection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 1\r\n"), None);
+    assert_eq!(upgrade("Connection: upgrade\r\nUpgrade: tcp\r\nContent-Length: 1\r\n").as_deref(), Some("tcp"));
+    assert_eq!(
+        upgrade("Connection: upgrade\r\nUpgrade: tcp\r\nTransfer-Encoding: chunked\r\n").as_deref(),
+        Some("tcp")
+    );
     assert_eq!(upgrade("Connection: upgrade\r\nUpgrade: websocket, foo\r\n"), None);
     assert_eq!(upgrade("Connection: upgrade\r\nUpgrade: a\r\nUpgrade: b\r\n"), None);
     assert_eq!(upgrade("Connection: upgrade, http2-settings\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\n"), None);

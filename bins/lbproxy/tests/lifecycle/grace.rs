@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::{Client, Endpoint, Gate, Proxy, Wire, config, wait_until};
+use crate::support::{Client, Endpoint, Gate, Proxy, SWITCHED, WEBSOCKET, Wire, config, wait_until};
 use crate::{app, with_one_and_four_workers};
 
 with_one_and_four_workers!(
@@ -23,7 +23,7 @@ fn endless(gate: &Gate) -> Endpoint {
             wire.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n")?;
         }
         if head.target() == "/ws" {
-            wire.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")?;
+            wire.write(SWITCHED)?;
         }
         gate.wait();
         Ok(())
@@ -118,7 +118,7 @@ fn a_tunnel_is_cut_at_the_end_of_the_grace_period(workers: usize) {
     let endpoint = endless(&gate);
     let proxy = proxy(workers, &endpoint, "200ms");
     let mut client = Client::connect(proxy.web());
-    client.send("GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+    client.send(format!("GET /ws HTTP/1.1\r\nHost: a\r\n{WEBSOCKET}\r\n"));
     assert_eq!(client.read_head().unwrap().unwrap().status(), 101);
     let start = Instant::now();
     proxy.signal(Signal::TERM);

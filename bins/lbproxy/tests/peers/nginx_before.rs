@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 use crate::curl::{curl, has_curl};
 use crate::nginx::{Nginx, Ports, has_nginx, stream_module};
-use crate::support::{Authority, Client, Endpoint, Load, Message, Proxy, Wire, config, text};
+use crate::support::{Authority, Client, Endpoint, Load, Message, Proxy, SWITCHED, WEBSOCKET, Wire, config, text};
 
 /// Where clients come from, and nginx: addresses that tell the two apart.
 const CLIENT: &str = "127.0.0.9";
@@ -130,14 +130,14 @@ fn a_websocket_goes_through_both() {
     }
     let endpoint = Endpoint::on_head(|wire: &mut Wire, head| {
         assert_eq!(head.header("Upgrade"), Some("websocket"));
-        wire.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello")?;
+        wire.write(format!("{SWITCHED}hello"))?;
         let said = wire.read_exactly(100_000)?;
         wire.write(said)
     });
     let (proxy, ports) = (behind(&endpoint, ""), Ports::new(1));
     let _nginx = nginx("", &site(&proxy, KEPT), &ports);
     let mut client = Client::connect(ports.at(0));
-    client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+    client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{WEBSOCKET}\r\n"));
     assert_eq!(client.read_head().unwrap().unwrap().status(), 101);
     assert_eq!(client.read_exactly(5).unwrap(), b"hello");
     client.send(vec![b'x'; 100_000]);

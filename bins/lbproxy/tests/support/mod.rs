@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 pub(crate) use client::{Client, exchange, get, post};
 pub(crate) use endpoint::{Endpoint, Gate, Refusing, Seen, last_text, text};
 pub(crate) use load::{Load, until_refused};
-pub(crate) use message::{Head, Message};
+pub(crate) use message::{Head, Message, SWITCHED, WEBSOCKET};
 pub(crate) use proxy::{Proxy, config, failed_start};
 pub(crate) use tls::{Authority, Issued};
 pub(crate) use wire::Wire;

@@ -9,7 +9,8 @@ use crate::keys::{FORWARDED, HEADER_EDITS, HEADERS, RATE_LIMIT, RETRY, STICKY, T
 use crate::source::Span;
 use crate::tree::{Entry, Node, Value};
 use crate::valid::{
-    Forwarded, HeaderEdits, LimitKey, RateLimit, Retry, RouteOptions, SameSite, Sticky, Template, Timeouts,
+    Forwarded, HeaderEdits, LimitKey, RateLimit, Retry, RouteOptions, SameSite, Sticky, Template, Timeouts, Upgrade,
+    is_never_upgraded_to,
 };
 use crate::values::{Wrong, http, quantity};
 
@@ -32,6 +33,7 @@ pub(crate) fn options(report: &mut Report, fields: &Fields<'_>) -> Option<RouteO
     let rate_limit = fields.get(report, "rate_limit", or_word("off", rate_limit));
     let headers = fields.get(report, "headers", headers);
     let forwarded = fields.get(report, "forwarded", forwarded);
+    let upgrade = fields.get(report, "upgrade", or_word("off", or_word("any", list(protocol))));
     let access_log = fields.get(report, "access_log", |report, node| match node.value {
         Value::Bool(on) => Some(on),
         _ => convert::word(report, node, &[("on", true), ("off", false), ("true", true), ("false", false)]),
@@ -46,8 +48,28 @@ pub(crate) fn options(report: &mut Report, fields: &Fields<'_>) -> Option<RouteO
         request_headers,
         response_headers,
         forwarded: forwarded?,
+        upgrade: match upgrade? {
+            None => Upgrade::Off,
+            Some(None) => Upgrade::Any,
+            Some(Some(protocols)) => Upgrade::Only(protocols),
+        },
         body_limit: None,
         access_log: access_log?,
+    })
+}
+
+/// A protocol as `Upgrade` has it.
+fn protocol(report: &mut Report, node: &Node) -> Option<Arc<str>> {
+    const EXPECTED: &str = "a protocol such as \"websocket\" or \"spdy/3.1\"";
+    convert::read(report, node, EXPECTED, |text| {
+        if !text.splitn(2, '/').all(http::is_token) {
+            return Err(Wrong::new("is no protocol", EXPECTED));
+        }
+        if is_never_upgraded_to(text.as_bytes()) {
+            let what = "is never switched to: what it carries would pass every rule of this proxy";
+            return Err(Wrong::new(what, EXPECTED).help("HTTP/2 and TLS are spoken from the start of a connection"));
+        }
+        Ok(text.into())
     })
 }
 

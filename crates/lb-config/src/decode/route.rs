@@ -258,7 +258,7 @@ fn respond_headers(report: &mut Report, node: &Node) -> Option<Vec<(Arc<str>, Te
 }
 
 /// What a route that forwards nothing has no use for.
-const IDLE: [&str; 5] = ["policy", "timeout", "retry", "sticky", "forwarded"];
+const IDLE: [&str; 6] = ["policy", "timeout", "retry", "sticky", "forwarded", "upgrade"];
 
 /// The options as if none of those had been written or inherited, so that nothing downstream acts on them.
 fn without_idle_options(node: &Node) -> Option<RouteOptions> {

@@ -74,6 +74,12 @@ pub(crate) const ROUTE: Section = Section {
             "Which forwarding headers are written; a word is short for { headers = \"word\" }.",
         ),
         key(
+            "upgrade",
+            Kind::Any(&[Kind::Word(&["any", "off"]), Kind::List(&Kind::Text)]),
+            Value("\"any\""),
+            "Protocols that a request may switch to by `Upgrade`, such as [\"websocket\"].",
+        ),
+        key(
             "body_limit",
             Kind::Any(&[Kind::Word(&["none"]), Kind::Size { least: 1 }]),
             Unset("`limits.request_body`"),

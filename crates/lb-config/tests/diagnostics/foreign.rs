@@ -241,21 +241,21 @@ lbproxy.toml:9:1: error: unknown key `gzip` in [[route]]
   |
 9 | gzip = true
   | ^^^^
-  = expected one of `name`, `hosts`, `path`, `methods`, `headers_match`, `listeners`, `cluster`, `redirect`, `respond`, `policy`, `timeout`, `retry`, `sticky`, `rate_limit`, `headers`, `forwarded`, `body_limit`, `access_log`
+  = expected one of `name`, `hosts`, `path`, `methods`, `headers_match`, `listeners`, `cluster`, `redirect`, `respond`, `policy`, `timeout`, `retry`, `sticky`, `rate_limit`, `headers`, `forwarded`, `upgrade`, `body_limit`, `access_log`
   = help: compression is not built yet: let the application compress, which is passed on as it is
 
 lbproxy.toml:10:1: error: unknown key `strip_prefix` in [[route]]
    |
 10 | strip_prefix = true
    | ^^^^^^^^^^^^
-   = expected one of `name`, `hosts`, `path`, `methods`, `headers_match`, `listeners`, `cluster`, `redirect`, `respond`, `policy`, `timeout`, `retry`, `sticky`, `rate_limit`, `headers`, `forwarded`, `body_limit`, `access_log`
+   = expected one of `name`, `hosts`, `path`, `methods`, `headers_match`, `listeners`, `cluster`, `redirect`, `respond`, `policy`, `timeout`, `retry`, `sticky`, `rate_limit`, `headers`, `forwarded`, `upgrade`, `body_limit`, `access_log`
    = help: paths are passed on unchanged: the endpoint must know the prefix, or redirect = { to = "/new/" } the client
 
 lbproxy.toml:11:1: error: unknown key `basic_auth` in [[route]]
    |
 11 | basic_auth = "*****"
    | ^^^^^^^^^^
-   = expected one of `name`, `hosts`, `path`, `methods`, `headers_match`, `listeners`, `cluster`, `redirect`, `respond`, `policy`, `timeout`, `retry`, `sticky`, `rate_limit`, `headers`, `forwarded`, `body_limit`, `access_log`
+   = expected one of `name`, `hosts`, `path`, `methods`, `headers_match`, `listeners`, `cluster`, `redirect`, `respond`, `policy`, `timeout`, `retry`, `sticky`, `rate_limit`, `headers`, `forwarded`, `upgrade`, `body_limit`, `access_log`
    = help: authentication is not built yet: leave it to the application
 
 lbproxy.toml:13:2: error: unknown key `metrics` in the configuration

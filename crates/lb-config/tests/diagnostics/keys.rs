@@ -40,7 +40,7 @@ lbproxy.toml:6:1: error: unknown key `clutser` in [[route]]
   |
 6 | clutser = "***"
   | ^^^^^^^
-  = expected one of `name`, `hosts`, `path`, `methods`, `headers_match`, `listeners`, `cluster`, `redirect`, `respond`, `policy`, `timeout`, `retry`, `sticky`, `rate_limit`, `headers`, `forwarded`, `body_limit`, `access_log`
+  = expected one of `name`, `hosts`, `path`, `methods`, `headers_match`, `listeners`, `cluster`, `redirect`, `respond`, `policy`, `timeout`, `retry`, `sticky`, `rate_limit`, `headers`, `forwarded`, `upgrade`, `body_limit`, `access_log`
   = help: did you mean `cluster`?
 "#,
     );
@@ -433,7 +433,7 @@ lbproxy.toml:3:1: error: unknown key `tiemout` in [[route]]
   |
 3 | tiemout = {}
   | ^^^^^^^
-  = expected one of `name`, `hosts`, `path`, `methods`, `headers_match`, `listeners`, `cluster`, `redirect`, `respond`, `policy`, `timeout`, `retry`, `sticky`, `rate_limit`, `headers`, `forwarded`, `body_limit`, `access_log`
+  = expected one of `name`, `hosts`, `path`, `methods`, `headers_match`, `listeners`, `cluster`, `redirect`, `respond`, `policy`, `timeout`, `retry`, `sticky`, `rate_limit`, `headers`, `forwarded`, `upgrade`, `body_limit`, `access_log`
   = help: did you mean `timeout`?
 
 lbproxy.toml:6:1: error: unknown key `dns` in [cluster]

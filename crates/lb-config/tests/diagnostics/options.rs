@@ -351,3 +351,46 @@ lbproxy.toml:7:48: error: an integer does not fit here
 "#,
     );
 }
+
+#[test]
+fn protocols_that_are_none_or_never_switched_to() {
+    refused(
+        r#"[[route]]
+path = "/x"
+cluster = "app"
+upgrade = ["h2c", "HTTP/2.0", "web socket"]
+[[route]]
+path = "/y"
+cluster = "app"
+upgrade = "websocket"
+"#,
+        r#"
+lbproxy.toml:4:12: error: `h2c` is never switched to: what it carries would pass every rule of this proxy
+  |
+4 | upgrade = ["h2c", "HTTP/2.0", "web socket"]
+  |            ^^^^^
+  = expected a protocol such as "websocket" or "spdy/3.1"
+  = help: HTTP/2 and TLS are spoken from the start of a connection
+
+lbproxy.toml:4:19: error: `HTTP/2.0` is never switched to: what it carries would pass every rule of this proxy
+  |
+4 | upgrade = ["h2c", "HTTP/2.0", "web socket"]
+  |                   ^^^^^^^^^^
+  = expected a protocol such as "websocket" or "spdy/3.1"
+  = help: HTTP/2 and TLS are spoken from the start of a connection
+
+lbproxy.toml:4:31: error: `web socket` is no protocol
+  |
+4 | upgrade = ["h2c", "HTTP/2.0", "web socket"]
+  |                               ^^^^^^^^^^^^
+  = expected a protocol such as "websocket" or "spdy/3.1"
+
+lbproxy.toml:8:11: error: a string does not fit here
+  |
+8 | upgrade = "websocket"
+  |           ^^^^^^^^^^^
+  = expected a list, or "any", or "off"
+  = help: write ["websocket"]
+"#,
+    );
+}

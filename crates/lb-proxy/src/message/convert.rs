@@ -91,9 +91,6 @@ impl RequestHead {
                 index.version = Version::Http2;
                 index.keep_alive = true;
             }
-            if !framing.is_empty() {
-                index.upgrade = super::Span::NONE;
-            }
         }))
     }
 

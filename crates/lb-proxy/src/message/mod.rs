@@ -22,6 +22,7 @@ mod request;
 mod response;
 mod target;
 mod trailers;
+pub(crate) mod upgrade;
 pub(crate) mod websocket;
 
 pub use authority::Authority;

@@ -100,6 +100,11 @@ impl RequestHead {
         &self.0.index
     }
 
+    /// The same request without the offer to switch protocols.
+    pub(crate) fn without_upgrade(&self) -> Self {
+        self.clone().amended(|index| index.upgrade = Span::NONE)
+    }
+
     /// The head as received, with the empty line at its end. For a head that came by conversion, its HTTP/1.1 text.
     #[must_use]
     pub fn as_bytes(&self) -> &Bytes {
@@ -205,8 +210,9 @@ impl RequestHead {
     }
 
     /// The one protocol the client offers to switch to, such as `websocket`. `None` unless `Connection` nominates
-    /// `upgrade` and the request is HTTP/1.1 without a body. Also `None` for `h2c` and `TLS/…`: a tunnel of those
-    /// would carry requests past every rule of ours, and RFC 9110 §7.8 lets us ignore an offer.
+    /// `upgrade` and the request is HTTP/1.1. With a body, the body comes first. Also `None` where several are offered,
+    /// and for `h2c`, `TLS/…` and whatever else [`lb_config::is_never_upgraded_to`] names: a tunnel of those would carry
+    /// requests past every rule of ours, and RFC 9110 §7.8 lets us ignore an offer.
     #[must_use]
     pub fn upgrade(&self) -> Option<&[u8]> {
         self.0.index.upgrade.optional(&self.0.bytes)

@@ -8,9 +8,10 @@ use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::BytesMut;
+use lb_config::is_same_protocol;
 
 use super::convert::{put, put_headers, version_line};
-use super::{Framing, RequestHead, ResponseHead, name};
+use super::{Framing, Method, RequestHead, ResponseHead, name};
 use crate::wire::h1::{Answering, Cause, HeadError, HeadLimits, ResponseParser};
 
 pub(crate) const NAME: &str = "websocket";
@@ -30,13 +31,22 @@ fn accept(key: &[u8]) -> String {
 
 /// Whether a request asks for a WebSocket.
 pub(crate) fn is_asked(head: &RequestHead) -> bool {
-    head.upgrade().is_some_and(|protocol| protocol.eq_ignore_ascii_case(NAME.as_bytes()))
+    head.upgrade().is_some_and(|protocol| is_same_protocol(protocol, NAME.as_bytes()))
 }
 
-/// Whether a 101 answers to the key of the request.
+/// Whether it asks as RFC 6455 §4.1 has it, so that HTTP/2 can say the same: a GET without a body, and with a key.
+pub(crate) fn is_asked_properly(head: &RequestHead) -> bool {
+    is_asked(head)
+        && head.method() == Method::Get
+        && head.framing().is_empty()
+        && head.header(name::SEC_WEBSOCKET_KEY).is_some()
+}
+
+/// Whether a 101 answers to the key of the request. Never where there is none.
 pub(crate) fn is_accepted(asked: &RequestHead, answer: &ResponseHead) -> bool {
-    let key = asked.header(name::SEC_WEBSOCKET_KEY).unwrap_or_default();
-    answer.header(name::SEC_WEBSOCKET_ACCEPT).is_some_and(|answered| answered == accept(key).as_bytes())
+    let key = asked.header(name::SEC_WEBSOCKET_KEY);
+    let expected = key.filter(|key| !key.is_empty()).map(accept);
+    expected.is_some() && answer.header(name::SEC_WEBSOCKET_ACCEPT) == expected.as_deref().map(str::as_bytes)
 }
 
 impl RequestHead {

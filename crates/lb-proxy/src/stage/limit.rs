@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::downstream::{Incoming, Intake};
 use crate::exchange::Request;
-use crate::message::{Edits, Framing};
+use crate::message::{Edits, Framing, Version};
 use crate::net::clock;
 use crate::rules::cause::Cause;
 use crate::rules::client_cert;
@@ -22,6 +22,21 @@ use crate::tls::ClientIdentity;
 
 /// What a request takes along: what is to be different about its head, what its cookie says, and what a policy is to hash.
 type Admitted = (Edits, Option<Stuck>, Option<Bytes>);
+
+/// Leaves an offer to switch protocols out where the route does not allow it (RFC 9110 §7.8 lets us). In HTTP/2 the
+/// request is nothing but the offer (RFC 8441), and is refused.
+pub(crate) fn keep_to_upgrades(visit: &mut Visit) -> Result<(), Cause> {
+    let Some(protocol) = visit.head.upgrade() else { return Ok(()) };
+    let route = visit.route().ok_or(Cause::Internal)?;
+    if route.options.upgrade.allows(protocol) {
+        return Ok(());
+    }
+    if visit.head.version() == Version::Http2 {
+        return Err(Cause::NotImplemented);
+    }
+    visit.head = visit.head.without_upgrade();
+    Ok(())
+}
 
 /// Checks the announced length and prepares head and body.
 pub(crate) fn admit(visit: &Visit, told: &mut Option<Box<Told>>) -> Result<Admitted, Cause> {

@@ -15,4 +15,5 @@ pub(crate) mod send;
 pub(crate) mod stream;
 pub(crate) mod tls;
 pub(crate) mod tunnel;
+pub(crate) mod upload;
 pub(crate) mod visit;

@@ -21,8 +21,9 @@ use crate::net::Timer;
 use crate::rules::cause::Cause;
 use crate::rules::login;
 use crate::stage::http::response_limits;
-use crate::stage::send::{MOST_INTERIM, SendError, WaitsFor, edits_for, on_interim};
+use crate::stage::send::{MOST_INTERIM, SendError, edits_for, on_interim};
 use crate::stage::tunnel::{StreamTunnel, Tunnel};
+use crate::stage::upload::WaitsFor;
 use crate::stage::visit::Visit;
 use crate::upstream::{Lease, Upstream};
 use crate::wire::h1::HeadError;
@@ -111,7 +112,7 @@ async fn begin(upstream: &Arc<Upstream>, lease: Lease, request: &Request) -> Res
         SendError { detail, ..SendError::new(Class::Cancelled, Cause::BadRequest) }
     })?;
     let mut sender = lease.sender();
-    let connects = websocket::is_asked(head) && sender.is_extended_connect_protocol_enabled();
+    let connects = websocket::is_asked_properly(head) && sender.is_extended_connect_protocol_enabled();
     if connects {
         parts.method = http::Method::CONNECT;
         parts.extensions.insert(Protocol::from_static(websocket::NAME));

@@ -13,23 +13,23 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::BytesMut;
 use lb_core::Class;
 
-use crate::downstream::{BodyFailure, Frame, Incoming, Outbox};
+use crate::downstream::{BodyFailure, Incoming, Outbox};
 use crate::exchange::{Body, Owner, Request, Response, UpstreamBody};
-use crate::framing::BodyWriter;
-use crate::message::{Edits, Framing, ResponseHead, Version, websocket};
-use crate::net::{Shortage, Stream, clock};
+use crate::message::{Edits, ResponseHead, Version, upgrade};
+use crate::net::{Shortage, clock};
 use crate::rules::cause::Cause;
 use crate::rules::template::Facts;
 use crate::rules::{forwarded, login};
 use crate::snapshot::RouteRuntime;
 use crate::stage::http::response_limits;
 use crate::stage::multiplex;
-use crate::stage::tunnel::Tunnel;
+use crate::stage::tunnel::{ConnectionTunnel, Tunnel};
+use crate::stage::upload::{Upload, UploadError, WaitsFor};
 use crate::stage::visit::Visit;
 use crate::tls;
 use crate::upstream::{Connection, Upstream};
@@ -222,18 +222,23 @@ async fn attempt(
 ) -> Result<Response, SendError> {
     connection.begin();
     connection.is_bound |= login::has_credentials(&request.visit.head);
-    let mut upload = Upload::new(request, upstream);
+    let mut upload = upload(request, upstream);
     let head = poll_fn(|cx| poll_head(cx, &mut connection, &mut upload, request)).await?;
     connection.timer.clear();
     request.visit.trace.on_head();
+    let asked = &request.visit.head;
     if head.status() == 101 {
-        let asked = &request.visit.head;
-        // Where the key is ours, nobody else looks at what the endpoint makes of it.
-        if asked.version() == Version::Http2 && !websocket::is_accepted(asked, &head) {
-            let detail = Some("bad_websocket_accept".to_owned());
+        if let Some(mismatch) = upgrade::mismatch(asked, &head) {
+            let detail = Some(mismatch.to_owned());
             return Err(SendError { detail, ..SendError::new(Class::InvalidResponse, Cause::InvalidResponse) });
         }
-        return Ok(Response { head, body: Body::Tunnel(Tunnel::Connection(connection)), held: None });
+        let upload = (!upload.is_done()).then_some(upload);
+        let tunnel = ConnectionTunnel { connection, upload };
+        return Ok(Response { head, body: Body::Tunnel(Tunnel::Connection(Box::new(tunnel))), held: None });
+    }
+    if asked.upgrade().is_some() && !asked.framing().is_empty() {
+        // An endpoint may have taken the body for the first bytes of the protocol that it then declined.
+        connection.retire();
     }
     if let Some(told) = head.keep_alive_timeout() {
         connection.advertise(told);
@@ -332,30 +337,6 @@ pub(crate) fn on_interim(head: &ResponseHead, visit: &Visit) {
     }
 }
 
-/// What keeps an attempt from going on.
-pub(crate) enum WaitsFor {
-    Response,
-    Endpoint,
-    Client,
-}
-
-impl WaitsFor {
-    /// Where all that came of the body was sent on. A client that waits for a 100 is not the one to be waited for.
-    pub(crate) fn more_of(body: Option<&Incoming>) -> Self {
-        match body {
-            Some(body) if !body.is_held_back() => Self::Client,
-            _ => Self::Response,
-        }
-    }
-}
-
-/// Why an upload ended early.
-pub(crate) enum UploadError {
-    Client(BodyFailure),
-    /// The endpoint takes no more. Not fatal: it may have answered already.
-    Endpoint,
-}
-
 impl From<BodyFailure> for SendError {
     fn from(failure: BodyFailure) -> Self {
         let (cause, detail) = match failure {
@@ -387,93 +368,12 @@ pub(crate) fn edits_for<'a>(request: &'a Request, upstream: &Upstream) -> Cow<'a
     Cow::Owned(edits)
 }
 
-/// Writes the head as this endpoint is to see it.
-fn write_head(out: &mut BytesMut, request: &Request, upstream: &Upstream) {
+/// Begins with the head as this endpoint is to see it.
+fn upload(request: &Request, upstream: &Upstream) -> Upload {
     let head = &request.visit.head;
+    let framing = head.framing();
     let connection = if head.upgrade().is_some() { h1::Connection::Upgrade } else { h1::Connection::Implicit };
-    h1::encode_request(out, head, &edits_for(request, upstream), head.framing(), connection);
-}
-
-/// A request being written to an endpoint.
-pub(crate) struct Upload {
-    out: Outbox,
-    /// `None` once the body has ended.
-    body: Option<Incoming>,
-    /// Whose body it is, if there is one.
-    visit: Option<Arc<Visit>>,
-    writer: BodyWriter,
-    broken: bool,
-}
-
-impl Upload {
-    fn new(request: &Request, upstream: &Upstream) -> Self {
-        let mut out = Outbox::default();
-        write_head(out.front(), request, upstream);
-        let writer = BodyWriter::new(request.visit.head.framing() == Framing::Chunked);
-        let body = request.body.clone();
-        let visit = body.is_some().then(|| Arc::clone(&request.visit));
-        Self { out, body, visit, writer, broken: false }
-    }
-
-    /// Whether all of it was written, or no more of it will be.
-    fn is_done(&self) -> bool {
-        self.broken || (self.body.is_none() && self.out.is_empty())
-    }
-
-    /// Bytes written to the endpoint, and received from the client: what tells whether it moves.
-    pub(crate) fn progress(&self) -> (u64, u64) {
-        (self.out.written, self.body.as_ref().map_or(0, Incoming::received))
-    }
-
-    fn waits_for(&self) -> WaitsFor {
-        if !self.out.is_empty() && !self.broken {
-            WaitsFor::Endpoint
-        } else {
-            WaitsFor::more_of(self.body.as_ref().filter(|_| !self.broken))
-        }
-    }
-
-    /// Writes as much as both sides allow; ready when there is nothing left to write.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, stream: &mut Stream) -> Poll<Result<(), UploadError>> {
-        loop {
-            let client_is_slow = self.fill(cx).map_err(UploadError::Client)?;
-            if self.broken {
-                return Poll::Ready(Err(UploadError::Endpoint));
-            }
-            if ready!(self.out.poll_write_to(cx, stream)).is_err() {
-                self.broken = true;
-                return Poll::Ready(Err(UploadError::Endpoint));
-            }
-            if self.body.is_none() {
-                return Poll::Ready(Ok(()));
-            }
-            if client_is_slow {
-                return Poll::Pending;
-            }
-        }
-    }
-
-    /// Queues what the client has sent, as far as there is room; tells whether it ran dry.
-    fn fill(&mut self, cx: &mut Context<'_>) -> Result<bool, BodyFailure> {
-        while let Some(body) = &mut self.body
-            && self.out.has_room()
-        {
-            match body.poll_frame(cx) {
-                Poll::Ready(Some(Ok(Frame::Trailers(trailers)))) => {
-                    let trailers = self.visit.as_ref().and_then(|visit| visit.upstream_trailers(trailers));
-                    if let Some(trailers) = trailers {
-                        self.writer.push(&mut self.out, Frame::Trailers(trailers));
-                    }
-                }
-                Poll::Ready(Some(Ok(frame))) => self.writer.push(&mut self.out, frame),
-                Poll::Ready(Some(Err(failure))) => return Err(failure),
-                Poll::Ready(None) => {
-                    self.writer.end(&mut self.out);
-                    self.body = None;
-                }
-                Poll::Pending => return Ok(true),
-            }
-        }
-        Ok(false)
-    }
+    let mut out = Outbox::default();
+    h1::encode_request(out.front(), head, &edits_for(request, upstream), framing, connection);
+    Upload::new(out, framing, request)
 }

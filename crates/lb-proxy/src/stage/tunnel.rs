@@ -3,6 +3,9 @@
 //! Each direction ends on its own: when one side has said its last byte, that end is passed on, and the other direction
 //! goes on. A tunnel in which nothing moves in either direction for the route's `tunnel` time is closed.
 //!
+//! A request that has a body ends first: what the client sends behind it is the tunnel's, and what the endpoint sends
+//! meanwhile is passed on.
+//!
 //! Either side is a connection, or a stream of HTTP/2 (RFC 8441), whose windows then say how much is carried at a time.
 
 use std::future::poll_fn;
@@ -18,14 +21,23 @@ use tokio::io::AsyncWrite;
 
 use crate::downstream::Client;
 use crate::net::{Stream, Timer};
+use crate::stage::upload::Upload;
 use crate::upstream::{Connection, Lease};
 
 const READ: usize = 16 * 1024;
 
 /// The endpoint's end of a tunnel.
 pub(crate) enum Tunnel {
-    Connection(Box<Connection>),
+    Connection(Box<ConnectionTunnel>),
     Stream(Box<StreamTunnel>),
+}
+
+/// A connection whose endpoint has agreed to another protocol.
+pub(crate) struct ConnectionTunnel {
+    pub(crate) connection: Box<Connection>,
+    /// What is left of the request that asked for it. Until all of that was sent, the client cannot speak the other
+    /// protocol (RFC 9110 §7.8), while the endpoint may already.
+    pub(crate) upload: Option<Upload>,
 }
 
 /// A stream that an endpoint has opened for another protocol.
@@ -40,8 +52,28 @@ impl Tunnel {
     /// What was read behind the 101.
     fn take_read(&mut self) -> BytesMut {
         match self {
-            Self::Connection(connection) => std::mem::take(&mut connection.read),
+            Self::Connection(tunnel) => std::mem::take(&mut tunnel.connection.read),
             Self::Stream(_) => BytesMut::new(),
+        }
+    }
+
+    /// Sends what is left of the request. Ready once there is nothing left: whether it all went.
+    fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let Self::Connection(tunnel) = self else { return Poll::Ready(true) };
+        let Some(upload) = &mut tunnel.upload else { return Poll::Ready(true) };
+        let went = ready!(upload.poll(cx, &mut tunnel.connection.stream)).is_ok();
+        tunnel.upload = None;
+        Poll::Ready(went)
+    }
+
+    /// How much of the request was received and sent, while it is being sent.
+    fn request_progress(&self) -> u64 {
+        match self {
+            Self::Connection(tunnel) => tunnel.upload.as_ref().map_or(0, |upload| {
+                let (sent, received) = upload.progress();
+                sent + received
+            }),
+            Self::Stream(_) => 0,
         }
     }
 }
@@ -145,7 +177,7 @@ impl Side for Ways<'_> {
 impl Tunnel {
     fn side<T>(&mut self, with: impl FnOnce(&mut dyn Side) -> T) -> T {
         match self {
-            Self::Connection(connection) => with(&mut connection.stream),
+            Self::Connection(tunnel) => with(&mut tunnel.connection.stream),
             Self::Stream(stream) => with(&mut Ways { send: &mut stream.send, receive: &mut stream.receive }),
         }
     }
@@ -154,6 +186,8 @@ impl Tunnel {
 /// One direction.
 #[derive(Default)]
 struct Pipe {
+    /// What came before is through.
+    begun: bool,
     waiting: BytesMut,
     ended: bool,
     closed: bool,
@@ -161,12 +195,15 @@ struct Pipe {
 }
 
 impl Pipe {
-    fn new(waiting: BytesMut, ended: bool) -> Self {
-        Self { waiting, ended, ..Self::default() }
+    fn begin(waiting: BytesMut, ended: bool) -> Self {
+        Self { begun: true, waiting, ended, ..Self::default() }
     }
 
     /// Carries what there is. Ready once the end was passed on.
     fn poll(&mut self, cx: &mut Context<'_>, from: &mut dyn Side, to: &mut dyn Side) -> Poll<io::Result<()>> {
+        if !self.begun {
+            return Poll::Pending;
+        }
         while !self.closed {
             while !self.waiting.is_empty() {
                 let n = ready!(to.poll_write(cx, &mut self.waiting))?;
@@ -226,7 +263,7 @@ pub(crate) struct Carried {
 /// Carries bytes both ways until both sides have ended, one breaks, or nothing moved for `idle`.
 pub(crate) async fn carry(client: &Client, mut upstream: Tunnel, timer: &mut Timer, idle: Duration) -> Carried {
     let mut first = upstream.take_read();
-    let (up, head_bytes, written) = match client {
+    let (head_bytes, written) = match client {
         Client::Http1(downstream) => {
             let mut io = downstream.lock();
             // The 101 goes first, then what the endpoint sent behind it.
@@ -234,14 +271,31 @@ pub(crate) async fn carry(client: &Client, mut upstream: Tunnel, timer: &mut Tim
             let head_bytes = head.len() as u64;
             head.extend_from_slice(&first);
             first = head;
-            (Pipe::new(std::mem::take(&mut io.read), io.ended), head_bytes, io.out.written)
+            (head_bytes, io.out.written)
         }
-        Client::Http2(_) => (Pipe::default(), 0, 0),
+        Client::Http2(_) => (0, 0),
     };
-    let mut pipes = Pipes { up, down: Pipe::new(first, false) };
+    let mut pipes = Pipes { up: Pipe::default(), down: Pipe::begin(first, false) };
+    // Bytes of the request's body, which were the client's as well.
+    let mut body = 0;
     timer.clear();
     let (is_whole, idle) = poll_fn(|cx| {
-        let before = pipes.carried();
+        let before = (pipes.carried(), upstream.request_progress());
+        if !pipes.up.begun
+            && let Poll::Ready(went) = upstream.poll_request(cx)
+        {
+            body = client.received();
+            if !went {
+                return Poll::Ready((false, false));
+            }
+            pipes.up = match client {
+                Client::Http1(downstream) => {
+                    let mut io = downstream.lock();
+                    Pipe::begin(std::mem::take(&mut io.read), io.ended)
+                }
+                Client::Http2(_) => Pipe::begin(BytesMut::new(), false),
+            };
+        }
         let polled = upstream.side(|endpoint| match client {
             Client::Http1(downstream) => pipes.poll(cx, &mut downstream.lock().stream, endpoint),
             Client::Http2(stream) => match stream.lock().ways() {
@@ -252,10 +306,11 @@ pub(crate) async fn carry(client: &Client, mut upstream: Tunnel, timer: &mut Tim
         if let Poll::Ready(is_whole) = polled {
             return Poll::Ready((is_whole, false));
         }
-        if pipes.carried() != before {
+        if (pipes.carried(), upstream.request_progress()) != before {
             timer.clear();
-            // For the log, should the tunnel be cut.
-            let (up, down) = (pipes.up.carried, pipes.down.carried.saturating_sub(head_bytes));
+            // For the log, should the tunnel be cut. Until it begins, the body is counted where it is received.
+            let down = pipes.down.carried.saturating_sub(head_bytes);
+            let up = if pipes.up.begun { body + pipes.up.carried } else { client.received() };
             match client {
                 Client::Http1(downstream) => {
                     let mut io = downstream.lock();
@@ -268,5 +323,6 @@ pub(crate) async fn carry(client: &Client, mut upstream: Tunnel, timer: &mut Tim
     })
     .await;
     let to_client = pipes.down.carried.saturating_sub(head_bytes);
-    Carried { from_client: pipes.up.carried, to_client, end: End::Completed, idle, is_whole }
+    let from_client = if pipes.up.begun { body + pipes.up.carried } else { client.received() };
+    Carried { from_client, to_client, end: End::Completed, idle, is_whole }
 }

@@ -259,6 +259,10 @@ pub(crate) fn prepare(
         }
     };
     visit.route = Some(route);
+    if let Err(cause) = limit::keep_to_upgrades(&mut visit) {
+        let outgoing = Box::new(visit.refusal(cause, Some("upgrade_not_allowed".to_owned())));
+        return (Arc::new(visit), Next::Answer(outgoing));
+    }
     match limit::admit(&visit, told) {
         Ok(admitted) => {
             (visit.edits, visit.stuck, visit.key) = admitted;

@@ -30,6 +30,8 @@ pub(crate) struct Connection {
     pub(crate) interim: u32,
     /// It began with a PROXY header, and belongs to the client that this named.
     pub(super) is_introduced: bool,
+    /// It carries no further request.
+    is_retired: bool,
     /// The endpoint may have tied a login to it: it belongs to the client that sent its requests.
     pub(crate) is_bound: bool,
     /// How long the endpoint said it keeps an idle connection, less a second.
@@ -50,6 +52,7 @@ impl Connection {
             requests: 0,
             interim: 0,
             is_introduced: false,
+            is_retired: false,
             is_bound: false,
             advertised: None,
         }
@@ -81,6 +84,11 @@ impl Connection {
         self.advertised = Some(told.saturating_sub(Duration::from_secs(1)));
     }
 
+    /// This request is its last: what the endpoint makes of the bytes on it is in doubt.
+    pub(crate) fn retire(&mut self) {
+        self.is_retired = true;
+    }
+
     /// Reads once; `Ok(0)` is the end of the stream.
     pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.stream.poll_readable(cx)?.is_pending() {
@@ -99,7 +107,10 @@ impl Connection {
 
     /// Whether it may carry another request after this one.
     pub(super) fn may_rest(&self, limits: &lb_config::KeepAlive, now: Mono) -> bool {
-        self.read.is_empty() && self.requests < limits.requests.get() && now.saturating_since(self.born) < limits.age
+        !self.is_retired
+            && self.read.is_empty()
+            && self.requests < limits.requests.get()
+            && now.saturating_since(self.born) < limits.age
     }
 
     /// Whether it may be used again where the client that it belongs to decides how long it is kept.

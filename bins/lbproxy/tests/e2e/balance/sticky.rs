@@ -1,7 +1,7 @@
 //! Affinity by cookie.
 
 use super::{list, named, one_cluster};
-use crate::support::{Client, Endpoint, Message, Proxy, wait_until};
+use crate::support::{Client, Endpoint, Message, Proxy, SWITCHED, WEBSOCKET, wait_until};
 use crate::with_one_and_four_workers;
 
 with_one_and_four_workers!(
@@ -97,7 +97,7 @@ fn a_cookie_leads_an_upgrade_to_its_endpoint(workers: usize) {
             if !head.has("Upgrade") {
                 return wire.write(crate::support::text(200, name));
             }
-            wire.write("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")?;
+            wire.write(SWITCHED)?;
             wire.write(name)?;
             wire.read_to_end().map(drop)
         })
@@ -107,9 +107,7 @@ fn a_cookie_leads_an_upgrade_to_its_endpoint(workers: usize) {
         let first = ask(&proxy, None);
         let cookie = cookie_of(&first);
         let mut client = Client::connect(proxy.web());
-        client.send(format!(
-            "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nCookie: affinity={cookie}\r\n\r\n"
-        ));
+        client.send(format!("GET /ws HTTP/1.1\r\nHost: a\r\n{WEBSOCKET}Cookie: affinity={cookie}\r\n\r\n"));
         assert_eq!(client.read_head().unwrap().unwrap().status(), 101);
         assert_eq!(client.read_exactly(1).unwrap(), first.text().as_bytes());
     }

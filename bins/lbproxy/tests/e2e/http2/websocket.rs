@@ -16,7 +16,7 @@ use rustix::process::Signal;
 use super::endpoint::{Asked, H2Endpoint, answer};
 use super::peer::{Answer, push, read, read_body, settled, until};
 use super::{Caller, proxy, run};
-use crate::support::{Client, Endpoint, Head, Wire, text, wait_until};
+use crate::support::{Client, Endpoint, Head, WEBSOCKET, Wire, text, wait_until};
 use crate::with_one_and_four_workers;
 
 with_one_and_four_workers!(
@@ -29,6 +29,7 @@ with_one_and_four_workers!(
     what_breaks_is_reset_on_the_other_side,
     a_slow_client_stops_the_endpoint,
     a_stop_waits_for_tunnels,
+    a_route_may_not_allow_it,
 );
 
 const H2: &str = "protocol = \"h2\"";
@@ -225,10 +226,8 @@ fn a_client_of_http1_reaches_a_stream(workers: usize) {
     assert_eq!(proxy.access_of("/one")["status"], 101);
     let mut client = ask("/declined");
     assert_eq!(client.answer("GET").status(), 403);
-    assert_eq!(
-        client.ask("GET /declined HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket").status(),
-        403
-    );
+    client.send(format!("GET /declined HTTP/1.1\r\nHost: a\r\n{WEBSOCKET}\r\n"));
+    assert_eq!(client.answer("GET").status(), 403, "the connection goes on");
 }
 
 fn an_endpoint_without_it_is_asked_without_it(workers: usize) {
@@ -378,4 +377,16 @@ fn a_stop_waits_for_tunnels(workers: usize) {
     });
     let exit = proxy.ended(Instant::now());
     assert_eq!(exit.code, Some(0), "{:#?}", exit.log);
+}
+
+fn a_route_may_not_allow_it(workers: usize) {
+    let endpoint = Endpoint::on_head(|wire: &mut Wire, head| wire.write(switch(&head)));
+    for (key, status) in [("\"off\"", 501), ("[\"spdy\"]", 501), ("[\"websocket\"]", 200)] {
+        let proxy = proxy(workers, &endpoint.at(), "", &format!("upgrade = {key}"), "");
+        run(async {
+            let mut caller = Caller::connect(proxy.web()).await;
+            let (response, _send) = ask(&mut caller, "/ws").await;
+            assert_eq!(response.await.unwrap().status(), status, "{key}");
+        });
+    }
 }

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::support::{Client, Endpoint, Gate, Proxy, Wire, config, text, until_refused, wait_until};
+use crate::support::{
+    Client, Endpoint, Gate, Proxy, SWITCHED, WEBSOCKET, Wire, config, text, until_refused, wait_until,
+};
 use crate::with_one_and_four_workers;
 
 with_one_and_four_workers!(
@@ -35,7 +37,7 @@ fn gated(workers: usize, grace: &str) -> (Proxy, Endpoint, Gate) {
                 wire.write("4\r\nlast\r\n0\r\n\r\n")
             }
             "/ws" => {
-                wire.write("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")?;
+                wire.write(SWITCHED)?;
                 wire.read_to_end().map(drop)
             }
             _ => wire.write(text(200, "ok")),
@@ -147,7 +149,7 @@ fn a_second_signal_ends_at_once(workers: usize) {
 fn a_tunnel_holds_the_end_up_for_the_grace_period_only(workers: usize) {
     let (proxy, _endpoint, _gate) = gated(workers, "300ms");
     let mut client = Client::connect(proxy.web());
-    client.send("GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+    client.send(format!("GET /ws HTTP/1.1\r\nHost: a\r\n{WEBSOCKET}\r\n"));
     assert_eq!(client.read_head().unwrap().unwrap().status(), 101);
     let exit = proxy.terminate();
     assert_eq!(exit.code, Some(4), "{:#?}", exit.log);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::support::{Endpoint, Load, Proxy, Wire, config, text, wait_until};
+use crate::support::{Endpoint, Load, Proxy, SWITCHED, Wire, config, text, wait_until};
 use crate::with_one_and_four_workers;
 
 with_one_and_four_workers!(after_a_storm_nothing_is_left);
@@ -17,7 +17,7 @@ const STORM: Duration = Duration::from_millis(1_500);
 fn moody(name: &'static str) -> Endpoint {
     Endpoint::on_head(move |wire: &mut Wire, head| {
         if head.has("Upgrade") {
-            wire.write("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")?;
+            wire.write(SWITCHED)?;
             return wire.read_to_end().map(drop);
         }
         match head.target() {
@@ -36,7 +36,7 @@ fn moody(name: &'static str) -> Endpoint {
 
 /// What a client does that never behaves: sends something, perhaps reads something, and is gone.
 fn misbehave(proxy: std::net::SocketAddr, n: usize) -> std::io::Result<()> {
-    const CASES: [&str; 12] = [
+    const CASES: [&str; 13] = [
         "",
         "GET /half-a-head HTTP/1.1\r\nHo",
         "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -47,7 +47,10 @@ fn misbehave(proxy: std::net::SocketAddr, n: usize) -> std::io::Result<()> {
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n",
         "POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf",
         "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 100\r\n\r\n",
-        "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nhello",
+        "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\nhello",
+        "POST /exec HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 100\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\nhalf",
         "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
     ];
     let mut wire = Wire::new(TcpStream::connect(proxy)?);

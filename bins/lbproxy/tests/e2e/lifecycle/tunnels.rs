@@ -1,13 +1,13 @@
 //! A reload does not cut a WebSocket, whatever it takes away from under it.
 
-use crate::support::{Client, Endpoint, Proxy, Wire, config, get, wait_until};
+use crate::support::{Client, Endpoint, Proxy, SWITCHED, WEBSOCKET, Wire, config, get, wait_until};
 use crate::with_one_and_four_workers;
 
 with_one_and_four_workers!(a_tunnel_outlives_reloads_that_remove_all_it_came_by);
 
 fn a_tunnel_outlives_reloads_that_remove_all_it_came_by(workers: usize) {
     let echo = Endpoint::on_head(|wire: &mut Wire, _| {
-        wire.write("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")?;
+        wire.write(SWITCHED)?;
         while wire.fill()? > 0 {
             let echoed = std::mem::take(&mut wire.buffer);
             wire.write(echoed)?;
@@ -26,7 +26,7 @@ fn a_tunnel_outlives_reloads_that_remove_all_it_came_by(workers: usize) {
     let mut tunnels: Vec<_> = [proxy.web(), proxy.listener("extra"), proxy.web(), proxy.listener("extra")]
         .map(|address| {
             let mut client = Client::connect(address);
-            client.send("GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+            client.send(format!("GET /ws HTTP/1.1\r\nHost: a\r\n{WEBSOCKET}\r\n"));
             assert_eq!(client.read_head().unwrap().unwrap().status(), 101);
             client
         })

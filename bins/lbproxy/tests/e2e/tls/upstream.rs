@@ -4,7 +4,9 @@ use rcgen::{DnType, date_time_ymd};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{Authority, Client, Endpoint, Issued, Proxy, config, get, post, text, wait_until};
+use crate::support::{
+    Authority, Client, Endpoint, Issued, Proxy, SWITCHED, WEBSOCKET, config, get, post, text, wait_until,
+};
 use crate::with_one_and_four_workers;
 
 with_one_and_four_workers!(
@@ -268,7 +270,7 @@ fn a_tunnel_goes_through_tls_on_both_sides(workers: usize) {
     let own = authority.issue(&["127.0.0.1"]);
     let endpoint = Endpoint::secured_script(authority.server(&own, false), |wire, _| {
         wire.read_head()?;
-        wire.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello")?;
+        wire.write(format!("{SWITCHED}hello"))?;
         let all = wire.read_to_end()?;
         wire.write(format!("you said {} bytes", all.len()))?;
         wire.finish();
@@ -282,7 +284,7 @@ fn a_tunnel_goes_through_tls_on_both_sides(workers: usize) {
     );
     let proxy = Proxy::start(&super::secured(workers, &rest, directory.path(), ""));
     let mut client = Client::tls(proxy.web(), "a.test", &std::sync::Arc::new(authority.client()));
-    client.send("GET / HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+    client.send(format!("GET / HTTP/1.1\r\nHost: a.test\r\n{WEBSOCKET}\r\n"));
     assert_eq!(client.read_head().unwrap().unwrap().status(), 101);
     assert_eq!(client.read_exactly(5).unwrap(), b"hello");
     client.send(vec![0; 500_000]);

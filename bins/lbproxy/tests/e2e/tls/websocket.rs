@@ -3,17 +3,14 @@
 use super::{Secure, to};
 use crate::http2::Raw;
 use crate::http2::raw::{self, DATA, END_HEADERS, END_STREAM, HEADERS, SETTINGS};
-use crate::support::{Client, Endpoint, Wire};
+use crate::support::{Client, Endpoint, SWITCHED, WEBSOCKET, Wire};
 use crate::with_one_and_four_workers;
 
 with_one_and_four_workers!(bytes_flow_both_ways_and_each_direction_ends_alone, a_stream_of_http2_is_a_tunnel_too);
 
-const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
-const ASK: &str = "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
-
 fn bytes_flow_both_ways_and_each_direction_ends_alone(workers: usize) {
     let endpoint = Endpoint::on_head(|wire: &mut Wire, _| {
-        wire.write(format!("{SWITCH}hello"))?;
+        wire.write(format!("{SWITCHED}hello"))?;
         let all = wire.read_to_end()?;
         // The client's end was passed on; the other direction is still open.
         wire.write(format!("you said {} bytes", all.len()))?;
@@ -21,7 +18,7 @@ fn bytes_flow_both_ways_and_each_direction_ends_alone(workers: usize) {
     });
     let secure = Secure::start(workers, &to(&endpoint.at(), ""), "");
     let mut client = Client::tls(secure.proxy.web(), "a.test", &secure.client());
-    client.send(ASK);
+    client.send(format!("GET / HTTP/1.1\r\nHost: a.test\r\n{WEBSOCKET}\r\n"));
     assert_eq!(client.read_head().unwrap().unwrap().status(), 101);
     assert_eq!(client.read_exactly(5).unwrap(), b"hello");
     client.send(vec![0; 1 << 20]);
@@ -39,7 +36,7 @@ fn a_stream_of_http2_is_a_tunnel_too(workers: usize) {
         let text = format!("{}258EAFA5-E914-47DA-95CA-C5AB0DC85B11", head.header("Sec-WebSocket-Key").unwrap());
         let sum = digest(&SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes());
         let accept = base64::engine::general_purpose::STANDARD.encode(sum);
-        let switch = SWITCH.replace("\r\n\r\n", &format!("\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"));
+        let switch = SWITCHED.replace("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", &accept);
         wire.write(format!("{switch}hello"))?;
         let all = wire.read_to_end()?;
         wire.write(format!("you said {}", String::from_utf8_lossy(&all)))

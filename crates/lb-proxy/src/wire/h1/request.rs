@@ -11,6 +11,7 @@
 //! around values, and bytes above 0x7F in values.
 
 use bytes::{Buf, BytesMut};
+use lb_config::is_never_upgraded_to;
 
 use super::error::{Cause, HeadError};
 use super::framing::{Seen, Sender, list};
@@ -219,9 +220,9 @@ impl Partial {
         }
         let options = self.seen.options(&mut index.fields, buf)?;
         index.keep_alive = options.goes_on(index.version);
-        if index.framing.is_empty() && index.version == Version::Http11 && index.form != TargetForm::Authority {
+        if options.upgrade && index.version == Version::Http11 && index.form != TargetForm::Authority {
             index.upgrade = self.seen.offered(options);
-            if is_transport(index.upgrade.of(buf)) {
+            if is_never_upgraded_to(index.upgrade.of(buf)) {
                 index.upgrade = Span::NONE;
             }
         }
@@ -266,10 +267,4 @@ fn read_version(text: &[u8]) -> Result<Version, Cause> {
         _ if find(b' ', text).is_some() => Err(Cause::BadRequestLine),
         _ => Err(Cause::BadVersion),
     }
-}
-
-/// Whether the protocol offered is one that carries requests, or hides everything: see [`RequestHead::upgrade`].
-fn is_transport(protocol: &[u8]) -> bool {
-    let name = protocol.split(|&b| b == b'/').next().unwrap_or_default();
-    ["h2c", "h2", "http", "tls"].iter().any(|p| name.eq_ignore_ascii_case(p.as_bytes()))
 }
