@@ -17,7 +17,7 @@ mod tls;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use program::Program;
+use program::{Look, Program};
 use python::python;
 use setup::{Instance, node, proxy};
 
@@ -217,13 +217,17 @@ type Places = BTreeMap<String, String>;
 #[track_caller]
 fn wait_events(client: &mut Program, kind: &str, count: usize) -> Places {
     let mut places = Places::new();
-    client.wait_for(&format!("{count} × {kind}"), |line| {
+    if count == 0 {
+        return places;
+    }
+    client.take_until(&format!("{count} × {kind}"), |line| {
         let mut words = line.split(' ');
-        if words.next() == Some(kind) {
-            let id = words.next().unwrap_or_default().to_owned();
-            places.insert(id, words.collect::<Vec<_>>().join(" "));
+        if words.next() != Some(kind) {
+            return Look::Leave;
         }
-        (places.len() == count).then_some(())
+        let id = words.next().unwrap_or_default().to_owned();
+        places.insert(id, words.collect::<Vec<_>>().join(" "));
+        if places.len() == count { Look::Done(()) } else { Look::Take }
     });
     places
 }
@@ -299,6 +303,7 @@ fn a_stopped_instance_loses_its_clients_to_the_others_and_gets_new_ones_when_it_
     after.extend(moved);
     client.tell("say");
     assert_eq!(wait_events(&mut client, "said", 12), after);
+    client.wait_line("all-said");
 
     stopped.start(node);
     proxy.wait_line(&format!("{} is up", stopped.address));
@@ -315,14 +320,14 @@ fn a_stopped_instance_loses_its_clients_to_the_others_and_gets_new_ones_when_it_
     }
     // Those who moved stay where they are.
     client.tell("say");
-    let now = client.wait_for("all-said", {
-        let mut now = Places::new();
-        move |line| {
-            if let ["said", id, instance] = line.split(' ').collect::<Vec<_>>()[..] {
-                now.insert(id.to_owned(), instance.to_owned());
-            }
-            (line == "all-said").then(|| std::mem::take(&mut now))
+    let mut now = Places::new();
+    client.take_until("all-said", |line| match line.split(' ').collect::<Vec<_>>()[..] {
+        ["said", id, instance] => {
+            now.insert(id.to_owned(), instance.to_owned());
+            Look::Take
         }
+        ["all-said"] => Look::Done(()),
+        _ => Look::Leave,
     });
     assert!(after.iter().all(|(id, place)| now.get(id) == Some(place)), "before {after:?}\nnow {now:?}");
 }
@@ -388,4 +393,14 @@ fn what_node_says_of_its_patience_is_believed_before_our_own() {
 fn an_instance_of_little_patience_loses_no_request() {
     let counts = pauses("impatient", "", [300, 2400, 100], Some("2000"));
     assert_reused_until(&counts, 300, 1100);
+}
+
+#[test]
+fn a_wait_leaves_the_lines_of_other_waits() {
+    let mut program = Program::start(std::process::Command::new("printf").arg("late\nfirst 1\nother\nfirst 2\n"));
+    program.wait_line("first 2");
+    program.wait_line("late");
+    assert_eq!(program.wait_line("first"), "first 1");
+    assert_eq!(program.wait_line("other"), "other");
+    assert_eq!(program.finish().0.len(), 4);
 }

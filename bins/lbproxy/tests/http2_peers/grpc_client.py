@@ -135,9 +135,9 @@ def statuses():
 
 def deadlines():
     start = time.monotonic()
-    error = failed(lambda: hang(b"deadline", timeout=0.5))
+    error = failed(lambda: hang(b"deadline", timeout=2))
     equal(error.code(), grpc.StatusCode.DEADLINE_EXCEEDED)
-    assert 0.4 < time.monotonic() - start < 10
+    assert 1.9 < time.monotonic() - start < 20
     # One that the route has, which is shorter than ours.
     error = failed(lambda: channel.unary_unary("/hurried.Service/Hang")(b"route", timeout=30))
     equal((error.code(), error.details()), (grpc.StatusCode.DEADLINE_EXCEEDED, "the service did not answer in time"))
@@ -145,7 +145,8 @@ def deadlines():
 
 def cancellations():
     call = hang.future(b"cancelled")
-    time.sleep(0.2)
+    # Once the instance has it.
+    input()
     call.cancel()
     equal(call.code(), grpc.StatusCode.CANCELLED)
     stream = trickle(b"stream")

@@ -11,7 +11,7 @@ use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
 /// Only a failure waits this long.
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// An endpoint of an upstream.
 #[derive(Clone, Copy, Debug)]

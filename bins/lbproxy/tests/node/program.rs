@@ -13,8 +13,21 @@ pub(crate) struct Program {
     child: Child,
     input: Option<ChildStdin>,
     lines: Receiver<String>,
-    /// Everything it said and we have read, for whoever has to find out what went wrong.
+    /// Everything it said and we have read.
     said: Vec<String>,
+    /// Those of them that no wait has taken, by position: they may come before the line that is waited for first.
+    untaken: Vec<usize>,
+}
+
+/// What a wait makes of a line.
+#[allow(dead_code, reason = "not every test target has waits that take several lines")]
+pub(crate) enum Look<T> {
+    /// It is for another wait.
+    Leave,
+    /// It belongs to this wait, which goes on.
+    Take,
+    /// It ends this wait.
+    Done(T),
 }
 
 impl Program {
@@ -30,7 +43,7 @@ impl Program {
         forward(child.stdout.take().expect("it was asked for"), sender.clone());
         forward(child.stderr.take().expect("it was asked for"), sender);
         let input = child.stdin.take();
-        Self { child, input, lines, said: Vec::new() }
+        Self { child, input, lines, said: Vec::new(), untaken: Vec::new() }
     }
 
     /// Gives it a line.
@@ -39,23 +52,43 @@ impl Program {
         writeln!(input, "{line}").expect("it reads what it is told");
     }
 
-    /// The next line that has `part` in it; what comes before is passed over.
+    /// The first line with `part` in it that no wait has taken yet, and takes it.
     #[track_caller]
     pub(crate) fn wait_line(&mut self, part: &str) -> String {
         self.wait_for(part, |line| line.contains(part).then(|| line.to_owned()))
     }
 
-    /// Passes over lines until `look` sees something in one.
+    /// Waits for a line in which `look` sees something, and takes it. Other lines are left for other waits, since what a
+    /// program does at once it may say in any order.
     #[track_caller]
     pub(crate) fn wait_for<T>(&mut self, what: &str, mut look: impl FnMut(&str) -> Option<T>) -> T {
+        self.take_until(what, |line| look(line).map_or(Look::Leave, Look::Done))
+    }
+
+    /// Shows every line that was not taken yet to `look`, the oldest first, until one ends the wait.
+    #[track_caller]
+    pub(crate) fn take_until<T>(&mut self, what: &str, mut look: impl FnMut(&str) -> Look<T>) -> T {
+        let mut at = 0;
+        while let Some(&line) = self.untaken.get(at) {
+            match look(&self.said[line]) {
+                Look::Leave => at += 1,
+                Look::Take => drop(self.untaken.remove(at)),
+                Look::Done(seen) => {
+                    self.untaken.remove(at);
+                    return seen;
+                }
+            }
+        }
         let deadline = Instant::now() + DEADLINE;
         loop {
             match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) => {
                     let seen = look(&line);
                     self.said.push(line);
-                    if let Some(seen) = seen {
-                        return seen;
+                    match seen {
+                        Look::Leave => self.untaken.push(self.said.len() - 1),
+                        Look::Take => {}
+                        Look::Done(seen) => return seen,
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => panic!("waited in vain for {what:?} after: {:#?}", self.said),

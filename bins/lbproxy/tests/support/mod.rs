@@ -23,7 +23,7 @@ pub(crate) use tls::{Authority, Issued};
 pub(crate) use wire::Wire;
 
 /// How long a wait may last before the scenario has failed. The machine may be busy with other things.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// The pause between two looks where nothing tells that there is something to see.
 const LOOK: Duration = Duration::from_millis(2);

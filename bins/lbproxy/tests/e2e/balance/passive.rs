@@ -24,7 +24,7 @@ fn an_endpoint_that_fails_requests_is_ejected_for_a_while(workers: usize) {
         Endpoint::answering(move |_| text(status.load(Ordering::SeqCst), "s"))
     };
     let endpoints = [sick, Endpoint::named("h"), Endpoint::named("h")];
-    let passive = "health.passive = { failures = 3, window = \"30s\", eject_for = \"400ms\" }";
+    let passive = "health.passive = { failures = 3, window = \"30s\", eject_for = \"4s\" }";
     let proxy = balancing(workers, "retry = \"off\"", &list(&endpoints), passive);
     let at = endpoints[0].at();
     let start = Instant::now();
@@ -38,7 +38,7 @@ fn an_endpoint_that_fails_requests_is_ejected_for_a_while(workers: usize) {
 
     status.store(200, Ordering::SeqCst);
     proxy.wait_log(&format!("endpoint {at} is up: "));
-    assert!(start.elapsed() >= Duration::from_millis(390), "after {:?}", start.elapsed());
+    assert!(start.elapsed() >= Duration::from_millis(3_990), "after {:?}", start.elapsed());
     wait_until("it to take part again", || answers(&proxy, 3).contains('s'));
 }
 

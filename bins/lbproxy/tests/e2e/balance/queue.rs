@@ -76,7 +76,7 @@ fn a_wait_that_is_over_is_a_503_and_counts_in_the_total(workers: usize) {
     let gate = Gate::default();
     let endpoint = busy(&gate);
     let route = "[[route]]\ncluster = \"app\"\npath = \"/hasty/\"\ntimeout.total = \"200ms\"\n";
-    let cluster = "queue = { size = 5, timeout = \"500ms\" }";
+    let cluster = "queue = { size = 5, timeout = \"2s\" }";
     let proxy = balancing(workers, route, &one_at_a_time(&endpoint), cluster);
     let line = line(&proxy, &endpoint, 0);
     assert_refused(&proxy, "/late", "queue_timeout");

@@ -154,7 +154,7 @@ fn a_body_that_waits_for_leave_waits_through_a_retry(workers: usize) {
 fn an_endpoint_that_hangs_is_left_for_another_where_the_route_says_so(workers: usize) {
     let hanging = Endpoint::on_head(|wire: &mut Wire, _| wire.read_to_end().map(drop));
     let healthy = Endpoint::named("ok");
-    let timeout = "timeout = { response = \"150ms\" }";
+    let timeout = "timeout = { response = \"1s\" }";
     let proxy = after(workers, &hanging.at(), &healthy, &format!("{timeout}\nretry = {{ on = [\"timeout\"] }}"));
     assert_eq!(get(proxy.web(), "/").text(), "ok");
     assert_eq!(post(proxy.web(), "/posted", "x").status(), 504, "the endpoint may still be acting on it");
@@ -162,7 +162,7 @@ fn an_endpoint_that_hangs_is_left_for_another_where_the_route_says_so(workers: u
     assert_eq!(get(proxy.web(), "/").status(), 504, "not listed by default");
     // The total time holds for all attempts together.
     let also_hanging = Endpoint::on_head(|wire: &mut Wire, _| wire.read_to_end().map(drop));
-    let bounded = "timeout = { response = \"150ms\", total = \"200ms\" }\nretry = { on = [\"timeout\"] }";
+    let bounded = "timeout = { response = \"1s\", total = \"1500ms\" }\nretry = { on = [\"timeout\"] }";
     let proxy = after(workers, &hanging.at(), &also_hanging, bounded);
     assert_eq!(get(proxy.web(), "/both").status(), 504);
     let line = proxy.access_of("/both");

@@ -59,7 +59,7 @@ fn connections_of_one_client_are_limited(workers: usize) {
 
 fn an_idle_connection_is_closed(workers: usize) {
     let endpoint = Endpoint::named("in");
-    let proxy = limited(workers, &endpoint, "idle_timeout = \"300ms\"");
+    let proxy = limited(workers, &endpoint, "idle_timeout = \"3s\"");
     let mut client = Client::connect(proxy.web());
     for _ in 0..2 {
         let start = Instant::now();
@@ -68,5 +68,5 @@ fn an_idle_connection_is_closed(workers: usize) {
     }
     let start = Instant::now();
     assert!(client.is_closed_silently());
-    assert!(start.elapsed() >= Duration::from_millis(150), "closed after {:?}", start.elapsed());
+    assert!(start.elapsed() >= Duration::from_millis(2_000), "closed after {:?}", start.elapsed());
 }

@@ -12,7 +12,7 @@ use crate::support::{Client, Endpoint, Proxy, config};
 /// A proxy with limits small enough to be met, before one endpoint.
 pub(crate) fn guarded(workers: usize) -> (Proxy, Endpoint) {
     let endpoint = Endpoint::named("reached");
-    let limits = "{ request_head = \"2KiB\", headers = 10, uri = \"512B\", head_timeout = \"300ms\", \
+    let limits = "{ request_head = \"2KiB\", headers = 10, uri = \"512B\", head_timeout = \"2s\", \
                   request_body = \"1KiB\" }";
     let at = endpoint.at();
     let rest = format!("limits = {limits}\n[[route]]\ncluster = \"app\"\n[cluster.app]\nendpoints = [\"{at}\"]\n");

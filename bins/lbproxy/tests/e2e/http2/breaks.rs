@@ -116,8 +116,8 @@ fn failures_have_their_statuses(workers: usize) {
         Ok(())
     });
     let refused = proxy(workers, &refusing.address.to_string(), "", "", "");
-    let slow = proxy(workers, &endpoint.at(), "", "timeout = { response = \"100ms\" }", "");
-    let total = proxy(workers, &endpoint.at(), "", "timeout = { total = \"100ms\" }", "");
+    let slow = proxy(workers, &endpoint.at(), "", "timeout = { response = \"1s\" }", "");
+    let total = proxy(workers, &endpoint.at(), "", "timeout = { total = \"1s\" }", "");
     run(async {
         for (proxy, status) in [(&refused, 502), (&slow, 504), (&total, 504)] {
             let mut caller = Caller::connect(proxy.web()).await;

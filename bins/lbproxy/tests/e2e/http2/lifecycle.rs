@@ -76,8 +76,7 @@ fn a_reload_that_removes_the_listener_lets_streams_finish(workers: usize) {
 
 fn an_idle_connection_is_closed_with_a_goaway(workers: usize) {
     let endpoint = Endpoint::named("app");
-    let proxy =
-        proxy(workers, &endpoint.at(), "limits = { idle_timeout = \"200ms\", head_timeout = \"300ms\" }", "", "");
+    let proxy = proxy(workers, &endpoint.at(), "limits = { idle_timeout = \"1s\", head_timeout = \"2s\" }", "", "");
     let mut silent = Raw::connect(proxy.web());
     assert_eq!(silent.until(GO_AWAY).reason(), 0);
     let mut used = Raw::connect(proxy.web());

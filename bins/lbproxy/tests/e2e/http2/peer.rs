@@ -15,7 +15,7 @@ use crate::support::DEADLINE;
 #[track_caller]
 pub(crate) fn run<T>(scenario: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async { tokio::time::timeout(DEADLINE, scenario).await.expect("the scenario ends in time") })
+    runtime.block_on(async { tokio::time::timeout(3 * DEADLINE, scenario).await.expect("the scenario ends in time") })
 }
 
 /// Waits for something that the scenario's own connections may have to do with.

@@ -352,12 +352,11 @@ fn an_endpoint_that_allows_no_streams_is_a_failed_connection(workers: usize) {
         until(wire, HEADERS).map(drop)
     });
     let proxy = proxy(workers, &endpoint.at(), "", "", H2);
-    let start = std::time::Instant::now();
     run(async {
         let mut caller = Caller::connect(proxy.web()).await;
         assert_eq!(caller.get("/none").await.status, 502);
     });
-    assert!(start.elapsed() < Duration::from_secs(3));
+    // Had it been waited for, the cause would be a timeout.
     assert_eq!(proxy.access_of("/none")["cause"], "connect_failed: it allows no streams");
     assert!(endpoint.connections() <= 3, "{} connections", endpoint.connections());
 }
@@ -577,7 +576,7 @@ fn checks_speak_http2(workers: usize) {
 
 fn connections_are_limited_and_close(workers: usize) {
     let endpoint = echo();
-    let limits = format!("{H2}\nkeep_alive = {{ requests = 3, timeout = \"500ms\" }}");
+    let limits = format!("{H2}\nkeep_alive = {{ requests = 3, timeout = \"2s\" }}");
     let mut proxy = proxy(workers, &endpoint.at(), "", "", &limits);
     let ask = |proxy: &Proxy| {
         run(async {

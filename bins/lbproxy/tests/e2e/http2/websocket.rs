@@ -278,13 +278,13 @@ fn an_idle_tunnel_is_reset_and_a_busy_one_is_not(workers: usize) {
         }
         Ok(())
     });
-    let timeouts = "timeout = { tunnel = \"400ms\", idle = \"100ms\", total = \"100ms\", response = \"2s\" }";
+    let timeouts = "timeout = { tunnel = \"2s\", idle = \"100ms\", total = \"100ms\", response = \"2s\" }";
     let proxy = proxy(workers, &endpoint.at(), "", timeouts, "");
     run(async {
         let mut caller = Caller::connect(proxy.web()).await;
         let mut socket = open(&mut caller, "/ws").await;
         for _ in 0..8 {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(Duration::from_millis(300)).await;
             socket.say("tick").await;
             assert_eq!(socket.hear(4).await, b"tick");
         }

@@ -125,7 +125,7 @@ fn after_a_storm_nothing_is_left(workers: usize) {
     }
     over.store(true, Ordering::SeqCst);
     let visits: usize = hooligans.into_iter().map(|thread| thread.join().unwrap()).sum();
-    assert!(visits > 100, "{visits}");
+    assert!(visits > 12, "all of them came, in every way: {visits}");
     load.stop().expect_no_failure();
 
     wait_until("every connection to be closed", || proxy.metric("lbproxy_connections", &["web"]) == 0.0);

@@ -125,7 +125,7 @@ fn the_file_decides_how_many_are_kept(workers: usize) {
     };
     assert_eq!(connections_for(&with("idle = 0"), 5), 5);
     assert_eq!(connections_for(&with("requests = 3"), 9), 3);
-    let proxy = with("timeout = \"200ms\"");
+    let proxy = with("timeout = \"2s\"");
     assert_eq!(connections_for(&proxy, 3), 1);
     wait_until("the idle one to be closed", || endpoint.open() == 0);
     let proxy = with("age = \"300ms\"");

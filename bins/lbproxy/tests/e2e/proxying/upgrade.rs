@@ -98,11 +98,11 @@ fn an_idle_tunnel_is_closed_and_a_busy_one_is_not(workers: usize) {
     let proxy = forwarding(
         workers,
         &endpoint.at(),
-        "timeout = { tunnel = \"400ms\", idle = \"100ms\", total = \"100ms\", response = \"2s\" }",
+        "timeout = { tunnel = \"2s\", idle = \"100ms\", total = \"100ms\", response = \"2s\" }",
     );
     let mut client = open(&proxy, "/ws");
     for _ in 0..8 {
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(300));
         client.send("tick");
         assert_eq!(client.read_exactly(4).unwrap(), b"tick");
     }

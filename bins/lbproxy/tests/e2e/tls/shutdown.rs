@@ -17,7 +17,7 @@ with_one_and_four_workers!(
 const ROUTE: &str = "[[route]]\nrespond = { status = 200, body = \"ok\" }\n";
 
 fn a_silent_client_is_closed_in_the_time_for_a_head(workers: usize) {
-    let secure = Secure::start(workers, &format!("limits.head_timeout = \"200ms\"\n{ROUTE}"), "");
+    let secure = Secure::start(workers, &format!("limits.head_timeout = \"2s\"\n{ROUTE}"), "");
     let mut silent = Wire::new(TcpStream::connect(secure.proxy.web()).unwrap());
     // The beginning of a handshake record.
     silent.write([22, 3, 1, 2, 0]).unwrap();
