@@ -24,6 +24,8 @@ use crate::observe::status::{self, ClusterStatus, EndpointStatus, QueueStatus, S
 use crate::registry::Registry;
 use crate::shared::Shared;
 use crate::snapshot::{ClusterRuntime, Snapshot};
+use crate::stage::http::response_limits;
+use crate::wire::h1::HeadLimits;
 
 /// How often ejections end, tables catch up, and states are looked at for `since`.
 const TICK: Duration = Duration::from_millis(100);
@@ -68,7 +70,12 @@ impl Control {
         let watch = Arc::new(Watched::new(Arc::clone(shared)));
         let prober = {
             let registry = Arc::clone(registry);
+            let limits_of = Arc::downgrade(&watch);
             NetProber::with_tls(move |endpoint| lock(&registry).tls_to(&endpoint.cluster, &endpoint.endpoint))
+                .with_limits(move || {
+                    let snapshot = limits_of.upgrade().and_then(|watch| watch.snapshot.load_full());
+                    snapshot.map_or(HeadLimits::response(), |snapshot| response_limits(&snapshot.config.limits))
+                })
         };
         let checks = Arc::new(Checks::new(handle.clone(), prober, Verdicts { watch: Arc::downgrade(&watch) }));
         // Set here and not by `Watched::new`, because the driver tells the watch its verdicts.

@@ -4,6 +4,7 @@
 //! receives their results. They run on the control runtime, so that a thousand checks never delay a request. Each is
 //! told the whole wanted state at start and at every reload, keeps what did not change, and stops what is gone.
 
+mod ask;
 pub mod checks;
 mod probe;
 pub mod resolve;

@@ -3,28 +3,23 @@
 //! Each check opens a connection of its own. A check over a kept connection would pass as long as that connection
 //! lives, though nobody new can connect any more, which is the very thing to find out.
 
-use std::future::poll_fn;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use http::header::{ACCEPT, CONNECTION, HOST, USER_AGENT};
-use http::{HeaderValue, Request, Response};
-use http_body_util::{BodyExt, Empty};
-use hyper::body::Incoming;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use bytes::BytesMut;
 use lb_config::{ActiveCheck, Probe};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
 
+use super::ask::{self, Rest};
 use super::{Address, Identity};
 use crate::net::{Shortage, Stream, shortage};
 use crate::rules::cause::Cause;
 use crate::tls::{self, UpstreamTls};
+use crate::wire::h1::HeadLimits;
 use crate::wire::proxy_protocol::{self, Said};
 
 /// Makes one check.
@@ -54,14 +49,41 @@ pub struct Verdict {
 pub struct NetProber {
     /// How endpoints are reached by TLS, as it is at the time; `None` reaches all in the clear.
     tls: Option<Arc<LookUpTls>>,
+    /// The limits on the head of an answer, as they are at the time; `None` is [`HeadLimits::response`].
+    limits: Option<Arc<LookUpLimits>>,
 }
+
+type LookUpLimits = dyn Fn() -> HeadLimits + Send + Sync;
 
 type LookUpTls = dyn Fn(&Identity) -> Option<Arc<UpstreamTls>> + Send + Sync;
 
 impl NetProber {
     /// Checks endpoints by TLS where requests go to them by TLS.
     pub(crate) fn with_tls(tls: impl Fn(&Identity) -> Option<Arc<UpstreamTls>> + Send + Sync + 'static) -> Self {
-        Self { tls: Some(Arc::new(tls)) }
+        Self { tls: Some(Arc::new(tls)), limits: None }
+    }
+
+    /// Holds answers to the limits of those to requests.
+    pub(crate) fn with_limits(self, limits: impl Fn() -> HeadLimits + Send + Sync + 'static) -> Self {
+        Self { limits: Some(Arc::new(limits)), ..self }
+    }
+
+    /// Asks by the protocol that the endpoint speaks.
+    async fn ask_by(
+        &self,
+        check: &ActiveCheck,
+        stream: Stream,
+        endpoint: &Identity,
+    ) -> Result<(String, Option<Rest>), String> {
+        let Probe::Http { path, expect, .. } = &check.probe else { return Ok(("connected".to_owned(), None)) };
+        let limits = self.limits.as_ref().map_or_else(HeadLimits::response, |limits| limits());
+        let answer = match check.http2 {
+            true => ask::by_http2(stream, endpoint, &check.probe, &limits).await?,
+            false => ask::by_http1(stream, endpoint, &check.probe, &limits).await?,
+        };
+        let detail = format!("status {} from {path}", answer.status);
+        let passes = expect.iter().any(|&(from, to)| (from..=to).contains(&answer.status));
+        if passes { Ok((detail, answer.rest)) } else { Err(detail) }
     }
 }
 
@@ -74,7 +96,7 @@ impl Prober for NetProber {
             match found {
                 Ok(Ok((detail, rest))) => {
                     if let Some(rest) = rest {
-                        rest.await;
+                        rest.drain().await;
                     }
                     Verdict { ok: true, detail, took, is_void: false }
                 }
@@ -88,9 +110,6 @@ impl Prober for NetProber {
         })
     }
 }
-
-/// What is left to do once the verdict is known.
-type Rest = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Why a check did not pass.
 enum Miss {
@@ -124,12 +143,12 @@ impl NetProber {
         let stream = introduced(stream.map_err(|error| Miss::connecting(&error))?, check).await?;
         // A connection is enough for a TCP check; whose it is, TLS would have to tell.
         let tls = self.tls.as_ref().filter(|_| check.probe != Probe::Tcp).and_then(|tls| tls(endpoint));
-        let Some(tls) = tls else { return Ok(ask_by(check, stream, endpoint).await?) };
+        let Some(tls) = tls else { return Ok(self.ask_by(check, stream, endpoint).await?) };
         let stream = Stream::to_tls(stream, &tls).await.map_err(|error| match tls::cause(&error) {
             Some((cause, why)) => format!("{cause}: {why}"),
             None => format!("{}: {error}", Cause::TlsHandshake),
         })?;
-        Ok(ask_by(check, stream, endpoint).await?)
+        Ok(self.ask_by(check, stream, endpoint).await?)
     }
 }
 
@@ -154,113 +173,6 @@ fn with_port(address: &Address, port: Option<u16>) -> Address {
     }
 }
 
-/// Asks by the protocol that the endpoint speaks.
-async fn ask_by(check: &ActiveCheck, stream: Stream, endpoint: &Identity) -> Result<(String, Option<Rest>), String> {
-    match &check.probe {
-        Probe::Http { path, expect, .. } if check.http2 => {
-            let status = ask_http2(stream, endpoint, &check.probe).await?;
-            Ok((judged(status, path, expect)?, None))
-        }
-        probe => ask_over(stream, endpoint, probe).await,
-    }
-}
-
-/// The status of the answer to a request by HTTP/2. Dropping the stream tells the endpoint that no more is wanted.
-async fn ask_http2(stream: Stream, endpoint: &Identity, probe: &Probe) -> Result<u16, String> {
-    let refused = |error: h2::Error| format!("{}: {error}", Cause::InvalidResponse);
-    let scheme = if stream.tls().is_some() { "https" } else { "http" };
-    if stream.tls().is_some() && stream.alpn() != Some(b"h2") {
-        return Err(format!("{}: it did not agree to HTTP/2", Cause::TlsHandshake));
-    }
-    let (mut parts, _) = request(endpoint, probe)?.into_parts();
-    parts.headers.remove(CONNECTION);
-    let host = parts.headers.remove(HOST);
-    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    let host = host.as_ref().map_or(&b""[..], HeaderValue::as_bytes);
-    let uri = http::Uri::builder().scheme(scheme).authority(host).path_and_query(path).build();
-    parts.uri = uri.map_err(|error| format!("invalid request: {error}"))?;
-    let (mut sender, connection) = h2::client::handshake(stream).await.map_err(refused)?;
-    let (answer, _) = sender.send_request(Request::from_parts(parts, ()), true).map_err(refused)?;
-    let (mut connection, mut answer) = (pin!(connection), pin!(answer));
-    let mut is_over = false;
-    let response = poll_fn(|cx| {
-        if !is_over {
-            is_over = connection.as_mut().poll(cx).is_ready();
-        }
-        answer.as_mut().poll(cx)
-    });
-    Ok(response.await.map_err(refused)?.status().as_u16())
-}
-
-/// What a status is worth.
-fn judged(status: u16, path: &str, expect: &[(u16, u16)]) -> Result<String, String> {
-    let detail = format!("status {status} from {path}");
-    if expect.iter().any(|&(from, to)| (from..=to).contains(&status)) { Ok(detail) } else { Err(detail) }
-}
-
-async fn ask_over<S>(stream: S, endpoint: &Identity, probe: &Probe) -> Result<(String, Option<Rest>), String>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let Probe::Http { path, expect, .. } = probe else { return Ok(("connected".to_owned(), None)) };
-    let request = request(endpoint, probe)?;
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(|error| response_cause(&error))?;
-    let mut connection = Box::pin(connection);
-    let mut answer = pin!(sender.send_request(request));
-    // The connection only moves while it is polled, and hands the answer over before it ends.
-    let mut is_over = false;
-    let response = poll_fn(|cx| {
-        if !is_over {
-            is_over = connection.as_mut().poll(cx).is_ready();
-        }
-        answer.as_mut().poll(cx)
-    });
-    let response = response.await.map_err(|error| response_cause(&error))?;
-    let detail = judged(response.status().as_u16(), path, expect)?;
-    let rest = async move {
-        tokio::select! {
-            _ = tokio::time::timeout(DRAIN_TIME, drain(response)) => {}
-            _ = connection, if !is_over => {}
-        }
-    };
-    Ok((detail, Some(Box::pin(rest))))
-}
-
-fn request(endpoint: &Identity, probe: &Probe) -> Result<Request<Empty<Bytes>>, String> {
-    let Probe::Http { path, method, host, .. } = probe else { return Err("not an HTTP check".to_owned()) };
-    let host = match (host, &endpoint.address) {
-        (Some(host), _) => host,
-        (None, Address::Ip(_)) => match endpoint.endpoint.strip_prefix("https://") {
-            Some(host) => host.strip_suffix(":443").unwrap_or(host),
-            None => &*endpoint.endpoint,
-        },
-        (None, Address::Unix(_)) => "localhost",
-    };
-    Request::builder()
-        .method(&**method)
-        .uri(&**path)
-        .header(HOST, host)
-        .header(USER_AGENT, HeaderValue::from_static("lbproxy-check"))
-        .header(ACCEPT, HeaderValue::from_static("*/*"))
-        .header(CONNECTION, HeaderValue::from_static("close"))
-        .body(Empty::new())
-        .map_err(|error| format!("invalid request: {error}"))
-}
-
-/// Takes a short body whole, so that an endpoint that is still writing is not cut off with a reset in its log. A long
-/// one is not worth it.
-async fn drain(response: Response<Incoming>) {
-    let mut body = response.into_body();
-    let mut taken = 0;
-    while let Some(Ok(frame)) = body.frame().await {
-        taken += frame.data_ref().map_or(0, Bytes::len);
-        if taken > DRAIN_BYTES {
-            return;
-        }
-    }
-}
-
 fn connect_cause(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "connect_refused".to_owned(),
@@ -271,21 +183,13 @@ fn connect_cause(error: &io::Error) -> String {
     }
 }
 
-fn response_cause(error: &hyper::Error) -> String {
-    if error.is_parse() { format!("invalid_response: {error}") } else { "reset before the response head".to_owned() }
-}
-
-const DRAIN_BYTES: usize = 64 * 1024;
-
-const DRAIN_TIME: Duration = Duration::from_secs(1);
-
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
     use std::num::NonZeroU32;
     use std::path::Path;
 
-    use tokio::io::AsyncReadExt;
+    use tokio::io::{AsyncRead, AsyncReadExt};
     use tokio::net::{TcpListener, UnixListener};
 
     use super::*;
@@ -350,7 +254,7 @@ mod tests {
         );
         assert_eq!(
             serving.await.unwrap(),
-            "GET /healthz?deep=1 HTTP/1.1\r\nhost: app-1:5678\r\nuser-agent: lbproxy-check\r\naccept: */*\r\nconnection: close\r\n\r\n"
+            "GET /healthz?deep=1 HTTP/1.1\r\nhost: app-1:5678\r\nuser-agent: lbproxy-check\r\naccept: */*\r\nConnection: close\r\n\r\n"
         );
         let (one, serving) = endpoint("HTTP/1.1 204 No Content\r\n\r\n", true).await;
         let head = Probe::Http {
@@ -373,6 +277,23 @@ mod tests {
         }
     }
 
+    /// As the answers to requests are.
+    #[tokio::test]
+    async fn an_answer_that_is_written_badly_and_has_one_meaning_is_read() {
+        for answer in [
+            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok",
+            "HTTP/1.1 200 OK\nContent-Length: 2\n\nok",
+            "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+        ] {
+            let (one, _serving) = endpoint(answer, false).await;
+            assert_eq!(
+                probe(&one, &http("/", &[(200, 200)])).await,
+                (true, "status 200 from /".to_owned()),
+                "{answer}"
+            );
+        }
+    }
+
     #[tokio::test]
     async fn nobody_there_and_nonsense_have_their_names() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -384,6 +305,19 @@ mod tests {
         let (one, _serving) = endpoint("SSH-2.0-OpenSSH_9.6\r\n\r\n", true).await;
         let found = probe(&one, &ask).await;
         assert!(!found.0 && found.1.starts_with("invalid_response"), "{found:?}");
+        for (answer, detail) in [
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nabc",
+                "invalid_response: conflicting_length",
+            ),
+            ("HTTP/1.1 200 OK\r\nX: a\r\n b\r\n\r\n", "invalid_response: obs_fold"),
+        ] {
+            let (one, _serving) = endpoint(answer, true).await;
+            assert_eq!(probe(&one, &ask).await, (false, detail.to_owned()));
+        }
+        let large = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "a".repeat(128 * 1024)).leak();
+        let (one, _serving) = endpoint(large, true).await;
+        assert_eq!(probe(&one, &ask).await, (false, "response_too_large: head_too_large".to_owned()));
         let (one, _serving) = endpoint("", false).await;
         assert_eq!(probe(&one, &ask).await, (false, "reset before the response head".to_owned()));
         let (one, _serving) = endpoint(OK, false).await;

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use super::{answers, balancing, list};
-use crate::support::{Endpoint, text, wait_until};
+use crate::support::{Endpoint, get, text, wait_until};
 use crate::with_one_and_four_workers;
 
 with_one_and_four_workers!(
     an_endpoint_that_fails_its_checks_is_down_until_it_passes,
     an_endpoint_that_refuses_is_down,
-    an_endpoint_may_have_to_prove_itself_first
+    an_endpoint_may_have_to_prove_itself_first,
+    checks_read_answers_as_requests_do,
 );
 
 const CHECKS: &str =
@@ -82,4 +83,30 @@ fn an_endpoint_may_have_to_prove_itself_first(workers: usize) {
     assert_eq!(proxy.endpoint("app", &endpoints[0].at())["state"], "down");
     health.store(200, Ordering::SeqCst);
     wait_until("the other one to take part", || answers(&proxy, 2).contains('s'));
+}
+
+/// What reads the answers to requests reads those to checks: no endpoint is up whose answers are all refused, and none is
+/// down whose answers all pass.
+fn checks_read_answers_as_requests_do(workers: usize) {
+    let answering = |answer: &'static str| Endpoint::answering(move |_| answer.to_owned());
+    let endpoints = [
+        answering("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nd"),
+        answering("HTTP/1.1 200 OK\nContent-Length: 1\n\nl"),
+        answering("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx"),
+        answering("HTTP/1.1 200 OK\r\nX-A: b\r\n c\r\nContent-Length: 1\r\n\r\ny"),
+    ];
+    let cluster = "health.active = { path = \"/\", interval = \"20ms\", rise = 1, fall = 1, initial = \"down\" }";
+    let proxy = balancing(workers, "", &list(&endpoints), cluster);
+    for (endpoint, detail) in endpoints[2..].iter().zip(["conflicting_length", "obs_fold"]) {
+        let at = endpoint.at();
+        wait_until("a check to fail", || proxy.metric("lbproxy_checks_total", &["fail", &at]) >= 1.0);
+        let status = proxy.endpoint("app", &at);
+        assert_eq!(status["state"], "down", "{status}");
+        assert!(status.to_string().contains(&format!("invalid_response: {detail}")), "{status}");
+    }
+    for (endpoint, answer) in endpoints.iter().zip(["d", "l"]) {
+        wait_until("it to be up", || proxy.endpoint("app", &endpoint.at())["state"] == "up");
+        wait_until("it to take part", || get(proxy.web(), "/").text() == answer);
+    }
+    assert!(answers(&proxy, 8).chars().all(|answer| "dl".contains(answer)));
 }
