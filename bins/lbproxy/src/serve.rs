@@ -47,7 +47,7 @@ fn logged(config: Config, input: Option<&Input>, log: &AppLog) -> io::Result<Exi
         let _inside = runtime.enter();
         Signals::new(input.is_some())?
     };
-    raise_open_files(&config);
+    raise_open_files();
     let engine = match Engine::start(config) {
         Ok(engine) => engine,
         Err(error) => {
@@ -152,9 +152,6 @@ fn reload(engine: &Engine, file: &Path, log: &AppLog) {
     let (before, listeners, admin) = (engine.config(), engine.listeners(), engine.admin());
     let changes = Config::diff(&before, &loaded.config);
     let new_log = loaded.config.log.clone();
-    if before.limits.connections != loaded.config.limits.connections {
-        raise_open_files(&loaded.config);
-    }
     if let Err(error) = engine.reload(loaded.config) {
         refused(error.to_string());
         return;
@@ -227,16 +224,10 @@ fn one_line(diagnostic: &Diagnostic) -> String {
     line
 }
 
-/// Every connection is an open file, and every proxied request has two. The soft limit, often 1024, is there for
-/// programs that use `select`; ours is raised to the hard one.
-fn raise_open_files(config: &Config) {
-    let needed = 2 * config.limits.connections.get() as u64;
-    match rlimit::increase_nofile_limit(rlimit::INFINITY) {
-        Ok(limit) if limit < needed => tracing::warn!(
-            "the system lets this process open {limit} files; limits.connections = {} may need {needed} (see `ulimit -n`)",
-            config.limits.connections
-        ),
-        Ok(limit) => tracing::debug!("may open {limit} files"),
-        Err(error) => tracing::warn!("the limit of open files cannot be raised: {error}"),
+/// Every connection is an open file. The soft limit, often 1024, is there for programs that use `select`; ours is raised to
+/// the hard one, and the engine shares out what that is.
+fn raise_open_files() {
+    if let Err(error) = rlimit::increase_nofile_limit(rlimit::INFINITY) {
+        tracing::warn!("the limit of open files cannot be raised: {error}");
     }
 }

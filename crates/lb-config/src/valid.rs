@@ -154,8 +154,11 @@ pub struct Limits {
     pub response_head_bytes: usize,
     /// Header lines of a response. Beyond: 502. Default 500.
     pub response_headers: usize,
-    /// Client connections in all. Beyond: closed at once.
-    pub connections: NonZeroUsize,
+    /// Client connections in all. Beyond: closed at once. `None` is 20 000, or what the process's open files have room for.
+    pub connections: Option<NonZeroUsize>,
+    /// Connections to endpoints in all, idle ones included. Beyond: 503. `None` is as many as client connections and no less
+    /// than 20 000, or what the process's open files have room for.
+    pub endpoint_connections: Option<NonZeroUsize>,
     /// Client connections of one address, IPv6 by /64. Beyond: closed at once.
     pub connections_per_client: Option<NonZeroUsize>,
     /// Time for a request head to arrive whole. Beyond: 408.

@@ -54,7 +54,8 @@ uri = "8KiB"
 request_body = "100MiB"
 response_head = "128KiB"
 response_headers = 500
-connections = 20000
+connections = "auto"
+endpoint_connections = "auto"
 connections_per_client = "none"
 head_timeout = "10s"
 idle_timeout = "65s"
@@ -188,6 +189,8 @@ fn the_top_level() {
         access = "off"
         [limits]
         request_body = "none"
+        connections = 300
+        endpoint_connections = 200
         connections_per_client = 10
         "#,
     );
@@ -196,6 +199,8 @@ fn the_top_level() {
     assert_eq!(config.admin.unwrap().allow[0].to_string(), "10.0.0.0/8");
     assert_eq!((config.log.level, config.log.format, config.log.access), (Level::Trace, LogFormat::Json, None));
     assert_eq!(config.limits.request_body_bytes, None);
+    assert_eq!(config.limits.connections.unwrap().get(), 300);
+    assert_eq!(config.limits.endpoint_connections.unwrap().get(), 200);
     assert_eq!(config.limits.connections_per_client.unwrap().get(), 10);
     let listener = &config.listeners[0];
     assert_eq!((&*listener.name, listener.backlog.unwrap().get()), ("unix:/run/web.sock", 128));

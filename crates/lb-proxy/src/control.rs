@@ -15,12 +15,15 @@ use lb_policy::Uid;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+use crate::descriptors;
 use crate::drivers::Identity;
 use crate::drivers::checks::{Checks, NetProber, Targets};
 use crate::drivers::resolve::{Resolution, Resolve, SystemLookup};
 use crate::error::EngineError;
 use crate::observe::admin::{Admin, AdminState};
-use crate::observe::status::{self, ClusterStatus, EndpointStatus, QueueStatus, State, Status, StatusSource};
+use crate::observe::status::{
+    self, ClusterStatus, EndpointStatus, LimitsStatus, QueueStatus, State, Status, StatusSource,
+};
 use crate::registry::Registry;
 use crate::shared::Shared;
 use crate::snapshot::{ClusterRuntime, Snapshot};
@@ -77,7 +80,9 @@ impl Control {
                     snapshot.map_or(HeadLimits::response(), |snapshot| response_limits(&snapshot.config.limits))
                 })
         };
-        let checks = Arc::new(Checks::new(handle.clone(), prober, Verdicts { watch: Arc::downgrade(&watch) }));
+        let at_once = descriptors::checks_at_once(descriptors::limit());
+        let verdicts = Verdicts { watch: Arc::downgrade(&watch) };
+        let checks = Arc::new(Checks::new(handle.clone(), prober, verdicts, at_once));
         // Set here and not by `Watched::new`, because the driver tells the watch its verdicts.
         let _ = watch.checks.set(Arc::clone(&checks));
         let resolve = {
@@ -357,7 +362,15 @@ impl StatusSource for Watched {
                 endpoints: endpoints.collect(),
             }
         });
-        Status { generation: snapshot.generation, uptime: self.started.elapsed(), clusters: clusters.collect() }
+        let room = &self.shared.room;
+        let limits = LimitsStatus {
+            connections: self.shared.most_connections(),
+            endpoint_connections: room.most(),
+            endpoint_connections_open: room.open(),
+            endpoint_connections_refused: room.refused(),
+        };
+        let (generation, uptime) = (snapshot.generation, self.started.elapsed());
+        Status { generation, uptime, limits, clusters: clusters.collect() }
     }
 }
 

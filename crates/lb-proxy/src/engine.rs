@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::control::Control;
+use crate::descriptors;
 use crate::error::EngineError;
 use crate::net::bind::{self, Bound};
 use crate::observe::access_log::AccessLog;
@@ -86,6 +87,7 @@ impl Engine {
         let access_log = AccessLog::start(config.log.access.as_ref(), metrics.access_log_dropped())
             .map_err(EngineError::AccessLog)?;
         let shared = Arc::new(Shared::new(metrics, access_log));
+        share_descriptors(&shared, workers, &config);
         let registry = Arc::new(Mutex::new(Registry::new(Arc::clone(&shared), workers)));
         let control = Control::start(&shared, &registry).map_err(EngineError::Thread)?;
         let admin = control.bind_admin(&config)?;
@@ -169,6 +171,7 @@ impl Engine {
             handle.worker.publish(own);
         }
         self.change_sockets(&state.snapshot.config, &config);
+        share_descriptors(&self.shared, self.threads.len(), &config);
         self.listen(state, fresh);
         state.snapshot = snapshot;
         Ok(())
@@ -316,6 +319,14 @@ impl Engine {
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
+}
+
+/// Puts in effect what the open files have room for.
+fn share_descriptors(shared: &Shared, workers: usize, config: &Config) {
+    let limit = descriptors::limit();
+    let shares = descriptors::share(limit, workers, config.listeners.len(), &config.limits);
+    shares.tell(limit, &config.limits);
+    shared.set_shares(&shares);
 }
 
 /// Tells that a worker ended without having been asked to.

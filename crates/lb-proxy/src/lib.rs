@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod control;
+mod descriptors;
 mod downstream;
 pub mod drivers;
 mod engine;

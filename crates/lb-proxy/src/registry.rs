@@ -35,7 +35,7 @@ use crate::snapshot::{ClusterRuntime, Deed, HashKey, ListenerRuntime, RouteRunti
 use crate::stage::select;
 use crate::stage::send::Send;
 use crate::tls::{ClusterSettings, Loaded, UpstreamTls};
-use crate::upstream::Upstream;
+use crate::upstream::{Room, Upstream};
 
 /// Retries that are always allowed, however little traffic there is.
 const RETRIES_PER_SECOND: u32 = 10;
@@ -232,7 +232,7 @@ impl Registry {
         // First of all, so that who joins with this configuration warms up by it.
         state.members.set_slow_start(config.slow_start.map(SlowStart::new));
         state.members.set_queue(config.queue.size, config.queue.timeout);
-        state.apply(self.workers, now);
+        state.apply(self.workers, &self.shared.room, now);
         state.members.set_panic_mode(panic_mode(config.panic_threshold), now);
         state.members.set_spill(config.spill.map_or(Spill::WhenExhausted, Spill::Overprovisioned), now);
         state.judge(now);
@@ -384,7 +384,7 @@ impl Registry {
         let now = self.shared.now();
         if let Some(state) = self.clusters.get_mut(&resolution.cluster) {
             state.learn(resolution);
-            state.apply(self.workers, now);
+            state.apply(self.workers, &self.shared.room, now);
         }
     }
 }
@@ -422,7 +422,7 @@ impl ClusterState {
     }
 
     /// Publishes the members that configuration and name resolution give.
-    fn apply(&mut self, workers: usize, now: Mono) {
+    fn apply(&mut self, workers: usize, room: &Arc<Room>, now: Mono) {
         let mut upstreams = HashMap::with_capacity(self.upstreams.len());
         let mut members = Vec::new();
         let listed = self.listed();
@@ -434,7 +434,14 @@ impl ClusterState {
                 Some(known) => Arc::clone(known),
                 None => {
                     let metrics = Arc::clone(&self.metrics[&endpoint.name]);
-                    Arc::new(Upstream::new(&endpoint, address.clone(), &self.config.keep_alive, metrics, workers))
+                    Arc::new(Upstream::new(
+                        &endpoint,
+                        address.clone(),
+                        &self.config.keep_alive,
+                        metrics,
+                        workers,
+                        Arc::clone(room),
+                    ))
                 }
             };
             upstream.set_keep_alive(&self.config.keep_alive);

@@ -9,12 +9,14 @@ use lb_config::{Limits, ListenAddress};
 use lb_core::{Clock, Mono, SystemClock};
 use lb_ratelimit::ClientKey;
 
+use crate::descriptors::Shares;
 use crate::observe::access_log::AccessLog;
 use crate::observe::app_log::LimitLog;
 use crate::observe::failure_log::FailureLog;
 use crate::observe::metrics::{Metrics, RefusedConnection};
 use crate::observe::once_a_second::OnceASecond;
 use crate::snapshot::WorkerSnapshot;
+use crate::upstream::Room;
 use crate::worker::WorkerHandle;
 
 /// Shared by all workers, for the life of the process.
@@ -31,6 +33,10 @@ pub(crate) struct Shared {
     pub(crate) failure_log: FailureLog,
     workers: OnceLock<Vec<WorkerHandle>>,
     connections: AtomicUsize,
+    /// How many client connections there may be.
+    most_connections: AtomicUsize,
+    /// Of connections to endpoints.
+    pub(crate) room: Arc<Room>,
     /// The second in which a refusal was last logged, of each kind.
     refusal_logged: [AtomicU64; RefusedConnection::ALL.len()],
     /// Connections of each client; used only where they are limited.
@@ -70,6 +76,8 @@ impl Shared {
             failure_log: FailureLog::default(),
             workers: OnceLock::new(),
             connections: AtomicUsize::new(0),
+            most_connections: AtomicUsize::new(usize::MAX),
+            room: Arc::default(),
             refusal_logged: [const { AtomicU64::new(u64::MAX) }; RefusedConnection::ALL.len()],
             by_client: Mutex::default(),
         }
@@ -107,7 +115,7 @@ impl Shared {
         let (name, limits) = (&listener.name, &snapshot.shared.config.limits);
         match refusal {
             Refusal::Full => {
-                let most = limits.connections;
+                let most = self.most_connections();
                 tracing::warn!("limits.connections = {most} is reached; new connections are closed listener={name}");
             }
             Refusal::Client(client) => {
@@ -121,9 +129,20 @@ impl Shared {
         }
     }
 
+    /// Puts limits in effect. Connections beyond them stay.
+    pub(crate) fn set_shares(&self, shares: &Shares) {
+        self.most_connections.store(shares.connections, Ordering::Relaxed);
+        self.room.set_most(shares.endpoint_connections);
+    }
+
+    /// How many client connections there may be.
+    pub(crate) fn most_connections(&self) -> usize {
+        self.most_connections.load(Ordering::Relaxed)
+    }
+
     /// Lets a connection in, or says that it is one too many.
-    pub(crate) fn admit(self: &Arc<Self>, limits: &Limits) -> Option<Admitted> {
-        if self.connections.fetch_add(1, Ordering::AcqRel) >= limits.connections.get() {
+    pub(crate) fn admit(self: &Arc<Self>) -> Option<Admitted> {
+        if self.connections.fetch_add(1, Ordering::AcqRel) >= self.most_connections() {
             self.connections.fetch_sub(1, Ordering::AcqRel);
             return None;
         }

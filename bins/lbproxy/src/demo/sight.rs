@@ -227,7 +227,7 @@ mod tests {
         };
         let endpoints = addresses().into_iter().enumerate().map(endpoint).collect();
         let cluster = ClusterStatus { name: Arc::from("demo"), endpoints, ..ClusterStatus::default() };
-        Status { generation: 1, uptime: Duration::ZERO, clusters: vec![cluster] }
+        Status { generation: 1, uptime: Duration::ZERO, clusters: vec![cluster], ..Status::default() }
     }
 
     #[test]

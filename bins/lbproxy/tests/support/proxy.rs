@@ -71,6 +71,12 @@ impl Proxy {
         Self::spawn(config, None).ready()
     }
 
+    /// As [`start`](Self::start), in a process that may have so many files open and no more.
+    #[track_caller]
+    pub(crate) fn start_with_files(config: &str, files: u64) -> Self {
+        Self::spawn(config, Some(files)).ready()
+    }
+
     #[track_caller]
     fn ready(self) -> Self {
         self.wait_log("ready generation=1");

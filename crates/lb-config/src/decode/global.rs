@@ -134,7 +134,8 @@ fn limits(report: &mut Report, node: &Node) -> Option<Limits> {
     let request_body = fields.size_or_none(report, "request_body");
     let response_head = fields.size(report, "response_head");
     let response_headers = fields.integer(report, "response_headers");
-    let connections = fields.integer::<usize>(report, "connections");
+    let connections = fields.integer_or::<usize>(report, "connections", "auto");
+    let endpoint_connections = fields.integer_or::<usize>(report, "endpoint_connections", "auto");
     let per_client = fields.integer_or::<usize>(report, "connections_per_client", "none");
     let head_timeout = fields.duration(report, "head_timeout");
     let idle_timeout = fields.duration(report, "idle_timeout");
@@ -151,7 +152,8 @@ fn limits(report: &mut Report, node: &Node) -> Option<Limits> {
         request_body_bytes: request_body?,
         response_head_bytes: usize::try_from(response_head?).ok()?,
         response_headers: response_headers?,
-        connections: NonZeroUsize::new(connections?)?,
+        connections: connections?.and_then(NonZeroUsize::new),
+        endpoint_connections: endpoint_connections?.and_then(NonZeroUsize::new),
         connections_per_client: per_client?.and_then(NonZeroUsize::new),
         head_timeout: head_timeout?,
         idle_timeout: idle_timeout?,

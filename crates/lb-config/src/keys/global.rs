@@ -155,9 +155,15 @@ pub(crate) const LIMITS: Section = Section {
         key("response_headers", Kind::Integer(1, 10_000), Value("500"), "Header lines of a response; beyond it, 502."),
         key(
             "connections",
-            Kind::Integer(1, 10_000_000),
-            Value("20000"),
-            "Client connections in all; further ones are closed at once.",
+            Kind::Any(&[Kind::Word(&["auto"]), Kind::Integer(1, 10_000_000)]),
+            Value("\"auto\""),
+            "Client connections in all; further ones are closed at once. \"auto\" is 20000, or what the open files allow.",
+        ),
+        key(
+            "endpoint_connections",
+            Kind::Any(&[Kind::Word(&["auto"]), Kind::Integer(1, 10_000_000)]),
+            Value("\"auto\""),
+            "Connections to endpoints in all, idle ones included; beyond it, 503. \"auto\" is as many as clients may have.",
         ),
         key(
             "connections_per_client",

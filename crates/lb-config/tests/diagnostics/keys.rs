@@ -143,7 +143,7 @@ lbproxy.toml:8:15: error: a number beyond 64 bits does not fit here
   |
 8 | connections = 99999999999999999999
   |               ^^^^^^^^^^^^^^^^^^^^
-  = expected a whole number from 1 to 10000000
+  = expected a whole number from 1 to 10000000, or "auto"
 
 lbproxy.toml:9:16: error: `1.5s` has a fraction
   |

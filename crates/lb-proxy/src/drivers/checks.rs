@@ -7,13 +7,13 @@
 //! Checks must not come in step: started together they would hit a common database behind all endpoints in one
 //! instant, every interval, for ever. So the first ones are spread over the first second (a millisecond an endpoint, if
 //! there are more than a thousand, and never more than an interval), the second ones over half an interval, and each
-//! later wait is jittered by a tenth. At most 1 024 are under way at once, lest a dead network eat all descriptors;
+//! later wait is jittered by a tenth. At most 1 024 are under way at once, fewer where little may be opened, so that a dead network does not eat all descriptors;
 //! beyond that they wait their turn, and that wait is no part of their timeout.
 //!
 //! How the engine uses it:
 //!
 //! ```text
-//! let checks = Checks::new(control.handle().clone(), NetProber, targets);   // `targets: impl Targets`
+//! let checks = Checks::new(control.handle().clone(), NetProber, targets, 1024);   // `targets: impl Targets`
 //! checks.apply(wanted);                    // at start, at reload, and when a name resolves to something else
 //! checks.report(&identity);                // for `/status`: state, since when, why, last check
 //! ```
@@ -110,8 +110,9 @@ struct State {
 
 impl Checks {
     /// A driver with nothing to do yet, working on `runtime`.
-    pub fn new(runtime: Handle, prober: impl Prober, targets: impl Targets) -> Self {
-        let places = Semaphore::new(CHECKS_AT_ONCE);
+    /// At most `at_once` checks are under way at any time.
+    pub fn new(runtime: Handle, prober: impl Prober, targets: impl Targets, at_once: usize) -> Self {
+        let places = Semaphore::new(at_once);
         let void_log = OnceASecond::default();
         let common = Common { prober: Box::new(prober), targets: Box::new(targets), places, void_log };
         Self { common: Arc::new(common), runtime, running: Mutex::default() }
@@ -294,9 +295,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// First checks are spread over this much time, or over a millisecond an endpoint if that is more.
 const FIRST_WINDOW: Duration = Duration::from_secs(1);
 
-/// A quarter of the descriptors that a process has on a careful system.
-const CHECKS_AT_ONCE: usize = 1024;
-
 /// Against an interval that would do nothing but check.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -312,6 +310,8 @@ mod tests {
     use super::*;
     use crate::observe::metrics::Metrics;
     use crate::observe::status::Status;
+
+    const CHECKS_AT_ONCE: usize = 1024;
 
     /// Verdicts from a script, the last one for ever, after a wait; notes who was asked when.
     #[derive(Clone, Default)]
@@ -382,7 +382,7 @@ mod tests {
         fn new() -> Self {
             let script = Script::default();
             let (tell, told) = mpsc::unbounded_channel();
-            let checks = Checks::new(Handle::current(), script.clone(), Told(tell));
+            let checks = Checks::new(Handle::current(), script.clone(), Told(tell), CHECKS_AT_ONCE);
             Self { checks, script, told, metrics: Arc::new(Metrics::new(1)) }
         }
 

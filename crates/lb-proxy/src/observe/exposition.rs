@@ -15,7 +15,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::cells::{Codes, Histogram, Sharded};
 use super::metrics::{Handshake, Metrics, Named, RefusedConnection};
-use super::status::{ClusterStatus, QueueStatus, Status};
+use super::status::{ClusterStatus, LimitsStatus, QueueStatus, Status};
 
 impl Metrics {
     /// Everything in the OpenMetrics text format, with the gauges of `status`. Cost: proportional to the number
@@ -45,6 +45,7 @@ struct Gauges {
     /// By cluster and configured address: requests in flight, and how many of its addresses are eligible.
     endpoints: BTreeMap<(Arc<str>, Arc<str>), (u64, u64)>,
     clusters: BTreeMap<Arc<str>, ClusterGauges>,
+    limits: LimitsStatus,
 }
 
 /// What the status tells of a cluster.
@@ -76,7 +77,7 @@ impl Gauges {
             panic_picks: cluster.panic_picks,
         };
         let clusters = status.clusters.iter().map(|cluster| (Arc::clone(&cluster.name), of_cluster(cluster)));
-        Self { endpoints: gauges, clusters: clusters.collect() }
+        Self { endpoints: gauges, clusters: clusters.collect(), limits: status.limits.clone() }
     }
 }
 
@@ -226,7 +227,24 @@ impl Page {
         let metrics = &*self.metrics;
         gauge(out, "config_generation", "Number of the configuration in force")?
             .encode_gauge(&value(&metrics.generation))?;
+        let limits = &self.gauges.limits;
+        for (name, help, now) in [
+            ("connections_limit", "Client connections that there may be", limits.connections),
+            (
+                "endpoint_connections",
+                "Connections to endpoints open, idle ones included",
+                limits.endpoint_connections_open,
+            ),
+            ("endpoint_connections_limit", "Connections to endpoints that there may be", limits.endpoint_connections),
+        ] {
+            gauge(out, name, help)?.encode_gauge(&(now as u64))?;
+        }
         for (name, help, count) in [
+            (
+                "endpoint_connections_refused",
+                "Requests refused because there were as many connections to endpoints as there may be",
+                limits.endpoint_connections_refused,
+            ),
             ("panics", "Bugs that cost a connection", value(&metrics.panics)),
             ("http2_abuse", "HTTP/2 connections ended for what their clients did", value(&metrics.http2_abuse)),
             ("access_log_dropped", "Access log lines lost", value(&metrics.access_log_dropped)),

@@ -31,9 +31,24 @@ pub struct Status {
     /// Since the process started.
     #[serde(rename = "uptime_s", serialize_with = "seconds")]
     pub uptime: Duration,
+    /// Limits in effect.
+    pub limits: LimitsStatus,
     /// Clusters in the order of the file.
     #[serde(serialize_with = "by_name")]
     pub clusters: Vec<ClusterStatus>,
+}
+
+/// Limits in effect, which may be smaller than the file says, and how they are used.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct LimitsStatus {
+    /// Client connections that there may be.
+    pub connections: usize,
+    /// Connections to endpoints that there may be.
+    pub endpoint_connections: usize,
+    /// Connections to endpoints that there are, idle ones included.
+    pub endpoint_connections_open: usize,
+    /// Requests refused for want of one.
+    pub endpoint_connections_refused: u64,
 }
 
 /// One cluster.
@@ -298,6 +313,12 @@ mod tests {
         let status = Status {
             generation: 7,
             uptime: Duration::from_millis(61_900),
+            limits: LimitsStatus {
+                connections: 9_000,
+                endpoint_connections: 8_000,
+                endpoint_connections_open: 70,
+                endpoint_connections_refused: 6,
+            },
             clusters: vec![
                 ClusterStatus {
                     name: "zeta".into(),
@@ -327,6 +348,10 @@ mod tests {
             page,
             json!({
                 "generation": 7, "uptime_s": 61,
+                "limits": {
+                    "connections": 9_000, "endpoint_connections": 8_000,
+                    "endpoint_connections_open": 70, "endpoint_connections_refused": 6,
+                },
                 "clusters": {
                     "zeta": {
                         "policy": "p2c", "routes": { "/": "p2c", "hooks": "ip_hash" },

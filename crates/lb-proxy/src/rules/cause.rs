@@ -87,6 +87,8 @@ pub enum Cause {
     NotProcessed,
     /// This machine has no descriptor, port or memory left for another connection; no endpoint is to blame.
     LocalResources,
+    /// There are as many connections to endpoints as there may be.
+    EndpointConnections,
     /// We are shutting down.
     ShuttingDown,
     /// The endpoint broke off after its response head: the client's response is cut short, visibly.
@@ -106,7 +108,7 @@ struct Row {
 
 impl Cause {
     /// Every cause, in the order of the type.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 40] = [
         Self::BadRequest,
         Self::BadPath,
         Self::NoRoute,
@@ -143,6 +145,7 @@ impl Cause {
         Self::QueueTimeout,
         Self::NotProcessed,
         Self::LocalResources,
+        Self::EndpointConnections,
         Self::ShuttingDown,
         Self::UpstreamAborted,
         Self::ClientClosed,
@@ -267,6 +270,7 @@ impl Cause {
             Self::QueueTimeout => ("queue_timeout", 503, KEEPS, "the service is busy"),
             Self::NotProcessed => ("not_processed", 503, KEEPS, "the service is busy"),
             Self::LocalResources => ("local_resources", 503, KEEPS, "the service is busy"),
+            Self::EndpointConnections => ("endpoint_connections", 503, KEEPS, "the service is busy"),
             Self::ShuttingDown => ("shutting_down", 503, CLOSES, "the service is restarting"),
             Self::UpstreamAborted => ("upstream_aborted", 502, CLOSES, "the service closed the connection"),
             Self::ClientClosed => ("client_closed", 499, CLOSES, "client closed the request"),
@@ -312,6 +316,7 @@ mod tests {
             (Cause::QueueFull, 503),
             (Cause::NotProcessed, 503),
             (Cause::LocalResources, 503),
+            (Cause::EndpointConnections, 503),
             (Cause::ResponseTimeout, 504),
             (Cause::ClientClosed, 499),
         ] {

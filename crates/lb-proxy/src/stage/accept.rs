@@ -311,8 +311,7 @@ fn start(stream: Stream, peer: Option<SocketAddr>, address: &ListenAddress, work
     // The snapshot that knows the listener goes with the connection: the next reload may remove the listener before the
     // task has run once.
     let snapshot = worker.snapshot.load_full();
-    let limits = &snapshot.shared.config.limits;
-    let Some(mut admitted) = worker.shared.admit(limits) else {
+    let Some(mut admitted) = worker.shared.admit() else {
         return worker.shared.on_refused(address, &snapshot, &Refusal::Full);
     };
     let is_proxied = proxied::is_expected(&snapshot, address, peer);

@@ -80,6 +80,11 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Whether a stream that runs has others beside it.
+    pub(crate) fn has_others(&self) -> bool {
+        self.running.load(Ordering::Relaxed) > 1
+    }
+
     /// A request ended: `answered`, or given up by the client before there was an answer.
     pub(crate) fn on_end(&self, answered: bool) {
         let mut cancels = self.cancels.lock().unwrap_or_else(PoisonError::into_inner);

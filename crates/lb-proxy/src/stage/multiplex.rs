@@ -21,11 +21,11 @@ use crate::net::Timer;
 use crate::rules::cause::Cause;
 use crate::rules::login;
 use crate::stage::http::response_limits;
-use crate::stage::send::{MOST_INTERIM, SendError, edits_for, on_interim};
+use crate::stage::send::{MOST_INTERIM, SendError, admit, edits_for, on_interim};
 use crate::stage::tunnel::{StreamTunnel, Tunnel};
 use crate::stage::upload::WaitsFor;
 use crate::stage::visit::Visit;
-use crate::upstream::{Lease, Upstream};
+use crate::upstream::{Full, Lease, Upstream};
 use crate::wire::h1::HeadError;
 
 /// Sends a request.
@@ -33,12 +33,17 @@ pub(crate) async fn send(upstream: &Arc<Upstream>, request: &Request) -> Result<
     let limit = request.route().options.timeout.connect;
     // What the endpoint may tie to the connection is to reach no other request.
     let mut alone = login::has_credentials(&request.visit.head);
+    let lease = async |alone| match alone {
+        false => upstream.lease(request.visit.worker, limit).await,
+        true => upstream.lease_alone(limit).await,
+    };
     loop {
-        let leased = match alone {
-            false => upstream.lease(request.visit.worker, limit).await,
-            true => upstream.lease_alone(limit).await,
-        };
-        let lease = leased.map_err(|failure| SendError::connecting(failure.error()))?;
+        let mut leased = lease(alone).await;
+        if leased.as_ref().is_err_and(|failure| Full::of(failure.error()).is_some()) {
+            admit(upstream, &request.visit)?;
+            leased = lease(alone).await;
+        }
+        let lease = leased.map_err(|failure| SendError::connecting(failure.error(), upstream))?;
         match attempt(upstream, lease, request).await {
             Err(error) => {
                 // An endpoint that says GOAWAY after a few requests leaves out whoever comes late on a connection: on

@@ -195,7 +195,8 @@ pub(crate) fn refusal_of(error: &StackError) -> (Cause, Option<String>, Option<D
         }
         RateLimitError::Inner(TimeoutError::Inner(lb_tower::Error::Queue(_))) => (Cause::QueueTimeout, None, None),
         RateLimitError::Inner(TimeoutError::Inner(lb_tower::Error::Endpoint { source, .. })) => {
-            let retry_after = (source.cause == Cause::LocalResources).then_some(SHORTAGE_LASTS);
+            let is_short = matches!(source.cause, Cause::LocalResources | Cause::EndpointConnections);
+            let retry_after = is_short.then_some(SHORTAGE_LASTS);
             (source.cause, source.detail.clone(), retry_after)
         }
         _ => (Cause::Internal, None, None),

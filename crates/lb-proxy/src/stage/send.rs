@@ -32,7 +32,7 @@ use crate::stage::tunnel::{ConnectionTunnel, Tunnel};
 use crate::stage::upload::{Upload, UploadError, WaitsFor};
 use crate::stage::visit::Visit;
 use crate::tls;
-use crate::upstream::{Connection, Upstream};
+use crate::upstream::{self, Connection, Full, Upstream};
 use crate::wire::h1::{self, Answering};
 use crate::wire::proxy_protocol::{self, Said};
 
@@ -102,7 +102,19 @@ impl SendError {
         Self { detail, elsewhere, ..Self::new(Class::Cancelled, Cause::LocalResources) }
     }
 
-    pub(crate) fn connecting(error: &io::Error) -> Self {
+    /// There may be no more connections. That says nothing about the endpoint either.
+    #[cold]
+    fn full(full: Full, upstream: &Upstream) -> Self {
+        upstream.room().on_refused(full);
+        let detail = Some(full.to_string());
+        Self { unsent: true, detail, ..Self::new(Class::Cancelled, Cause::EndpointConnections) }
+    }
+
+    /// Why no connection could be made.
+    pub(crate) fn connecting(error: &io::Error, upstream: &Upstream) -> Self {
+        if let Some(full) = Full::of(error) {
+            return Self::full(full, upstream);
+        }
         if let Some(shortage) = Shortage::of(error) {
             return Self { unsent: true, ..Self::short(shortage) };
         }
@@ -138,6 +150,9 @@ async fn send(upstream: Arc<Upstream>, affinity: u64, request: Request) -> Resul
     if upstream.is_http2() {
         return multiplex::send(&upstream, &request).await;
     }
+    if request.visit.is_one_of_many {
+        admit(&upstream, &request.visit)?;
+    }
     let mut connection = match kept(&upstream, &request) {
         Some(connection) => connection,
         None => connect(&upstream, &request).await?,
@@ -170,7 +185,21 @@ fn kept(upstream: &Arc<Upstream>, request: &Request) -> Option<Box<Connection>> 
 fn connect<'a>(upstream: &'a Upstream, request: &'a Request) -> Connecting<'a> {
     let limit = request.route().options.timeout.connect;
     let introduction = upstream.proxy_protocol().map(|version| introduction(version, &request.visit));
-    Box::pin(async move { upstream.connect(limit, introduction).await.map_err(|error| SendError::connecting(&error)) })
+    Box::pin(async move {
+        admit(upstream, &request.visit)?;
+        upstream.connect(limit, introduction).await.map_err(|error| SendError::connecting(&error, upstream))
+    })
+}
+
+/// Whether a request may have another connection, or, where it is one of many, a connection at all.
+pub(crate) fn admit(upstream: &Upstream, visit: &Visit) -> Result<(), SendError> {
+    let clusters = &visit.snapshot.shared.clusters;
+    let admitted = upstream::admit(upstream.room(), visit.is_one_of_many, |each| {
+        for cluster in clusters {
+            cluster.members.endpoints().iter().for_each(|endpoint| each(&endpoint.value().upstream));
+        }
+    });
+    admitted.map_err(|full| SendError::full(full, upstream))
 }
 
 /// Who the client is, for an endpoint that reads PROXY headers. A client on a Unix socket has no address.

@@ -156,6 +156,7 @@ async fn run(shared: &Shared, stream: &Stream, snapshot: Arc<WorkerSnapshot>, li
         secured: shared.secured.clone(),
         peer: shared.peer,
         local: shared.local,
+        is_one_of_many: shared.has_others(),
     };
     let (visit, next) = {
         let mut told = shared.told.lock().unwrap_or_else(PoisonError::into_inner);

@@ -84,6 +84,8 @@ pub(crate) struct Visit {
     /// Who connected, and where; nobody and nowhere on a Unix socket.
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) local: Option<SocketAddr>,
+    /// It runs beside others of its client's connection.
+    pub(crate) is_one_of_many: bool,
     /// It is a gRPC call, and this is how long its client waits.
     pub(crate) is_grpc: bool,
     pub(crate) patience: Option<Duration>,
@@ -98,6 +100,8 @@ pub(crate) struct Caller {
     pub(crate) secured: Option<Arc<Secured>>,
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) local: Option<SocketAddr>,
+    /// It runs beside others of its client's connection.
+    pub(crate) is_one_of_many: bool,
 }
 
 /// A response and what is to be remembered of how it came about.
@@ -118,7 +122,7 @@ impl Outgoing {
 
 impl Visit {
     fn new(caller: Caller, snapshot: Arc<WorkerSnapshot>, listener: usize, head: RequestHead) -> Self {
-        let Caller { client, worker, origin, secured, peer, local } = caller;
+        let Caller { client, worker, origin, secured, peer, local, is_one_of_many } = caller;
         let id = RequestId::of(&head, &origin, clock::unix_ms(), fastrand::u64(..));
         let is_grpc = grpc::is_call(&head);
         Self {
@@ -137,6 +141,7 @@ impl Visit {
             worker,
             peer,
             local,
+            is_one_of_many,
             is_grpc,
             patience: if is_grpc { grpc::timeout(&head) } else { None },
             head,
@@ -220,6 +225,7 @@ pub(crate) async fn serve(
         secured: session.secured.clone(),
         peer: session.peer,
         local: session.local,
+        is_one_of_many: false,
     };
     let (visit, next) = prepare(caller, &mut session.told, snapshot, listener, head);
     let running = Running::new(worker, visit);

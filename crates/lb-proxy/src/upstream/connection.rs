@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use lb_core::Mono;
 
+use super::room::Place;
 use crate::net::buffers::ReadSize;
 use crate::net::{Stream, Timer};
 use crate::tls::UpstreamTls;
@@ -36,10 +37,11 @@ pub(crate) struct Connection {
     pub(crate) is_bound: bool,
     /// How long the endpoint said it keeps an idle connection, less a second.
     advertised: Option<Duration>,
+    _place: Place,
 }
 
 impl Connection {
-    pub(crate) fn new(stream: Stream, tls: Option<Arc<UpstreamTls>>, now: Mono) -> Self {
+    pub(super) fn new(stream: Stream, place: Place, tls: Option<Arc<UpstreamTls>>, now: Mono) -> Self {
         Self {
             stream,
             read: BytesMut::new(),
@@ -55,6 +57,7 @@ impl Connection {
             is_retired: false,
             is_bound: false,
             advertised: None,
+            _place: place,
         }
     }
 
@@ -116,6 +119,11 @@ impl Connection {
     /// Whether it may be used again where the client that it belongs to decides how long it is kept.
     pub(super) fn is_kept_by_endpoint(&self, now: Mono) -> bool {
         self.advertised.is_none_or(|told| now.saturating_since(self.idle_since) < told) && self.stream.is_quiet()
+    }
+
+    /// Since when it rests.
+    pub(super) fn idle_since(&self) -> Mono {
+        self.idle_since
     }
 
     pub(super) fn rest(&mut self, now: Mono) {

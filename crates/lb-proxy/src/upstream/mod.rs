@@ -2,10 +2,14 @@
 
 mod bound;
 mod connection;
+mod eviction;
 mod multiplexed;
 mod pool;
+mod room;
 
 pub(crate) use bound::Bound;
 pub(crate) use connection::Connection;
+pub(crate) use eviction::admit;
 pub(crate) use multiplexed::Lease;
 pub(crate) use pool::Upstream;
+pub(crate) use room::{Full, Room};

@@ -29,6 +29,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Upstream;
+use super::room::Place;
 use crate::net::cork::{self, Cork, Drain};
 use crate::net::{Timer, clock};
 use crate::tls::UpstreamTls;
@@ -142,6 +143,11 @@ impl Shared {
             let is_stale = is_idle && (limits.idle == 0 || now.saturating_duration_since(since) >= limits.timeout);
             !is_stale && !connection.is_over.load(Ordering::Acquire)
         });
+    }
+
+    /// Closes those that carry nothing now.
+    pub(super) fn close_idle(&mut self) {
+        self.connections.retain(|connection| connection.running.load(Ordering::Relaxed) > 0);
     }
 
     fn pick(&mut self, limits: &KeepAlive, tls: Option<&Arc<UpstreamTls>>, now: Instant) -> Option<Lease> {
@@ -293,7 +299,7 @@ async fn begin(
     tls: Option<Arc<UpstreamTls>>,
 ) -> io::Result<(Arc<Multiplexed>, Driver)> {
     let until = Instant::now() + limit;
-    let stream = upstream.open(limit, None, tls.as_ref()).await?;
+    let (stream, place) = upstream.open(limit, None, tls.as_ref()).await?;
     if tls.is_some() && stream.alpn() != Some(b"h2") {
         return Err(io::Error::other("it did not agree to HTTP/2"));
     }
@@ -331,7 +337,7 @@ async fn begin(
         is_over: AtomicBool::new(false),
         has_answered: AtomicBool::new(false),
     };
-    let driver = Driver { connection, drain, pings, timer, silence: SILENCE, asked: None };
+    let driver = Driver { connection, drain, pings, timer, silence: SILENCE, asked: None, _place: place };
     Ok((Arc::new(multiplexed), driver))
 }
 
@@ -374,6 +380,7 @@ struct Driver {
     silence: Duration,
     /// When a ping was sent that has not been answered.
     asked: Option<Instant>,
+    _place: Place,
 }
 
 impl Driver {
@@ -388,7 +395,7 @@ impl Driver {
         if let Some(owner) = owner.upgrade() {
             owner.is_over.store(true, Ordering::Release);
         }
-        let Self { connection, mut drain, mut timer, .. } = self;
+        let Self { connection, mut drain, mut timer, _place, .. } = self;
         // Its streams hear of the end now.
         drop(connection);
         timer.clear();
@@ -470,7 +477,10 @@ mod tests {
         };
         let metrics = Metrics::new(1).series().endpoint("app", "a");
         let endpoint = Endpoint::at(EndpointAddress::Ip(address));
-        (serving, Arc::new(Upstream::new(&endpoint, Some(Address::Ip(address)), &keep_alive, metrics, 1)))
+        (
+            serving,
+            Arc::new(Upstream::new(&endpoint, Some(Address::Ip(address)), &keep_alive, metrics, 1, Arc::default())),
+        )
     }
 
     #[tokio::test]

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use super::Connection;
 use super::multiplexed::Shared;
+use super::room::{Place, Room};
 use crate::drivers::{Address, Identity};
 use crate::net::{self, Stream, clock};
 use crate::observe::metrics::EndpointMetrics;
@@ -55,6 +56,8 @@ pub(crate) struct Upstream {
     /// Whether it speaks HTTP/2, and then its connections.
     http2: AtomicBool,
     shared: Box<[Mutex<Shared>]>,
+    /// Of the connections to all endpoints.
+    room: Arc<Room>,
 }
 
 impl Upstream {
@@ -64,6 +67,7 @@ impl Upstream {
         keep_alive: &KeepAlive,
         metrics: Arc<EndpointMetrics>,
         workers: usize,
+        room: Arc<Room>,
     ) -> Self {
         Self {
             label: match address.as_ref().map(ToString::to_string) {
@@ -81,6 +85,7 @@ impl Upstream {
             tls: ArcSwapOption::empty(),
             http2: AtomicBool::new(false),
             shared: (0..workers).map(|_| Mutex::default()).collect(),
+            room,
         }
     }
 
@@ -234,13 +239,45 @@ impl Upstream {
         });
     }
 
+    /// The room that its connections are in.
+    pub(crate) fn room(&self) -> &Room {
+        &self.room
+    }
+
+    /// Since when each idle connection rests, of all workers.
+    pub(super) fn idle_since(&self, into: &mut Vec<Mono>) {
+        for worker in 0..self.idle.len() {
+            into.extend(self.resting(worker).stack.iter().map(|connection| connection.idle_since()));
+        }
+    }
+
+    /// Closes the connections that have rested since then, or longer.
+    pub(super) fn close_idle_since(&self, until: Mono) {
+        for worker in 0..self.idle.len() {
+            self.resting(worker).stack.retain_mut(|connection| {
+                let stays = connection.idle_since() > until;
+                if !stays {
+                    connection.stream.part();
+                }
+                stays
+            });
+        }
+    }
+
+    /// Closes the connections that carry many requests and have none now.
+    pub(super) fn close_idle_shared(&self) {
+        for worker in 0..self.idle.len() {
+            self.shared(worker).close_idle();
+        }
+    }
+
     /// Makes a new connection, which begins with this PROXY header. One that does carries a single request: it was made in
     /// the name of one client.
     pub(crate) async fn connect(&self, limit: Duration, introduction: Option<BytesMut>) -> io::Result<Box<Connection>> {
         let tls = self.tls();
         let is_introduced = introduction.is_some();
-        let stream = self.open(limit, introduction, tls.as_ref()).await?;
-        let mut connection = Box::new(Connection::new(stream, tls, clock::mono()));
+        let (stream, place) = self.open(limit, introduction, tls.as_ref()).await?;
+        let mut connection = Box::new(Connection::new(stream, place, tls, clock::mono()));
         connection.is_introduced = is_introduced;
         Ok(connection)
     }
@@ -251,7 +288,8 @@ impl Upstream {
         limit: Duration,
         introduction: Option<BytesMut>,
         tls: Option<&Arc<UpstreamTls>>,
-    ) -> io::Result<Stream> {
+    ) -> io::Result<(Stream, Place)> {
+        let place = self.room.enter()?;
         let connecting = async {
             let mut stream = match &self.address {
                 Some(Address::Ip(address)) => {
@@ -276,7 +314,8 @@ impl Upstream {
                 Some(tls) => Stream::to_tls(stream, tls).await,
             }
         };
-        tokio::time::timeout(limit, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        let made = tokio::time::timeout(limit, connecting).await;
+        Ok((made.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?, place))
     }
 }
 
@@ -297,7 +336,7 @@ mod tests {
         };
         let metrics = Metrics::new(1).series().endpoint("app", "a");
         let endpoint = Endpoint::at(EndpointAddress::Ip(address));
-        let upstream = Upstream::new(&endpoint, Some(Address::Ip(address)), &keep_alive, metrics, 1);
+        let upstream = Upstream::new(&endpoint, Some(Address::Ip(address)), &keep_alive, metrics, 1, Arc::default());
         let connection = upstream.connect(Duration::from_secs(20), None).await.unwrap();
         let Stream::Tcp(stream) = &connection.stream else { panic!("tcp") };
         assert!(SockRef::from(stream).keepalive().unwrap());

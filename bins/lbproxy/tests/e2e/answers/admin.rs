@@ -42,7 +42,7 @@ fn the_status_says_what_each_endpoint_is_doing_and_why(workers: usize) {
     assert_eq!(answer.header("Content-Type"), Some("application/json"));
     let status = proxy.status();
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
-    assert_eq!(keys(&status), BTreeSet::from(["generation", "uptime_s", "clusters"].map(str::to_owned)));
+    assert_eq!(keys(&status), BTreeSet::from(["generation", "uptime_s", "limits", "clusters"].map(str::to_owned)));
     assert_eq!(status["generation"], 1);
     let endpoints = status["clusters"]["app"]["endpoints"].as_array().unwrap();
     let documented = [
@@ -105,6 +105,10 @@ fn metrics_count_what_happened(workers: usize) {
         "endpoint_duration_seconds",
         "in_flight",
         "connections",
+        "connections_limit",
+        "endpoint_connections",
+        "endpoint_connections_limit",
+        "endpoint_connections_refused_total",
         "endpoint_eligible",
         "retries_total",
         "rate_limited_total",

@@ -1,11 +1,17 @@
-//! What this process lacks is no endpoint's fault.
+//! What this process lacks is no endpoint's fault, and does not come to that where it can be helped.
 
 use std::net::TcpStream;
 
-use crate::support::{Client, Endpoint, Proxy, config, wait_until};
+use crate::http2::Raw;
+use crate::support::{Client, Endpoint, Gate, Proxy, config, get, text, wait_until};
 use crate::with_one_and_four_workers;
 
-with_one_and_four_workers!(a_process_out_of_descriptors_blames_no_endpoint);
+with_one_and_four_workers!(
+    a_process_out_of_descriptors_blames_no_endpoint,
+    clients_that_were_accepted_are_served_however_few_descriptors_there_are,
+    many_requests_of_few_connections_leave_room_for_others,
+    idle_connections_give_way_and_what_is_beyond_is_refused,
+);
 
 fn a_process_out_of_descriptors_blames_no_endpoint(workers: usize) {
     let (one, two) = (Endpoint::named("ok"), Endpoint::named("ok"));
@@ -35,12 +41,18 @@ fn a_process_out_of_descriptors_blames_no_endpoint(workers: usize) {
             .iter()
             .all(|part| log.iter().any(|line| line.contains(part)))
     });
-    for _ in 0..10 {
+    let mut refused = 0;
+    wait_until("ten requests for which there is none", || {
         let answer = client.get("/short");
-        assert_eq!((answer.status(), answer.header("retry-after")), (503, Some("1")), "{answer:?}");
-    }
+        // A check or a lookup that ends gives its descriptor to whoever comes first.
+        if answer.status() != 200 {
+            assert_eq!((answer.status(), answer.header("retry-after")), (503, Some("1")), "{answer:?}");
+            refused += 1;
+        }
+        refused == 10
+    });
     proxy.allow_files(allowed);
-    let line = proxy.access_of("/short");
+    let line = proxy.wait_access(|line| line["path"] == "/short" && line["status"] == 503);
     let cause = line["cause"].as_str().unwrap_or_default();
     assert!(cause.starts_with("local_resources: this process may open no more files"), "{line}");
     assert_eq!(line["attempts"], 1, "another attempt would lack the same: {line}");
@@ -62,4 +74,117 @@ fn a_process_out_of_descriptors_blames_no_endpoint(workers: usize) {
         // The seconds are those of another clock.
         assert!(lines <= 2 * seconds.len(), "one line a second, not {lines} in {}: {log:#?}", seconds.len());
     }
+}
+
+/// An endpoint that answers all but `/held` at once, and that when the gate opens.
+fn gated() -> (Endpoint, Gate) {
+    let gate = Gate::default();
+    let ours = gate.clone();
+    let endpoint = Endpoint::answering(move |request| {
+        if request.head.target() == "/held" {
+            ours.wait();
+        }
+        text(200, "ok")
+    });
+    (endpoint, gate)
+}
+
+fn clients_that_were_accepted_are_served_however_few_descriptors_there_are(workers: usize) {
+    let (endpoint, gate) = gated();
+    let other = Endpoint::named("other");
+    let rest = format!(
+        "limits.connections = 20000\n[[route]]\ncluster = \"app\"\n[cluster.app]\nendpoints = [\"{}\", {{ address = \"{}\", backup = true }}]\n\
+         health.passive.failures = 1\nhealth.active = {{ interval = \"50ms\", fall = 1 }}",
+        endpoint.at(),
+        other.at()
+    );
+    let proxy = Proxy::start_with_files(&config(workers, &rest), 256);
+    proxy.wait_log("limits.connections = 20000 is more than the 256 files");
+    let most = proxy.metric("lbproxy_connections_limit", &[]) as usize;
+    assert!((50..=110).contains(&most), "{most} clients of 256 files");
+    assert!(proxy.metric("lbproxy_endpoint_connections_limit", &[]) as usize >= most);
+
+    let mut clients: Vec<_> = (0..300).map(|_| Client::connect(proxy.web())).collect();
+    wait_until("all to be accepted or refused", || {
+        proxy.metric("lbproxy_connections", &[]) + proxy.metric("lbproxy_connections_refused_total", &[]) >= 300.0
+    });
+    // Whoever was refused is gone; the others ask all at once.
+    clients.iter_mut().for_each(|client| drop(client.write("GET /held HTTP/1.1\r\nHost: a\r\n\r\n")));
+    wait_until("a request of every client", || {
+        let held = endpoint.messages().iter().filter(|message| message.head.target() == "/held").count();
+        assert_eq!(proxy.ask_admin("/healthz").status(), 200);
+        held == most
+    });
+    gate.open();
+    let answers: Vec<_> = clients.iter_mut().filter_map(|client| client.read_response("GET").ok()).collect();
+    assert_eq!(answers.len(), most, "whoever was accepted has an answer");
+    assert!(answers.iter().all(|answer| answer.status() == 200), "{answers:?}");
+    let status = proxy.endpoint("app", &endpoint.at());
+    assert_eq!((&status["state"], &status["failures"]), (&"up".into(), &0.into()), "{status}");
+    let log = proxy.log();
+    let bad = ["cannot accept", "cannot be checked", "ejected for", "is down"];
+    assert!(!log.iter().any(|line| bad.iter().any(|part| line.contains(part))), "{log:#?}");
+}
+
+fn many_requests_of_few_connections_leave_room_for_others(workers: usize) {
+    let (endpoint, gate) = gated();
+    let rest = format!("[[route]]\ncluster = \"app\"\n[cluster.app]\nendpoints = [\"{}\"]", endpoint.at());
+    let proxy = Proxy::start_with_files(&config(workers, &rest), 256);
+    let mut bystander = Client::connect(proxy.web());
+    assert_eq!(bystander.get("/").status(), 200);
+
+    let mut hostile: Vec<_> = (0..5).map(|_| Raw::connect(proxy.web())).collect();
+    for raw in &mut hostile {
+        (0..128).for_each(|n| raw.get(2 * n + 1, "/held"));
+    }
+    wait_until("requests beyond their share", || {
+        proxy.metric("lbproxy_endpoint_connections_refused_total", &[]) >= 500.0
+    });
+    for turn in 0..20 {
+        assert_eq!(bystander.get("/").status(), 200, "a connection that was there goes on, turn {turn}");
+        assert_eq!(get(proxy.web(), "/").status(), 200, "and new ones come, turn {turn}");
+        // Each asks for more all the time.
+        hostile.iter_mut().for_each(|raw| raw.get(257 + 2 * turn, "/held"));
+    }
+    assert_eq!(proxy.ask_admin("/healthz").status(), 200);
+    let (open, most) = ("lbproxy_endpoint_connections", "lbproxy_endpoint_connections_limit");
+    assert!(proxy.metric(open, &[]) <= proxy.metric(most, &[]));
+    let log = proxy.log();
+    assert!(!log.iter().any(|line| line.contains("cannot accept")), "{log:#?}");
+    gate.open();
+}
+
+fn idle_connections_give_way_and_what_is_beyond_is_refused(workers: usize) {
+    let (one, gate) = gated();
+    let two = Endpoint::named("two");
+    let proxy = Proxy::start(&config(
+        workers,
+        &format!(
+            "limits.endpoint_connections = 2\n[[route]]\ncluster = \"one\"\n[[route]]\npath = \"/two\"\ncluster = \"two\"\n\
+             [cluster.one]\nendpoints = [\"{}\"]\nhealth.passive.failures = 1\n[cluster.two]\nendpoints = [\"{}\"]",
+            one.at(),
+            two.at()
+        ),
+    ));
+    // Two that rest, and each gives way to one of the other endpoint.
+    let mut clients: Vec<_> = (0..2).map(|_| Client::connect(proxy.web())).collect();
+    clients.iter_mut().for_each(|client| client.send("GET /held HTTP/1.1\r\nHost: a\r\n\r\n"));
+    wait_until("two connections", || one.requests() == 2);
+    let answer = get(proxy.web(), "/two");
+    assert_eq!((answer.status(), answer.header("retry-after")), (503, Some("1")), "{answer:?}");
+    let line = proxy.access_of("/two");
+    assert!(line["cause"].as_str().is_some_and(|cause| cause.starts_with("endpoint_connections: all 2 ")), "{line}");
+    assert_eq!(line["attempts"], 1, "{line}");
+    assert_eq!(proxy.metric("lbproxy_endpoint_connections_refused_total", &[]), 1.0);
+    gate.open();
+    for client in &mut clients {
+        assert_eq!(client.answer("GET").status(), 200);
+    }
+    wait_until("both to rest", || {
+        let answer = get(proxy.web(), "/two");
+        answer.status() == 200
+    });
+    wait_until("one of them to be closed", || one.open() <= 1);
+    assert!(proxy.metric("lbproxy_endpoint_connections", &[]) <= 2.0);
+    assert_eq!(proxy.endpoint("two", &two.at())["failures"], 0);
 }
