@@ -6,7 +6,8 @@
 //!
 //! Operators grep for some lines, so those have one place and one wording, here: [`endpoint_down`], [`endpoint_up`]
 //! and [`endpoint_ejected`] are for transitions, once each, and [`LimitLog`] keeps a flood of
-//! refused requests from becoming a flood of lines.
+//! refused requests from becoming a flood of lines. What libraries say is limited too, see [`Sparing`]: a client that
+//! breaks HTTP/2 makes the `h2` crate warn of each connection.
 //!
 //! How the engine uses it:
 //!
@@ -22,17 +23,19 @@ use std::io::{self, IsTerminal, Write};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lb_config::{Level, LogFormat};
 use lb_core::{Axis, Mono};
-use tracing::Subscriber;
+use tracing::subscriber::Interest;
+use tracing::{Metadata, Subscriber};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::layer::{Context, Filter, Layer, SubscriberExt};
 use tracing_subscriber::registry::Registry;
 use tracing_subscriber::reload;
 
+use super::once_a_second::OnceASecond;
 use super::sink::{self, Lane, Limits, Output, Sink};
 
 /// The application log of the process.
@@ -71,7 +74,7 @@ impl AppLog {
             LogFormat::Text => layer.with_target(false).boxed(),
             LogFormat::Json => layer.json().flatten_event(true).with_span_list(false).boxed(),
         };
-        let subscriber = tracing_subscriber::registry().with(layer.with_filter(filter));
+        let subscriber = tracing_subscriber::registry().with(layer.with_filter(Sparing::new(filter)));
         Ok((Self { sink, filter: handle, format }, subscriber))
     }
 
@@ -101,7 +104,55 @@ fn targets(level: Level) -> Targets {
         Level::Debug => (LevelFilter::DEBUG, LevelFilter::INFO),
         Level::Trace => (LevelFilter::TRACE, LevelFilter::TRACE),
     };
-    Targets::new().with_default(others).with_target("lb_", own).with_target("lbproxy", own)
+    Targets::new().with_default(others).with_targets(OWN.map(|target| (target, own)))
+}
+
+/// Where our own events come from; those of libraries come from elsewhere.
+const OWN: [&str; 2] = ["lb_", "lbproxy"];
+
+/// Lets each warning of a library pass once a second. What a client can make a library say, it can make it say thousands
+/// of times a second. Its debug and trace events are not limited: they are asked for by `log.level = "trace"` alone, which
+/// asks for everything.
+struct Sparing<F> {
+    /// What is asked for at all.
+    asked: F,
+    start: Instant,
+    /// Two places in the code that meet in one slot share its line.
+    slots: Box<[OnceASecond]>,
+    hash: RandomState,
+}
+
+impl<F> Sparing<F> {
+    fn new(asked: F) -> Self {
+        let slots = (0..256).map(|_| OnceASecond::default()).collect();
+        Self { asked, start: Instant::now(), slots, hash: RandomState::new() }
+    }
+
+    fn is_due(&self, event: &Metadata<'_>) -> bool {
+        let slot = self.hash.hash_one(event.callsite()) as usize % self.slots.len();
+        self.slots[slot].due(Mono::ZERO.saturating_add(self.start.elapsed())).is_some()
+    }
+}
+
+fn is_limited(event: &Metadata<'_>) -> bool {
+    *event.level() <= tracing::Level::INFO && !OWN.iter().any(|own| event.target().starts_with(own))
+}
+
+/// What is never asked for costs one compare, and what is not limited is not looked at again. Whether a line is due is
+/// decided by `enabled` and not by `event_enabled`, after which the registry would hold the event open.
+impl<S: Subscriber, F: Filter<S>> Filter<S> for Sparing<F> {
+    fn enabled(&self, metadata: &Metadata<'_>, context: &Context<'_, S>) -> bool {
+        self.asked.enabled(metadata, context) && (!is_limited(metadata) || self.is_due(metadata))
+    }
+
+    fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
+        let asked = self.asked.callsite_enabled(metadata);
+        if asked.is_always() && is_limited(metadata) { Interest::sometimes() } else { asked }
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        self.asked.max_level_hint()
+    }
 }
 
 /// Hands each event's line to the writer thread.
@@ -293,6 +344,26 @@ mod tests {
         let said: Vec<_> = ["one", "two", "three", "four", "five"].into_iter().filter(|w| text.contains(w)).collect();
         assert_eq!(said, ["two", "four"], "{text}");
         assert!(text.contains("takes effect at the next start"));
+    }
+
+    #[test]
+    fn a_library_says_the_same_once_a_second_and_we_say_all() {
+        let text = written(Level::Info, LogFormat::Text, |_| {
+            for n in 0..1000 {
+                tracing::warn!(target: "h2::proto::streams", "one {n}");
+                tracing::info!(target: "hyper", "two {n}");
+            }
+            (0..3).for_each(|n| tracing::warn!(target: "lb_proxy::stage", "ours {n}"));
+        });
+        let count = |word| text.lines().filter(|line| line.contains(word)).count();
+        // The clock may have passed into the next second.
+        assert!((1..=2).contains(&count("one ")) && (1..=2).contains(&count("two ")), "{text}");
+        assert!(text.contains("one 0"), "the first is the one that is written: {text}");
+        assert_eq!(count("ours "), 3);
+        let traced = written(Level::Trace, LogFormat::Text, |_| {
+            (0..3).for_each(|n| tracing::debug!(target: "h2", "three {n}"));
+        });
+        assert_eq!(traced.lines().count(), 3, "who asks for everything gets it: {traced}");
     }
 
     #[test]
