@@ -115,13 +115,23 @@ pub(crate) enum Body {
 
 impl Body {
     /// The next part; `None` is the end. After an error there is nothing more.
-    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, Cause>>> {
+    ///
+    /// Of a connection, at most `room` bytes are read at once.
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<Option<Result<Frame, Cause>>> {
         match self {
             Self::Empty | Self::Tunnel(_) => Poll::Ready(None),
             Self::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Full(bytes) => Poll::Ready(Some(Ok(Frame::Data(std::mem::take(bytes))))),
-            Self::Upstream(body) => body.poll_frame(cx),
+            Self::Upstream(body) => body.poll_frame(cx, room),
             Self::Stream(body) => body.poll_frame(cx),
+        }
+    }
+
+    /// What was read of it, and not yet taken.
+    pub(crate) fn unread(&self) -> usize {
+        match self {
+            Self::Upstream(body) => body.connection.as_ref().map_or(0, |connection| connection.read.len()),
+            Self::Empty | Self::Full(_) | Self::Stream(_) | Self::Tunnel(_) => 0,
         }
     }
 
@@ -218,7 +228,7 @@ impl UpstreamBody {
     }
 
     /// The next part; `None` is the end as the framing has it. After an error there is nothing more.
-    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, Cause>>> {
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<Option<Result<Frame, Cause>>> {
         loop {
             let (Some(decoder), Some(connection)) = (&mut self.decoder, &mut self.connection) else {
                 return Poll::Ready(None);
@@ -242,7 +252,7 @@ impl UpstreamBody {
                     return Poll::Ready(Some(Err(self.fail(Cause::InvalidResponse))));
                 }
             }
-            match ready!(connection.poll_fill(cx)) {
+            match ready!(connection.poll_fill(cx, room)) {
                 Ok(0) if self.framing == Framing::Close => self.decoder = None,
                 Ok(0) | Err(_) => return Poll::Ready(Some(Err(self.fail(Cause::UpstreamAborted)))),
                 Ok(_) => {}

@@ -96,6 +96,11 @@ impl Shared {
         let _ = self.workers.set(workers);
     }
 
+    /// A stream was refused: the heads of its connection's requests take as much as they may.
+    pub(crate) fn on_heads(&self, client: Option<IpAddr>, most: usize) {
+        self.abuse_log.on_heads(client, most, self.now());
+    }
+
     /// A client's HTTP/2 connection was ended for what it did.
     pub(crate) fn on_abuse(&self, client: Option<IpAddr>, what: &'static str) {
         self.metrics.on_http2_abuse();

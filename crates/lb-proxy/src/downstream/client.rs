@@ -33,7 +33,10 @@ impl Client {
 
     /// What is to come of a body.
     pub(crate) fn expect(&self, intake: Intake) {
-        self.intake(|current| *current = intake);
+        match self {
+            Self::Http1(downstream) => downstream.lock().intake = intake,
+            Self::Http2(stream) => stream.lock().expect(intake),
+        }
     }
 
     pub(super) fn intake<T>(&self, read: impl FnOnce(&mut Intake) -> T) -> T {
@@ -51,6 +54,14 @@ impl Client {
     /// Whether a 100 is to be passed on: the client asked for one, and this is the first. To be asked once for each.
     pub(crate) fn takes_continue(&self) -> bool {
         self.intake(Intake::take_continue)
+    }
+
+    /// How much of an answer may be read ahead of the client. One connection of HTTP/1 has one buffer, of limited size.
+    pub(crate) fn room(&self) -> usize {
+        match self {
+            Self::Http1(_) => usize::MAX,
+            Self::Http2(stream) => stream.lock().room(),
+        }
     }
 
     /// Ready when the client is gone, while an answer is being waited for. What waits to be written leaves meanwhile.

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
-use super::{Client, Io};
+use super::{Client, Io, kept::Kept};
 use crate::message::{Framing, Trailers};
 use crate::net::clock;
 use crate::wire::h1::{BodyDecoder, BodyError, Step};
@@ -40,11 +40,8 @@ pub(crate) struct Intake {
     /// Bytes of payload received.
     pub(crate) received: u64,
     limit: u64,
-    /// Pieces received in all, and those of them that are kept: all or none.
-    pieces: usize,
-    kept: Vec<Bytes>,
-    kept_bytes: u64,
-    keep_at_most: u64,
+    /// What is kept of it: all that came, or nothing.
+    pub(super) kept: Kept,
     /// The client asked for a 100, and was sent none yet. Without a body too.
     awaits_continue: bool,
     /// When the last of it came; `None` where there was nothing to come.
@@ -60,10 +57,7 @@ impl Intake {
             trailers: None,
             received: 0,
             limit: u64::MAX,
-            pieces: 0,
-            kept: Vec::new(),
-            kept_bytes: 0,
-            keep_at_most: 0,
+            kept: Kept::default(),
             awaits_continue: false,
             ended_at: None,
         }
@@ -77,7 +71,7 @@ impl Intake {
         Self {
             decoder: Some(BodyDecoder::new(framing)),
             limit: limit.unwrap_or(u64::MAX),
-            keep_at_most,
+            kept: Kept::new(keep_at_most),
             awaits_continue,
             ..Self::none()
         }
@@ -100,13 +94,16 @@ impl Intake {
 
     /// Whether an attempt can still send it from the start.
     pub(crate) fn is_replayable(&self) -> bool {
-        self.pieces == self.kept.len() && self.failure.is_none()
+        self.kept.len() == self.received && self.failure.is_none()
     }
 
-    /// The piece that was received as this one; `None` where none was yet.
-    fn kept_at(&self, position: usize) -> Option<Result<Bytes, BodyFailure>> {
-        let kept = self.kept.get(position).map(|piece| Ok(piece.clone()));
-        kept.or((position < self.pieces).then_some(Err(BodyFailure::NotKept)))
+    /// What was received from this octet on; `None` where nothing was yet.
+    fn kept_at(&mut self, position: u64) -> Option<Result<Bytes, BodyFailure>> {
+        if position >= self.received {
+            return None;
+        }
+        let is_kept = self.kept.len() == self.received;
+        Some(self.kept.at(position).filter(|_| is_kept).ok_or(BodyFailure::NotKept))
     }
 
     /// Throws away what `read` has of the body; whether that was the rest of it.
@@ -145,23 +142,16 @@ impl Intake {
 
     /// Counts a piece and keeps it where that was asked for; refuses what is beyond the limit.
     pub(super) fn accept(&mut self, piece: Bytes) -> Result<Bytes, BodyFailure> {
+        let was_whole = self.kept.len() == self.received;
         self.received += piece.len() as u64;
         if self.received > self.limit {
+            self.kept.clear();
             return Err(self.fail(BodyFailure::TooLarge));
         }
-        self.keep(&piece);
-        Ok(piece)
-    }
-
-    fn keep(&mut self, piece: &Bytes) {
-        let was_whole = self.pieces == self.kept.len();
-        self.pieces += 1;
-        if was_whole && self.kept_bytes + piece.len() as u64 <= self.keep_at_most {
-            self.kept_bytes += piece.len() as u64;
-            self.kept.push(piece.clone());
-        } else {
-            self.kept = Vec::new();
+        if was_whole {
+            self.kept.push(&piece);
         }
+        Ok(piece)
     }
 }
 
@@ -169,7 +159,8 @@ impl Intake {
 #[derive(Clone)]
 pub(crate) struct Incoming {
     client: Client,
-    position: usize,
+    /// In octets.
+    position: u64,
     past_trailers: bool,
 }
 
@@ -187,6 +178,14 @@ impl Incoming {
         self.client.received()
     }
 
+    /// All that was received but this much has gone on to the endpoint, and the client may send as much again. A connection
+    /// of HTTP/1 needs no word: it is read when there is room.
+    pub(crate) fn on_gone_but(&self, waiting: usize) {
+        if let Client::Http2(stream) = &self.client {
+            stream.lock().release(waiting);
+        }
+    }
+
     /// Whether the client sends none of it, since it waits for a 100.
     pub(crate) fn is_held_back(&self) -> bool {
         self.intake(|intake| intake.is_held_back())
@@ -195,7 +194,7 @@ impl Incoming {
     /// The next part; `None` is the end.
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyFailure>>> {
         if let Some(kept) = self.intake(|intake| intake.kept_at(self.position)) {
-            self.position += 1;
+            self.position += kept.as_ref().map_or(0, |piece| piece.len() as u64);
             return Poll::Ready(Some(kept.map(Frame::Data)));
         }
         let received = match &self.client {
@@ -204,7 +203,7 @@ impl Incoming {
         };
         Poll::Ready(match ready!(received) {
             Some(Ok(piece)) => {
-                self.position += 1;
+                self.position += piece.len() as u64;
                 Some(Ok(Frame::Data(piece)))
             }
             Some(Err(failure)) => Some(Err(failure)),

@@ -6,6 +6,7 @@
 
 mod client;
 mod incoming;
+mod kept;
 mod outbox;
 mod stream;
 

@@ -13,6 +13,8 @@ use h2::{Reason, RecvStream, SendStream};
 
 use super::incoming::{BodyFailure, Intake};
 use crate::message::{Edits, Framing, ResponseHead, Trailers, has_outer_space};
+use crate::net::account::Account;
+use crate::net::queue::{self, Piece, Queue};
 use crate::stage::tunnel::Ways;
 use crate::wire::h1;
 
@@ -27,20 +29,27 @@ pub(crate) struct Exchange {
     /// The request body being received.
     pub(crate) intake: Intake,
     receive: RecvStream,
-    respond: SendResponse<Bytes>,
+    /// Taken of the body, and not yet on its way: the client's window opens by this much later.
+    taken: usize,
+    respond: SendResponse<Piece>,
+    /// What of the answer waits.
+    queue: Arc<Queue>,
+    account: Arc<Account>,
     /// Once the answer has begun: its status, the way for its body, and how much of that was handed over.
     answer: Option<Answer>,
 }
 
 struct Answer {
     status: u16,
-    send: SendStream<Bytes>,
+    send: SendStream<Piece>,
     written: u64,
 }
 
 impl Stream {
-    pub(crate) fn new(receive: RecvStream, respond: SendResponse<Bytes>) -> Self {
-        let exchange = Exchange { intake: Intake::none(), receive, respond, answer: None };
+    pub(crate) fn new(receive: RecvStream, respond: SendResponse<Piece>, account: &Arc<Account>) -> Self {
+        let account = Arc::clone(account);
+        let queue = Queue::new(Some(Arc::clone(&account)));
+        let exchange = Exchange { intake: Intake::none(), receive, taken: 0, respond, queue, account, answer: None };
         Self { exchange: Arc::new(AtomicRefCell::new(exchange)) }
     }
 
@@ -50,6 +59,24 @@ impl Stream {
 }
 
 impl Exchange {
+    /// What is to come of the body.
+    pub(super) fn expect(&mut self, mut intake: Intake) {
+        if !intake.is_complete() {
+            intake.kept.count_in(Arc::clone(&self.account));
+        }
+        self.intake = intake;
+    }
+
+    /// How much of the answer may be read now; a little at least.
+    pub(super) fn room(&self) -> usize {
+        self.queue.room().max(queue::LEAST)
+    }
+
+    /// What of the answer waits.
+    pub(crate) fn queue(&self) -> Arc<Queue> {
+        Arc::clone(&self.queue)
+    }
+
     /// The next piece of payload.
     pub(super) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyFailure>>> {
         if let Some(failure) = self.intake.failure() {
@@ -63,8 +90,7 @@ impl Exchange {
                 // A length that was announced is enforced by the library below.
                 Some(Ok(piece)) if piece.is_empty() => continue,
                 Some(Ok(piece)) => {
-                    // Fails for a stream that has ended, whose window is of no interest any more.
-                    let _ = self.receive.flow_control().release_capacity(piece.len());
+                    self.taken += piece.len();
                     return Poll::Ready(Some(self.intake.accept(piece)));
                 }
                 Some(Err(error)) => failure_of(&error),
@@ -91,11 +117,21 @@ impl Exchange {
         self.receive.is_end_stream()
     }
 
+    /// All that was taken of the body but this much has gone on: the client may send as much again.
+    pub(crate) fn release(&mut self, waiting: usize) {
+        let gone = self.taken.saturating_sub(waiting);
+        if gone > 0 {
+            self.taken -= gone;
+            // Fails for a stream that has ended, whose window is of no interest any more.
+            let _ = self.receive.flow_control().release_capacity(gone);
+        }
+    }
+
     /// Throws away what comes of the body: how much that was, `None` at its end.
     pub(crate) fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<Option<usize>> {
         let Some(Ok(piece)) = ready!(self.receive.poll_data(cx)) else { return Poll::Ready(None) };
-        // As above.
-        let _ = self.receive.flow_control().release_capacity(piece.len());
+        self.taken += piece.len();
+        self.release(0);
         Poll::Ready(Some(piece.len()))
     }
 
@@ -131,6 +167,7 @@ impl Exchange {
     /// The stream is not open any more.
     pub(crate) fn answer_whole(&mut self, head: http::response::Parts, body: Bytes) -> Result<(), h2::Error> {
         self.answer(head, false)?;
+        let body = Piece::new(body, &self.queue);
         self.answer.as_mut().map_or(Ok(()), |answer| answer.send.send_data(body, true))
     }
 
@@ -142,7 +179,7 @@ impl Exchange {
     pub(crate) fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
-        piece: &mut Bytes,
+        piece: &mut Piece,
         is_last: bool,
     ) -> Poll<Result<(), Gone>> {
         let Some(answer) = &mut self.answer else { return Poll::Ready(Err(Gone)) };
@@ -155,7 +192,7 @@ impl Exchange {
                     Some(Err(_)) | None => return Poll::Ready(Err(Gone)),
                 };
             }
-            let part = piece.split_to(room.min(piece.len()));
+            let part = piece.take_front(room);
             answer.written += part.len() as u64;
             answer.send.send_data(part, is_last && piece.is_empty()).map_err(|_| Gone)?;
         }
@@ -170,7 +207,7 @@ impl Exchange {
         let Some(answer) = &mut self.answer else { return Err(Gone) };
         match trailers {
             Some(trailers) => answer.send.send_trailers(trailers.to_headers()),
-            None => answer.send.send_data(Bytes::new(), true),
+            None => answer.send.send_data(Piece::empty(), true),
         }
         .map_err(|_| Gone)
     }
@@ -178,7 +215,7 @@ impl Exchange {
     /// The stream as it is once another protocol is spoken on it; `None` before the answer.
     pub(crate) fn ways(&mut self) -> Option<Ways<'_>> {
         let send = &mut self.answer.as_mut()?.send;
-        Some(Ways { send, receive: &mut self.receive })
+        Some(Ways { send, receive: &mut self.receive, taken: &mut self.taken, queue: &self.queue })
     }
 
     /// A tunnel has carried this much, from the client and to it.

@@ -13,6 +13,9 @@ use crate::wire::h1::{
     Answering, BodyDecoder, BodyError, Cause, HeadError, HeadLimits, RequestParser, ResponseParser, Step,
 };
 
+/// Room for the method, the version and what is written of lengths, hosts and upgrades.
+const LINES: usize = 128;
+
 /// The other library had limits of its own.
 pub(super) const NO_LIMITS: HeadLimits = HeadLimits { bytes: usize::MAX, headers: usize::MAX, uri: usize::MAX };
 
@@ -46,7 +49,11 @@ impl RequestHead {
         if is_http2 {
             check_http2(parts)?;
         }
-        let mut text = BytesMut::with_capacity(512);
+        // At once, since it stays as large as it has become.
+        let fields: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+        let uri = parts.uri.path_and_query().map_or(1, |target| target.as_str().len())
+            + parts.uri.authority().map_or(0, |authority| authority.as_str().len());
+        let mut text = BytesMut::with_capacity(fields + uri + LINES);
         let method = if websocket.is_some() { &http::Method::GET } else { &parts.method };
         text.extend_from_slice(method.as_str().as_bytes());
         text.put_u8(b' ');

@@ -109,6 +109,11 @@ impl Fields {
         self.0.len()
     }
 
+    /// The memory that it takes.
+    pub(crate) fn footprint(&self) -> usize {
+        self.0.capacity() * size_of::<Field>()
+    }
+
     pub(crate) fn as_slice(&self) -> &[Field] {
         &self.0
     }

@@ -105,6 +105,11 @@ impl RequestHead {
         self.clone().amended(|index| index.upgrade = Span::NONE)
     }
 
+    /// About the memory that it takes.
+    pub(crate) fn footprint(&self) -> usize {
+        size_of::<Inner>() + self.0.bytes.len() + self.0.index.fields.footprint()
+    }
+
     /// The head as received, with the empty line at its end. For a head that came by conversion, its HTTP/1.1 text.
     #[must_use]
     pub fn as_bytes(&self) -> &Bytes {

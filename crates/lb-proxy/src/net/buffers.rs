@@ -57,6 +57,18 @@ impl ReadSize {
         Self(MIN)
     }
 
+    /// The same, but no more than `most`, nor less than the smallest.
+    pub(crate) fn at_most(self, most: usize) -> Self {
+        Self(self.0.min(most.max(MIN)))
+    }
+
+    /// Moves what was read out of a buffer that is mostly empty, so that it costs no more than twice its length.
+    pub(crate) fn fit(self, buffer: &mut BytesMut) {
+        if buffer.capacity() > MIN && buffer.len() < buffer.capacity() / 2 {
+            *buffer = BytesMut::from(&buffer[..]);
+        }
+    }
+
     /// Makes room in `buffer` for the next read; tells how much.
     pub(crate) fn make_room(self, buffer: &mut BytesMut) -> usize {
         if buffer.capacity() == 0 && self.0 == MIN {
@@ -87,6 +99,24 @@ impl ReadSize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_limited_read_costs_about_what_it_gives() {
+        let mut size = ReadSize::new();
+        (0..4).for_each(|_| size.on_read(size.0, size.0));
+        assert_eq!((size.at_most(50_000).0, size.at_most(10).0, size.at_most(usize::MAX).0), (50_000, MIN, MAX));
+        let mut buffer = BytesMut::new();
+        let limited = size.at_most(50_000);
+        limited.make_room(&mut buffer);
+        buffer.extend_from_slice(&[7; 1_000]);
+        limited.fit(&mut buffer);
+        assert!(buffer.capacity() < 2_000 && *buffer == [7; 1_000]);
+        limited.make_room(&mut buffer);
+        buffer.extend_from_slice(&[8; 30_000]);
+        let place = buffer.as_ptr();
+        limited.fit(&mut buffer);
+        assert_eq!(buffer.as_ptr(), place, "well filled, it stays where it is");
+    }
 
     #[test]
     fn reads_grow_while_they_fill_the_buffer_and_shrink_when_they_do_not() {

@@ -1,11 +1,13 @@
 //! Sockets: what is below HTTP.
 
+pub(crate) mod account;
 pub(crate) mod bind;
 pub(crate) mod buffers;
 pub(crate) mod clock;
 pub(crate) mod cork;
 mod keep_alive;
 mod loopback;
+pub(crate) mod queue;
 pub(crate) mod shortage;
 pub(crate) mod stream;
 pub(crate) mod timer;

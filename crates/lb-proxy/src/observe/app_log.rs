@@ -262,6 +262,19 @@ impl LimitLog {
         tracing::warn!(client = %client, reason = %reason, "closing an abusive HTTP/2 connection");
     }
 
+    /// A stream of `client` was refused since the heads of its connection's requests take `most` bytes already: writes
+    /// `refusing streams of an HTTP/2 connection client=203.0.113.9: …`, at most once a second each.
+    pub fn on_heads(&self, client: Option<IpAddr>, most: usize, now: Mono) {
+        if !self.is_due(client, now) {
+            return;
+        }
+        let client = client.map_or_else(|| "unix".to_owned(), |client| client.to_canonical().to_string());
+        tracing::warn!(
+            client = %client,
+            "refusing streams of an HTTP/2 connection: the heads of the requests that run on it take {most} bytes, the limit"
+        );
+    }
+
     fn is_due(&self, client: Option<IpAddr>, now: Mono) -> bool {
         let second = now.as_nanos() / 1_000_000_000 + 1;
         let network = client.map(|client| match client.to_canonical() {

@@ -11,8 +11,8 @@
 //! and [`CANCELS`]. A shutdown tells the client to open no more streams, and waits for those that run.
 //!
 //! Windows: a stream may be 256 KiB ahead of the endpoint that takes its body, which is 20 Mbit/s over 100 ms, and a
-//! connection 1 MiB in all. That is what one client can make us hold. Of an answer, 64 KiB wait in the library, and one
-//! piece as large as was read, until the client opens its window.
+//! connection 1 MiB in all. What else a client can make us hold, heads, bodies kept for another attempt and answers that it
+//! does not read, is bounded over all its streams by the connection's [`Account`].
 //!
 //! [`Cork`]: crate::net::cork
 
@@ -24,14 +24,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use futures_util::FutureExt;
 use h2::Reason;
 use h2::server::{Connection, SendResponse};
 use lb_config::{Limits, ListenAddress};
 
+use crate::net::account::Account;
 use crate::net::clock::Turn;
 use crate::net::cork::{self, Cork, Drain};
+use crate::net::queue::{self, Piece};
 use crate::net::{Stream, Timer};
 use crate::rules::forwarded::Told;
 use crate::snapshot::WorkerSnapshot;
@@ -46,8 +48,6 @@ use crate::worker::Worker;
 const STREAMS: u32 = 128;
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// What waits in the library of one answer.
-const SEND_BUFFER: usize = 64 * 1024;
 /// Streams that the client reset before we had so much as looked at them.
 const RESET_UNSEEN: usize = 64;
 /// Streams that we had to reset because the client broke the protocol on them.
@@ -74,6 +74,8 @@ pub(crate) struct Shared {
     pub(crate) first: Arc<WorkerSnapshot>,
     /// What endpoints are told of the client, as long as that stays the same.
     pub(crate) told: Mutex<Option<Box<Told>>>,
+    /// What all streams may have us hold.
+    pub(crate) account: Arc<Account>,
     running: AtomicUsize,
     cancels: Mutex<Budget>,
     is_abusive: AtomicBool,
@@ -138,12 +140,13 @@ pub(crate) async fn serve(arrived: Arrived) {
         address,
         first: snapshot,
         told: Mutex::default(),
+        account: Arc::new(Account::new(limits.request_head_bytes)),
         running: AtomicUsize::new(0),
         is_abusive: AtomicBool::new(false),
     });
     let (cork, mut drain) = cork::cork(stream, read, PREFACE.len(), false);
     let mut timer = Timer::new();
-    let mut shaking = std::pin::pin!(builder(&limits).handshake::<_, Bytes>(cork));
+    let mut shaking = std::pin::pin!(builder(&limits).handshake::<_, Piece>(cork));
     let begun = poll_fn(|cx| {
         let shaken = shaking.as_mut().poll(cx);
         // A connection that breaks here is nobody's loss, and the library will see it.
@@ -177,14 +180,14 @@ fn builder(limits: &Limits) -> h2::server::Builder {
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(u32::try_from(head).unwrap_or(u32::MAX))
-        .max_send_buffer_size(SEND_BUFFER)
+        .max_send_buffer_size(queue::MOST)
         .max_pending_accept_reset_streams(RESET_UNSEEN)
         .max_local_error_reset_streams(Some(RESET_ERRORS));
     builder
 }
 
 struct Driver {
-    connection: Connection<Cork, Bytes>,
+    connection: Connection<Cork, Piece>,
     drain: Drain,
     timer: Timer,
     shared: Arc<Shared>,
@@ -248,13 +251,15 @@ impl Driver {
         }
     }
 
-    fn start(&mut self, request: http::Request<h2::RecvStream>, respond: SendResponse<Bytes>) {
+    fn start(&mut self, request: http::Request<h2::RecvStream>, respond: SendResponse<Piece>) {
         self.is_first = false;
+        // Now, and not in the task: until it runs, many more may come.
+        let Some(arrived) = stream::read(&self.shared, request, respond) else { return };
         let running = Running::new(&self.shared);
         // Boxed, since the runtime moves what it is given eight times.
         tokio::spawn(Box::pin(async move {
             let shared = &running.0;
-            let serving = Turn::new(stream::serve(shared, request, respond));
+            let serving = Turn::new(stream::serve(shared, arrived));
             if let Err(panic) = AssertUnwindSafe(serving).catch_unwind().await {
                 shared.worker.shared.metrics.on_panic();
                 let client = shared.peer.map_or_else(|| "a Unix socket".to_owned(), |peer| peer.to_string());

@@ -8,7 +8,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
 use h2::client::ResponseFuture;
 use h2::ext::Protocol;
 use h2::{Reason, RecvStream, SendStream};
@@ -18,6 +17,7 @@ use crate::downstream::{BodyFailure, Frame, Incoming};
 use crate::exchange::{Body, Request, Response};
 use crate::message::{Framing, ResponseHead, Trailers, websocket};
 use crate::net::Timer;
+use crate::net::queue::{Piece, Queue};
 use crate::rules::cause::Cause;
 use crate::rules::login;
 use crate::stage::http::response_limits;
@@ -69,12 +69,13 @@ async fn attempt(upstream: &Arc<Upstream>, lease: Lease, request: &Request) -> R
     let limits = response_limits(&request.visit.snapshot.shared.config.limits);
     if exchange.connects && parts.status.is_success() {
         let head = ResponseHead::switching(&parts, &request.visit.head, &limits).map_err(invalid)?;
-        let tunnel = StreamTunnel { send: exchange.upload.send, receive, _lease: exchange.lease };
+        let Upload { send, queue, .. } = exchange.upload;
+        let tunnel = StreamTunnel { send, queue, receive, taken: 0, _lease: exchange.lease };
         return Ok(Response { head, body: Body::Tunnel(Tunnel::Stream(Box::new(tunnel))), held: None });
     }
     if exchange.connects {
         // The endpoint has declined, and need not wait for more. Fails where it has ended the stream.
-        let _ = exchange.upload.send.send_data(Bytes::new(), true);
+        let _ = exchange.upload.send.send_data(Piece::empty(), true);
     }
     let framing = framing_of(&parts, &receive);
     let head = ResponseHead::from_parts_within(&parts, framing, &limits).map_err(invalid)?;
@@ -136,7 +137,7 @@ async fn begin(upstream: &Arc<Upstream>, lease: Lease, request: &Request) -> Res
     })?;
     let stream = response.stream_id().as_u32();
     let visit = body.is_some().then(|| Arc::clone(&request.visit));
-    let upload = Upload { send, body, visit, piece: Bytes::new(), trailers: None, moved: 0 };
+    let upload = Upload { send, queue: Queue::new(None), body, visit, piece: Piece::empty(), trailers: None, moved: 0 };
     Ok(Exchange { lease, response, stream, upload, timer: Timer::new(), interim: 0, connects })
 }
 
@@ -213,13 +214,15 @@ impl Exchange {
 
 /// A request body being sent to an endpoint.
 pub(crate) struct Upload {
-    send: SendStream<Bytes>,
+    send: SendStream<Piece>,
+    /// What waits of it, here and in the library.
+    queue: Arc<Queue>,
     /// `None` once the body has ended.
     body: Option<Incoming>,
     /// Whose body it is, if there is one.
     visit: Option<Arc<Visit>>,
     /// Received from the client, and waiting for the endpoint's window.
-    piece: Bytes,
+    piece: Piece,
     trailers: Option<Trailers>,
     moved: u64,
 }
@@ -239,6 +242,16 @@ impl Upload {
 
     /// Sends as much as both sides allow; ready when there is nothing left to send, or the endpoint takes no more.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyFailure>> {
+        let polled = self.advance(cx);
+        if let Some(body) = &self.body {
+            // What leaves later is to be heard of, since the client may wait for it.
+            self.queue.wake_when_less(cx);
+            body.on_gone_but(self.queue.held());
+        }
+        polled
+    }
+
+    fn advance(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyFailure>> {
         loop {
             while !self.piece.is_empty() {
                 self.send.reserve_capacity(self.piece.len());
@@ -249,7 +262,7 @@ impl Upload {
                         Some(Err(_)) | None => return Poll::Ready(self.broken()),
                     };
                 }
-                let part = self.piece.split_to(room.min(self.piece.len()));
+                let part = self.piece.take_front(room);
                 self.moved += part.len() as u64;
                 if self.send.send_data(part, false).is_err() {
                     return Poll::Ready(self.broken());
@@ -257,7 +270,7 @@ impl Upload {
             }
             let Some(body) = &mut self.body else { return Poll::Ready(Ok(())) };
             match ready!(body.poll_frame(cx)).transpose()? {
-                Some(Frame::Data(piece)) => self.piece = piece,
+                Some(Frame::Data(piece)) => self.piece = Piece::new(piece, &self.queue),
                 Some(Frame::Trailers(trailers)) => {
                     self.trailers = self.visit.as_ref().and_then(|visit| visit.upstream_trailers(trailers));
                 }
@@ -266,7 +279,7 @@ impl Upload {
                     // Fails where the endpoint takes no more; its answer tells.
                     let _ = match &self.trailers {
                         Some(trailers) => self.send.send_trailers(trailers.to_headers()),
-                        None => self.send.send_data(Bytes::new(), true),
+                        None => self.send.send_data(Piece::empty(), true),
                     };
                 }
             }
@@ -276,7 +289,7 @@ impl Upload {
     /// The endpoint takes no more. Not fatal: it may have answered already.
     fn broken(&mut self) -> Result<(), BodyFailure> {
         self.body = None;
-        self.piece = Bytes::new();
+        self.piece = Piece::empty();
         Ok(())
     }
 }

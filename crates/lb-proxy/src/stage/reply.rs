@@ -107,7 +107,7 @@ impl Reply<'_> {
     /// Queues what the endpoint has sent, as far as there is room; tells whether it ran dry.
     fn fill(&mut self, cx: &mut Context<'_>, out: &mut Outbox) -> Result<bool, Cause> {
         while !self.ended && out.has_room() {
-            let frame = match self.body.poll_frame(cx) {
+            let frame = match self.body.poll_frame(cx, usize::MAX) {
                 Poll::Ready(frame) => frame.transpose()?,
                 Poll::Pending => return Ok(true),
             };

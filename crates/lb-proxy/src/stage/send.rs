@@ -313,7 +313,7 @@ fn poll_head(
             Ok(None) => {}
             Err(error) => return Poll::Ready(Err(error)),
         }
-        match connection.poll_fill(cx) {
+        match connection.poll_fill(cx, request.visit.client.room()) {
             Poll::Ready(Ok(n)) if n > 0 => continue,
             Poll::Ready(read) => {
                 // In TLS 1.3 an endpoint refuses our certificate only after the handshake.

@@ -8,7 +8,6 @@ use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use h2::ext::Protocol;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
@@ -18,6 +17,8 @@ use tokio::time::{Instant, timeout};
 use crate::downstream::{Client, Frame, Gone, Stream};
 use crate::exchange::{Body, Response};
 use crate::message::{Edits, Framing, Method, RequestHead, Trailers, websocket};
+use crate::net::account::Account;
+use crate::net::queue::{Piece, Queue};
 use crate::net::timer::far;
 use crate::net::{Timer, clock};
 use crate::rules::answer::Answer;
@@ -35,26 +36,14 @@ use crate::stage::outcome::{self, CutBy, Outcome, Running, Unread};
 use crate::stage::reply::Written;
 use crate::stage::tunnel;
 use crate::stage::visit::{self, After, Caller, Next, OWN_ANSWER_IDLE, Outgoing, Visit};
-use crate::wire::h1::{Beginning, HeadLimits};
+use crate::wire::h1::{Beginning, HeadError};
 
-/// Serves one stream to its end.
-pub(crate) async fn serve(shared: &Shared, request: http::Request<RecvStream>, respond: SendResponse<Bytes>) {
-    // A reload may have come since the last request; one that removed the listener cannot undo what has arrived.
-    let current = shared.worker.snapshot.load_full();
-    let (snapshot, listener) = match current.shared.listener(&shared.address) {
-        Some(listener) => (current, listener),
-        None => match shared.first.shared.listener(&shared.address) {
-            Some(listener) => (Arc::clone(&shared.first), listener),
-            None => return,
-        },
-    };
-    let (head, receive) = read(request, &head_limits(&snapshot.shared.config.limits));
-    let stream = Stream::new(receive, respond);
-    match head {
-        Ok(head) => Box::pin(run(shared, &stream, snapshot, listener, head)).await,
-        Err(refused) => refuse(shared, &snapshot, listener, &stream, &refused),
-    }
-    drain(&stream).await;
+/// A request whose head has come.
+pub(crate) struct Arrived {
+    stream: Stream,
+    snapshot: Arc<WorkerSnapshot>,
+    listener: usize,
+    head: Result<(RequestHead, HeadRoom), Box<Refused>>,
 }
 
 /// What was no request, and why not.
@@ -64,22 +53,78 @@ struct Refused {
     detail: &'static str,
 }
 
-/// Reads the head. Not `async`, so that of the form in which it came nothing stays.
-fn read(request: http::Request<RecvStream>, limits: &HeadLimits) -> (Result<RequestHead, Box<Refused>>, RecvStream) {
-    let (parts, receive) = request.into_parts();
-    let head = match parts.extensions.get::<Protocol>() {
-        None => RequestHead::from_parts_within(&parts, framing_of(&parts, &receive), limits),
-        Some(protocol) if protocol.as_str() == websocket::NAME => {
-            RequestHead::from_websocket(&parts, limits, &websocket::key(fastrand::u128(..)))
-        }
-        Some(_) => {
-            let refused = Refused { parts, cause: Cause::NotImplemented, detail: "unknown_protocol" };
-            return (Err(Box::new(refused)), receive);
-        }
+/// Room for a head in its connection's account.
+struct HeadRoom {
+    account: Arc<Account>,
+    bytes: usize,
+}
+
+impl HeadRoom {
+    /// Takes it, if there is any.
+    fn take(account: &Arc<Account>, head: &RequestHead) -> Option<Self> {
+        let bytes = head.footprint();
+        account.heads.try_add(bytes).then(|| Self { account: Arc::clone(account), bytes })
+    }
+}
+
+impl Drop for HeadRoom {
+    fn drop(&mut self) {
+        self.account.heads.remove(self.bytes);
+    }
+}
+
+/// Reads the head of a request, and lets go of the form in which it came. `None` for a stream that is not served: what
+/// the heads of its connection may take is taken, so it is refused, and may be asked for again.
+pub(crate) fn read(
+    shared: &Shared,
+    request: http::Request<RecvStream>,
+    mut respond: SendResponse<Piece>,
+) -> Option<Arrived> {
+    // A reload may have come since the last request; one that removed the listener cannot undo what has arrived.
+    let current = shared.worker.snapshot.load_full();
+    let (snapshot, listener) = match current.shared.listener(&shared.address) {
+        Some(listener) => (current, listener),
+        None => (Arc::clone(&shared.first), shared.first.shared.listener(&shared.address)?),
     };
-    let head = head
-        .map_err(|error| Box::new(Refused { cause: Cause::of_request(error.cause()), detail: error.name(), parts }));
-    (head, receive)
+    let (parts, receive) = request.into_parts();
+    let limits = head_limits(&snapshot.shared.config.limits);
+    let head = match parts.extensions.get::<Protocol>() {
+        None => RequestHead::from_parts_within(&parts, framing_of(&parts, &receive), &limits).map_err(why),
+        Some(protocol) if protocol.as_str() == websocket::NAME => {
+            RequestHead::from_websocket(&parts, &limits, &websocket::key(fastrand::u128(..))).map_err(why)
+        }
+        Some(_) => Err((Cause::NotImplemented, "unknown_protocol")),
+    };
+    let head = match head {
+        Ok(head) => match HeadRoom::take(&shared.account, &head) {
+            Some(room) => Ok((head, room)),
+            None => {
+                respond.send_reset(Reason::REFUSED_STREAM);
+                let client = shared.peer.map(|peer| peer.ip());
+                shared.worker.shared.on_heads(client, shared.account.heads.most());
+                return None;
+            }
+        },
+        Err((cause, detail)) => Err(Box::new(Refused { parts, cause, detail })),
+    };
+    Some(Arrived { stream: Stream::new(receive, respond, &shared.account), snapshot, listener, head })
+}
+
+fn why(error: HeadError) -> (Cause, &'static str) {
+    (Cause::of_request(error.cause()), error.name())
+}
+
+/// Serves one stream to its end.
+pub(crate) async fn serve(shared: &Shared, arrived: Arrived) {
+    let Arrived { stream, snapshot, listener, head } = arrived;
+    match head {
+        Ok((head, room)) => {
+            Box::pin(run(shared, &stream, snapshot, listener, head)).await;
+            drop(room);
+        }
+        Err(refused) => refuse(shared, &snapshot, listener, &stream, &refused),
+    }
+    drain(&stream).await;
 }
 
 /// Throws away the rest of a request that was answered early. Once it is let go of, the library resets the stream
@@ -90,6 +135,7 @@ async fn drain(stream: &Stream) {
     if stream.lock().is_whole() {
         return;
     }
+    stream.lock().release(0);
     let until = clock::now() + LINGER;
     let mut left = LINGER_BYTES;
     let mut timer = Timer::new();
@@ -233,8 +279,9 @@ async fn send(stream: &Stream, visit: &Visit, mut outgoing: Box<Outgoing>) -> Ou
     let mut timer = Timer::new();
     let mut reply = Reply {
         stream,
+        queue: stream.lock().queue(),
         body: if framing.is_empty() { Body::Empty } else { body },
-        piece: Bytes::new(),
+        piece: Piece::empty(),
         edits: route.map(|route| &route.response_headers),
         trailers: None,
         timer: &mut timer,
@@ -323,9 +370,11 @@ fn framing_for(visit: &Visit, status: u16, body: &Body, framing: Framing) -> Fra
 /// A response body on its way to the client, its head already queued.
 struct Reply<'a> {
     stream: &'a Stream,
+    /// What waits of it.
+    queue: Arc<Queue>,
     body: Body,
     /// Received, and waiting for the client's window.
-    piece: Bytes,
+    piece: Piece,
     /// The route's edits of the response, which hold for trailers too.
     edits: Option<&'a HeaderRules>,
     /// Received, to be sent last.
@@ -379,14 +428,17 @@ impl Reply<'_> {
                 }
                 continue;
             }
-            // The lock is not held here: an upload that still runs takes it.
-            let frame = match self.body.poll_frame(cx) {
-                Poll::Ready(frame) => frame.transpose()?,
-                Poll::Pending => return Ok(()),
+            let queue = &self.queue;
+            // The stream's lock is not held here: an upload that still runs takes it.
+            let polled = queue.poll_room(cx).map(|room| self.body.poll_frame(cx, room));
+            queue.on_unread(self.body.unread());
+            let frame = match polled {
+                Poll::Ready(Poll::Ready(frame)) => frame.transpose()?,
+                _ => return Ok(()),
             };
             self.timer.clear();
             match frame {
-                Some(Frame::Data(piece)) => self.piece = piece,
+                Some(Frame::Data(piece)) => self.piece = Piece::new(piece, &self.queue),
                 Some(Frame::Trailers(received)) => self.trailers = trailers::of_response(self.edits, received),
                 None => {
                     self.stream.lock().end(self.trailers.as_ref()).map_err(|Gone| Cause::ClientClosed)?;

@@ -11,15 +11,17 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use h2::{RecvStream, SendStream};
 use lb_core::End;
 use tokio::io::AsyncWrite;
 
 use crate::downstream::Client;
+use crate::net::queue::{Piece, Queue};
 use crate::net::{Stream, Timer};
 use crate::stage::upload::Upload;
 use crate::upstream::{Connection, Lease};
@@ -42,8 +44,10 @@ pub(crate) struct ConnectionTunnel {
 
 /// A stream that an endpoint has opened for another protocol.
 pub(crate) struct StreamTunnel {
-    pub(crate) send: SendStream<Bytes>,
+    pub(crate) send: SendStream<Piece>,
+    pub(crate) queue: Arc<Queue>,
     pub(crate) receive: RecvStream,
+    pub(crate) taken: usize,
     /// Its place on the connection.
     pub(crate) _lease: Lease,
 }
@@ -124,12 +128,18 @@ impl Side for Stream {
 
 /// Both ways of a stream of HTTP/2.
 pub(crate) struct Ways<'a> {
-    pub(crate) send: &'a mut SendStream<Bytes>,
+    pub(crate) send: &'a mut SendStream<Piece>,
     pub(crate) receive: &'a mut RecvStream,
+    /// Taken out of `receive`, and not yet passed on.
+    pub(crate) taken: &'a mut usize,
+    pub(crate) queue: &'a Arc<Queue>,
 }
 
 impl Side for Ways<'_> {
     fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut BytesMut) -> Poll<io::Result<usize>> {
+        // Whoever reads on has passed on what was read before. Fails for a stream that has ended, whose window is of no
+        // interest any more.
+        let _ = self.receive.flow_control().release_capacity(std::mem::take(self.taken));
         loop {
             let Poll::Ready(piece) = self.receive.poll_data(cx) else {
                 *into = BytesMut::new();
@@ -137,8 +147,7 @@ impl Side for Ways<'_> {
             };
             let Some(piece) = piece else { return Poll::Ready(Ok(0)) };
             let piece = piece.map_err(io::Error::other)?;
-            // Fails for a stream that has ended, whose window is of no interest any more.
-            let _ = self.receive.flow_control().release_capacity(piece.len());
+            *self.taken += piece.len();
             if !piece.is_empty() {
                 into.extend_from_slice(&piece);
                 return Poll::Ready(Ok(piece.len()));
@@ -147,7 +156,8 @@ impl Side for Ways<'_> {
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, from: &mut BytesMut) -> Poll<io::Result<usize>> {
-        self.send.reserve_capacity(from.len());
+        let most = ready!(self.queue.poll_room(cx)).min(from.len());
+        self.send.reserve_capacity(most);
         let mut room = self.send.capacity();
         while room == 0 {
             room = match ready!(self.send.poll_capacity(cx)) {
@@ -155,9 +165,9 @@ impl Side for Ways<'_> {
                 None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
             };
         }
-        let part = from.split_to(room.min(from.len())).freeze();
+        let part = from.split_to(room.min(most)).freeze();
         let n = part.len();
-        self.send.send_data(part, false).map_err(io::Error::other)?;
+        self.send.send_data(Piece::new(part, self.queue), false).map_err(io::Error::other)?;
         Poll::Ready(Ok(n))
     }
 
@@ -166,7 +176,7 @@ impl Side for Ways<'_> {
     }
 
     fn poll_end(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.send.send_data(Bytes::new(), true).map_err(io::Error::other))
+        Poll::Ready(self.send.send_data(Piece::empty(), true).map_err(io::Error::other))
     }
 
     fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -178,7 +188,10 @@ impl Tunnel {
     fn side<T>(&mut self, with: impl FnOnce(&mut dyn Side) -> T) -> T {
         match self {
             Self::Connection(tunnel) => with(&mut tunnel.connection.stream),
-            Self::Stream(stream) => with(&mut Ways { send: &mut stream.send, receive: &mut stream.receive }),
+            Self::Stream(stream) => {
+                let StreamTunnel { send, queue, receive, taken, .. } = &mut **stream;
+                with(&mut Ways { send, receive, taken, queue })
+            }
         }
     }
 }

@@ -83,9 +83,8 @@ impl Upload {
                 self.broken = true;
                 return Poll::Ready(Err(UploadError::Endpoint));
             }
-            if self.body.is_none() {
-                return Poll::Ready(Ok(()));
-            }
+            let Some(body) = &self.body else { return Poll::Ready(Ok(())) };
+            body.on_gone_but(0);
             if client_is_slow {
                 return Poll::Pending;
             }

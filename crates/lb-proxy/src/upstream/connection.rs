@@ -92,18 +92,23 @@ impl Connection {
         self.is_retired = true;
     }
 
-    /// Reads once; `Ok(0)` is the end of the stream.
-    pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    /// Reads once, no more than about `most`; `Ok(0)` is the end of the stream.
+    pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<usize>> {
         if self.stream.poll_readable(cx)?.is_pending() {
             if self.read.is_empty() {
                 self.read_size.release(&mut self.read);
             }
             return Poll::Pending;
         }
-        let room = self.read_size.make_room(&mut self.read);
+        let read_size = self.read_size.at_most(most);
+        let room = read_size.make_room(&mut self.read);
         let polled = self.stream.poll_read_into(cx, &mut self.read);
         if let Poll::Ready(Ok(n)) = polled {
             self.read_size.on_read(n, room);
+            if most < usize::MAX {
+                // What is read may wait for long, and is counted by its length.
+                read_size.fit(&mut self.read);
+            }
         }
         polled
     }

@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use h2::client::{Connection, SendRequest};
 use h2::{Ping, PingPong};
 use lb_config::KeepAlive;
@@ -31,14 +31,13 @@ use tokio::time::Instant;
 use super::Upstream;
 use super::room::Place;
 use crate::net::cork::{self, Cork, Drain};
+use crate::net::queue::{self, Piece};
 use crate::net::{Timer, clock};
 use crate::tls::UpstreamTls;
 use crate::wire::h2::PREFACE;
 
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
-/// What waits in the library of one request's body.
-const SEND_BUFFER: usize = 64 * 1024;
 /// The most that the library takes of a response head; `limits.response_head` is held to above it.
 const HEAD: u32 = 1024 * 1024;
 
@@ -75,7 +74,7 @@ impl Failure {
 
 /// A connection that carries many requests.
 pub(crate) struct Multiplexed {
-    send: Mutex<SendRequest<Bytes>>,
+    send: Mutex<SendRequest<Piece>>,
     watch: Mutex<Drain>,
     tls: Option<Arc<UpstreamTls>>,
     born: Instant,
@@ -124,7 +123,7 @@ impl Multiplexed {
         *self.since.lock().unwrap_or_else(PoisonError::into_inner) = clock::now();
     }
 
-    fn sender(&self) -> SendRequest<Bytes> {
+    fn sender(&self) -> SendRequest<Piece> {
         self.send.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -172,7 +171,7 @@ impl Lease {
     }
 
     /// What sends the request.
-    pub(crate) fn sender(&self) -> SendRequest<Bytes> {
+    pub(crate) fn sender(&self) -> SendRequest<Piece> {
         self.connection.sender()
     }
 
@@ -341,7 +340,7 @@ async fn begin(
     Ok((Arc::new(multiplexed), driver))
 }
 
-type Made = (SendRequest<Bytes>, Connection<Cork, Bytes>);
+type Made = (SendRequest<Piece>, Connection<Cork, Piece>);
 
 async fn handshake(cork: Cork, drain: &mut Drain) -> io::Result<Made> {
     let mut builder = h2::client::Builder::new();
@@ -350,8 +349,8 @@ async fn handshake(cork: Cork, drain: &mut Drain) -> io::Result<Made> {
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(HEAD)
-        .max_send_buffer_size(SEND_BUFFER);
-    let mut shaking = pin!(builder.handshake(cork));
+        .max_send_buffer_size(queue::MOST);
+    let mut shaking = pin!(builder.handshake::<_, Piece>(cork));
     poll_fn(|cx| {
         let shaken = shaking.as_mut().poll(cx);
         // What breaks here will be seen by the library.
@@ -372,7 +371,7 @@ fn refused(error: h2::Error) -> io::Error {
 
 /// What moves a connection.
 struct Driver {
-    connection: Connection<Cork, Bytes>,
+    connection: Connection<Cork, Piece>,
     drain: Drain,
     pings: PingPong,
     timer: Timer,
