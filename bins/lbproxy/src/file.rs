@@ -1,6 +1,6 @@
 //! What is done with a configuration file: run, check, print.
 
-use lb_config::{Config, Diagnostics, Loaded, Severity};
+use lb_config::{Config, Diagnostic, Diagnostics, Loaded, Severity};
 use lb_proxy::tls::Finding;
 
 use crate::exit::Exit;
@@ -10,7 +10,7 @@ use crate::{complain, paint, say, serve};
 /// Serves as the file says. Its warnings go to the log, which may be JSON.
 pub(crate) fn run(input: &Input) -> Exit {
     match load(input) {
-        Ok(loaded) => serve::serve(loaded.config, &loaded.warnings, Some(input)),
+        Ok(loaded) => serve::serve(loaded, Some(input)),
         Err(_) => Exit::Config,
     }
 }
@@ -26,8 +26,8 @@ pub(crate) fn check(name: &Input) -> Exit {
     };
     paint::show(&loaded.warnings);
     let findings = lb_proxy::tls::inspect(&loaded.config);
-    for Finding { severity, message } in &findings {
-        complain(&format!("{name}: {severity}: {message}\n"));
+    for Finding { severity, message, file } in &findings {
+        paint::show_one(&Diagnostic::about_file(*severity, message.clone(), file, &loaded.sources));
     }
     let mut found = found(&loaded.warnings);
     found.errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();

@@ -9,11 +9,13 @@ use crate::complain;
 
 /// Writes them to standard error, each followed by an empty line.
 pub(crate) fn show(diagnostics: &Diagnostics) {
-    let colours = wants_colours(&io::stderr());
-    for diagnostic in diagnostics {
-        let text = diagnostic.to_string();
-        complain(&format!("{}\n", if colours { painted(diagnostic, &text) } else { text }));
-    }
+    diagnostics.iter().for_each(show_one);
+}
+
+/// Writes one to standard error, followed by an empty line.
+pub(crate) fn show_one(diagnostic: &Diagnostic) {
+    let text = diagnostic.to_string();
+    complain(&format!("{}\n", if wants_colours(&io::stderr()) { painted(diagnostic, &text) } else { text }));
 }
 
 /// Whether somebody looks at it who has not asked for plain text (no-color.org).

@@ -1,6 +1,6 @@
 //! `lbproxy proxy`: endpoints from the command line, everything else by default.
 
-use lb_config::{AccessLog, AccessTarget, Config, Diagnostics};
+use lb_config::{AccessLog, AccessTarget, Config, Diagnostics, Loaded};
 
 use crate::args::Proxy;
 use crate::exit::Exit;
@@ -9,7 +9,7 @@ use crate::{paint, serve};
 /// Serves what the arguments say.
 pub(crate) fn proxy(arguments: &Proxy) -> Exit {
     match config(arguments) {
-        Ok(config) => serve::serve(config, &Diagnostics::default(), None),
+        Ok(config) => serve::serve(Loaded::without_file(config), None),
         Err(diagnostics) => {
             paint::show(&diagnostics);
             Exit::Usage

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lb_config::{Config, Diagnostic, Diagnostics, ListenAddress, Severity};
+use lb_config::{Config, Diagnostic, Diagnostics, ListenAddress, Loaded, Severity, Sources};
 use lb_proxy::observe::app_log::AppLog;
 use lb_proxy::{Engine, EngineError, show};
 use tokio::runtime::Runtime;
@@ -23,15 +23,16 @@ const AT_ONCE: Duration = Duration::from_secs(5);
 /// What the requests of other workers get to finish when one worker has died.
 const AFTER_A_DEATH: Duration = Duration::from_secs(5);
 
-/// Serves `config` until told to stop. `input` is what a reload reads again; `warnings` came with it.
-pub(crate) fn serve(config: Config, warnings: &Diagnostics, input: Option<&Input>) -> Exit {
+/// Serves a configuration until told to stop. `input` is what a reload reads again.
+pub(crate) fn serve(loaded: Loaded, input: Option<&Input>) -> Exit {
+    let Loaded { config, sources, warnings, .. } = loaded;
     let log = match AppLog::start(&config.log) {
         Ok(log) => log,
         // Nobody to tell: it is stderr that does not work.
         Err(_) => return Exit::Start,
     };
-    warn(warnings);
-    let exit = logged(config, input, &log).unwrap_or_else(|error| {
+    warn(&warnings);
+    let exit = logged(config, &sources, input, &log).unwrap_or_else(|error| {
         tracing::error!("{error}");
         Exit::Start
     });
@@ -40,7 +41,7 @@ pub(crate) fn serve(config: Config, warnings: &Diagnostics, input: Option<&Input
     exit
 }
 
-fn logged(config: Config, input: Option<&Input>, log: &AppLog) -> io::Result<Exit> {
+fn logged(config: Config, sources: &Sources, input: Option<&Input>, log: &AppLog) -> io::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // Before the engine, so that no signal kills a process that has begun to serve.
     let mut signals = {
@@ -51,7 +52,7 @@ fn logged(config: Config, input: Option<&Input>, log: &AppLog) -> io::Result<Exi
     let engine = match Engine::start(config) {
         Ok(engine) => engine,
         Err(error) => {
-            tracing::error!("cannot start: {error}");
+            tracing::error!("{}cannot start: {error}", place_of(&error, sources));
             return Ok(if matches!(error, EngineError::Header(_)) { Exit::Config } else { Exit::Start });
         }
     };
@@ -153,7 +154,7 @@ fn reload(engine: &Engine, file: &Path, log: &AppLog) {
     let changes = Config::diff(&before, &loaded.config);
     let new_log = loaded.config.log.clone();
     if let Err(error) = engine.reload(loaded.config) {
-        refused(error.to_string());
+        refused(format!("{}{error}", place_of(&error, &loaded.sources)));
         return;
     }
     log.apply(&new_log);
@@ -167,6 +168,15 @@ fn reload(engine: &Engine, file: &Path, log: &AppLog) {
         many => format!("{many} changes"),
     };
     tracing::info!("reloaded generation={}: {summary}", engine.status().generation);
+}
+
+/// `lbproxy.toml:4:11: ` of a certificate that cannot be used; nothing where the configuration names no file.
+fn place_of(error: &EngineError, sources: &Sources) -> String {
+    let place = match error {
+        EngineError::Certificate(error) => sources.place_of(&error.file),
+        _ => None,
+    };
+    place.map_or_else(String::new, |place| format!("{}:{}:{}: ", place.file.display(), place.line, place.column))
 }
 
 fn reopen_logs(engine: &Engine) {

@@ -370,10 +370,63 @@ fn check_tls(files: &[(&str, &str)], tls: &str) -> (Option<i32>, String) {
     let text = format!("[[listener]]\nname = \"web\"\naddress = \"127.0.0.1:0\"\nredirect = \"https\"\ntls = {tls}\n");
     let (directory, path) = file(&text);
     for (name, content) in files {
-        std::fs::write(directory.path().join(name), content).unwrap();
+        private(&directory.path().join(name), content);
     }
     let (code, _, err) = ended(lbproxy(&["check", path.to_str().unwrap()]));
     (code, err.replace(&format!("{}/", directory.path().display()), ""))
+}
+
+/// Writes a file that only its owner can read, as that of a key should be.
+fn private(path: &std::path::Path, text: &str) {
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+}
+
+#[test]
+fn what_is_wrong_with_a_certificate_is_placed_where_it_is_named() {
+    let (cert, key) = certificate(|_| {});
+    let directory = TempDir::new().unwrap();
+    let (etc, certs) = (directory.path().join("etc"), directory.path().join("certs"));
+    for path in [&etc, &certs] {
+        std::fs::create_dir(path).unwrap();
+    }
+    let file = etc.join("lbproxy.toml");
+    let text = "[[listener]]\naddress = \"127.0.0.1:0\"\nredirect = \"https\"\n\
+                tls = { cert = \"../certs/c.pem\", key = \"../certs/k.pem\" }\n";
+    std::fs::write(&file, text).unwrap();
+    let said = |arguments: &[&str]| {
+        let mut command = lbproxy(arguments);
+        command.current_dir(&directory);
+        let (code, _, err) = ended(command);
+        (code, err)
+    };
+    let certs = certs.canonicalize().unwrap();
+    let (code, err) = said(&["check", "etc/lbproxy.toml"]);
+    let expected = format!(
+        "etc/lbproxy.toml:4:16: error: listener 127.0.0.1:0: {}/c.pem: cannot be read: No such file or directory (os error 2)\n  \
+         |\n4 | tls = {{ cert = \"../certs/c.pem\", key = \"../certs/k.pem\" }}\n  |                ^^^^^^^^^^^^^^^^\n",
+        certs.display()
+    );
+    assert!(code == Some(1) && err.starts_with(&expected), "{expected}\n{err}");
+    let (code, err) = said(&["run", "etc/lbproxy.toml"]);
+    assert_eq!(code, Some(3));
+    assert!(
+        err.contains(&format!("etc/lbproxy.toml:4:16: cannot start: TLS: {}/c.pem: cannot be", certs.display())),
+        "{err}"
+    );
+
+    // A key for all is told of, and is no error.
+    private(&certs.join("c.pem"), &cert);
+    private(&certs.join("k.pem"), &key);
+    assert_eq!(said(&["check", "etc/lbproxy.toml"]), (Some(0), String::new()));
+    std::fs::set_permissions(certs.join("k.pem"), std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
+    let (code, err) = said(&["check", "etc/lbproxy.toml"]);
+    assert_eq!(code, Some(0));
+    assert!(
+        err.starts_with("etc/lbproxy.toml:4:40: warning: listener 127.0.0.1:0: ")
+            && err.contains("every user of this machine (mode 0666)"),
+        "{err}"
+    );
 }
 
 fn certificate(change: impl FnOnce(&mut rcgen::CertificateParams)) -> (String, String) {
@@ -467,7 +520,7 @@ fn check_reads_the_certificates_of_clusters() {
         );
         let (directory, path) = file(&text);
         for (name, content) in [("cert.pem", &cert), ("key.pem", &key), ("other.pem", &other)] {
-            std::fs::write(directory.path().join(name), content).unwrap();
+            private(&directory.path().join(name), content);
         }
         let (code, _, err) = ended(lbproxy(&["check", path.to_str().unwrap()]));
         let err = err.replace(&format!("{}/", directory.path().display()), "");

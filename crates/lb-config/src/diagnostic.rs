@@ -5,6 +5,7 @@
 //! Rendering is plain text in the manner of a compiler; colours are the binary's business.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use crate::source::{Place, Sources, Span};
 
@@ -33,6 +34,16 @@ pub struct Diagnostic {
     pub suggestion: Option<String>,
     /// Further places that belong to it, each with what is there.
     pub related: Vec<(String, Place)>,
+}
+
+impl Diagnostic {
+    /// Something about a file that a configuration names, found by one who has read it: placed where the configuration
+    /// names it.
+    #[must_use]
+    pub fn about_file(severity: Severity, message: String, file: &Path, sources: &Sources) -> Self {
+        let place = sources.place_of(file);
+        Self { severity, message, place, expected: None, suggestion: None, related: Vec::new() }
+    }
 }
 
 /// All that is to be said about a configuration, in the order of files and lines.
@@ -212,6 +223,8 @@ pub(crate) struct Report {
     problems: Vec<Problem>,
     /// Where strings may be secrets that no decoder knows as such, and the key that may be shown all the same.
     hidden: Vec<(Span, Span)>,
+    /// Files that the configuration names, and where.
+    files: Vec<(PathBuf, Span)>,
 }
 
 impl Report {
@@ -254,8 +267,14 @@ impl Report {
         self.hidden.push((span, key));
     }
 
-    /// Has the texts forget what must not be shown.
-    pub(crate) fn hide_in(&mut self, sources: &mut Sources) {
+    /// A file of certificates or keys is named here; what is wrong with it is found later, by others.
+    pub(crate) fn names_file(&mut self, path: &Path, span: Span) {
+        self.files.push((path.to_owned(), span));
+    }
+
+    /// Tells the sources what they must not show, and which files they name.
+    pub(crate) fn tell(&mut self, sources: &mut Sources) {
+        sources.named.append(&mut self.files);
         for (span, key) in self.hidden.drain(..) {
             sources.hide_strings(span, key);
         }

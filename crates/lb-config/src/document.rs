@@ -13,10 +13,9 @@ use crate::env;
 use crate::source::Sources;
 use crate::valid::{
     AccessFormat, AccessTarget, Action, ActiveCheck, CertificateFiles, Cluster, ClusterTls, Condition, Config,
-    Endpoint, Forwarded, HeaderEdits, HostPattern, KeepAlive, Level, LimitKey, Limits, Listener, ListenerTls,
-    LocalZone, Log, LogFormat, Match, PassiveHealth, PathPattern, Policy, Probe, ProxyProtocol, Queue, RateLimit,
-    Redirect, RedirectTo, Respond, Retry, Route, SameSite, Sticky, Subset, SubsetBy, Template, Timeouts, TlsVersion,
-    Upgrade, ValuePattern,
+    Endpoint, Forwarded, HeaderEdits, KeepAlive, Level, LimitKey, Limits, Listener, ListenerTls, LocalZone, Log,
+    LogFormat, Match, PassiveHealth, PathPattern, Policy, Probe, ProxyProtocol, Queue, RateLimit, Redirect, RedirectTo,
+    Respond, Retry, Route, SameSite, Sticky, Subset, SubsetBy, Template, Timeouts, TlsVersion, Upgrade, ValuePattern,
 };
 use crate::values::{quantity, status};
 
@@ -215,10 +214,7 @@ impl<'a> Writer<'a> {
     }
 
     fn matcher(&self, config: &Config, matcher: &Match) -> Fields {
-        let hosts = matcher.hosts.iter().map(|host| match host {
-            HostPattern::Exact(host) => host.to_string(),
-            HostPattern::Wildcard(host) => format!("*{host}"),
-        });
+        let hosts = matcher.hosts.iter().map(ToString::to_string);
         let path = match &matcher.path {
             PathPattern::Prefix(path) if path.is_empty() => "/".to_owned(),
             PathPattern::Prefix(path) => path.to_string(),

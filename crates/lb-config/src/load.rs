@@ -24,6 +24,14 @@ pub struct Loaded {
     pub warnings: Diagnostics,
 }
 
+impl Loaded {
+    /// A configuration that came from no file, as [`Config::for_proxy`] makes one.
+    #[must_use]
+    pub fn without_file(config: Config) -> Self {
+        Self { config, sources: Sources::default(), warnings: Diagnostics::default() }
+    }
+}
+
 impl Config {
     /// Reads a file and what it includes, with the process's environment.
     ///
@@ -90,7 +98,7 @@ pub(crate) struct Written {
     pub(crate) routes: Vec<Node>,
     pub(crate) sites: Vec<Node>,
     pub(crate) clusters: Vec<Entry>,
-    /// Where each file of the sources is: what paths in it are relative to.
+    /// Where each file of the sources is, without links where that can be known: what paths in it are relative to.
     pub(crate) directories: Vec<PathBuf>,
 }
 
@@ -127,7 +135,8 @@ impl<'a> Reader<'a> {
         let directory = path.parent().map(Path::to_owned).unwrap_or_default();
         let file = self.sources.add(path, text);
         // Files are numbered in the order in which they are read.
-        self.written.directories.push(directory.clone());
+        let base = if directory.as_os_str().is_empty() { Path::new(".") } else { &directory };
+        self.written.directories.push(self.files.identity(base));
         let (env, start) = (self.env, Span { file, start: 0, end: 0 });
         let Some(mut table) = tree::parse(file, &mut |name| env(name), &mut self.sources, &mut self.report) else {
             self.broken = true;
@@ -264,7 +273,7 @@ impl<'a> Reader<'a> {
             self.report.error(Span::NOWHERE, "the configuration cannot be used, and lbproxy does not know why");
         }
         let refused = self.report.has_errors();
-        self.report.hide_in(&mut self.sources);
+        self.report.tell(&mut self.sources);
         let diagnostics = Diagnostics::resolve(self.report.into_problems(), &self.sources);
         match config {
             Some(config) if !refused => Ok(Loaded { config, sources: self.sources, warnings: diagnostics }),

@@ -2,7 +2,6 @@
 
 use crate::decode::{ListenerWritten, SiteWritten};
 use crate::diagnostic::Report;
-use crate::valid::HostPattern;
 
 /// A name tells sites apart, and a host belongs to one of them: whose settings it gets must not depend on the path.
 pub(crate) fn check(report: &mut Report, sites: &[SiteWritten]) {
@@ -19,7 +18,7 @@ pub(crate) fn check(report: &mut Report, sites: &[SiteWritten]) {
             for (host, span) in &site.hosts {
                 if let Some((_, other)) = earlier.hosts.iter().find(|(other, _)| other == host) {
                     report
-                        .error(*span, format!("two sites have the host `{}`", shown(host)))
+                        .error(*span, format!("two sites have the host `{}`", host))
                         .help("put their routes into one, or give them different `listeners`")
                         .related("the other one", *other);
                 }
@@ -37,13 +36,6 @@ pub(crate) fn check(report: &mut Report, sites: &[SiteWritten]) {
 fn share_a_listener(a: &SiteWritten, b: &SiteWritten) -> bool {
     let names = |site: &SiteWritten, name: &str| site.listeners.iter().any(|(listener, _)| listener == name);
     a.listeners.is_empty() || b.listeners.is_empty() || a.listeners.iter().any(|(name, _)| names(b, name))
-}
-
-fn shown(host: &HostPattern) -> String {
-    match host {
-        HostPattern::Exact(host) => host.to_string(),
-        HostPattern::Wildcard(tail) => format!("*{tail}"),
-    }
 }
 
 /// Adds the certificates of sites to those of their listeners that speak TLS. While a listener (or a site) could not be

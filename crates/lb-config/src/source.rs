@@ -15,6 +15,8 @@ pub struct Sources {
     files: Vec<File>,
     pub(crate) substituted: Vec<Substituted>,
     pub(crate) variables: Vec<String>,
+    /// Files of certificates and keys, and where they are named.
+    pub(crate) named: Vec<(PathBuf, Span)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +84,13 @@ impl Sources {
     /// Names of the environment variables that were asked for, each once, in order of appearance.
     pub fn variables(&self) -> impl Iterator<Item = &str> {
         self.variables.iter().map(String::as_str)
+    }
+
+    /// Where the configuration names this file of a certificate or key, first.
+    #[must_use]
+    pub fn place_of(&self, file: &Path) -> Option<Place> {
+        let (_, span) = self.named.iter().find(|(named, _)| named == file)?;
+        self.place(*span)
     }
 
     pub(crate) fn add(&mut self, path: PathBuf, text: String) -> usize {

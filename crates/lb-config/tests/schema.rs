@@ -102,6 +102,12 @@ fn it_accepts_every_short_form() {
         [[route]]
         redirect = "https"
         rate_limit = "off"
+        [[site]]
+        hosts = ["a.test"]
+        tls = { cert = "a", key = "b" }
+        timeout.response = "5s"
+        [[site.route]]
+        cluster = "app"
         [cluster.app]
         policy = { name = "ring_hash", key = "{uri}", bounded_load = 1.25 }
         health.active.expect = 200
@@ -121,7 +127,9 @@ fn it_refuses_what_an_editor_should_underline() {
         "limits.uri = \"8k\"",
         "log.level = \"warning\"",
         "[[listener]]\nname = \"web\"",
-        "[[listener]]\naddress = \"a\"\ntls = {}",
+        "[[listener]]\naddress = \"a\"\ntls = { certs = [] }",
+        "[[site]]\nclutser = \"app\"",
+        "[[site]]\n[[site.route]]\nclutser = \"app\"",
         "[[route]]\nclutser = \"app\"",
         "[[route]]\nretry.budget = \"20\"",
         "[[route]]\nrate_limit = { rate = \"10\" }",

@@ -115,7 +115,7 @@ impl Issued {
     pub(crate) fn write(&self, directory: &Path, name: &str) -> (PathBuf, PathBuf) {
         let (cert, key) = (directory.join(format!("{name}.pem")), directory.join(format!("{name}.key")));
         std::fs::write(&cert, &self.cert).expect("a file");
-        std::fs::write(&key, &self.key).expect("a file");
+        private(&key, &self.key);
         (cert, key)
     }
 
@@ -133,4 +133,11 @@ impl Issued {
     pub(crate) fn private_key(&self) -> PrivateKeyDer<'static> {
         PrivateKeyDer::from_pem_slice(self.key.as_bytes()).expect("PEM")
     }
+}
+
+/// Writes a file that only its owner can read, as that of a key should be.
+pub(crate) fn private(path: &Path, text: &str) {
+    std::fs::write(path, text).expect("a file");
+    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(path, permissions).expect("a mode");
 }

@@ -1,6 +1,6 @@
 //! TLS.
 
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use crate::diagnostic::Report;
 use crate::keys::{CERTIFICATE, CLIENT_AUTH, CLUSTER_TLS, LISTENER_TLS};
@@ -152,7 +152,27 @@ fn client_auth(report: &mut Report, node: &Node, directories: &[PathBuf]) -> Opt
 fn path(report: &mut Report, node: &Node, directories: &[PathBuf]) -> Option<PathBuf> {
     let text = convert::text(report, node)?;
     let base = directories.get(node.span.file).cloned().unwrap_or_default();
-    Some(base.join(text))
+    let path = relative_to(base, Path::new(&text));
+    report.names_file(&path, node.span);
+    Some(path)
+}
+
+/// `/etc/certs/a.pem` for `../certs/a.pem` in `/etc/lbproxy`. Only what leads out of `base` is undone, since that has no
+/// links in it; what comes after a link's name is the system's to follow.
+fn relative_to(mut base: PathBuf, path: &Path) -> PathBuf {
+    let mut parts = path.components().peekable();
+    while let Some(part) = parts.peek() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir if base.is_absolute() => {
+                base.pop();
+            }
+            _ => break,
+        }
+        parts.next();
+    }
+    parts.for_each(|part| base.push(part));
+    base
 }
 
 fn cipher_suite(report: &mut Report, node: &Node) -> Option<CipherSuite> {
@@ -172,4 +192,23 @@ fn cipher_suite(report: &mut Report, node: &Node) -> Option<CipherSuite> {
             }
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_relative_to_the_file_that_names_it() {
+        for (base, path, expected) in [
+            ("/etc/lbproxy", "a.pem", "/etc/lbproxy/a.pem"),
+            ("/etc/lbproxy", "../certs/a.pem", "/etc/certs/a.pem"),
+            ("/etc/lbproxy", "./../../a.pem", "/a.pem"),
+            ("/etc/lbproxy", "live/../a.pem", "/etc/lbproxy/live/../a.pem"),
+            ("/etc/lbproxy", "/a.pem", "/a.pem"),
+            ("", "../a.pem", "../a.pem"),
+        ] {
+            assert_eq!(relative_to(base.into(), Path::new(path)), PathBuf::from(expected), "{path}");
+        }
+    }
 }

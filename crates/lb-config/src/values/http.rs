@@ -188,6 +188,16 @@ pub(crate) fn target(text: &str) -> Result<Arc<str>, Wrong> {
     Err(Wrong::new("is not a path", "a path such as \"/healthz\", percent-encoded where need be"))
 }
 
+/// As it is read: `example.com`, `*.example.org`.
+impl std::fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Exact(host) => f.write_str(host),
+            Self::Wildcard(tail) => write!(f, "*{tail}"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -41,7 +41,12 @@ pub(crate) fn route(visit: &Visit) -> Routed {
             let answer = Answer::new(Cause::MethodNotAllowed).allow(&allow);
             return Routed::Answer(None, Box::new(visit.answer(answer, Cause::MethodNotAllowed, None)));
         }
-        router::Routed::NotFound => return Routed::Answer(None, Box::new(visit.refusal(Cause::NoRoute, None))),
+        router::Routed::NotFound => {
+            if tracing::enabled!(tracing::Level::DEBUG) {
+                log_what_there_is(visit);
+            }
+            return Routed::Answer(None, Box::new(visit.refusal(Cause::NoRoute, None)));
+        }
         router::Routed::BadPath(error) => {
             return Routed::Answer(None, Box::new(visit.refusal(Cause::BadPath, Some(error.to_string()))));
         }
@@ -56,4 +61,33 @@ pub(crate) fn route(visit: &Visit) -> Routed {
         Deed::Respond(responder) => responder.write(&visit.facts(Some(route))).map_err(|_| Cause::Internal),
     };
     Routed::Answer(Some(route.index), Box::new(visit.own(answer)))
+}
+
+/// The usual reason of a 404 is a route with `hosts`, asked by another name or by address.
+#[cold]
+fn log_what_there_is(visit: &Visit) {
+    /// Hosts that one line lists.
+    const LISTED: usize = 20;
+    let config = &visit.snapshot.shared.config;
+    let mut hosts: Vec<String> = Vec::new();
+    for matcher in config.routes.iter().map(|route| &route.matcher) {
+        if matcher.listeners.is_empty() || matcher.listeners.contains(&visit.listener) {
+            hosts.extend(matcher.hosts.iter().map(ToString::to_string));
+            if matcher.hosts.is_empty() {
+                hosts.push("any host".to_owned());
+            }
+        }
+    }
+    hosts.sort_unstable();
+    hosts.dedup();
+    let more = hosts.len().saturating_sub(LISTED);
+    hosts.truncate(LISTED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    tracing::debug!(
+        "no route host={} path={} listener={}: its routes are for {}{more}",
+        visit.head.host_name().unwrap_or_default().escape_ascii(),
+        visit.head.path().escape_ascii(),
+        visit.listener().name,
+        hosts.join(", ")
+    );
 }

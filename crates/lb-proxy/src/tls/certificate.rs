@@ -11,6 +11,7 @@ use rustls::{InconsistentKeys, RootCertStore};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::exposure;
 use super::pem::{CertificateError, Problem, Sections};
 use super::provider;
 
@@ -74,6 +75,15 @@ impl Certificate {
         let Some(facts) = facts else { return Err(CertificateError::new(&files.cert, Problem::NoCertificate(false))) };
         let certified = CertifiedKey::new(chain, signing);
         Ok(Self { certified: Arc::new(certified), facts })
+    }
+}
+
+impl Certificate {
+    /// What an operator should know of the files it was read from, each with the file.
+    pub(super) fn told<'f>(&self, files: &'f CertificateFiles, now: SystemTime) -> Vec<(&'f Path, String)> {
+        let age = self.facts.age(now).told().map(|told| (files.cert.as_path(), told));
+        let exposed = exposure::told(&files.key).map(|told| (files.key.as_path(), told));
+        age.into_iter().chain(exposed).collect()
     }
 }
 

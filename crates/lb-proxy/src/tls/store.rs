@@ -19,6 +19,7 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ProducesTickets, WebPkiClientVerifier};
 
 use super::certificate::{Certificate, roots};
+use super::exposure;
 use super::named::NamedClients;
 use super::pem::{CertificateError, Problem, Sections};
 use super::provider;
@@ -107,6 +108,10 @@ impl Store {
         if let Some((_, _, made)) = next.settings.iter().find(|(of, _, _)| of == tls) {
             return Ok(Arc::clone(made));
         }
+        if let Some((key, told)) = tls.client.as_ref().and_then(|files| Some((&files.key, exposure::told(&files.key)?)))
+        {
+            tracing::warn!("{}: {told}", key.display());
+        }
         let last = self.settings.iter().find(|(of, _, _)| of == tls);
         let made = Material::read(tls).and_then(|material| match last {
             Some((_, mark, made)) if *mark == material.mark => Ok((*mark, Arc::clone(made))),
@@ -141,8 +146,8 @@ impl Store {
             }
             (Err(error), None) => return Err(error),
         };
-        if let Some(told) = certificate.facts.age(now).told() {
-            tracing::warn!("{}: {told}", files.cert.display());
+        for (file, told) in certificate.told(files, now) {
+            tracing::warn!("{}: {told}", file.display());
         }
         next.certificates.insert(files.clone(), Arc::clone(&certificate));
         Ok(certificate)

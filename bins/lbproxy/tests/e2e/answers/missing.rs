@@ -1,10 +1,14 @@
 //! What no route takes, and which route takes what.
 
 use super::answering;
-use crate::support::{Client, get};
+use crate::support::{Client, Proxy, config, get};
 use crate::with_one_and_four_workers;
 
-with_one_and_four_workers!(what_no_route_takes_is_a_404_or_a_405, the_most_specific_route_wins);
+with_one_and_four_workers!(
+    what_no_route_takes_is_a_404_or_a_405,
+    at_level_debug_a_404_says_which_hosts_there_are,
+    the_most_specific_route_wins
+);
 
 fn what_no_route_takes_is_a_404_or_a_405(workers: usize) {
     let proxy = answering(
@@ -28,6 +32,23 @@ fn what_no_route_takes_is_a_404_or_a_405(workers: usize) {
     assert_eq!(allowed, ["DELETE", "GET", "HEAD"]);
     assert_eq!(client.get("/host").status(), 404);
     assert_eq!(client.ask("GET /host HTTP/1.1\nHost: ONLY.test:99").status(), 200);
+}
+
+fn at_level_debug_a_404_says_which_hosts_there_are(workers: usize) {
+    let text = config(
+        workers,
+        "[[route]]\nhosts = [\"a.test\", \"*.b.test\"]\nrespond = {}\n\
+         [[route]]\nhosts = [\"other.test\"]\nlisteners = [\"other\"]\nrespond = {}\n\
+         [[listener]]\nname = \"other\"\naddress = \"127.0.0.2:0\"\n",
+    );
+    let mut proxy = Proxy::start(&text);
+    let ask = |proxy: &Proxy| Client::connect(proxy.web()).ask("GET /x HTTP/1.1\nHost: localhost").status();
+    assert_eq!(ask(&proxy), 404);
+    let quiet = proxy.log();
+    assert!(!quiet.iter().any(|line| line.contains("no route host=")), "{quiet:#?}");
+    proxy.reload(&text.replace("log.access", "log.level = \"debug\"\nlog.access"));
+    assert_eq!(ask(&proxy), 404);
+    proxy.wait_log("no route host=localhost path=/x listener=web: its routes are for *.b.test, a.test");
 }
 
 fn the_most_specific_route_wins(workers: usize) {

@@ -4,7 +4,11 @@ use super::{Secure, to};
 use crate::support::{Client, Endpoint};
 use crate::with_one_and_four_workers;
 
-with_one_and_four_workers!(a_reload_takes_up_new_files_and_cuts_nobody, a_bad_file_leaves_the_last_good_in_force);
+with_one_and_four_workers!(
+    a_reload_takes_up_new_files_and_cuts_nobody,
+    a_bad_file_leaves_the_last_good_in_force,
+    a_key_that_others_can_read_is_told_of_at_start_and_reload
+);
 
 fn shown(client: &mut Client) -> Vec<u8> {
     client.stream.tls().peer_certificates().unwrap()[0].to_vec()
@@ -52,4 +56,18 @@ fn a_bad_file_leaves_the_last_good_in_force(workers: usize) {
     let why = secure.proxy.reload_refused(&other);
     assert!(why.contains("nothing.pem") && why.contains("cannot be read"), "{why}");
     assert_eq!(client.get("/").text(), "a");
+}
+
+fn a_key_that_others_can_read_is_told_of_at_start_and_reload(workers: usize) {
+    let mut secure = Secure::start(workers, "[[route]]\nrespond = {}\n", "");
+    let told = |log: &[String]| log.iter().filter(|line| line.contains("the private key can be read")).count();
+    assert_eq!(told(&secure.proxy.log()), 0);
+    let key = secure.directory.path().join("a.key");
+    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
+    let text = secure.config.clone();
+    secure.proxy.reload(&text);
+    let line = secure.proxy.wait_log("a.key: the private key can be read by its group (mode 0640); `chmod 600` it");
+    assert!(line.contains("WARN"), "{line}");
+    let again = crate::support::Proxy::start(&text);
+    assert_eq!(told(&again.log()), 1);
 }
