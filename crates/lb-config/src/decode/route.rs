@@ -90,6 +90,7 @@ fn route(report: &mut Report, node: &Node, site: Option<&str>) -> Option<RouteWr
                 retry: defaults.retry,
                 sticky: defaults.sticky,
                 forwarded: defaults.forwarded,
+                upgrade: defaults.upgrade,
                 ..options
             })
         }
