@@ -59,7 +59,7 @@ impl Document {
             listeners: config
                 .listeners
                 .iter()
-                .map(|listener| (listener.name.to_string(), self::listener(listener)))
+                .map(|listener| (listener.name.to_string(), writer.listener(listener)))
                 .collect(),
             routes: config.routes.iter().map(|route| (route.name.to_string(), writer.route(config, route))).collect(),
             clusters: config
@@ -302,6 +302,23 @@ impl<'a> Writer<'a> {
         })
     }
 
+    fn listener(&self, listener: &Listener) -> Fields {
+        fields! {
+            "name": text(&listener.name),
+            "address": text(&listener.address.to_string()),
+            "redirect": text(if listener.redirect_https { "https" } else { "off" }),
+            "trusted_proxies": texts(listener.trusted_proxies.iter().map(ToString::to_string)),
+            "proxy_protocol": listener.proxy_protocol.as_ref().map_or_else(
+                || plain(false),
+                |networks| texts(networks.iter().map(ToString::to_string)),
+            ),
+            "backlog": or("auto", listener.backlog),
+            "mode": text(&listener.mode.map_or_else(|| "umask".to_owned(), |mode| format!("{mode:04o}"))),
+            "tls": listener.tls.as_ref().map_or_else(|| text("off"), listener_tls),
+            "headers": Item::Table(fields! { "response": self.edits(&listener.response_headers) }),
+        }
+    }
+
     fn edits(&self, edits: &HeaderEdits) -> Item {
         let set = edits.set.iter().map(|(name, value)| (name.to_string(), self.template(value)));
         Item::Table(fields! {
@@ -425,22 +442,6 @@ fn limits(limits: &Limits) -> Fields {
         "connections_per_client": or("none", limits.connections_per_client),
         "head_timeout": duration(limits.head_timeout),
         "idle_timeout": duration(limits.idle_timeout),
-    }
-}
-
-fn listener(listener: &Listener) -> Fields {
-    fields! {
-        "name": text(&listener.name),
-        "address": text(&listener.address.to_string()),
-        "redirect": text(if listener.redirect_https { "https" } else { "off" }),
-        "trusted_proxies": texts(listener.trusted_proxies.iter().map(ToString::to_string)),
-        "proxy_protocol": listener.proxy_protocol.as_ref().map_or_else(
-            || plain(false),
-            |networks| texts(networks.iter().map(ToString::to_string)),
-        ),
-        "backlog": or("auto", listener.backlog),
-        "mode": text(&listener.mode.map_or_else(|| "umask".to_owned(), |mode| format!("{mode:04o}"))),
-        "tls": listener.tls.as_ref().map_or_else(|| text("off"), listener_tls),
     }
 }
 

@@ -186,6 +186,8 @@ pub struct Listener {
     pub backlog: Option<NonZeroU32>,
     /// TLS; `None` speaks in the clear.
     pub tls: Option<ListenerTls>,
+    /// Edits of the headers of answers that no route made.
+    pub response_headers: HeaderEdits,
 }
 
 /// A rule that maps a request to an action.

@@ -69,6 +69,7 @@ proxy_protocol = false
 backlog = "auto"
 mode = "umask"
 tls = "off"
+headers.response = { remove = [], set = {}, add = {} }
 
 [[route]]
 name = "/"

@@ -145,6 +145,7 @@ impl Registry {
     ) -> Result<Arc<Snapshot>, HeaderError> {
         let rules =
             config.routes.iter().map(|route| Rules::new(route, &self.sticky_secret)).collect::<Result<_, _>>()?;
+        let listener_rules = listener_rules(&config)?;
         self.generation += 1;
         let metrics = Arc::clone(&self.shared.metrics);
         let mut series = metrics.series();
@@ -165,7 +166,9 @@ impl Registry {
             .listeners
             .iter()
             .zip(tls.listeners)
-            .map(|(listener, tls)| ListenerRuntime {
+            .zip(listener_rules)
+            .map(|((listener, tls), response_headers)| ListenerRuntime {
+                response_headers,
                 tls,
                 name: Arc::clone(&listener.name),
                 redirect_https: listener.redirect_https,
@@ -195,6 +198,7 @@ impl Registry {
     /// Whether [`build`](Self::build) would succeed.
     pub(crate) fn check(config: &Config) -> Result<(), HeaderError> {
         // No secret makes a cookie that cannot be written.
+        listener_rules(config)?;
         config.routes.iter().try_for_each(|route| Rules::new(route, &[0; 32]).map(drop))
     }
 
@@ -395,6 +399,11 @@ struct Rules {
     request_headers: HeaderRules,
     response_headers: HeaderRules,
     sticky: Option<StickyCookie>,
+}
+
+/// The edits of each listener's own answers.
+fn listener_rules(config: &Config) -> Result<Vec<HeaderRules>, HeaderError> {
+    config.listeners.iter().map(|listener| HeaderRules::new(&listener.response_headers)).collect()
 }
 
 impl Rules {

@@ -55,6 +55,8 @@ pub(crate) struct ListenerRuntime {
     pub(crate) metrics: Arc<ListenerMetrics>,
     /// Of requests that no route takes.
     pub(crate) unrouted: Arc<RouteMetrics>,
+    /// Edits of answers that no route made.
+    pub(crate) response_headers: HeaderRules,
 }
 
 /// What a route does.

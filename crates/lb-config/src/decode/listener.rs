@@ -4,15 +4,16 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use crate::diagnostic::Report;
-use crate::keys::LISTENER;
+use crate::keys::{LISTENER, LISTENER_HEADERS};
 use crate::source::Span;
 use crate::tree::{Node, Value};
-use crate::valid::{ListenAddress, Listener, Network};
+use crate::valid::{HeaderEdits, ListenAddress, Listener, Network};
 use crate::values::Wrong;
 use crate::values::address;
 
 use super::convert::{self, list, or_word};
 use super::fields::Fields;
+use super::options::header_edits;
 use super::tls;
 
 /// A listener and where it was written.
@@ -42,6 +43,7 @@ fn listener(report: &mut Report, node: &Node, directories: &[PathBuf]) -> Option
     let backlog = fields.integer_or::<u32>(report, "backlog", "auto");
     let mode = fields.get(report, "mode", or_word("umask", mode));
     let tls = fields.get(report, "tls", or_word("off", |report, node| tls::listener_tls(report, node, directories)));
+    let response_headers = fields.get(report, "headers", headers);
     let mode_span = fields.entry("mode").map(|entry| entry.node.span);
     let address_span = fields.entry("address").map_or(fields.span, |entry| entry.node.span);
     let name_span = fields.entry("name").map_or(address_span, |entry| entry.node.span);
@@ -62,8 +64,16 @@ fn listener(report: &mut Report, node: &Node, directories: &[PathBuf]) -> Option
         backlog: backlog?.and_then(NonZeroU32::new),
         mode,
         tls: tls?,
+        response_headers: response_headers?,
     };
     Some(ListenerWritten { listener, name_span, address_span, tls_span })
+}
+
+fn headers(report: &mut Report, node: &Node) -> Option<HeaderEdits> {
+    let fields = Fields::open(report, node, &LISTENER_HEADERS)?;
+    let response = fields.get(report, "response", header_edits);
+    fields.done();
+    response
 }
 
 /// `false`, or the networks that send a header. `true` would believe everybody.

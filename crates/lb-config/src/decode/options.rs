@@ -261,7 +261,7 @@ fn headers(report: &mut Report, node: &Node) -> Option<(HeaderEdits, HeaderEdits
     Some((request?, response?))
 }
 
-fn header_edits(report: &mut Report, node: &Node) -> Option<HeaderEdits> {
+pub(super) fn header_edits(report: &mut Report, node: &Node) -> Option<HeaderEdits> {
     const TABLE: &str = "a table of header names and values";
     let fields = Fields::open(report, node, &HEADER_EDITS)?;
     let remove = fields.get(report, "remove", list(removed));

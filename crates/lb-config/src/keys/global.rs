@@ -234,5 +234,18 @@ pub(crate) const LISTENER: Section = Section {
             Value("\"off\""),
             "TLS: certificates, versions, client certificates.",
         ),
+        key(
+            "headers",
+            Kind::Table(&LISTENER_HEADERS),
+            Value("{}"),
+            "Edits of headers of the answers that no route made, such as a 404 or the redirect.",
+        ),
     ],
+};
+
+pub(crate) const LISTENER_HEADERS: Section = Section {
+    name: "listener_headers",
+    title: "a listener's `headers`",
+    doc: "Edits of headers of the answers that no route made.",
+    keys: &[key("response", Kind::Table(&route::HEADER_EDITS), Value("{}"), "On the way to the client.")],
 };

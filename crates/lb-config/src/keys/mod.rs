@@ -13,7 +13,7 @@ mod site;
 mod tls;
 
 pub(crate) use cluster::{ACTIVE, CLUSTER, ENDPOINT, HEALTH, KEEP_ALIVE, PASSIVE, QUEUE};
-pub(crate) use global::{ACCESS, ADMIN, DEFAULTS, INCLUDED, LIMITS, LISTENER, LOG, ROOT};
+pub(crate) use global::{ACCESS, ADMIN, DEFAULTS, INCLUDED, LIMITS, LISTENER, LISTENER_HEADERS, LOG, ROOT};
 pub(crate) use placement::{SUBSET, ZONE};
 pub(crate) use policy::{KeyUse, OptionInfo, POLICIES, POLICY, PolicyInfo, Unit};
 pub(crate) use route::{

@@ -234,7 +234,7 @@ lbproxy.toml:4:1: error: unknown key `http2` in [[listener]]
   |
 4 | http2 = true
   | ^^^^^
-  = expected one of `name`, `address`, `redirect`, `trusted_proxies`, `backlog`, `mode`, `proxy_protocol`, `tls`
+  = expected one of `name`, `address`, `redirect`, `trusted_proxies`, `backlog`, `mode`, `proxy_protocol`, `tls`, `headers`
   = help: no key is needed at a listener: HTTP/2 is on; towards endpoints it is protocol = "h2" in the cluster
 
 lbproxy.toml:9:1: error: unknown key `gzip` in [[route]]

@@ -33,7 +33,7 @@ lbproxy.toml:2:1: error: unknown key `adress` in [[listener]]
   |
 2 | adress = "**********"
   | ^^^^^^
-  = expected one of `name`, `address`, `redirect`, `trusted_proxies`, `backlog`, `mode`, `proxy_protocol`, `tls`
+  = expected one of `name`, `address`, `redirect`, `trusted_proxies`, `backlog`, `mode`, `proxy_protocol`, `tls`, `headers`
   = help: did you mean `address`?
 
 lbproxy.toml:6:1: error: unknown key `clutser` in [[route]]
@@ -60,7 +60,7 @@ lbproxy.toml:2:1: error: unknown key `bind` in [[listener]]
   |
 2 | bind = "**********"
   | ^^^^
-  = expected one of `name`, `address`, `redirect`, `trusted_proxies`, `backlog`, `mode`, `proxy_protocol`, `tls`
+  = expected one of `name`, `address`, `redirect`, `trusted_proxies`, `backlog`, `mode`, `proxy_protocol`, `tls`, `headers`
   = help: did you mean `address`?
 
 lbproxy.toml:5:1: error: unknown key `servers` in [cluster]

@@ -92,6 +92,22 @@ impl HeaderRules {
         self.remove.iter().map(|name| Name::new(name)).chain(set).any(|taken| taken.looks_like(name))
     }
 
+    /// Adds the edits for the answer to what could not be read as a request: values with variables are left out, and
+    /// what they would have replaced is removed, as for a request that lacks what they ask for.
+    pub(crate) fn apply_unread(&self, edits: &mut Edits) {
+        for name in &self.remove {
+            remove(edits, name);
+        }
+        for (mode, source) in &self.lines {
+            match (mode, source) {
+                (Mode::Set, Source::Fixed(line)) => edits.set_line(line),
+                (Mode::Add, Source::Fixed(line)) => edits.append_line(line),
+                (Mode::Set, Source::Filled { name, .. }) => remove(edits, name),
+                (Mode::Add, Source::Filled { .. }) => {}
+            }
+        }
+    }
+
     /// Adds the edits for one message.
     pub fn apply(&self, facts: &Facts<'_>, edits: &mut Edits) {
         for name in &self.remove {

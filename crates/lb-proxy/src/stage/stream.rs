@@ -27,7 +27,6 @@ use crate::rules::forwarded::{Arrival, Origin};
 use crate::rules::grpc;
 use crate::rules::headers::HeaderRules;
 use crate::rules::request_id::RequestId;
-use crate::rules::template::Facts;
 use crate::rules::trailers;
 use crate::snapshot::WorkerSnapshot;
 use crate::stage::http::{LINGER, LINGER_BYTES, LINGER_IDLE, head_limits};
@@ -170,7 +169,9 @@ fn refuse(shared: &Shared, snapshot: &WorkerSnapshot, listener: usize, stream: &
     let started = clock::now();
     let id = RequestId::new(clock::unix_ms(), fastrand::u64(..));
     let answer = Answer::new(refused.cause).write(id.as_str(), Method::Get);
+    let listener = &snapshot.shared.listeners[listener];
     let mut edits = Edits::new();
+    listener.response_headers.apply_unread(&mut edits);
     visit::date(&mut edits);
     if let Ok(parts) = answer.head.to_parts(&edits, answer.framing) {
         // Fails for a client that is gone, and has no use for it.
@@ -178,7 +179,7 @@ fn refuse(shared: &Shared, snapshot: &WorkerSnapshot, listener: usize, stream: &
     }
     let unread = Unread {
         peer: shared.peer,
-        listener: &snapshot.shared.listeners[listener],
+        listener,
         id: &id,
         cause: refused.cause,
         detail: Some(refused.detail),
@@ -242,11 +243,7 @@ async fn send(stream: &Stream, visit: &Visit, mut outgoing: Box<Outgoing>) -> Ou
         // To this client a 2xx says that the tunnel is open.
         outgoing = Box::new(visit.refusal(Cause::InvalidResponse, Some("no_upgrade".to_owned())));
     }
-    if let Some(route) = route {
-        let attempts = visit.trace.attempts();
-        let endpoint = attempts.last_name();
-        route.response_headers.apply(&Facts { endpoint, ..visit.facts(Some(route)) }, &mut outgoing.edits);
-    }
+    visit.edit_response(&mut outgoing.edits);
     let is_own = outgoing.response.held.is_none();
     if is_own {
         visit::date(&mut outgoing.edits);

@@ -186,6 +186,18 @@ impl Visit {
         }
     }
 
+    /// The edits of the response that the route makes, or the listener where no route took the request.
+    pub(crate) fn edit_response(&self, edits: &mut Edits) {
+        let route = self.route();
+        let rules = route.map_or(&self.listener().response_headers, |route| &route.response_headers);
+        if rules.is_empty() {
+            return;
+        }
+        let attempts = self.trace.attempts();
+        let endpoint = attempts.last_name();
+        rules.apply(&Facts { endpoint, ..self.facts(route) }, edits);
+    }
+
     /// An answer that the configuration asks for, or the failure to give it.
     pub(crate) fn own(&self, reply: Result<OwnReply, Cause>) -> Outgoing {
         match reply {
@@ -296,14 +308,16 @@ pub(crate) fn refuse(
     let started = clock::now();
     let id = RequestId::new(clock::unix_ms(), fastrand::u64(..));
     let answer = Answer::new(cause).write(id.as_str(), Method::Get);
+    let listener = &snapshot.shared.listeners[listener];
     let mut edits = Edits::new();
+    listener.response_headers.apply_unread(&mut edits);
     date(&mut edits);
     let mut io = session.downstream.lock();
     h1::encode_response(io.out.front(), &answer.head, &edits, answer.framing, h1::Connection::Close);
     io.out.push(answer.body, b"");
     let unread = Unread {
         peer: session.peer,
-        listener: &snapshot.shared.listeners[listener],
+        listener,
         id: &id,
         cause,
         detail,
@@ -368,13 +382,7 @@ async fn send(session: &mut Session, worker: &Worker, visit: &Visit, mut outgoin
     if outgoing.cause == Some(Cause::ClientClosed) {
         return outcome::close(worker, visit, &Outcome::client_gone());
     }
-    if let Some(route) = route
-        && !route.response_headers.is_empty()
-    {
-        let attempts = visit.trace.attempts();
-        let endpoint = attempts.last_name();
-        route.response_headers.apply(&Facts { endpoint, ..visit.facts(Some(route)) }, &mut outgoing.edits);
-    }
+    visit.edit_response(&mut outgoing.edits);
     let is_own = outgoing.response.held.is_none();
     if is_own {
         date(&mut outgoing.edits);

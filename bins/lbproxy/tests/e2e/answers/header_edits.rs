@@ -1,10 +1,15 @@
 //! Headers that a route sets, adds and removes, on whatever it answers.
 
 use super::answering;
+use crate::http2::{Caller, run};
 use crate::support::{Client, Endpoint, Proxy, config, get};
 use crate::with_one_and_four_workers;
 
-with_one_and_four_workers!(headers_are_set_added_and_removed, our_own_answers_have_the_routes_headers);
+with_one_and_four_workers!(
+    headers_are_set_added_and_removed,
+    our_own_answers_have_the_routes_headers,
+    answers_that_no_route_made_have_the_listeners_headers,
+);
 
 fn headers_are_set_added_and_removed(workers: usize) {
     let endpoint = Endpoint::answering(|_| {
@@ -55,4 +60,45 @@ fn our_own_answers_have_the_routes_headers(workers: usize) {
     }
     let answer = crate::support::post(proxy.web(), "/small", "too much");
     assert_eq!((answer.status(), answer.header("X-Frame-Options")), (413, Some("DENY")));
+}
+
+fn answers_that_no_route_made_have_the_listeners_headers(workers: usize) {
+    let routes = "limits = { headers = 6, request_head = \"2KiB\", uri = \"1KiB\" }\n[[route]]\npath = \"/only\"\nmethods = [\"GET\"]\nrespond = {}\n";
+    let headers = "headers.response = { set = { X-Frame-Options = \"DENY\", X-Path = \"{path}\" }, remove = [\"Cache-Control\"] }\n";
+    let plain = "[[listener]]\nname = \"plain\"\naddress = \"127.0.0.2:0\"\nredirect = \"https\"\n";
+    let proxy = Proxy::start(&format!("{}{headers}{plain}{headers}", config(workers, routes)));
+    let ask = |listener: &str, request: &str| Client::connect(proxy.listener(listener)).ask(request);
+    for (listener, request, status, path) in [
+        ("web", "GET /none HTTP/1.1", 404, "/none"),
+        ("web", "PUT /only HTTP/1.1", 405, "/only"),
+        ("web", "GET /a/../../b HTTP/1.1", 400, "/a/../../b"),
+        ("plain", "GET /x HTTP/1.1", 301, "/x"),
+    ] {
+        let answer = ask(listener, request);
+        assert_eq!(answer.status(), status, "{request}: {answer:?}");
+        assert_eq!(answer.header("X-Frame-Options"), Some("DENY"), "{request}");
+        assert_eq!(answer.header("X-Path"), Some(path), "{request}");
+        assert!(!answer.head.has("Cache-Control"), "{request}");
+    }
+    // Of what could not be read nothing is filled in.
+    let large = format!("GET / HTTP/1.1\nX-Large: {}", "x".repeat(4096));
+    for (request, status) in [("GET / HTTP/1.1\nBad Header", 400), (&*large, 431)] {
+        let answer = ask("web", request);
+        assert_eq!((answer.status(), answer.header("X-Frame-Options")), (status, Some("DENY")), "{answer:?}");
+        assert!(!answer.head.has("X-Path") && answer.head.has("Date"), "{answer:?}");
+    }
+    // What a route answers is the route's.
+    assert!(!ask("web", "GET /only HTTP/1.1").head.has("X-Frame-Options"));
+    // Over HTTP/2 as well.
+    run(async {
+        let mut caller = Caller::connect(proxy.web()).await;
+        let answer = caller.get("/none").await;
+        assert_eq!((answer.status, answer.header("x-frame-options"), answer.header("x-path")), (404, "DENY", "/none"));
+        let mut request = caller.request("GET", "/");
+        for n in 0..8 {
+            request = request.header(format!("x-{n}"), "1");
+        }
+        let answer = caller.ask(request.body(()).unwrap()).await;
+        assert_eq!((answer.status, answer.header("x-frame-options"), answer.header("x-path")), (431, "DENY", ""));
+    });
 }
