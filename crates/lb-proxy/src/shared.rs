@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use lb_config::{Limits, ListenAddress};
 use lb_core::{Clock, Mono, SystemClock};
-use lb_ratelimit::ClientKey;
+use lb_ratelimit::{ClientKey, Keyed, Quota};
 
 use crate::descriptors::Shares;
 use crate::observe::access_log::AccessLog;
@@ -18,6 +18,15 @@ use crate::observe::once_a_second::OnceASecond;
 use crate::snapshot::WorkerSnapshot;
 use crate::upstream::Room;
 use crate::worker::WorkerHandle;
+
+/// Requests that the connections of one client address (IPv6 by /64) may give up before their answer, at once, and a
+/// second on top; on each connection every one that is answered allows for one more. A page that is left cancels a few
+/// dozen. Who cancels without end has found that a request costs us more than it costs to cancel it (CVE-2023-44487); and
+/// who opens a connection for every few hundred is the same client.
+const CANCELS: u64 = 500;
+const CANCELS_PER_SECOND: u64 = 50;
+/// Of 16 000 addresses. Where more cancel at a time, the one that is closest to its full allowance is forgotten.
+const CANCELS_MEMORY: usize = 256 * 1024;
 
 /// Shared by all workers, for the life of the process.
 pub(crate) struct Shared {
@@ -31,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) accept_log: OnceASecond,
     /// Of requests that failed.
     pub(crate) failure_log: FailureLog,
+    /// Requests given up before their answer, by client: see [`CANCELS`].
+    cancels: Keyed,
     workers: OnceLock<Vec<WorkerHandle>>,
     connections: AtomicUsize,
     /// How many client connections there may be.
@@ -74,6 +85,11 @@ impl Shared {
             abuse_log: LimitLog::new(),
             accept_log: OnceASecond::default(),
             failure_log: FailureLog::default(),
+            cancels: Keyed::new(
+                Quota::per_second(CANCELS_PER_SECOND).with_burst(CANCELS),
+                CANCELS_MEMORY,
+                [fastrand::u64(..), fastrand::u64(..)],
+            ),
             workers: OnceLock::new(),
             connections: AtomicUsize::new(0),
             most_connections: AtomicUsize::new(usize::MAX),
@@ -99,6 +115,19 @@ impl Shared {
     /// A stream was refused: the heads of its connection's requests take as much as they may.
     pub(crate) fn on_heads(&self, client: Option<IpAddr>, most: usize) {
         self.abuse_log.on_heads(client, most, self.now());
+    }
+
+    /// Whether this client may give up one more request, over all its connections. Clients on Unix sockets have no address,
+    /// and are one.
+    pub(crate) fn may_cancel(&self, client: Option<IpAddr>) -> bool {
+        let key = client.map(ClientKey::new);
+        self.cancels.check(key.as_ref().map_or(&[], ClientKey::as_bytes), self.now()).is_pass()
+    }
+
+    /// How many it may give up now.
+    pub(crate) fn cancels_left(&self, client: Option<IpAddr>) -> u64 {
+        let key = client.map(ClientKey::new);
+        self.cancels.remaining(key.as_ref().map_or(&[], ClientKey::as_bytes), self.now())
     }
 
     /// A client's HTTP/2 connection was ended for what it did.

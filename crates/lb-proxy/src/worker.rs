@@ -23,6 +23,7 @@ use crate::shared::Shared;
 use crate::snapshot::WorkerSnapshot;
 use crate::stage::accept::{self, Accepted, Socket};
 use crate::stop::Stop;
+use crate::upstream::Upstream;
 
 /// How often idle upstream connections are looked through.
 const REAP_EVERY: Duration = Duration::from_secs(1);
@@ -139,6 +140,7 @@ pub(crate) async fn run(worker: Arc<Worker>, mut commands: UnboundedReceiver<Com
                         }
                     }
                     let cut = finish(&worker, deadline, &hurry).await;
+                    for_each_upstream(&worker, |upstream| upstream.part(worker.index));
                     // Nobody waits for the count where the control thread is gone already.
                     let _ = done.send(cut);
                     return;
@@ -195,9 +197,13 @@ async fn finish(worker: &Worker, deadline: Instant, hurry: &CancellationToken) -
 
 fn reap_idle(worker: &Worker) {
     let now = Instant::now();
+    for_each_upstream(worker, |upstream| upstream.reap(worker.index, now));
+}
+
+fn for_each_upstream(worker: &Worker, mut with: impl FnMut(&Upstream)) {
     for cluster in &worker.snapshot.load().shared.clusters {
         for endpoint in cluster.members.endpoints().iter() {
-            endpoint.value().upstream.reap(worker.index, now);
+            with(&endpoint.value().upstream);
         }
     }
 }

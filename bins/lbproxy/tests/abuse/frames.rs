@@ -7,7 +7,7 @@ use crate::paced::{paced, sent};
 use crate::raw::*;
 use crate::trial::{ANSWERED_HERE, Trial};
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Frames of a connection: twice what is allowed at once.
 const FRAMES: u32 = 2_000;
 
@@ -17,7 +17,7 @@ fn connection(frames: impl IntoIterator<Item = Vec<u8>>) -> Vec<u8> {
     begin.into_iter().chain(frames).flatten().collect()
 }
 
-fn head(stream: u32, path: &str) -> Vec<u8> {
+pub(crate) fn head(stream: u32, path: &str) -> Vec<u8> {
     frame(HEADERS, END_STREAM | END_HEADERS, stream, &block(&get_fields(path)))
 }
 
@@ -27,7 +27,7 @@ fn streams(count: u32) -> Vec<u8> {
 }
 
 /// The reason of the GOAWAY among what came, if there is one; and whether streams were refused.
-fn judged(mut read: &[u8]) -> String {
+pub(crate) fn judged(mut read: &[u8]) -> String {
     let mut refused = 0;
     while let Some((head, rest)) = read.split_at_checked(9) {
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
@@ -44,7 +44,7 @@ fn judged(mut read: &[u8]) -> String {
 }
 
 /// What one connection holds: a head, windows, the queue of answers to pings. Two are open at once.
-const CONNECTION: u64 = 2 << 20;
+pub(crate) const CONNECTION: u64 = 2 << 20;
 
 fn flood(name: &'static str, a_second: u32, bytes: &[u8], answer: &str) -> Trial {
     let trial = Trial::new(name, "");
@@ -56,7 +56,7 @@ fn flood(name: &'static str, a_second: u32, bytes: &[u8], answer: &str) -> Trial
 /// ENHANCE_YOUR_CALM.
 const CALM: &str = "goaway 11";
 
-fn is_counted(trial: &Trial) {
+pub(crate) fn is_counted(trial: &Trial) {
     trial.expect_metric("lbproxy_http2_abuse_total", &[]);
     trial.proxy.wait_log("closing an abusive HTTP/2 connection");
 }

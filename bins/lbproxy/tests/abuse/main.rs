@@ -14,6 +14,7 @@
 
 mod answers;
 mod frames;
+mod given_up;
 mod held;
 mod idle;
 mod latency;

@@ -11,7 +11,7 @@ use socket2::SockRef;
 use crate::answers::Answers;
 use crate::latency::{measured, median, p99};
 use crate::sink::Sink;
-use crate::support::{Client, Endpoint, Proxy, config, get, text, wait_until};
+use crate::support::{Client, Endpoint, Proxy, config, get, left_waiting, text, wait_until};
 
 /// Rounds of control and attack, if all is well.
 const ROUNDS: usize = 2;
@@ -39,6 +39,8 @@ const SLACK: u64 = 16 << 20;
 pub(crate) const LARGE: usize = 12 << 20;
 /// A path that the proxy answers itself.
 pub(crate) const ANSWERED_HERE: &str = "/answered-here";
+/// A path that the endpoint does not answer.
+pub(crate) const UNANSWERED: &str = "/unanswered";
 /// What an endpoint's socket takes of it at once.
 pub(crate) const ENDPOINT_SENDS: usize = 256 << 10;
 /// Connections of the warm-up, all at once.
@@ -74,7 +76,7 @@ pub(crate) struct Trial {
     pub(crate) proxy: Proxy,
     pub(crate) answers: Answers,
     name: &'static str,
-    _endpoint: Endpoint,
+    endpoint: Endpoint,
     sink: Sink,
     /// One attack at a time: they are timed.
     _alone: MutexGuard<'static, ()>,
@@ -124,8 +126,7 @@ impl Trial {
             endpoint.at()
         );
         let proxy = Proxy::start(&(config(2, &rest) + listener + "\n"));
-        let trial =
-            Self { proxy, answers: Answers::default(), name, _endpoint: endpoint, sink: Sink::start(), _alone: alone };
+        let trial = Self { proxy, answers: Answers::default(), name, endpoint, sink: Sink::start(), _alone: alone };
         trial.warm();
         trial
     }
@@ -206,6 +207,17 @@ impl Trial {
     /// A listener without TLS, which is not the one attacked: what is measured is the process.
     fn quiet(&self) -> SocketAddr {
         self.proxy.listener("quiet")
+    }
+
+    /// Prints a figure beside those that every trial has.
+    #[allow(clippy::print_stderr, reason = "the figures are half of the purpose")]
+    pub(crate) fn report(&self, what: &str) {
+        eprintln!("{}: {what}", self.name);
+    }
+
+    /// Connections that the endpoint has seen, and ports of ours that those left behind.
+    pub(crate) fn endpoint_connections(&self) -> (usize, usize) {
+        (self.endpoint.connections(), left_waiting(self.endpoint.address))
     }
 
     /// Whether offenders got this, each round.
@@ -295,6 +307,11 @@ fn answering() -> Endpoint {
         SockRef::from(&*wire.stream).set_send_buffer_size(ENDPOINT_SENDS)?;
         while let Some(head) = wire.read_head()? {
             if !wire.read_request_body(&head)?.is_whole {
+                break;
+            }
+            if head.target() == UNANSWERED {
+                // Until whoever asked gives up.
+                wire.fill()?;
                 break;
             }
             if head.target() == "/large" {

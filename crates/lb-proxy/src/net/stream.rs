@@ -123,6 +123,16 @@ impl Stream {
         let _ = sock.set_linger(Some(std::time::Duration::ZERO));
     }
 
+    /// Takes that back: the coming close says that nothing more comes.
+    pub(crate) fn close_in_order(&self) {
+        match self {
+            // As it was made.
+            Self::Tcp(stream) => drop(SockRef::from(stream).set_linger(None)),
+            Self::Unix(_) => {}
+            Self::Tls(stream) => stream.under().close_in_order(),
+        }
+    }
+
     /// Where the other side connected, which came by this listener; `None` on a Unix socket.
     pub(crate) fn local_addr_of(&self, listener: &ListenAddress) -> Option<SocketAddr> {
         match listener {

@@ -8,7 +8,7 @@
 //!
 //! The connection's own task reads frames, deals out streams and writes what they queue. It ends when the client closes
 //! it, when nothing has run for the idle time, or when the client asks for more work than requests are: see [`Cork`]
-//! and [`CANCELS`]. A shutdown tells the client to open no more streams, and waits for those that run.
+//! and [`Shared::on_end`]. A shutdown tells the client to open no more streams, and waits for those that run.
 //!
 //! Windows: a stream may be 256 KiB ahead of the endpoint that takes its body, which is 20 Mbit/s over 100 ms, and a
 //! connection 1 MiB in all. What else a client can make us hold, heads, bodies kept for another attempt and answers that it
@@ -20,7 +20,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ use crate::stage::accept::said_by;
 use crate::stage::stream;
 use crate::stage::tls::Secured;
 use crate::stop::Stop;
-use crate::wire::h2::{Budget, PREFACE};
+use crate::wire::h2::PREFACE;
 use crate::worker::Worker;
 
 /// Streams of one connection at a time. As nginx; browsers use a few dozen, and RFC 9113 asks for no less than 100.
@@ -53,11 +53,9 @@ const RESET_UNSEEN: usize = 64;
 /// Streams that we had to reset because the client broke the protocol on them.
 const RESET_ERRORS: usize = 256;
 
-/// Requests that a client may give up before their answer, at once, and a second on top; each one that is answered
-/// allows for one more. A page that is left cancels a few dozen. Who cancels without end has found that a request
-/// costs us more than it costs to cancel it (CVE-2023-44487).
-const CANCELS: u32 = 500;
-const CANCELS_PER_SECOND: u32 = 50;
+/// Answered requests that a connection can set against others which it gives up. Those beyond are counted for the client's
+/// address: see [`may_cancel`](crate::shared::Shared::may_cancel).
+const ANSWERED: usize = 500;
 
 /// How long a client may take to read why its connection ends.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -77,7 +75,8 @@ pub(crate) struct Shared {
     /// What all streams may have us hold.
     pub(crate) account: Arc<Account>,
     running: AtomicUsize,
-    cancels: Mutex<Budget>,
+    /// Requests answered, less those given up, within bounds. Only this connection's own streams count here, on one thread.
+    answered: AtomicUsize,
     is_abusive: AtomicBool,
 }
 
@@ -87,12 +86,14 @@ impl Shared {
         self.running.load(Ordering::Relaxed) > 1
     }
 
-    /// A request ended: `answered`, or given up by the client before there was an answer.
+    /// A request ended: `answered`, or given up by the client before it had its answer.
     pub(crate) fn on_end(&self, answered: bool) {
-        let mut cancels = self.cancels.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = self.answered.load(Ordering::Relaxed);
         if answered {
-            cancels.earn(1);
-        } else if !cancels.spend(1, self.worker.shared.now()) {
+            self.answered.store(ANSWERED.min(count + 1), Ordering::Relaxed);
+        } else if count > 0 {
+            self.answered.store(count - 1, Ordering::Relaxed);
+        } else if !self.worker.shared.may_cancel(self.peer.map(|peer| peer.ip())) {
             self.is_abusive.store(true, Ordering::Relaxed);
         }
     }
@@ -132,7 +133,7 @@ pub(crate) async fn serve(arrived: Arrived) {
     let Arrived { stream, read, peer, secured, address, snapshot, worker, stop } = arrived;
     let limits = snapshot.shared.config.limits.clone();
     let shared = Arc::new(Shared {
-        cancels: Mutex::new(Budget::new(CANCELS, CANCELS_PER_SECOND, worker.shared.now())),
+        answered: AtomicUsize::new(0),
         worker,
         peer,
         local: stream.local_addr_of(&address),
@@ -144,9 +145,10 @@ pub(crate) async fn serve(arrived: Arrived) {
         running: AtomicUsize::new(0),
         is_abusive: AtomicBool::new(false),
     });
+    let streams = streams_for(shared.worker.shared.cancels_left(peer.map(|peer| peer.ip())));
     let (cork, mut drain) = cork::cork(stream, read, PREFACE.len(), false);
     let mut timer = Timer::new();
-    let mut shaking = std::pin::pin!(builder(&limits).handshake::<_, Piece>(cork));
+    let mut shaking = std::pin::pin!(builder(&limits, streams).handshake::<_, Piece>(cork));
     let begun = poll_fn(|cx| {
         let shaken = shaking.as_mut().poll(cx);
         // A connection that breaks here is nobody's loss, and the library will see it.
@@ -169,13 +171,19 @@ pub(crate) async fn serve(arrived: Arrived) {
     driver.end(end).await;
 }
 
-fn builder(limits: &Limits) -> h2::server::Builder {
+/// Streams of a connection at a time, for a client that may give up so many requests. All that are open may be given up
+/// at once, before that can be seen; one that has spent its allowance goes on with a request at a time.
+fn streams_for(cancels_left: u64) -> u32 {
+    u32::try_from(cancels_left).unwrap_or(STREAMS).clamp(1, STREAMS)
+}
+
+fn builder(limits: &Limits, streams: u32) -> h2::server::Builder {
     // The library counts 32 octets more for each header than we do, and answers what is beyond without a word to us:
     // what is just beyond our limit is to be ours to refuse and to log.
     let head = 2 * limits.request_head_bytes + 32 * limits.headers;
     let mut builder = h2::server::Builder::new();
     builder
-        .max_concurrent_streams(STREAMS)
+        .max_concurrent_streams(streams)
         .enable_connect_protocol()
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)

@@ -32,7 +32,7 @@ use crate::stage::tunnel::{ConnectionTunnel, Tunnel};
 use crate::stage::upload::{Upload, UploadError, WaitsFor};
 use crate::stage::visit::Visit;
 use crate::tls;
-use crate::upstream::{self, Connection, Full, Upstream};
+use crate::upstream::{self, Connection, Entrusted, Full, Upstream};
 use crate::wire::h1::{self, Answering};
 use crate::wire::proxy_protocol::{self, Said};
 
@@ -181,14 +181,13 @@ fn kept(upstream: &Arc<Upstream>, request: &Request) -> Option<Box<Connection>> 
     })
 }
 
-/// Makes a connection. Boxed: most requests need none, and all of them would carry the room for it.
-fn connect<'a>(upstream: &'a Upstream, request: &'a Request) -> Connecting<'a> {
+/// Makes a connection.
+async fn connect(upstream: &Arc<Upstream>, request: &Request) -> Result<Box<Connection>, SendError> {
     let limit = request.route().options.timeout.connect;
     let introduction = upstream.proxy_protocol().map(|version| introduction(version, &request.visit));
-    Box::pin(async move {
-        admit(upstream, &request.visit)?;
-        upstream.connect(limit, introduction).await.map_err(|error| SendError::connecting(&error, upstream))
-    })
+    admit(upstream, &request.visit)?;
+    let made = upstream.make(request.visit.worker, limit, introduction).await;
+    made.map_err(|error| SendError::connecting(&error, upstream))
 }
 
 /// Whether a request may have another connection, or, where it is one of many, a connection at all.
@@ -217,8 +216,6 @@ fn introduction(version: proxy_protocol::Version, visit: &Visit) -> BytesMut {
     proxy_protocol::write(&mut header, version, said);
     header
 }
-
-type Connecting<'a> = Pin<Box<dyn Future<Output = Result<Box<Connection>, SendError>> + std::marker::Send + 'a>>;
 
 impl Request {
     pub(crate) fn route(&self) -> &RouteRuntime {
@@ -252,7 +249,18 @@ async fn attempt(
     connection.begin();
     connection.is_bound |= login::has_credentials(&request.visit.head);
     let mut upload = upload(request, upstream);
-    let head = poll_fn(|cx| poll_head(cx, &mut connection, &mut upload, request)).await?;
+    let changes = !request.visit.head.method().is_safe();
+    let mut entrusted = Entrusted::new(upstream, connection);
+    let head = poll_fn(|cx| {
+        let Some(connection) = &mut entrusted.connection else { return Poll::Pending };
+        let polled = poll_head(cx, connection, &mut upload, request);
+        entrusted.is_owed = changes && upload.is_done();
+        polled
+    })
+    .await?;
+    let Some(mut connection) = entrusted.connection.take() else {
+        return Err(SendError::new(Class::Cancelled, Cause::Internal));
+    };
     connection.timer.clear();
     request.visit.trace.on_head();
     let asked = &request.visit.head;
@@ -261,6 +269,8 @@ async fn attempt(
             let detail = Some(mismatch.to_owned());
             return Err(SendError { detail, ..SendError::new(Class::InvalidResponse, Cause::InvalidResponse) });
         }
+        // What passes from now on is nothing that we could judge.
+        connection.closes_in_order = true;
         let upload = (!upload.is_done()).then_some(upload);
         let tunnel = ConnectionTunnel { connection, upload };
         return Ok(Response { head, body: Body::Tunnel(Tunnel::Connection(Box::new(tunnel))), held: None });

@@ -223,8 +223,9 @@ async fn run(shared: &Shared, stream: &Stream, snapshot: Arc<WorkerSnapshot>, li
     };
     let after = match outgoing {
         Some(outgoing) if outgoing.cause != Some(Cause::ClientClosed) => {
-            shared.on_end(true);
             let outcome = send(stream, visit, outgoing).await;
+            // What was begun is given up at the same price.
+            shared.on_end(outcome.cause != Some(Cause::ClientClosed));
             outcome::close(worker, visit, &outcome)
         }
         _ => {

@@ -32,11 +32,13 @@ impl Bound {
         mut connection: Box<Connection>,
         now: Mono,
     ) -> Option<Self> {
-        if !connection.read.is_empty() {
+        if !connection.is_at_rest() {
             connection.stream.part();
             return None;
         }
         connection.rest(now);
+        // It ends when the client likes, and may do so often.
+        connection.closes_in_order = false;
         Some(Self { home: Arc::clone(home), cluster, affinity, connection })
     }
 

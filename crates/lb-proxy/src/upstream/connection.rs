@@ -15,6 +15,9 @@ use crate::tls::UpstreamTls;
 use crate::wire::h1::ResponseParser;
 
 /// An established connection and what has been read from it but not used.
+///
+/// Dropped with a request on it, or when it is one too many, it is reset: whoever closes first in order has its port taken for
+/// a minute (TIME_WAIT), and nobody reads what would be lost. One that rests, or that the endpoint closed, closes in order.
 pub(crate) struct Connection {
     pub(crate) stream: Stream,
     pub(crate) read: BytesMut,
@@ -29,6 +32,10 @@ pub(crate) struct Connection {
     requests: u64,
     /// Interim responses to the current request.
     pub(crate) interim: u32,
+    /// It has rested, so that the endpoint may have closed it meanwhile.
+    has_rested: bool,
+    /// What is dropped now closes in order.
+    pub(crate) closes_in_order: bool,
     /// It began with a PROXY header, and belongs to the client that this named.
     pub(super) is_introduced: bool,
     /// It carries no further request.
@@ -53,6 +60,8 @@ impl Connection {
             idle_since: now,
             requests: 0,
             interim: 0,
+            has_rested: false,
+            closes_in_order: false,
             is_introduced: false,
             is_retired: false,
             is_bound: false,
@@ -74,12 +83,13 @@ impl Connection {
     pub(crate) fn begin(&mut self) {
         self.requests += 1;
         self.interim = 0;
+        self.closes_in_order = false;
         self.timer.clear();
     }
 
-    /// Whether an earlier request went over it, so that the endpoint may have closed it meanwhile.
+    /// Whether it was kept for this request, so that the endpoint may have closed it meanwhile.
     pub(crate) fn is_reused(&self) -> bool {
-        self.requests > 1
+        self.has_rested
     }
 
     /// Takes note of `Keep-Alive: timeout=N`. A second less: the request must arrive before the endpoint's timer.
@@ -109,16 +119,19 @@ impl Connection {
                 // What is read may wait for long, and is counted by its length.
                 read_size.fit(&mut self.read);
             }
+            self.closes_in_order |= n == 0;
         }
         polled
     }
 
+    /// Whether the next request would begin where the last response ended.
+    pub(super) fn is_at_rest(&self) -> bool {
+        !self.is_retired && self.read.is_empty()
+    }
+
     /// Whether it may carry another request after this one.
     pub(super) fn may_rest(&self, limits: &lb_config::KeepAlive, now: Mono) -> bool {
-        !self.is_retired
-            && self.read.is_empty()
-            && self.requests < limits.requests.get()
-            && now.saturating_since(self.born) < limits.age
+        self.is_at_rest() && self.requests < limits.requests.get() && now.saturating_since(self.born) < limits.age
     }
 
     /// Whether it may be used again where the client that it belongs to decides how long it is kept.
@@ -132,6 +145,9 @@ impl Connection {
     }
 
     pub(super) fn rest(&mut self, now: Mono) {
+        self.has_rested = true;
+        // One that was made for a request which went away has nothing to put in order.
+        self.closes_in_order = self.requests > 0;
         self.idle_since = now;
         self.read_size.release(&mut self.read);
         self.timer.clear();
@@ -143,5 +159,13 @@ impl Connection {
         now.saturating_since(self.idle_since) < keep_for
             && now.saturating_since(self.born) < limits.age
             && !self.stream.is_readable()
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if self.closes_in_order {
+            self.stream.close_in_order();
+        }
     }
 }

@@ -6,6 +6,7 @@ mod eviction;
 mod multiplexed;
 mod pool;
 mod room;
+mod strays;
 
 pub(crate) use bound::Bound;
 pub(crate) use connection::Connection;
@@ -13,3 +14,4 @@ pub(crate) use eviction::admit;
 pub(crate) use multiplexed::Lease;
 pub(crate) use pool::Upstream;
 pub(crate) use room::{Full, Room};
+pub(crate) use strays::Entrusted;

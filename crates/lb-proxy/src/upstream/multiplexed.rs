@@ -248,7 +248,7 @@ impl Upstream {
     /// It cannot be made.
     #[cold]
     pub(crate) async fn lease_alone(&self, limit: Duration) -> Result<Lease, Failure> {
-        let (connection, driver) = Box::pin(begin(self, limit, self.tls())).await.map_err(Failure::new)?;
+        let (connection, driver) = Box::pin(begin(self, limit, self.tls(), true)).await.map_err(Failure::new)?;
         let owner = Arc::downgrade(&connection);
         tokio::spawn(async move { driver.run(&owner).await });
         Ok(Lease::new(&connection))
@@ -263,7 +263,7 @@ async fn make(
     done: watch::Sender<Option<Result<Arc<Multiplexed>, Failure>>>,
 ) {
     let tls = upstream.tls();
-    let made = begin(&upstream, limit, tls).await;
+    let made = begin(&upstream, limit, tls, false).await;
     let driver = {
         let mut shared = upstream.shared(worker);
         shared.making = None;
@@ -291,14 +291,19 @@ async fn make(
     }
 }
 
-/// Opens a connection, up to the endpoint's answer to a first ping.
+/// Opens a connection, up to the endpoint's answer to a first ping. One that is for a single request leaves no port in
+/// TIME_WAIT, as there may be many of those.
 async fn begin(
     upstream: &Upstream,
     limit: Duration,
     tls: Option<Arc<UpstreamTls>>,
+    is_single: bool,
 ) -> io::Result<(Arc<Multiplexed>, Driver)> {
     let until = Instant::now() + limit;
     let (stream, place) = upstream.open(limit, None, tls.as_ref()).await?;
+    if !is_single {
+        stream.close_in_order();
+    }
     if tls.is_some() && stream.alpn() != Some(b"h2") {
         return Err(io::Error::other("it did not agree to HTTP/2"));
     }

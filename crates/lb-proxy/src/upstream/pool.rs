@@ -5,7 +5,7 @@
 //! mutexes that as a rule only their own worker takes, which costs a few nanoseconds and keeps request futures `Send`.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -58,6 +58,8 @@ pub(crate) struct Upstream {
     shared: Box<[Mutex<Shared>]>,
     /// Of the connections to all endpoints.
     room: Arc<Room>,
+    /// What goes on although its request has gone away.
+    pub(super) strays: AtomicUsize,
 }
 
 impl Upstream {
@@ -86,6 +88,7 @@ impl Upstream {
             http2: AtomicBool::new(false),
             shared: (0..workers).map(|_| Mutex::default()).collect(),
             room,
+            strays: AtomicUsize::new(0),
         }
     }
 
@@ -172,12 +175,15 @@ impl Upstream {
         self.let_go();
     }
 
+    /// Closes in order what rests with a worker that ends; what the end of the process closes is reset.
+    pub(crate) fn part(&self, worker: usize) {
+        self.resting(worker).stack.clear();
+        self.shared(worker).clear();
+    }
+
     /// Closes what rests, and takes no more requests on what does not.
     fn let_go(&self) {
-        for worker in 0..self.idle.len() {
-            self.resting(worker).stack.clear();
-            self.shared(worker).clear();
-        }
+        (0..self.idle.len()).for_each(|worker| self.part(worker));
     }
 
     fn resting(&self, worker: usize) -> MutexGuard<'_, Resting> {
@@ -220,7 +226,8 @@ impl Upstream {
         }
         connection.rest(now);
         if stack.len() >= limits.idle {
-            stack.remove(0);
+            // One too many, as after a burst: there may be as many of these as of requests.
+            stack.remove(0).closes_in_order = false;
         }
         stack.push(connection);
     }
@@ -257,6 +264,8 @@ impl Upstream {
             self.resting(worker).stack.retain_mut(|connection| {
                 let stays = connection.idle_since() > until;
                 if !stays {
+                    // There may be as many of these as of requests: none is to cost a port.
+                    connection.closes_in_order = false;
                     connection.stream.part();
                 }
                 stays
@@ -297,6 +306,8 @@ impl Upstream {
                     socket.set_nodelay(true)?;
                     let options = SockRef::from(&socket);
                     options.set_tcp_keepalive(&net::keep_alive())?;
+                    // Dropped at any time it is reset, and leaves no port in TIME_WAIT, until somebody says otherwise.
+                    options.set_linger(Some(Duration::ZERO))?;
                     net::limit_unsent(&options);
                     net::spare_congestion_control(&options, address);
                     let connected = socket.connect(*address).await;

@@ -3,6 +3,7 @@
 mod aborted;
 mod client_gone;
 mod connections;
+mod given_up;
 mod invalid;
 mod no_endpoint;
 mod refused;

@@ -1,8 +1,10 @@
 //! What a hostile client may try: its connection ends, that is counted and logged, and nobody else notices.
 
+use std::time::Duration;
+
 use super::raw::{self, *};
 use super::{Caller, Raw, proxy, run};
-use crate::support::{Endpoint, Proxy, Wire, text, wait_until};
+use crate::support::{Endpoint, Message, Proxy, Wire, left_waiting, text, wait_until};
 use crate::with_one_and_four_workers;
 
 with_one_and_four_workers!(
@@ -10,6 +12,8 @@ with_one_and_four_workers!(
     a_flood_is_told_why_it_ends,
     requests_given_up_without_end_end_the_connection,
     requests_that_make_us_give_up_end_the_connection,
+    requests_given_up_are_counted_over_all_connections_of_a_client,
+    a_client_that_gets_answers_may_give_up_as_many,
     a_small_block_that_means_much_is_refused,
     a_head_without_end_ends_the_connection,
     streams_beyond_the_limit_are_refused,
@@ -95,6 +99,72 @@ fn requests_given_up_without_end_end_the_connection(workers: usize) {
     };
     attacked(&proxy, "rapid reset", attack, "");
     wait_until("the endpoint's connections to close", || endpoint.open() <= 2 * workers);
+}
+
+/// Begins ten requests from this stream on, and gives them up once they are on their way.
+fn ten_given_up(raw: &mut Raw, first: u32, under_way: impl Fn()) -> std::io::Result<()> {
+    let streams = || (first..).step_by(2).take(10);
+    let fields = raw::block(&raw::get_fields("/victim"));
+    for stream in streams() {
+        raw.try_send(HEADERS, END_STREAM | END_HEADERS, stream, &fields)?;
+    }
+    under_way();
+    for stream in streams() {
+        raw.try_send(RST_STREAM, 0, stream, &[0, 0, 0, 8])?;
+    }
+    Ok(())
+}
+
+fn requests_given_up_are_counted_over_all_connections_of_a_client(workers: usize) {
+    let endpoint = Endpoint::on_head(|wire: &mut Wire, _| wire.read_to_end().map(drop));
+    let proxy = proxy(workers, &endpoint.at(), "", "", "");
+    let before = left_waiting(endpoint.address);
+    // Each stays below what is allowed at once, 500; together they do not.
+    let mut sent = 0;
+    for _ in 0..10 {
+        let mut raw = Raw::connect(proxy.web());
+        for n in 0..45 {
+            // Four milliseconds: time to begin some of it, and not to be answered.
+            if ten_given_up(&mut raw, 20 * n + 1, || std::thread::sleep(Duration::from_millis(4))).is_err() {
+                break;
+            }
+            sent += 10;
+        }
+    }
+    assert!(proxy.metric("lbproxy_http2_abuse_total", &[]) >= 5.0, "of ten connections");
+    // 500, 50 a second, and ten on each further connection.
+    assert!(endpoint.connections() < sent.min(1_500), "{} of {sent}", endpoint.connections());
+    wait_until("the endpoint's connections to close", || endpoint.open() == 0);
+    let left = left_waiting(endpoint.address);
+    assert!(left <= before, "{left} ports in TIME_WAIT, {before} before");
+    proxy.wait_log("closing an abusive HTTP/2 connection client=127.0.0.1 reason=");
+}
+
+fn a_client_that_gets_answers_may_give_up_as_many(workers: usize) {
+    let endpoint = Endpoint::scripted(|wire: &mut Wire, seen| {
+        while let Some(head) = wire.read_head()? {
+            if head.target() == "/victim" {
+                seen.note(Message { head, ..Message::default() });
+                return wire.read_to_end().map(drop);
+            }
+            wire.write(text(200, "ok"))?;
+        }
+        Ok(())
+    });
+    let proxy = proxy(workers, &endpoint.at(), "", "", "");
+    let mut raw = Raw::connect(proxy.web());
+    let mut stream = 1;
+    for n in 1..=80 {
+        for _ in 0..10 {
+            assert_eq!(answered(&mut raw, stream), OK);
+            stream += 2;
+        }
+        let under_way = || wait_until("all to be under way", || endpoint.requests() == 10 * n);
+        ten_given_up(&mut raw, stream, under_way).unwrap();
+        stream += 20;
+    }
+    assert_eq!(answered(&mut raw, stream), OK);
+    assert_eq!(proxy.metric("lbproxy_http2_abuse_total", &[]), 0.0);
 }
 
 fn requests_that_make_us_give_up_end_the_connection(workers: usize) {
