@@ -93,7 +93,8 @@ pub struct RateLimitLayer<K, C = SystemClock> {
 }
 
 impl<K> RateLimitLayer<K> {
-    /// Limits each key by this table. Keep the table where it outlives a reload, and nobody's count starts anew.
+    /// Limits each key by this table. Keep the table where it outlives a reload, and nobody's count starts anew. Share it only among
+    /// layers with the same kind of key: an address is four or eight bytes, which a header can hold as well.
     pub fn new(key: K, limiter: Arc<Keyed>) -> Self {
         Self { limit: Some(Limit { limiter, key, clock: system_clock() }) }
     }

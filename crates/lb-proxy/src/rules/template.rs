@@ -13,7 +13,8 @@
 //! | [`Place::Json`] | escaped as within a string; what is not UTF-8 becomes U+FFFD |
 //!
 //! A variable that the request does not have is empty. `{host}` is in lower case and has no port; `{path}`, `{query}`
-//! and `{uri}` are as received; `{header:NAME}` joins several lines with a comma (RFC 9110 §5.3), and `{cookie:NAME}`
+//! and `{uri}` are as received, but for [`Place::Key`]: there the path is the one that routes match, and the host has no final dot, so
+//! that another spelling is no other key; `{header:NAME}` joins several lines with a comma (RFC 9110 §5.3), and `{cookie:NAME}`
 //! is the first of its name.
 //!
 //! Cost: one copy into the caller's buffer.
@@ -23,6 +24,8 @@ use std::borrow::Cow;
 use lb_config::{Part, Template, Variable};
 
 use super::forwarded::Origin;
+use super::host::MatchHost;
+use super::path::MatchPath;
 use crate::message::{Name, RequestHead};
 
 /// What is known about a request. What is not decided yet, such as the endpoint before one is picked, is empty.
@@ -55,7 +58,7 @@ pub enum Place {
     Html,
     /// A body of JSON; variables stand within its strings.
     Json,
-    /// What a limit or a policy counts or hashes by.
+    /// What a policy hashes by; a limit's key is made of the same values, in [`limit_key`](super::limit_key).
     Key,
 }
 
@@ -90,19 +93,23 @@ pub fn fill(template: &Template, place: Place, facts: &Facts<'_>, out: &mut Vec<
     }
 }
 
-fn push_variable(variable: &Variable, place: Place, facts: &Facts<'_>, out: &mut Vec<u8>) {
+/// Appends the value of a variable.
+pub(super) fn push_variable(variable: &Variable, place: Place, facts: &Facts<'_>, out: &mut Vec<u8>) {
     let head = facts.head;
     match variable {
         Variable::ClientIp => push(place, facts.origin.client_text.as_bytes(), out),
+        Variable::Host if place == Place::Key => {
+            out.extend_from_slice(MatchHost::new(head.host_name().unwrap_or_default()).as_str().as_bytes());
+        }
         Variable::Host => {
             let from = out.len();
             push(place, head.host_name().unwrap_or_default(), out);
             out.get_mut(from..).unwrap_or_default().make_ascii_lowercase();
         }
-        Variable::Path => push(place, path(head, place), out),
+        Variable::Path => push(place, &path(head, place), out),
         Variable::Query => push(place, head.query().unwrap_or_default(), out),
         Variable::Uri => {
-            push(place, path(head, place), out);
+            push(place, &path(head, place), out);
             if let Some(query) = head.query() {
                 out.push(b'?');
                 push(place, query, out);
@@ -127,11 +134,18 @@ fn push_variable(variable: &Variable, place: Place, facts: &Facts<'_>, out: &mut
     }
 }
 
-/// The path as received. A redirect needs one that can be asked for.
-fn path(head: &RequestHead, place: Place) -> &[u8] {
-    match head.path() {
-        b"*" if place == Place::Location => b"/",
-        path => path,
+/// The path as received. A redirect needs one that can be asked for, a key one that has no other spelling.
+fn path(head: &RequestHead, place: Place) -> Cow<'_, [u8]> {
+    let path = head.path();
+    match place {
+        Place::Location if path == b"*" => Cow::Borrowed(b"/"),
+        Place::Key => match MatchPath::new(path).map(|read| read.path) {
+            Ok(Cow::Borrowed(read)) => Cow::Borrowed(read.as_bytes()),
+            Ok(Cow::Owned(read)) => Cow::Owned(read.into_bytes()),
+            // No route matches such a path.
+            Err(_) => Cow::Borrowed(path),
+        },
+        _ => Cow::Borrowed(path),
     }
 }
 
@@ -292,6 +306,14 @@ mod tests {
         ] {
             assert_eq!(filled(&parts, place, &head), expected, "{place:?}");
         }
+    }
+
+    #[test]
+    fn a_key_has_no_second_spelling_of_path_and_host() {
+        let head = head("GET /x/..//a%2Db/%61?Q=%61 HTTP/1.1\nHost: A.example.:80");
+        let parts = [Part::Variable(Variable::Host), Part::Variable(Variable::Uri)];
+        assert_eq!(filled(&parts, Place::Key, &head), "a.example/a-b/a?Q=%61");
+        assert_eq!(filled(&parts, Place::Header, &head), "a.example./x/..//a%2Db/%61?Q=%61");
     }
 
     #[test]

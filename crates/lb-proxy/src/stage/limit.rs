@@ -1,10 +1,12 @@
 //! Limit: what a request must keep to before an endpoint is looked for, and what the endpoint will be told.
 //!
-//! The rate limit itself is the first layer of the route's stack; its key is made here.
+//! The rate limit comes first, before whatever the route does: a redirect and a fixed answer are limited as well.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use lb_ratelimit::Verdict;
 
 use crate::downstream::{Incoming, Intake};
 use crate::exchange::Request;
@@ -70,18 +72,20 @@ pub(crate) fn admit(visit: &Visit, told: &mut Option<Box<Told>>) -> Result<Admit
     Ok((edits, stuck, key_of(visit, route)))
 }
 
-/// Counts requests by the key of their route.
-#[derive(Clone, Copy)]
-pub(crate) struct ByKey;
-
-impl lb_tower::Key<Request> for ByKey {
-    fn key<'a>(&'a self, request: &'a Request, buffer: &'a mut Vec<u8>) -> Option<&'a [u8]> {
-        let route = request.route();
-        let limit = route.options.rate_limit.as_ref()?;
-        limit_key::write(&limit.key, &request.visit.facts(Some(route)), buffer);
-        Some(buffer)
+/// Counts the request against the limit of its route; the time until it would pass where it does not.
+pub(crate) fn refused_for(visit: &Visit, route: &RouteRuntime) -> Option<Duration> {
+    let (limiter, limit) = (route.limiter.as_ref()?, route.options.rate_limit.as_ref()?);
+    // Only routes with a limit allocate it.
+    let mut key = Vec::with_capacity(KEY_BYTES);
+    limit_key::write(&limit.key, &visit.facts(Some(route)), &mut key);
+    match limiter.check(&key, clock::mono()) {
+        Verdict::Pass => None,
+        Verdict::Refuse { retry_after } => Some(retry_after),
     }
 }
+
+/// Room for most keys.
+const KEY_BYTES: usize = 64;
 
 /// The request as the stack takes it.
 pub(crate) fn request(visit: Arc<Visit>, route: usize) -> Request {

@@ -4,22 +4,22 @@ use crate::rules::answer::Answer;
 use crate::rules::cause::Cause;
 use crate::rules::forwarded::Scheme;
 use crate::rules::{redirect, router};
-use crate::snapshot::Deed;
+use crate::snapshot::{Deed, RouteRuntime};
 use crate::stage::visit::{Outgoing, Visit};
 
 /// What is to become of a request.
 pub(crate) enum Routed {
-    /// An endpoint of the cluster of the route at this place answers it.
-    Forward(usize),
-    /// We answer it ourselves.
-    Answer(Option<usize>, Box<Outgoing>),
+    /// The route at this place takes it.
+    Matched(usize),
+    /// None does; this is our answer.
+    Answer(Box<Outgoing>),
 }
 
 /// Finds the route.
 pub(crate) fn route(visit: &Visit) -> Routed {
     let shared = &visit.snapshot.shared;
     if visit.is_misdirected() {
-        return Routed::Answer(None, Box::new(visit.refusal(Cause::Misdirected, None)));
+        return Routed::Answer(Box::new(visit.refusal(Cause::Misdirected, None)));
     }
     // Behind a trusted proxy that ended TLS the client is where it should be.
     let redirects = visit.listener().redirect_https && visit.origin.scheme == Scheme::Http;
@@ -27,32 +27,32 @@ pub(crate) fn route(visit: &Visit) -> Routed {
         true if visit.head.is_connect() => router::Routed::NotFound,
         true => shared.router.route_named(visit.listener, &visit.head),
         false if visit.head.is_connect() => {
-            return Routed::Answer(None, Box::new(visit.refusal(Cause::NotImplemented, None)));
+            return Routed::Answer(Box::new(visit.refusal(Cause::NotImplemented, None)));
         }
         false => shared.router.route(visit.listener, &visit.head),
     };
-    let route = match routed {
-        router::Routed::Matched(index) => &shared.routes[index],
-        _ if redirects => {
-            let answer = redirect::write_https(&visit.head, &visit.origin, shared.https_port);
-            return Routed::Answer(None, Box::new(visit.own(answer)));
-        }
+    Routed::Answer(Box::new(match routed {
+        router::Routed::Matched(index) => return Routed::Matched(index),
+        _ if redirects => visit.own(redirect::write_https(&visit.head, &visit.origin, shared.https_port)),
         router::Routed::MethodNotAllowed { allow } => {
             let answer = Answer::new(Cause::MethodNotAllowed).allow(&allow);
-            return Routed::Answer(None, Box::new(visit.answer(answer, Cause::MethodNotAllowed, None)));
+            visit.answer(answer, Cause::MethodNotAllowed, None)
         }
         router::Routed::NotFound => {
             if tracing::enabled!(tracing::Level::DEBUG) {
                 log_what_there_is(visit);
             }
-            return Routed::Answer(None, Box::new(visit.refusal(Cause::NoRoute, None)));
+            visit.refusal(Cause::NoRoute, None)
         }
-        router::Routed::BadPath(error) => {
-            return Routed::Answer(None, Box::new(visit.refusal(Cause::BadPath, Some(error.to_string()))));
-        }
-    };
+        router::Routed::BadPath(error) => visit.refusal(Cause::BadPath, Some(error.to_string())),
+    }))
+}
+
+/// Our own answer where the route asks for one; `None` where an endpoint is to answer.
+pub(crate) fn own_answer(visit: &Visit, route: &RouteRuntime) -> Option<Box<Outgoing>> {
+    let shared = &visit.snapshot.shared;
     let answer = match &route.deed {
-        Deed::Forward(_) => return Routed::Forward(route.index),
+        Deed::Forward(_) => return None,
         Deed::Redirect(redirect) => {
             let pattern = &shared.config.routes[route.index].matcher.path;
             redirect::write(redirect, pattern, &visit.facts(Some(route)), shared.https_port)
@@ -60,7 +60,7 @@ pub(crate) fn route(visit: &Visit) -> Routed {
         // A header that outgrew all measure.
         Deed::Respond(responder) => responder.write(&visit.facts(Some(route))).map_err(|_| Cause::Internal),
     };
-    Routed::Answer(Some(route.index), Box::new(visit.own(answer)))
+    Some(Box::new(visit.own(answer)))
 }
 
 /// The usual reason of a 404 is a route with `hosts`, asked by another name or by address.

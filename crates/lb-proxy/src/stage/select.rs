@@ -1,7 +1,7 @@
 //! Select: the tower stack that finds an endpoint for a request, and finds another one when that fails.
 //!
 //! ```text
-//! rate limit → total timeout → retry → balance → send
+//! total timeout → retry → balance → send
 //! ```
 //!
 //! Every route has one on every worker, so that the counters of its shared parts stay in that worker's cache.
@@ -12,8 +12,7 @@ use std::time::Duration;
 use lb_core::{Class, Clock};
 use lb_policy::{BuiltIn, PickCx, Selector, Zone};
 use lb_tower::{
-    Balance, Guard, Inspect, Observe, QueueError, RateLimit, RateLimitError, RateLimitLayer, Retry, RetryLayer,
-    RetryPolicy, Timeout, TimeoutError, Verdict,
+    Balance, Guard, Inspect, Observe, QueueError, Retry, RetryLayer, RetryPolicy, Timeout, TimeoutError, Verdict,
 };
 use tower_layer::Layer;
 
@@ -23,7 +22,6 @@ use crate::registry::{Near, Outliers};
 use crate::rules::cause::Cause;
 use crate::rules::{grpc, load_report};
 use crate::snapshot::RouteRuntime;
-use crate::stage::limit::ByKey;
 use crate::stage::outcome::Watch;
 use crate::stage::send::{Send, SendError};
 use lb_config::Condition;
@@ -37,10 +35,10 @@ type Heard = Arc<(Watch, Option<Outliers>)>;
 type Balanced = Balance<Near, Send, ReadRequest, HoldInResponse, TurnClock, Heard>;
 
 /// The stack of a route.
-pub(crate) type Stack = RateLimit<Timeout<Retry<Again, Balanced, TurnClock, Watch>>, ByKey, TurnClock>;
+pub(crate) type Stack = Timeout<Retry<Again, Balanced, TurnClock, Watch>>;
 
 /// What the stack says when it has no response.
-pub(crate) type StackError = RateLimitError<TimeoutError<lb_tower::Error<SendError>>>;
+pub(crate) type StackError = TimeoutError<lb_tower::Error<SendError>>;
 
 /// The stack of a route over this cluster's members.
 ///
@@ -68,11 +66,7 @@ pub(crate) fn stack(
         .clock(clock)
         .events(watch)
         .layer(balance);
-    let bounded = Timeout::new(retry, route.options.timeout.total);
-    match &route.limiter {
-        Some(limiter) => RateLimitLayer::new(ByKey, Arc::clone(limiter)).clock(clock).layer(bounded),
-        None => RateLimitLayer::<ByKey>::disabled().clock(clock).layer(bounded),
-    }
+    Timeout::new(retry, route.options.timeout.total)
 }
 
 /// When to come back after a shortage of ours: it passes as connections end, of which there are thousands.
@@ -185,16 +179,11 @@ impl RetryPolicy<Request, Response, lb_tower::Error<SendError>> for Again {
 /// What a failed stack means to the client and the log: the cause, more on it, and when to come back.
 pub(crate) fn refusal_of(error: &StackError) -> (Cause, Option<String>, Option<Duration>) {
     match error {
-        RateLimitError::Limited { retry_after } => (Cause::RateLimited, None, Some(*retry_after)),
-        RateLimitError::Inner(TimeoutError::Elapsed) => (Cause::TotalTimeout, None, None),
-        RateLimitError::Inner(TimeoutError::Inner(lb_tower::Error::NoEndpoint(error))) => {
-            (Cause::NoEndpoint, Some(error.to_string()), None)
-        }
-        RateLimitError::Inner(TimeoutError::Inner(lb_tower::Error::Queue(QueueError::Full(_)))) => {
-            (Cause::QueueFull, None, None)
-        }
-        RateLimitError::Inner(TimeoutError::Inner(lb_tower::Error::Queue(_))) => (Cause::QueueTimeout, None, None),
-        RateLimitError::Inner(TimeoutError::Inner(lb_tower::Error::Endpoint { source, .. })) => {
+        TimeoutError::Elapsed => (Cause::TotalTimeout, None, None),
+        TimeoutError::Inner(lb_tower::Error::NoEndpoint(error)) => (Cause::NoEndpoint, Some(error.to_string()), None),
+        TimeoutError::Inner(lb_tower::Error::Queue(QueueError::Full(_))) => (Cause::QueueFull, None, None),
+        TimeoutError::Inner(lb_tower::Error::Queue(_)) => (Cause::QueueTimeout, None, None),
+        TimeoutError::Inner(lb_tower::Error::Endpoint { source, .. }) => {
             let is_short = matches!(source.cause, Cause::LocalResources | Cause::EndpointConnections);
             let retry_after = is_short.then_some(SHORTAGE_LASTS);
             (source.cause, source.detail.clone(), retry_after)

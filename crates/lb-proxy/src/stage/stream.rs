@@ -207,15 +207,15 @@ async fn run(shared: &Shared, stream: &Stream, snapshot: Arc<WorkerSnapshot>, li
     };
     let (visit, next) = {
         let mut told = shared.told.lock().unwrap_or_else(PoisonError::into_inner);
-        visit::prepare(caller, &mut told, snapshot, listener, head)
+        visit::prepare(worker, caller, &mut told, snapshot, listener, head)
     };
     let running = Running::new(worker, visit);
     let visit = &*running.visit;
     let outgoing = match next {
         Next::Answer(outgoing) => Some(outgoing),
         Next::Forward(request) => match visit.patience {
-            None => visit::obtain(worker, visit, request).await,
-            Some(patience) => match timeout(patience, visit::obtain(worker, visit, request)).await {
+            None => visit::obtain(visit, request).await,
+            Some(patience) => match timeout(patience, visit::obtain(visit, request)).await {
                 Ok(outgoing) => outgoing,
                 Err(_) => Some(Box::new(visit.refusal(Cause::TotalTimeout, Some("grpc-timeout".to_owned())))),
             },

@@ -239,12 +239,12 @@ pub(crate) async fn serve(
         local: session.local,
         is_one_of_many: false,
     };
-    let (visit, next) = prepare(caller, &mut session.told, snapshot, listener, head);
+    let (visit, next) = prepare(worker, caller, &mut session.told, snapshot, listener, head);
     let running = Running::new(worker, visit);
     let visit = &*running.visit;
     let outgoing = match next {
         Next::Answer(outgoing) => Some(outgoing),
-        Next::Forward(request) => obtain(worker, visit, request).await,
+        Next::Forward(request) => obtain(visit, request).await,
     };
     let after = match outgoing {
         Some(outgoing) => send(session, worker, visit, outgoing).await,
@@ -261,6 +261,7 @@ pub(crate) enum Next {
 
 /// Everything up to the first wait. Not `async`: what lives here takes no room while an endpoint is waited for.
 pub(crate) fn prepare(
+    worker: &Worker,
     caller: Caller,
     told: &mut Option<Box<Told>>,
     snapshot: Arc<WorkerSnapshot>,
@@ -270,13 +271,15 @@ pub(crate) fn prepare(
     let mut visit = Visit::new(caller, snapshot, listener, head);
     visit.client.begin(Intake::new(visit.head.framing(), None, 0, visit.head.expects_continue()));
     let route = match route::route(&visit) {
-        Routed::Forward(route) => route,
-        Routed::Answer(route, outgoing) => {
-            visit.route = route;
-            return (Arc::new(visit), Next::Answer(outgoing));
-        }
+        Routed::Matched(route) => route,
+        Routed::Answer(outgoing) => return (Arc::new(visit), Next::Answer(outgoing)),
     };
     visit.route = Some(route);
+    let answer =
+        visit.route().and_then(|route| limited(worker, &visit, route).or_else(|| route::own_answer(&visit, route)));
+    if let Some(outgoing) = answer {
+        return (Arc::new(visit), Next::Answer(outgoing));
+    }
     if let Err(cause) = limit::keep_to_upgrades(&mut visit) {
         let outgoing = Box::new(visit.refusal(cause, Some("upgrade_not_allowed".to_owned())));
         return (Arc::new(visit), Next::Answer(outgoing));
@@ -294,6 +297,17 @@ pub(crate) fn prepare(
             (Arc::new(visit), Next::Answer(outgoing))
         }
     }
+}
+
+/// Our answer to a request that the limit of its route refuses.
+fn limited(worker: &Worker, visit: &Visit, route: &RouteRuntime) -> Option<Box<Outgoing>> {
+    let retry_after = limit::refused_for(visit, route)?;
+    outcome::on_limited(worker, visit, route);
+    let mut answer = Answer::new(Cause::RateLimited).retry_after(retry_after);
+    if let Some(limit) = &route.options.rate_limit {
+        answer = answer.status(limit.status);
+    }
+    Some(Box::new(visit.answer(answer, Cause::RateLimited, None)))
 }
 
 /// Answers what was no request.
@@ -329,7 +343,7 @@ pub(crate) fn refuse(
 }
 
 /// Finds an endpoint and waits for its response head; `None` when the client has gone meanwhile.
-pub(crate) async fn obtain(worker: &Worker, visit: &Visit, request: Request) -> Option<Box<Outgoing>> {
+pub(crate) async fn obtain(visit: &Visit, request: Request) -> Option<Box<Outgoing>> {
     let stack = visit.route().and_then(|route| Some((route, visit.snapshot.stack(route.index)?)));
     let Some((route, call)) = stack.map(|(route, mut stack)| (route, stack.call(request))) else {
         return Some(Box::new(visit.refusal(Cause::Internal, None)));
@@ -345,7 +359,7 @@ pub(crate) async fn obtain(worker: &Worker, visit: &Visit, request: Request) -> 
     .await;
     Some(Box::new(match result? {
         Ok(response) => returned(visit, route, response),
-        Err(error) => failed(worker, visit, route, &error),
+        Err(error) => failed(visit, &error),
     }))
 }
 
@@ -361,17 +375,11 @@ fn returned(visit: &Visit, route: &RouteRuntime, response: Response) -> Outgoing
     Outgoing { response, edits, cause: None, detail: None }
 }
 
-fn failed(worker: &Worker, visit: &Visit, route: &RouteRuntime, error: &StackError) -> Outgoing {
+fn failed(visit: &Visit, error: &StackError) -> Outgoing {
     let (cause, detail, retry_after) = select::refusal_of(error);
     let mut answer = Answer::new(cause);
     if let Some(after) = retry_after {
         answer = answer.retry_after(after);
-    }
-    if cause == Cause::RateLimited {
-        outcome::on_limited(worker, visit, route);
-        if let Some(limit) = &route.options.rate_limit {
-            answer = answer.status(limit.status);
-        }
     }
     visit.answer(answer, cause, detail)
 }

@@ -10,9 +10,12 @@ with_one_and_four_workers!(
     a_client_is_counted_by_its_own_address_behind_a_trusted_proxy,
     limits_of_one_name_share_one_count,
     a_limited_request_reaches_no_endpoint,
+    redirects_and_fixed_answers_are_limited_as_well,
+    a_header_is_never_taken_for_an_address,
+    no_spelling_makes_a_second_quota,
 );
 
-/// An own answer carries no limit, so the cluster is one that refuses: what passes is a 502.
+/// The cluster refuses: what passes the limit is a 502.
 const CLUSTER: &str = "[cluster.app]\nendpoints = [\"127.0.0.1:1\"]\n";
 
 fn statuses(proxy: &Proxy, path: &str, n: usize) -> Vec<u16> {
@@ -126,4 +129,73 @@ fn a_limited_request_reaches_no_endpoint(workers: usize) {
     assert_eq!(client.answer("POST").status(), 429);
     assert_eq!(client.get("/").status(), 429);
     assert_eq!((endpoint.connections(), endpoint.requests()), (1, 1));
+}
+
+fn redirects_and_fixed_answers_are_limited_as_well(workers: usize) {
+    let limit = "rate_limit = { rate = \"1/m\" }";
+    let proxy = answering(
+        workers,
+        &format!(
+            "[[route]]\nname = \"said\"\npath = \"/said\"\nrespond = {{ body = \"ok\" }}\n{limit}\n\
+             [[route]]\npath = \"/moved\"\nredirect = {{ to = \"/there\" }}\n{limit}\n"
+        ),
+    );
+    assert_eq!(statuses(&proxy, "/said", 4), [200, 429, 429, 429]);
+    assert_eq!(statuses(&proxy, "/moved", 4), [308, 429, 429, 429]);
+    assert!((1..=60).contains(&retry_after(&get(proxy.web(), "/said"))));
+    let logged = proxy.wait_access(|line| line["status"] == 429 && line["path"] == "/moved");
+    assert_eq!((&logged["cause"], &logged["route"]), (&"rate_limited".into(), &"/moved".into()));
+    assert_eq!(proxy.metric("lbproxy_rate_limited_total", &["said"]), 4.0);
+}
+
+/// Clients behind a proxy that names them, counted by this key; the statuses of their requests, one after the other.
+fn counted(workers: usize, key: &str, requests: &[(&str, &str)]) -> Vec<u16> {
+    let proxy = answering(
+        workers,
+        &format!(
+            "[[route]]\ncluster = \"app\"\nrate_limit = {{ rate = \"1/h\", key = \"{key}\" }}\n{CLUSTER}\
+             [[listener]]\nname = \"behind\"\naddress = \"127.0.0.2:0\"\ntrusted_proxies = [\"127.0.0.0/8\"]\n"
+        ),
+    );
+    let ask = |(client, request): &(&str, &str)| {
+        let request = format!("{request}\nX-Forwarded-For: {client}");
+        Client::connect(proxy.listener("behind")).ask(&request).status()
+    };
+    requests.iter().map(ask).collect()
+}
+
+fn a_header_is_never_taken_for_an_address(workers: usize) {
+    // The octets of 65.66.67.68 as a header of somebody else's, and of an IPv6 network's first eight.
+    let seen = counted(
+        workers,
+        "{header:x-api-key}",
+        &[
+            ("192.0.2.1", "GET / HTTP/1.1\nX-Api-Key: ABCD"),
+            ("65.66.67.68", "GET / HTTP/1.1"),
+            ("192.0.2.1", "GET / HTTP/1.1\nX-Api-Key: ABCDEFGH"),
+            ("4142:4344:4546:4748::1", "GET / HTTP/1.1"),
+            ("4142:4344:4546:4748::2", "GET / HTTP/1.1"),
+        ],
+    );
+    assert_eq!(seen, [502, 502, 502, 502, 429]);
+    let seen = counted(
+        workers,
+        "{header:x-a}{header:x-b}",
+        &[("192.0.2.1", "GET / HTTP/1.1\nX-A: xy"), ("192.0.2.1", "GET / HTTP/1.1\nX-A: x\nX-B: y")],
+    );
+    assert_eq!(seen, [502, 502]);
+}
+
+fn no_spelling_makes_a_second_quota(workers: usize) {
+    let paths = ["/rl/a", "//rl/a", "/rl//a", "/rl/%61", "/rl/./a", "/rl/b"];
+    let requests = paths.map(|path| ("192.0.2.1", format!("GET {path} HTTP/1.1")));
+    let requests: Vec<_> = requests.iter().map(|(client, request)| (*client, request.as_str())).collect();
+    assert_eq!(counted(workers, "{client_ip} {path}", &requests), [502, 429, 429, 429, 429, 502]);
+    // One IPv6 subscriber has as many addresses as it likes, also beside a path.
+    let clients = ["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1"];
+    let requests = clients.map(|client| (client, "GET /a HTTP/1.1"));
+    assert_eq!(counted(workers, "{client_ip}{path}", &requests), [502, 429, 429, 502]);
+    let hosts = ["h", "H", "h.", "h.:80", "i"].map(|host| format!("GET / HTTP/1.1\nHost: {host}"));
+    let requests: Vec<_> = hosts.iter().map(|request| ("192.0.2.1", request.as_str())).collect();
+    assert_eq!(counted(workers, "{host}", &requests), [502, 429, 429, 429, 502]);
 }

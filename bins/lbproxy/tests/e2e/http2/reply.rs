@@ -11,6 +11,7 @@ with_one_and_four_workers!(
     answers_without_a_body_and_trailers_come_as_they_are,
     hints_come_before_the_answer,
     answers_of_our_own,
+    limits_hold_for_answers_of_our_own,
 );
 
 fn requests_of_one_connection_are_answered_side_by_side(workers: usize) {
@@ -113,4 +114,22 @@ fn answers_of_our_own(workers: usize) {
         assert_eq!(answer.trailers, None::<HeaderMap>);
     });
     assert_eq!(proxy.access_of("/none")["cause"], "no_route");
+}
+
+fn limits_hold_for_answers_of_our_own(workers: usize) {
+    let endpoint = Endpoint::named("app");
+    let limit = "rate_limit = { rate = \"1/h\" }";
+    let route = format!(
+        "path = \"/app/\"\n[[route]]\npath = \"/fixed\"\nrespond = {{ body = \"fixed\" }}\n{limit}\n\
+         [[route]]\npath = \"/old/\"\nredirect = {{ to = \"/new/\", status = 308 }}\n{limit}\n"
+    );
+    let proxy = proxy(workers, &endpoint.at(), "", &route, "");
+    run(async {
+        let mut caller = Caller::connect(proxy.web()).await;
+        for (path, passing) in [("/fixed", 200), ("/old/x", 308)] {
+            assert_eq!(caller.get(path).await.status, passing);
+            let refused = caller.get(path).await;
+            assert_eq!((refused.status, refused.header("retry-after").is_empty()), (429, false));
+        }
+    });
 }
