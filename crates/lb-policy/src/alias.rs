@@ -32,12 +32,6 @@ impl Alias {
         Self::of(&weighted)
     }
 
-    /// Draws these all alike.
-    pub(crate) fn uniform(candidates: &[Candidate<'_>]) -> Self {
-        let equal: Vec<_> = candidates.iter().map(|c| (c.index, 1)).collect();
-        Self::of(&equal)
-    }
-
     /// Draws these in proportion to weights of at most 2³²; those of weight zero never. O(n), in whole numbers.
     pub(crate) fn of(weighted: &[(Index, u64)]) -> Self {
         let total: u64 = weighted.iter().map(|&(_, weight)| weight).sum();

@@ -26,7 +26,6 @@ use crate::round_robin::{RoundRobin, RoundRobinFrom, RoundRobinTable};
 use crate::signals::{Learning, Signals};
 use crate::static_stride::{StaticStride, StaticStrideTable};
 use crate::view::View;
-use crate::weighted_random::{WeightedRandom, WeightedRandomTable};
 
 /// One variant a policy, its table beside it.
 macro_rules! built_in {
@@ -117,10 +116,8 @@ built_in! {
     StaticStride(StaticStride, StaticStrideTable) = "static_stride",
     /// Turns by what endpoints report of their load. Option `random_start`, as above.
     Orca(Orca, OrcaTable) = "orca",
-    /// All alike, at random.
+    /// At random, by weight. Its other name is `weighted_random`.
     Random(Random, RandomTable) = "random",
-    /// At random, by weight.
-    WeightedRandom(WeightedRandom, WeightedRandomTable) = "weighted_random",
     /// Fewest in flight per weight. Option `choices`: 1 to 8 drawn at random, default all.
     LeastRequest(LeastRequest, LeastRequestTable) = "least_request",
     /// The less busy of two drawn at random.
@@ -184,8 +181,7 @@ impl BuiltIn {
             "round_robin" => RoundRobin.starting_at(options.start()?).into(),
             "static_stride" => StaticStride::new().starting_at(options.start()?).into(),
             "orca" => Orca::new().starting_at(options.start()?).into(),
-            "random" => Random.into(),
-            "weighted_random" => WeightedRandom.into(),
+            "random" | "weighted_random" => Random.into(),
             "least_request" => match options.whole("choices", 1, 8)? {
                 Some(choices) => LeastRequest::choices(choices as u8).into(),
                 None => LeastRequest::exact().into(),

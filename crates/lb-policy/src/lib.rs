@@ -80,7 +80,6 @@ mod ticket;
 mod tiers;
 mod turns;
 mod view;
-mod weighted_random;
 mod zone_aware;
 
 pub use bounded::BoundedLoad;
@@ -120,5 +119,4 @@ pub use subset::{deterministic_subset, rendezvous_subset};
 pub use ticket::Ticket;
 pub use tiers::{PanicMode, Spill};
 pub use view::View;
-pub use weighted_random::{WeightedRandom, WeightedRandomTable};
 pub use zone_aware::{ZoneAware, ZoneAwareTable};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use lb_core::{Axis, Mono};
 use lb_policy::{
     BuiltIn, Cluster, Entropy, Identity, LeastRequest, Member, P2c, PickCx, Policy, Random, RingHash, RoundRobin,
-    Selector, SlowStart, Ticket, Tried, Update, WeightedRandom,
+    Selector, SlowStart, Ticket, Tried, Update,
 };
 
 fn cluster(weights: &[u16]) -> Cluster<usize> {
@@ -96,7 +96,7 @@ fn a_retry_s_load_falls_to_the_others_in_proportion() {
     let turns = cluster.selector(RoundRobin);
     let by_turns = shares(&|cx| *turns.pick(cx).expect("three are left").endpoint().value());
     assert_eq!(by_turns, [0, 6_000, 4_000, 2_000]);
-    let dice = cluster.selector(WeightedRandom);
+    let dice = cluster.selector(Random);
     let by_chance = shares(&|cx| *dice.pick(cx).expect("three are left").endpoint().value());
     for (count, expected) in by_chance.iter().zip([0_u32, 6_000, 4_000, 2_000]) {
         // σ ≤ √(12000·½·½) ≈ 55; 275 is five of them.
@@ -123,7 +123,7 @@ fn over_its_window_a_warming_endpoint_takes_half_its_share() {
     let cluster = cluster(&[1]);
     cluster.set_slow_start(Some(SlowStart::new(Duration::from_secs(10))));
     cluster.apply(Update::Upsert(vec![member(1)]), Mono::from_millis(0));
-    let selector = cluster.selector(WeightedRandom);
+    let selector = cluster.selector(Random);
     let mut entropy = Entropy::seeded(1);
     let mut warming = 0;
     for n in 0..20_000_u64 {

@@ -4,9 +4,7 @@ use lb_core::{End, InFlightLimit};
 
 use super::*;
 use crate::testing::{Bench, letters, member};
-use crate::{
-    Candidate, Census, LeastRequest, PickCx, PickError, Rendezvous, RoundRobin, Table, Tried, View, WeightedRandom,
-};
+use crate::{Candidate, Census, LeastRequest, PickCx, PickError, Random, Rendezvous, RoundRobin, Table, Tried, View};
 
 fn census(error: PickError) -> Census {
     error.census()
@@ -326,7 +324,7 @@ fn a_reader_sees_what_its_selector_sees() {
 #[test]
 fn a_warming_endpoint_takes_its_share_by_and_by() {
     let window = Duration::from_secs(10);
-    let bench = Bench::new(WeightedRandom, &[1, 1]);
+    let bench = Bench::new(Random, &[1, 1]);
     bench.cluster.set_slow_start(Some(SlowStart::new(window)));
     let came = Mono::from_millis(1_000);
     bench.cluster.apply(Update::Upsert(vec![member(2)]), came);

@@ -1,7 +1,7 @@
 use lb_policy::conformance::{ORIGINS, Promises, Shares, allocations, check, check_crowd};
 use lb_policy::{
     BoundedLoad, BuiltIn, C3, First, Hash, IpHash, LeastRequest, LeastTime, Maglev, Memento, Orca, P2c, PeakEwma,
-    Policy, Prequal, Random, Rendezvous, RingHash, RoundRobin, StaticStride, WeightedRandom, ZoneAware,
+    Policy, Prequal, Random, Rendezvous, RingHash, RoundRobin, StaticStride, ZoneAware,
 };
 
 #[track_caller]
@@ -39,12 +39,7 @@ fn orca() {
 
 #[test]
 fn random() {
-    holds(|| Random, Promises { shares: Shares::Alike, ..Promises::random() });
-}
-
-#[test]
-fn weighted_random() {
-    holds(|| WeightedRandom, Promises::random());
+    holds(|| Random, Promises::random());
 }
 
 #[test]

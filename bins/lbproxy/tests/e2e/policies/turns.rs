@@ -31,7 +31,7 @@ fn chance_follows_the_weights_where_they_count(workers: usize) {
     let [a, b, c] = three();
     let endpoints = [(&a, WEIGHTS[0]), (&b, WEIGHTS[1]), (&c, WEIGHTS[2])];
     for (policy, expected) in [
-        ("\"random\"", [200, 200, 200]),
+        ("\"random\"", [300, 200, 100]),
         ("\"weighted_random\"", [300, 200, 100]),
         ("{ name = \"least_request\", choices = 1 }", [300, 200, 100]),
     ] {
