@@ -403,6 +403,19 @@ fn endpoints_in_every_form() {
 }
 
 #[test]
+fn no_retry_can_be_said_in_several_ways() {
+    for said in ["\"off\"", "{ attempts = 1 }", "{ on = [], attempts = 1 }", "{ on = [] }"] {
+        let text = format!(
+            "listener = [{{ address = \"0.0.0.0:80\" }}]\ncluster.app.endpoints = [\"10.0.0.1:80\", \"10.0.0.2:80\"]\n\
+             route = [{{ cluster = \"app\", retry = {said} }}]"
+        );
+        let loaded = Config::parse(&text, &|_| None).unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
+        assert_eq!(loaded.config.routes[0].options.retry, None, "{said}");
+        assert_eq!(loaded.warnings.is_empty(), said != "{ on = [] }", "{said}: {}", loaded.warnings);
+    }
+}
+
+#[test]
 fn every_policy_by_name_and_with_every_option() {
     let names: Vec<&str> = PolicyKind::all().map(PolicyKind::name).collect();
     let contract = "round_robin static_stride orca random weighted_random least_request p2c peak_ewma least_time prequal c3 ip_hash hash \

@@ -84,7 +84,7 @@ fn timeout(report: &mut Report, node: &Node) -> Option<Timeouts> {
     Some(Timeouts { connect: connect?, response: response?, idle: idle?, total: total?, tunnel: tunnel? })
 }
 
-/// `Some(None)` is one attempt, which is no retry.
+/// `Some(None)` is one attempt, or nothing to be tried again: no retry.
 fn retry(report: &mut Report, node: &Node) -> Option<Option<Retry>> {
     let fields = Fields::open(report, node, &RETRY)?;
     let on = fields.get(report, "on", list(convert::condition(400)));
@@ -97,11 +97,11 @@ fn retry(report: &mut Report, node: &Node) -> Option<Option<Retry>> {
     let on_span = fields.entry("on").map_or(fields.span, |entry| entry.node.span);
     fields.done();
     let on = on?;
-    if on.is_empty() {
-        report.error(on_span, "nothing would be tried again").help("leave `on` out, or write retry = \"off\"");
-        return None;
-    }
     let attempts = NonZeroU32::new(attempts?)?;
+    if on.is_empty() && attempts.get() > 1 {
+        report.warning(on_span, "nothing is tried again").help("leave `on` out, or write retry = \"off\"");
+    }
+    let is_off = on.is_empty() || attempts.get() == 1;
     let retry = Retry {
         on,
         attempts,
@@ -111,7 +111,7 @@ fn retry(report: &mut Report, node: &Node) -> Option<Option<Retry>> {
         unsafe_methods: unsafe_methods?,
         body_limit: body_limit?,
     };
-    Some((attempts.get() > 1).then_some(retry))
+    Some((!is_off).then_some(retry))
 }
 
 fn sticky(report: &mut Report, node: &Node) -> Option<Sticky> {

@@ -109,7 +109,7 @@ lbproxy.toml:4:102: error: `soon` is not a duration
   |                                                                                                      ^^^^^^
   = expected a duration such as "250ms", "5s", "2m" or "1h", or "none"
 
-lbproxy.toml:9:12: error: nothing would be tried again
+lbproxy.toml:9:12: warning: nothing is tried again
   |
 9 | retry.on = []
   |            ^^
