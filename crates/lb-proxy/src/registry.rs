@@ -143,8 +143,11 @@ impl Registry {
         tls: Loaded,
         https_port: u16,
     ) -> Result<Arc<Snapshot>, HeaderError> {
-        let rules =
-            config.routes.iter().map(|route| Rules::new(route, &self.sticky_secret)).collect::<Result<_, _>>()?;
+        let rules = config
+            .routes
+            .iter()
+            .map(|route| Rules::new(&config, route, &self.sticky_secret))
+            .collect::<Result<_, _>>()?;
         let listener_rules = listener_rules(&config)?;
         self.generation += 1;
         let metrics = Arc::clone(&self.shared.metrics);
@@ -199,7 +202,7 @@ impl Registry {
     pub(crate) fn check(config: &Config) -> Result<(), HeaderError> {
         // No secret makes a cookie that cannot be written.
         listener_rules(config)?;
-        config.routes.iter().try_for_each(|route| Rules::new(route, &[0; 32]).map(drop))
+        config.routes.iter().try_for_each(|route| Rules::new(config, route, &[0; 32]).map(drop))
     }
 
     fn cluster(
@@ -407,17 +410,22 @@ fn listener_rules(config: &Config) -> Result<Vec<HeaderRules>, HeaderError> {
 }
 
 impl Rules {
-    fn new(route: &valid::Route, sticky_secret: &[u8; 32]) -> Result<Self, HeaderError> {
+    fn new(config: &Config, route: &valid::Route, sticky_secret: &[u8; 32]) -> Result<Self, HeaderError> {
         let responder = match &route.action {
             Action::Respond(respond) => Some(Responder::new(respond)?),
             _ => None,
         };
         let sticky = route.options.sticky.as_ref();
+        // On other routes no cookie is set.
+        let cluster = match route.action {
+            Action::Cluster(position) => &*config.clusters[position].name,
+            _ => "",
+        };
         Ok(Self {
             responder,
             request_headers: HeaderRules::new(&route.options.request_headers)?,
             response_headers: HeaderRules::new(&route.options.response_headers)?,
-            sticky: sticky.map(|sticky| StickyCookie::new(sticky, sticky_secret)).transpose()?,
+            sticky: sticky.map(|sticky| StickyCookie::new(sticky, cluster, sticky_secret)).transpose()?,
         })
     }
 }

@@ -11,8 +11,10 @@
 //! ```
 //!
 //! That is a synthetic initialisation vector in the manner of RFC 5297: nothing random is needed, and equal content
-//! makes equal cookies, which tells no more than that two clients share an endpoint. Both keys and the key's id are
-//! derived from the configured secret, so that its length and shape do not matter. BLAKE3 rather than SipHash-128,
+//! makes equal cookies, which tells no more than that two clients share an endpoint. The key's id is derived from the configured
+//! secret, so that its length and shape do not matter; both keys from the secret, the cookie's name and the cluster's, each behind
+//! its length. One secret may serve many routes, and a cookie is good only where it was made: not as another cookie, and not for
+//! another cluster, in which the same endpoint may drain. BLAKE3 rather than SipHash-128,
 //! since it comes with a key derivation and a margin that nobody disputes, and costs some 100 ns once a request;
 //! HMAC-SHA-256 would do as well at four times that.
 //!
@@ -22,6 +24,8 @@
 //! Keys rotate by putting a new secret in front of the old one: cookies are signed with the first and accepted from
 //! any, and one that an older key signed is renewed at once. Whatever is forged, cut, expired or signed by a key that
 //! is gone is as if it were not there; the check takes the same time wherever a tag differs.
+//!
+//! A cookie belongs to its bearer: who has one chooses its endpoint. One without an age has no end either, but for the secret's.
 //!
 //! Not done here: whether the endpoint still exists and may take a request is the policy's to say. It answers with
 //! another, and the cookie is written anew.
@@ -56,17 +60,18 @@ pub struct Stuck {
 }
 
 impl StickyCookie {
-    /// Compiles `sticky`. `made_at_start` is a secret that lives as long as the process, used if the configuration has
+    /// Compiles `sticky` for a route to this cluster. `made_at_start` is a secret that lives as long as the process, used if the configuration has
     /// none; the caller warns about that, keeps it over reloads, and takes it from the system's generator.
     ///
     /// # Errors
     ///
     /// A cookie whose name, path or domain cannot stand in a header.
-    pub fn new(sticky: &Sticky, made_at_start: &[u8; 32]) -> Result<Self, HeaderError> {
+    pub fn new(sticky: &Sticky, cluster: &str, made_at_start: &[u8; 32]) -> Result<Self, HeaderError> {
         let max_age = sticky.max_age.map(|age| u32::try_from(age.as_secs()).unwrap_or(u32::MAX).max(1));
-        let mut keys: Vec<_> = sticky.secrets.iter().map(|secret| Key::derive(secret.as_bytes())).collect();
+        let derive = |secret| Key::derive(secret, sticky.cookie.as_bytes(), cluster.as_bytes());
+        let mut keys: Vec<_> = sticky.secrets.iter().map(|secret| derive(secret.as_bytes())).collect();
         if keys.is_empty() {
-            keys.push(Key::derive(made_at_start));
+            keys.push(derive(made_at_start));
         }
         let cookie = Self { name: Box::from(&*sticky.cookie), attributes: attributes(sticky, max_age), max_age, keys };
         Line::new(name::SET_COOKIE, cookie.render(0, 0))
@@ -143,7 +148,7 @@ impl std::fmt::Debug for StickyCookie {
     }
 }
 
-/// What one secret becomes.
+/// What one secret becomes for one cookie of one cluster.
 struct Key {
     id: u8,
     signing: [u8; 32],
@@ -151,12 +156,17 @@ struct Key {
 }
 
 impl Key {
-    fn derive(secret: &[u8]) -> Self {
+    fn derive(secret: &[u8], cookie: &[u8], cluster: &[u8]) -> Self {
         let [id, ..] = blake3::derive_key("lbproxy sticky cookie v1 key id", secret);
+        let mut material = Vec::new();
+        for part in [secret, cookie, cluster] {
+            material.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            material.extend_from_slice(part);
+        }
         Self {
             id,
-            signing: blake3::derive_key("lbproxy sticky cookie v1 signing", secret),
-            masking: blake3::derive_key("lbproxy sticky cookie v1 masking", secret),
+            signing: blake3::derive_key("lbproxy sticky cookie v1 signing", &material),
+            masking: blake3::derive_key("lbproxy sticky cookie v1 masking", &material),
         }
     }
 
@@ -301,7 +311,7 @@ mod tests {
     }
 
     fn cookie(max_age: Option<u64>, secrets: &[&str]) -> StickyCookie {
-        StickyCookie::new(&config(max_age, secrets), &[7; 32]).unwrap()
+        StickyCookie::new(&config(max_age, secrets), "app", &[7; 32]).unwrap()
     }
 
     fn value(line: &str) -> &str {
@@ -347,10 +357,24 @@ mod tests {
     }
 
     #[test]
+    fn another_cluster_or_another_cookie_of_the_same_secret_knows_nothing_of_it() {
+        let line = cookie(None, &["s"]).render(5, NOW);
+        let other = StickyCookie::new(&config(None, &["s"]), "two", &[7; 32]).unwrap();
+        assert_eq!(read(&other, value(&line), NOW), None);
+        let other =
+            StickyCookie::new(&Sticky { cookie: "other".into(), ..config(None, &["s"]) }, "app", &[7; 32]).unwrap();
+        let request = head(&format!("GET / HTTP/1.1\nHost: a\nCookie: other={}", value(&line)));
+        assert_eq!(other.read(&request, NOW), None);
+        let made_at_start = cookie(None, &[]).render(5, NOW);
+        let other = StickyCookie::new(&config(None, &[]), "two", &[7; 32]).unwrap();
+        assert_eq!(read(&other, value(&made_at_start), NOW), None);
+    }
+
+    #[test]
     fn without_a_secret_the_one_made_at_start_is_used() {
         let line = cookie(None, &[]).render(5, NOW);
         assert_eq!(read(&cookie(None, &[]), value(&line), NOW).map(|s| s.affinity), Some(5));
-        let other = StickyCookie::new(&config(None, &[]), &[8; 32]).unwrap();
+        let other = StickyCookie::new(&config(None, &[]), "app", &[8; 32]).unwrap();
         assert_eq!(read(&other, value(&line), NOW), None);
     }
 
@@ -419,7 +443,7 @@ mod tests {
             domain: Some("example.com".into()),
             ..config(Some(3600), &["s"])
         };
-        let cookie = StickyCookie::new(&full, &[0; 32]).unwrap();
+        let cookie = StickyCookie::new(&full, "app", &[0; 32]).unwrap();
         let mut edits = Edits::new();
         cookie.write(5, NOW, &mut edits);
         let request = head("GET / HTTP/1.1\nHost: a");
@@ -434,7 +458,7 @@ mod tests {
     #[test]
     fn what_cannot_stand_in_a_header_is_refused_and_secrets_are_not_shown() {
         let bad = Sticky { path: "/\r\nx: y".into(), ..config(None, &["s"]) };
-        assert_eq!(StickyCookie::new(&bad, &[0; 32]).expect_err("refused").name, "Set-Cookie");
+        assert_eq!(StickyCookie::new(&bad, "app", &[0; 32]).expect_err("refused").name, "Set-Cookie");
         let shown = format!("{:?}", cookie(None, &["hunter2"]));
         assert!(shown.contains("keys: 1") && !shown.contains("hunter2"), "{shown}");
     }
@@ -443,11 +467,11 @@ mod tests {
     /// the layout in the module's text.
     #[test]
     fn the_format_is_fixed() {
-        let key = Key::derive(b"secret");
+        let key = Key::derive(b"secret", b"affinity", b"app");
         assert_eq!(key.open(&key.seal(0x0102_0304_0506_0708, 9)), Some((0x0102_0304_0506_0708, 9)));
         assert_eq!(
             std::str::from_utf8(&encode(&key.seal(0x0102_0304_0506_0708, 9))),
-            Ok("Aa3p9KVPl0MLDgAAAAnPusEL6gDSeCAt7aZw2gK9")
+            Ok("Aa0X05TOnhNTLwAAAAkxuQl1FPrAx2qv0YzdWrtn")
         );
     }
 }

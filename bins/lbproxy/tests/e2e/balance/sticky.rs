@@ -1,13 +1,14 @@
 //! Affinity by cookie.
 
 use super::{list, named, one_cluster};
-use crate::support::{Client, Endpoint, Message, Proxy, SWITCHED, WEBSOCKET, wait_until};
+use crate::support::{Client, Endpoint, Message, Proxy, SWITCHED, WEBSOCKET, config, wait_until};
 use crate::with_one_and_four_workers;
 
 with_one_and_four_workers!(
     a_cookie_keeps_a_client_at_its_endpoint,
     a_cookie_whose_endpoint_is_gone_is_renewed,
     a_cookie_that_is_not_ours_is_ignored,
+    a_cookie_of_another_cluster_leads_nowhere,
     a_cookie_leads_an_upgrade_to_its_endpoint,
     secrets_are_rotated_without_moving_anybody,
 );
@@ -89,6 +90,28 @@ fn a_cookie_that_is_not_ours_is_ignored(workers: usize) {
         assert_ne!(answers[0].text(), answers[1].text(), "it leads nowhere: {forged}");
         cookie_of(&answers[0]);
     }
+}
+
+fn a_cookie_of_another_cluster_leads_nowhere(workers: usize) {
+    let endpoints = named(["a", "b"]);
+    let sticky = "sticky = { cookie = \"affinity\", secret = \"one and the same secret for both of them\" }";
+    let [a, b] = endpoints.each_ref().map(Endpoint::at);
+    let proxy = Proxy::start(&config(
+        workers,
+        &format!(
+            "[[route]]\npath = \"/one/\"\ncluster = \"one\"\n{sticky}\n[[route]]\npath = \"/two/\"\ncluster = \"two\"\n{sticky}\n\
+             [cluster.one]\nendpoints = [\"{a}\"]\n\
+             [cluster.two]\nendpoints = [{{ address = \"{a}\", drain = true }}, \"{b}\"]\n"
+        ),
+    ));
+    let ask = |path: &str, cookie: &str| {
+        Client::connect(proxy.web()).ask(&format!("GET {path} HTTP/1.1\nCookie: affinity={cookie}"))
+    };
+    let of_one = cookie_of(&ask("/one/", ""));
+    assert_eq!(ask("/one/", &of_one).header("Set-Cookie"), None, "it is good where it was made");
+    let elsewhere = ask("/two/", &of_one);
+    assert_eq!(elsewhere.text(), "b", "there, the endpoint drains");
+    cookie_of(&elsewhere);
 }
 
 fn a_cookie_leads_an_upgrade_to_its_endpoint(workers: usize) {
