@@ -8,6 +8,8 @@
 //! Each attack also says what the offender is to get (408, 431, GOAWAY, a closed connection), where an operator sees it,
 //! and how much memory it may cost at most. Every request of the well-behaved client must succeed.
 //!
+//! What a single connection can hold is tried apart, state by state, in [`memory`].
+//!
 //! A phase takes 1.2 seconds, or as many as `LBPROXY_ABUSE_SECONDS` says: `cargo test -p lbproxy --test abuse -- --nocapture`
 //! prints the figures, `--release` those of what is shipped. It sleeps: what it measures is time that passes.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -18,6 +20,7 @@ mod given_up;
 mod held;
 mod idle;
 mod latency;
+mod memory;
 mod paced;
 mod requests;
 mod sink;

@@ -34,7 +34,7 @@ const MORE: u32 = 2;
 const ALLOWANCE: Duration = Duration::from_millis(12);
 /// Memory that traffic of any kind may cost beyond what the warm-up has shown: the allocator has an arena for each of two
 /// workers, and gives back only what lies above everything that is still in use; a few dozen buffers of 256 KiB may lie below.
-const SLACK: u64 = 16 << 20;
+pub(crate) const SLACK: u64 = 16 << 20;
 /// A large answer, more than the kernel keeps for a connection.
 pub(crate) const LARGE: usize = 12 << 20;
 /// A path that the proxy answers itself.
@@ -50,6 +50,14 @@ const REQUESTS: usize = 100;
 
 /// An attack at work on a target until told to stop.
 pub(crate) type Attack<'a> = dyn Fn(&Target<'_>) + Sync + 'a;
+
+/// One attack at a time, with as many files as there may be: attacks are timed, and memory is measured.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _ = rlimit::increase_nofile_limit(rlimit::INFINITY);
+    alone
+}
 
 /// Who is attacked, and for how long.
 pub(crate) struct Target<'a> {
@@ -111,10 +119,8 @@ fn phase() -> Duration {
 impl Trial {
     /// A proxy with two workers, which has worked already, short timeouts, and these keys of the listener `web`.
     pub(crate) fn new(name: &'static str, listener: &str) -> Self {
-        static ALONE: Mutex<()> = Mutex::new(());
-        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-        // For the sink as well, which inherits it.
-        let _ = rlimit::increase_nofile_limit(rlimit::INFINITY);
+        // For the sink as well, which inherits what it does.
+        let alone = alone();
         let endpoint = answering();
         let rest = format!(
             "limits = {{ head_timeout = \"1s\", idle_timeout = \"60s\" }}\n\

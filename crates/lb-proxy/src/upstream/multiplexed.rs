@@ -10,7 +10,8 @@
 //! asked with a ping, and given up without an answer. That is asked less and less often: gRPC's servers close connections
 //! that ping more than every five minutes without need.
 //!
-//! Windows: 256 KiB a stream, which bounds what a slow client can make us hold, and no bound of its own on a connection.
+//! Windows: 64 KiB a stream, which bounds what a slow client can make us hold: it may ask for 128 bodies at once and read
+//! none, and what an endpoint was once allowed to send cannot be taken back. No bound of its own on a connection.
 //! Streams belong to different clients, and a few that do not read must not stop the others.
 
 use std::future::{Future, poll_fn};
@@ -36,7 +37,7 @@ use crate::net::{Timer, clock};
 use crate::tls::UpstreamTls;
 use crate::wire::h2::PREFACE;
 
-const STREAM_WINDOW: u32 = 256 * 1024;
+const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 /// The most that the library takes of a response head; `limits.response_head` is held to above it.
 const HEAD: u32 = 1024 * 1024;
