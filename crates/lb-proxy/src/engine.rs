@@ -93,7 +93,8 @@ impl Engine {
         let admin = control.bind_admin(&config)?;
         let resolved = control.look_up(&config);
         let https_port = https_port(&config, &HashMap::new(), &fresh);
-        let snapshot = lock(&registry).build(Arc::clone(&config), &resolved, terminators, https_port)?;
+        let limiters = lock(&registry).limiters(&config)?;
+        let snapshot = lock(&registry).build(Arc::clone(&config), &resolved, terminators, limiters, https_port)?;
         control.adopt(&snapshot, admin);
 
         let (death, deaths) = mpsc::unbounded_channel();
@@ -136,7 +137,8 @@ impl Engine {
     /// seconds at most.
     ///
     /// # Errors
-    /// A new address cannot be bound, a log cannot be opened, or a certificate cannot be used and was not in use before.
+    /// A new address cannot be bound, a log cannot be opened, there is no memory for a rate limit, or a certificate cannot be
+    /// used and was not in use before.
     /// The old configuration stays in force, unchanged.
     pub fn reload(&self, config: Config) -> Result<(), EngineError> {
         let mut state = self.state();
@@ -151,13 +153,14 @@ impl Engine {
         let fresh = Fresh::bind(new, self.threads.len())?;
         let admin = self.control.bind_admin(&config)?;
         Registry::check(&config)?;
+        let limiters = lock(&state.registry).limiters(&config)?;
         self.shared.access_log.apply(config.log.access.as_ref()).map_err(EngineError::AccessLog)?;
         // The header rules were checked above, so from here on nothing fails.
         let registry = Arc::clone(&state.registry);
         // Names that are new here would have no address for a while, and those they replace none any more.
         let resolved = self.control.look_up(&config);
         let https_port = https_port(&config, &state.bound, &fresh);
-        let snapshot = lock(&registry).build(Arc::clone(&config), &resolved, terminators, https_port)?;
+        let snapshot = lock(&registry).build(Arc::clone(&config), &resolved, terminators, limiters, https_port)?;
         self.control.adopt(&snapshot, admin);
         // Before the snapshot that does not know them: what the kernel has queued for them is still served.
         let gone: Vec<_> = state.bound.keys().filter(|address| snapshot.listener(address).is_none()).cloned().collect();

@@ -1,6 +1,9 @@
 //! Why a start or a reload failed.
 
 use std::io;
+use std::sync::Arc;
+
+use lb_ratelimit::NoMemory;
 
 use crate::rules::headers::HeaderError;
 use crate::tls::CertificateError;
@@ -26,6 +29,14 @@ pub enum EngineError {
     /// A certificate or key cannot be used, and none read before can stand in.
     #[error("TLS: {0}")]
     Certificate(#[from] CertificateError),
+    /// There is not as much memory as a rate limit is to have.
+    #[error("rate limit of route `{route}`: {source}")]
+    Memory {
+        /// The route.
+        route: Arc<str>,
+        /// Why not.
+        source: NoMemory,
+    },
     /// A thread or runtime could not be made.
     #[error("cannot start a worker: {0}")]
     Thread(io::Error),

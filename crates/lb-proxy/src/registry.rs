@@ -21,6 +21,7 @@ use rand::Rng;
 use crate::drivers::Address;
 use crate::drivers::checks::Target;
 use crate::drivers::resolve::Resolution;
+use crate::error::EngineError;
 use crate::net::clock::TurnClock;
 use crate::observe::app_log::{self, Subject};
 use crate::observe::metrics::{EndpointMetrics, Series};
@@ -59,6 +60,13 @@ pub(crate) struct Registry {
 
 /// Name, key and memory of a limit: cells can be shared where these are the same.
 type LimiterId = (Arc<str>, LimitKey, u64);
+
+/// The tables of a configuration that is to be taken over.
+pub(crate) struct Limiters(Vec<(LimiterId, Arc<Keyed>)>);
+
+fn limiter_id(limit: &valid::RateLimit) -> LimiterId {
+    (Arc::clone(&limit.name), limit.key.clone(), limit.memory_bytes)
+}
 
 struct ClusterState {
     members: Cluster<Send>,
@@ -131,6 +139,30 @@ impl Registry {
         }
     }
 
+    /// The tables of this configuration's rate limits: those in force where they are the same, and new ones. Nothing changes.
+    ///
+    /// # Errors
+    /// There is not as much memory.
+    pub(crate) fn limiters(&self, config: &Config) -> Result<Limiters, EngineError> {
+        let mut tables: Vec<(LimiterId, Arc<Keyed>)> = Vec::new();
+        for route in &config.routes {
+            let Some(limit) = &route.options.rate_limit else { continue };
+            let id = limiter_id(limit);
+            if tables.iter().any(|(known, _)| *known == id) {
+                continue;
+            }
+            let quota = Quota::new(limit.requests.get(), limit.period).with_burst(limit.burst);
+            let made = match self.limiters.iter().find(|(known, _)| *known == id) {
+                Some((_, same)) if same.quota() == quota => Ok(Arc::clone(same)),
+                Some((_, changed)) => changed.with_quota(quota, self.shared.now()).map(Arc::new),
+                None => Keyed::try_new(quota, limit.memory_bytes as usize, self.seed).map(Arc::new),
+            };
+            let made = made.map_err(|source| EngineError::Memory { route: Arc::clone(&route.name), source })?;
+            tables.push((id, made));
+        }
+        Ok(Limiters(tables))
+    }
+
     /// Makes this configuration the one in force, as far as members, limits and routes go, with endpoints where
     /// `resolved` says that they are, and `tls` for each listener. The snapshot is to be published by the caller.
     ///
@@ -141,6 +173,7 @@ impl Registry {
         config: Arc<Config>,
         resolved: &[Resolution],
         tls: Loaded,
+        limiters: Limiters,
         https_port: u16,
     ) -> Result<Arc<Snapshot>, HeaderError> {
         let rules = config
@@ -150,6 +183,7 @@ impl Registry {
             .collect::<Result<_, _>>()?;
         let listener_rules = listener_rules(&config)?;
         self.generation += 1;
+        self.limiters = limiters.0;
         let metrics = Arc::clone(&self.shared.metrics);
         let mut series = metrics.series();
         let clusters: Vec<_> = config
@@ -258,7 +292,6 @@ impl Registry {
         clusters: &[Arc<ClusterRuntime>],
         series: &mut Series<'_>,
     ) -> Vec<Arc<RouteRuntime>> {
-        let old_limiters = std::mem::take(&mut self.limiters);
         let old_budgets = std::mem::take(&mut self.budgets);
         config
             .routes
@@ -297,7 +330,7 @@ impl Registry {
                     response_headers: rules.response_headers,
                     sticky: rules.sticky,
                     key: cluster.and_then(|cluster| hash_key(policy_of(route, cluster))),
-                    limiter: route.options.rate_limit.as_ref().map(|limit| self.limiter(limit, &old_limiters)),
+                    limiter: route.options.rate_limit.as_ref().and_then(|limit| self.limiter(limit)),
                     budget: route.options.retry.as_ref().map(|retry| self.budget(&route.name, retry, &old_budgets)),
                     metrics,
                     options: route.options.clone(),
@@ -317,19 +350,9 @@ impl Registry {
         }
     }
 
-    fn limiter(&mut self, limit: &valid::RateLimit, old: &[(LimiterId, Arc<Keyed>)]) -> Arc<Keyed> {
-        let key = (Arc::clone(&limit.name), limit.key.clone(), limit.memory_bytes);
-        if let Some((_, shared)) = self.limiters.iter().find(|(id, _)| *id == key) {
-            return Arc::clone(shared);
-        }
-        let quota = Quota::new(limit.requests.get(), limit.period).with_burst(limit.burst);
-        let limiter = match old.iter().find(|(id, _)| *id == key) {
-            Some((_, same)) if same.quota() == quota => Arc::clone(same),
-            Some((_, changed)) => Arc::new(changed.with_quota(quota, self.shared.now())),
-            None => Arc::new(Keyed::new(quota, limit.memory_bytes as usize, self.seed)),
-        };
-        self.limiters.push((key, Arc::clone(&limiter)));
-        limiter
+    fn limiter(&self, limit: &valid::RateLimit) -> Option<Arc<Keyed>> {
+        let id = limiter_id(limit);
+        self.limiters.iter().find(|(known, _)| *known == id).map(|(_, table)| Arc::clone(table))
     }
 
     fn budget(
@@ -625,7 +648,10 @@ mod tests {
             let config = Config::parse(&text, &|_| None).unwrap_or_else(|errors| panic!("{errors}")).config;
             let snapshot = {
                 let tls = crate::tls::Store::default().load(&config).unwrap();
-                self.registry.build(Arc::new(config), &[], tls, 443).unwrap()
+                {
+                    let limiters = self.registry.limiters(&config).unwrap();
+                    self.registry.build(Arc::new(config), &[], tls, limiters, 443).unwrap()
+                }
             };
             self.members = Some(snapshot.clusters[0].members.clone());
         }

@@ -27,6 +27,7 @@
 //! that any two do. The hash is SipHash-1-3 under a secret seed, so that nobody can look for such keys, nor for keys
 //! that crowd one line.
 
+use std::fmt;
 use std::time::Duration;
 
 use lb_core::Mono;
@@ -61,6 +62,20 @@ pub struct Keyed {
     evicted_live: AtomicU64,
 }
 
+/// The system has not as much memory as a table was to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoMemory {
+    memory_bytes: usize,
+}
+
+impl fmt::Display for NoMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the system has no {} MiB of memory for a rate limit", self.memory_bytes >> 20)
+    }
+}
+
+impl std::error::Error for NoMemory {}
+
 /// Where one entry is.
 #[derive(Clone, Copy)]
 struct Entry<'a> {
@@ -82,26 +97,39 @@ impl Keyed {
     /// The memory that is used if nobody says otherwise: 10 MiB.
     pub const DEFAULT_MEMORY_BYTES: usize = 10 << 20;
 
-    /// An empty table of `memory_bytes`, at least two cache lines; the allocator fails if there is not that much.
+    /// An empty table of `memory_bytes`, at least two cache lines.
     ///
     /// `seed` must be random and secret. With the same seed and memory, a table keeps its keys' places.
+    ///
+    /// # Panics
+    /// There is not that much; [`try_new`](Self::try_new) tells.
     #[must_use]
     pub fn new(quota: Quota, memory_bytes: usize, seed: [u64; 2]) -> Self {
-        let words = zeroed(memory_bytes.max(3 * LINE_BYTES) / size_of::<u64>());
+        Self::try_new(quota, memory_bytes, seed).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// As [`new`](Self::new), where the memory is somebody's to choose.
+    ///
+    /// # Errors
+    /// There is not that much.
+    pub fn try_new(quota: Quota, memory_bytes: usize, seed: [u64; 2]) -> Result<Self, NoMemory> {
+        let words = zeroed(memory_bytes.max(3 * LINE_BYTES) / size_of::<u64>()).ok_or(NoMemory { memory_bytes })?;
         let first = words.as_ptr().align_offset(LINE_BYTES).min(LINE_WORDS - 1);
         // As if the worst alignment had come, since the places of the keys follow from the number of lines.
         let lines = ((words.len() - (LINE_WORDS - 1)) / LINE_WORDS) as u64;
         let evicted_live = AtomicU64::new(0);
-        Self { gcra: Gcra::new(&quota), quota, seed, memory_bytes, words, first, lines, evicted_live }
+        Ok(Self { gcra: Gcra::new(&quota), quota, seed, memory_bytes, words, first, lines, evicted_live })
     }
 
     /// The table of a configuration that changed its quota only: same seed, same memory, every key as far into its
     /// burst as it was ([`Gcra::carry_over`]). What is checked against the old table meanwhile does not carry over.
     ///
     /// Cold: reads the whole table. If the quota did not change either, keep the table.
-    #[must_use]
-    pub fn with_quota(&self, quota: Quota, now: Mono) -> Self {
-        let new = Self::new(quota, self.memory_bytes, self.seed);
+    ///
+    /// # Errors
+    /// There is not as much memory once more; this table is as it was.
+    pub fn with_quota(&self, quota: Quota, now: Mono) -> Result<Self, NoMemory> {
+        let new = Self::try_new(quota, self.memory_bytes, self.seed)?;
         for line in 0..self.lines {
             for (from, to) in self.entries(line).zip(new.entries(line)) {
                 let fingerprint = from.fingerprint.load(Ordering::Acquire);
@@ -113,7 +141,7 @@ impl Keyed {
             }
         }
         new.evicted_live.store(self.evicted_live(), Ordering::Relaxed);
-        new
+        Ok(new)
     }
 
     /// Decides one request of this key. The empty key is a key like any other.
@@ -288,13 +316,13 @@ fn scale(value: u64, part: u64, whole: u64) -> u64 {
 }
 
 #[cfg(not(all(test, loom)))]
-fn zeroed(words: usize) -> Box<[AtomicU64]> {
-    bytemuck::zeroed_slice_box(words)
+fn zeroed(words: usize) -> Option<Box<[AtomicU64]>> {
+    bytemuck::try_zeroed_slice_box(words).ok()
 }
 
 #[cfg(all(test, loom))]
-fn zeroed(words: usize) -> Box<[AtomicU64]> {
-    (0..words).map(|_| AtomicU64::new(0)).collect()
+fn zeroed(words: usize) -> Option<Box<[AtomicU64]>> {
+    Some((0..words).map(|_| AtomicU64::new(0)).collect())
 }
 
 #[cfg(test)]
@@ -315,6 +343,14 @@ mod tests {
 
     fn passes(table: &Keyed, key: u64, now: Mono) -> bool {
         table.check(&key.to_le_bytes(), now).is_pass()
+    }
+
+    #[test]
+    fn memory_that_there_is_not_is_an_error() {
+        // The size of an address space.
+        let refused = Keyed::try_new(Quota::per_second(1), 1 << 60, SEED).map(drop).unwrap_err();
+        assert_eq!(refused.to_string(), "the system has no 1099511627776 MiB of memory for a rate limit");
+        assert!(Keyed::try_new(Quota::per_second(1), 1 << 20, SEED).is_ok());
     }
 
     #[test]
@@ -417,7 +453,7 @@ mod tests {
                 assert!(passes(&old, key, start()));
             }
         }
-        let new = old.with_quota(Quota::per_second(3).with_burst(19), start());
+        let new = old.with_quota(Quota::per_second(3).with_burst(19), start()).unwrap();
         assert_eq!(new.quota(), Quota::per_second(3).with_burst(19));
         assert_eq!(new.capacity(), old.capacity(), "the same places");
         for key in 0..100_u64 {

@@ -32,5 +32,5 @@ pub use client_key::ClientKey;
 pub use concurrency::{Concurrency, Permit};
 pub use frequency::Frequency;
 pub use gcra::{Gcra, Limiter, Quota, Tat, Verdict};
-pub use keyed::Keyed;
+pub use keyed::{Keyed, NoMemory};
 pub use leaky_bucket::{LeakyBucket, Level, Shaped};

@@ -143,6 +143,16 @@ impl Proxy {
         self.allow_files(highest.expect("it has files") + 1)
     }
 
+    /// Lets it have so much more memory and no more, as addresses go.
+    pub(crate) fn allow_memory(&self, more: u64) {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it runs");
+        let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")).expect("a size");
+        let kib: u64 = size.trim().trim_end_matches(" kB").parse().expect("a number");
+        let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let maximum = getrlimit(Resource::As).maximum;
+        prlimit(id, Resource::As, Rlimit { current: Some(kib * 1024 + more), maximum }).expect("it is ours");
+    }
+
     /// Sets how many files it may have open; what it was allowed before.
     pub(crate) fn allow_files(&self, files: u64) -> u64 {
         let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);

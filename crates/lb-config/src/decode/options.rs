@@ -220,10 +220,17 @@ fn rate_limit(report: &mut Report, node: &Node) -> Option<RateLimit> {
     let status = fields.integer::<u16>(report, "status");
     let name = fields.maybe(report, "name", convert::name);
     let memory_bytes = fields.size(report, "memory");
+    let memory_span = fields.entry("memory").map_or(fields.span, |entry| entry.node.span);
     let burst_span = fields.entry("burst").map_or(fields.span, |entry| entry.node.span);
     fields.done();
     let ((requests, period), burst) = (rate?, burst?);
     refill_within_reason(report, burst_span, requests, period, burst)?;
+    let memory_bytes = memory_bytes?;
+    if memory_bytes > MOST_LIMITER_BYTES {
+        let said = format!("`{}` is more memory than a rate limit has use for", quantity::show_size(memory_bytes));
+        report.error(memory_span, said).expected("\"16GiB\" at most");
+        return None;
+    }
     Some(RateLimit {
         name: name?.unwrap_or_default().into(),
         key: key?,
@@ -231,9 +238,12 @@ fn rate_limit(report: &mut Report, node: &Node) -> Option<RateLimit> {
         period,
         burst,
         status: status?,
-        memory_bytes: memory_bytes?,
+        memory_bytes,
     })
 }
+
+/// A thousand million keys. A slip in the unit should not wait for the start to be found.
+const MOST_LIMITER_BYTES: u64 = 16 << 30;
 
 /// The limiter's clock counts nanoseconds in 64 bits: a burst that refills within a year never overflows it.
 fn refill_within_reason(

@@ -175,6 +175,23 @@ lbproxy.toml:12:26: error: a string does not fit here
 }
 
 #[test]
+fn a_rate_limit_has_no_use_for_all_memory() {
+    refused(
+        r#"[[route]]
+respond = {}
+rate_limit = { rate = "1/s", memory = "100000GiB" }
+"#,
+        r#"
+lbproxy.toml:3:39: error: `100000GiB` is more memory than a rate limit has use for
+  |
+3 | rate_limit = { rate = "1/s", memory = "100000GiB" }
+  |                                       ^^^^^^^^^^^
+  = expected "16GiB" at most
+"#,
+    );
+}
+
+#[test]
 fn a_number_in_quotes_and_a_word_without() {
     refused(
         r#"workers = "2"

@@ -11,6 +11,7 @@ with_one_and_four_workers!(
     clients_that_were_accepted_are_served_however_few_descriptors_there_are,
     many_requests_of_few_connections_leave_room_for_others,
     idle_connections_give_way_and_what_is_beyond_is_refused,
+    a_reload_for_which_there_is_no_memory_changes_nothing,
 );
 
 fn a_process_out_of_descriptors_blames_no_endpoint(workers: usize) {
@@ -51,6 +52,7 @@ fn a_process_out_of_descriptors_blames_no_endpoint(workers: usize) {
         }
         refused == 10
     });
+    assert_eq!(proxy.ask_admin("/healthz").status(), 200, "descriptors are kept for it");
     proxy.allow_files(allowed);
     let line = proxy.wait_access(|line| line["path"] == "/short" && line["status"] == 503);
     let cause = line["cause"].as_str().unwrap_or_default();
@@ -187,4 +189,15 @@ fn idle_connections_give_way_and_what_is_beyond_is_refused(workers: usize) {
     wait_until("one of them to be closed", || one.open() <= 1);
     assert!(proxy.metric("lbproxy_endpoint_connections", &[]) <= 2.0);
     assert_eq!(proxy.endpoint("two", &two.at())["failures"], 0);
+}
+
+fn a_reload_for_which_there_is_no_memory_changes_nothing(workers: usize) {
+    let with = |rest: &str| config(workers, &format!("[[route]]\nrespond = {{ body = \"ok\" }}\n{rest}"));
+    let mut proxy = Proxy::start(&with(""));
+    proxy.allow_memory(256 << 20);
+    let said = proxy.reload_refused(&with("rate_limit = { rate = \"1/s\", memory = \"4GiB\" }"));
+    assert!(said.contains("rate limit of route `/`: the system has no 4096 MiB of memory"), "{said}");
+    for _ in 0..3 {
+        assert_eq!(get(proxy.web(), "/").text(), "ok", "the old file is in force, without a limit");
+    }
 }
