@@ -171,6 +171,7 @@ impl<'a> Writer<'a> {
             "admin": Item::Table(fields! {
                 "address": text(&address),
                 "allow": texts(allow.iter().map(ToString::to_string)),
+                "hosts": texts(admin.map(|admin| admin.hosts.as_slice()).unwrap_or_default().iter().map(ToString::to_string)),
             }),
             "zone": config.zone.as_ref().map_or_else(|| text("none"), zone),
             "log": Item::Table(log(&config.log)),

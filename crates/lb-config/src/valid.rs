@@ -58,6 +58,8 @@ pub struct Admin {
     pub address: ListenAddress,
     /// Client networks that may use it; empty means loopback only (a Unix socket's mode decides there).
     pub allow: Vec<Network>,
+    /// Names that a request's `Host` may have beside addresses and `localhost`.
+    pub hosts: Vec<HostPattern>,
 }
 
 /// An address to bind.

@@ -41,6 +41,7 @@ zone = "none"
 [admin]
 address = "off"
 allow = []
+hosts = []
 
 [log]
 level = "info"
@@ -184,6 +185,7 @@ fn the_top_level() {
         [admin]
         address = "0.0.0.0:9900"
         allow = ["10.0.0.0/8"]
+        hosts = ["lb.internal", "*.Ops.example"]
         [log]
         level = "trace"
         format = "json"
@@ -197,7 +199,10 @@ fn the_top_level() {
     );
     assert_eq!(config.workers.unwrap().get(), 4);
     assert_eq!(config.grace, Duration::ZERO);
-    assert_eq!(config.admin.unwrap().allow[0].to_string(), "10.0.0.0/8");
+    let admin = config.admin.unwrap();
+    assert_eq!(admin.allow[0].to_string(), "10.0.0.0/8");
+    let hosts = [HostPattern::Exact("lb.internal".into()), HostPattern::Wildcard(".ops.example".into())];
+    assert_eq!(admin.hosts, hosts);
     assert_eq!((config.log.level, config.log.format, config.log.access), (Level::Trace, LogFormat::Json, None));
     assert_eq!(config.limits.request_body_bytes, None);
     assert_eq!(config.limits.connections.unwrap().get(), 300);

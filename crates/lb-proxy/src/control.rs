@@ -20,7 +20,7 @@ use crate::drivers::Identity;
 use crate::drivers::checks::{Checks, NetProber, Targets};
 use crate::drivers::resolve::{Resolution, Resolve, SystemLookup};
 use crate::error::EngineError;
-use crate::observe::admin::{Admin, AdminState};
+use crate::observe::admin::{Access, Admin, AdminState};
 use crate::observe::status::{
     self, ClusterStatus, EndpointStatus, LimitsStatus, QueueStatus, State, Status, StatusSource,
 };
@@ -117,7 +117,7 @@ impl Control {
             checks,
             registry: Arc::clone(registry),
             admin: Mutex::new(None),
-            admin_state: Arc::new(AdminState::new(Arc::clone(&shared.metrics), source, Vec::new())),
+            admin_state: Arc::new(AdminState::new(Arc::clone(&shared.metrics), source, Access::default())),
             watch,
         })
     }
@@ -164,8 +164,9 @@ impl Control {
     }
 
     fn adopt_admin(&self, config: &Config, next: NextAdmin) {
-        let allow = config.admin.as_ref().map(|admin| admin.allow.clone());
-        self.admin_state.set_allow(allow.unwrap_or_default());
+        let access =
+            config.admin.as_ref().map(|admin| Access { allow: admin.allow.clone(), hosts: admin.hosts.clone() });
+        self.admin_state.set_access(access.unwrap_or_default());
         let started = match next {
             NextAdmin::Same => return,
             NextAdmin::None => None,

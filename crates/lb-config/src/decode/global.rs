@@ -11,7 +11,7 @@ use crate::tree::Node;
 use crate::valid::{
     AccessFormat, AccessLog, AccessTarget, Admin, Level, Limits, ListenAddress, LocalZone, Log, LogFormat,
 };
-use crate::values::{Wrong, address};
+use crate::values::{Wrong, address, http};
 
 use super::convert::{self, list, or_word};
 use super::fields::Fields;
@@ -49,9 +49,11 @@ fn admin(report: &mut Report, node: &Node) -> Option<Option<Admin>> {
     let listen = |report: &mut Report, node: &Node| convert::read(report, node, address::LISTEN, address::listen);
     let address = fields.get(report, "address", or_word("off", listen));
     let allow = fields.get(report, "allow", list(convert::network));
+    let hosts =
+        fields.get(report, "hosts", list(|report, node| convert::read(report, node, "a host", http::host_pattern)));
     let written = fields.entry("address");
     fields.done();
-    let (address, allow) = (address?, allow?);
+    let (address, allow, hosts) = (address?, allow?, hosts?);
     let Some(address) = address else { return Some(None) };
     let open = match &address {
         ListenAddress::Tcp(address) => !is_loopback(address.ip()),
@@ -65,7 +67,7 @@ fn admin(report: &mut Report, node: &Node) -> Option<Option<Admin>> {
             .help("write address = \"127.0.0.1:9900\", or add allow = [\"10.0.0.0/8\"]");
         return None;
     }
-    Some(Some(Admin { address, allow }))
+    Some(Some(Admin { address, allow, hosts }))
 }
 
 fn is_loopback(address: IpAddr) -> bool {

@@ -83,6 +83,12 @@ pub(crate) const ADMIN: Section = Section {
             Value("[]"),
             "Client networks that may use it; none means loopback only.",
         ),
+        key(
+            "hosts",
+            Kind::List(&Kind::Text),
+            Value("[]"),
+            "Names that requests may use for it, beside IP addresses and `localhost`; with others they get 403.",
+        ),
     ],
 };
 

@@ -1,18 +1,21 @@
 //! The admin listener: `/healthz`, `/metrics`, `/status`.
 //!
 //! It must answer when the proxy is at its limits, so it shares nothing with the workers: it runs on the control
-//! runtime, on hyper, with a handful of connections. And it must not become a hole: without `allow` only loopback
-//! clients are answered, and those must name the address they mean. A web page that the operator looks at can make the
-//! browser ask `http://its.own.name:9900/status` after its name was pointed at 127.0.0.1 (DNS rebinding); the `Host` it
+//! runtime, on hyper, with a handful of connections ([`super::places`] says whose), and with descriptors kept for the time
+//! when there are no others. And it must not become a hole: without `allow` only loopback clients are answered. Who may
+//! not come takes no place: a few such clients at a time hear why, within a second, and further ones are closed.
+//!
+//! Every client must name the address it means, or one of `hosts`. A web page that the operator looks at can make the
+//! browser ask `http://its.own.name:9900/status` after its name was pointed at this address (DNS rebinding); the `Host` it
 //! then sends is the page's own, and is refused.
 //!
 //! How the engine uses it:
 //!
 //! ```text
 //! let admin = Admin::bind(&config.address)?;       // before anything serves; an error: do not start
-//! let state = Arc::new(AdminState::new(metrics, source, config.allow.clone()));
+//! let state = Arc::new(AdminState::new(metrics, source, Access { allow, hosts }));
 //! control.spawn(admin.serve(Arc::clone(&state), stop.clone()));   // `stop` is cancelled last, so that who watches sees the end
-//! state.set_allow(new.allow);                      // reload
+//! state.set_access(new);                           // reload
 //! state.set_stopping();                            // shutdown begins: /healthz answers 503
 //! ```
 //!
@@ -38,33 +41,47 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use lb_config::{ListenAddress, Network};
+use lb_config::{HostPattern, ListenAddress, Network};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::metrics::Metrics;
+use super::once_a_second::OnceASecond;
+use super::places::{Heard, Places, Spare};
 use super::status::StatusSource;
+use crate::descriptors;
+use crate::net::{Shortage, clock};
+
+/// Who is answered, and by which names.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// Networks of clients; none means loopback only.
+    pub allow: Vec<Network>,
+    /// Names that a request's `Host` may have beside addresses and `localhost`.
+    pub hosts: Vec<HostPattern>,
+}
 
 /// What the admin listener answers from.
 pub struct AdminState {
     metrics: Arc<Metrics>,
     source: Arc<dyn StatusSource>,
-    allow: ArcSwap<Vec<Network>>,
+    access: ArcSwap<Access>,
     is_stopping: AtomicBool,
 }
 
 impl AdminState {
-    /// A healthy proxy, answering clients of these networks; none means loopback only.
+    /// A healthy proxy.
     #[must_use]
-    pub fn new(metrics: Arc<Metrics>, source: Arc<dyn StatusSource>, allow: Vec<Network>) -> Self {
-        Self { metrics, source, allow: ArcSwap::from_pointee(allow), is_stopping: AtomicBool::new(false) }
+    pub fn new(metrics: Arc<Metrics>, source: Arc<dyn StatusSource>, access: Access) -> Self {
+        Self { metrics, source, access: ArcSwap::from_pointee(access), is_stopping: AtomicBool::new(false) }
     }
 
-    /// Takes over new networks, from the next request on.
-    pub fn set_allow(&self, allow: Vec<Network>) {
-        self.allow.store(Arc::new(allow));
+    /// Takes over new networks and names, from the next request on.
+    pub fn set_access(&self, access: Access) {
+        self.access.store(Arc::new(access));
     }
 
     /// Shutdown has begun: `/healthz` answers 503 from now on, so that whoever balances over us looks elsewhere.
@@ -96,25 +113,32 @@ impl AdminState {
     }
 
     fn admit<B>(&self, request: &Request<B>, client: Client) -> Result<(), &'static str> {
-        let Client::Tcp(client) = client else { return Ok(()) };
-        let client = client.to_canonical();
-        let allow = self.allow.load();
-        // Networks that were named may well reach us by a name; loopback has no other name than its own.
-        if !allow.is_empty() {
-            return if allow.iter().any(|network| is_within(*network, client)) {
-                Ok(())
-            } else {
-                Err("your address is not in admin.allow\n")
-            };
-        }
-        if !client.is_loopback() {
-            return Err("only loopback clients are answered unless admin.allow lists networks\n");
+        // A reload may have changed this since the client connected.
+        self.may_come(client)?;
+        if let Client::Unix = client {
+            return Ok(());
         }
         let host = request.uri().authority().map(|authority| authority.as_str().as_bytes());
+        let access = self.access.load();
         match host.or_else(|| request.headers().get(HOST).map(HeaderValue::as_bytes)) {
-            Some(host) if !is_local_name(host) => Err("ask for an IP address or localhost\n"),
+            Some(host) if !is_ours(host, &access.hosts) => {
+                Err("ask for an IP address, localhost or a name in admin.hosts\n")
+            }
             _ => Ok(()),
         }
+    }
+
+    /// Whether a client is answered at all.
+    fn may_come(&self, client: Client) -> Result<(), &'static str> {
+        let Client::Tcp(client) = client else { return Ok(()) };
+        let client = client.to_canonical();
+        let allow = &self.access.load().allow;
+        if allow.is_empty() {
+            let why = "only loopback clients are answered unless admin.allow lists networks\n";
+            return if client.is_loopback() { Ok(()) } else { Err(why) };
+        }
+        let is_allowed = allow.iter().any(|network| is_within(*network, client));
+        if is_allowed { Ok(()) } else { Err("your address is not in admin.allow\n") }
     }
 }
 
@@ -124,6 +148,15 @@ enum Client {
     Tcp(IpAddr),
     /// The socket's mode decides.
     Unix,
+}
+
+impl Client {
+    fn address(self) -> Option<IpAddr> {
+        match self {
+            Self::Tcp(address) => Some(address.to_canonical()),
+            Self::Unix => None,
+        }
+    }
 }
 
 /// A bound admin listener.
@@ -200,21 +233,45 @@ where
     F: Future<Output = io::Result<(S, Client)>>,
 {
     let mut connections = JoinSet::new();
+    let mut places = Places::new(descriptors::admin_places(descriptors::limit()));
+    let strangers = Arc::new(Semaphore::new(MOST_STRANGERS));
+    let mut spare = Spare::default();
+    let log = OnceASecond::default();
+    spare.refill();
     loop {
         tokio::select! {
             accepted = accept() => match accepted {
-                // Whoever comes when all places are taken is turned away rather than left waiting.
-                Ok(_) if connections.len() >= MOST_CONNECTIONS => {}
-                Ok((stream, client)) => {
-                    connections.spawn(connection(stream, client, Arc::clone(state), stop.clone()));
+                Ok((stream, client)) if state.may_come(client).is_ok() => {
+                    places.make_room(client.address());
+                    let heard = Heard::now();
+                    let serving = connection(stream, client, Arc::clone(state), stop.clone(), heard.clone());
+                    places.take(client.address(), heard, connections.spawn(serving));
                 }
+                Ok((stream, client)) => {
+                    let Ok(place) = Arc::clone(&strangers).try_acquire_owned() else { continue };
+                    let serving = connection(stream, client, Arc::clone(state), stop.clone(), Heard::now());
+                    connections.spawn(async move {
+                        // Told why, or gone: neither is news.
+                        drop(tokio::time::timeout(STRANGER_WAIT, serving).await);
+                        drop(place);
+                    });
+                }
+                // There is one again, and the client still waits.
+                Err(error) if Shortage::of(&error).is_some() && spare.give() => {}
                 Err(error) => {
-                    tracing::warn!("admin listener: cannot accept: {error}");
-                    // Out of descriptors, as a rule; asking again at once would only spin.
+                    if let Some(unsaid) = log.due(clock::mono()) {
+                        let why = Shortage::of(&error).map_or_else(|| error.to_string(), |lacked| lacked.to_string());
+                        tracing::warn!("admin listener: cannot accept: {why}{unsaid}");
+                    }
+                    places.shrink();
+                    // Asking again at once would only spin.
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             },
-            Some(_) = connections.join_next() => {}
+            Some(ended) = connections.join_next_with_id() => {
+                places.leave(ended.map_or_else(|error| error.id(), |(id, ())| id));
+                spare.refill();
+            }
             () = stop.cancelled() => break,
         }
     }
@@ -222,11 +279,12 @@ where
 }
 
 /// One client. However slow it reads or writes, its place is free again after two minutes and a bit.
-async fn connection<S>(stream: S, client: Client, state: Arc<AdminState>, stop: CancellationToken)
+async fn connection<S>(stream: S, client: Client, state: Arc<AdminState>, stop: CancellationToken, heard: Heard)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(|request: Request<Incoming>| {
+        heard.again();
         let response = state.answer(&request, client);
         async move { Ok::<_, Infallible>(response) }
     });
@@ -260,13 +318,21 @@ fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>
     response
 }
 
-/// Whether a `Host` can only mean this machine or an address: no name server had a say in it.
-fn is_local_name(host: &[u8]) -> bool {
+/// Whether a `Host` means us: this machine, an address, neither of which a name server had a say in, or a name that the
+/// configuration has.
+fn is_ours(host: &[u8], hosts: &[HostPattern]) -> bool {
     let Ok(host) = std::str::from_utf8(host) else { return false };
     let Ok(authority) = host.parse::<http::uri::Authority>() else { return false };
     let name = authority.host().trim_end_matches('.');
     let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
-    bare.parse::<IpAddr>().is_ok() || name.eq_ignore_ascii_case("localhost")
+    if bare.parse::<IpAddr>().is_ok() || name.eq_ignore_ascii_case("localhost") {
+        return true;
+    }
+    let name = name.to_ascii_lowercase();
+    hosts.iter().any(|pattern| match pattern {
+        HostPattern::Exact(exact) => **exact == *name,
+        HostPattern::Wildcard(suffix) => name.len() > suffix.len() && name.ends_with(&**suffix),
+    })
 }
 
 fn is_within(network: Network, address: IpAddr) -> bool {
@@ -314,11 +380,13 @@ impl Drop for SocketFile {
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// A scraper, a dashboard, a prober and a person, several times over.
-const MOST_CONNECTIONS: usize = 64;
+/// Clients at once that are told that they may not come; each holds its place for a second at most.
+const MOST_STRANGERS: usize = 4;
 
-/// For a request head, and for the pause before the next one.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+const STRANGER_WAIT: Duration = Duration::from_secs(1);
+
+/// For a request head, and for the pause before the next one. Whoever asks less often connects again, at little cost.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 const MOST_AGE: Duration = Duration::from_secs(120);
 
@@ -341,7 +409,7 @@ mod tests {
     }
 
     fn state(allow: Vec<Network>) -> Arc<AdminState> {
-        Arc::new(AdminState::new(Arc::new(Metrics::new(1)), Arc::new(Fixed), allow))
+        Arc::new(AdminState::new(Arc::new(Metrics::new(1)), Arc::new(Fixed), Access { allow, hosts: Vec::new() }))
     }
 
     fn ask(state: &AdminState, client: &str, method: &str, uri: &str, host: Option<&str>) -> (u16, String) {
@@ -401,10 +469,12 @@ mod tests {
     }
 
     #[test]
-    fn with_networks_their_members_are_answered_by_any_name() {
+    fn with_networks_their_members_are_answered_and_by_no_name_that_is_not_ours() {
         let state = state(vec![]);
         let network = |address: &str, prefix| Network { address: address.parse().unwrap(), prefix };
-        state.set_allow(vec![network("10.1.2.3", 8), network("2001:db8::", 32), network("192.0.2.7", 32)]);
+        let hosts = vec![HostPattern::Exact("lb.internal".into()), HostPattern::Wildcard(".ops.example".into())];
+        let allow = vec![network("10.1.2.3", 8), network("2001:db8::", 32), network("192.0.2.7", 32)];
+        state.set_access(Access { allow, hosts: hosts.clone() });
         for (client, status) in [
             ("10.255.0.1", 200),
             ("::ffff:10.0.0.1", 200),
@@ -417,7 +487,17 @@ mod tests {
         ] {
             assert_eq!(ask(&state, client, "GET", "/metrics", Some("lb.internal")).0, status, "{client}");
         }
-        state.set_allow(vec![network("0.0.0.0", 0)]);
+        for (host, status) in [
+            ("10.0.0.9:9900", 200),
+            ("LB.internal.:9900", 200),
+            ("a.ops.example", 200),
+            ("ops.example", 403),
+            ("evil.example", 403),
+            ("lb.internal.evil.example", 403),
+        ] {
+            assert_eq!(ask(&state, "10.0.0.1", "GET", "/status", Some(host)).0, status, "{host}");
+        }
+        state.set_access(Access { allow: vec![network("0.0.0.0", 0)], hosts });
         assert_eq!(ask(&state, "8.8.8.8", "GET", "/metrics", None).0, 200);
         assert_eq!(ask(&state, "::1", "GET", "/metrics", None).0, 403, "an IPv4 network holds no IPv6");
     }
@@ -501,31 +581,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn too_many_connections_are_turned_away_and_places_come_back() {
+    async fn silent_connections_keep_no_other_client_from_an_answer() {
         let (admin, address) = tcp();
         let stop = CancellationToken::new();
         let serving = tokio::spawn(admin.serve(state(vec![]), stop.clone()));
-        let mut taken = Vec::new();
-        for _ in 0..MOST_CONNECTIONS {
-            let mut stream = TcpStream::connect(address).await.unwrap();
-            // Answered, so that it surely has its place.
-            stream.write_all(b"HEAD /healthz HTTP/1.1\r\n\r\n").await.unwrap();
-            assert!(stream.read(&mut [0; 512]).await.unwrap() > 0);
-            taken.push(stream);
+        let mut silent = Vec::new();
+        for _ in 0..2 * descriptors::admin_places(descriptors::limit()) {
+            silent.push(TcpStream::connect(address).await.unwrap());
         }
-        let mut late = TcpStream::connect(address).await.unwrap();
-        assert_eq!(late.read(&mut [0; 16]).await.unwrap_or(0), 0, "closed without an answer");
-        taken.clear();
         let get = "GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n";
-        // The places are free once their connections have ended, which the client cannot see.
-        let mut answer = String::new();
-        while !answer.ends_with("healthy\n") {
-            let mut stream = TcpStream::connect(address).await.unwrap();
-            answer.clear();
-            if stream.write_all(get.as_bytes()).await.is_ok() {
-                stream.read_to_string(&mut answer).await.ok();
-            }
-        }
+        let answer = exchange(TcpStream::connect(address).await.unwrap(), get).await;
+        assert!(answer.ends_with("healthy\n"), "{answer}");
+        // The first ones had to leave.
+        assert_eq!(silent[0].read(&mut [0; 16]).await.unwrap_or(0), 0);
         stop.cancel();
         serving.await.unwrap().unwrap();
     }

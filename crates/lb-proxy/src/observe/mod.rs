@@ -9,6 +9,7 @@ mod exposition;
 pub(crate) mod failure_log;
 pub mod metrics;
 pub(crate) mod once_a_second;
+mod places;
 mod sink;
 pub mod status;
 mod timestamp;

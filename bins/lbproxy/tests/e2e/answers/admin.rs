@@ -1,10 +1,12 @@
 //! The admin listener.
 
 use std::collections::BTreeSet;
+use std::net::{SocketAddr, TcpStream};
 
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 
-use crate::support::{Client, Endpoint, Proxy, config, get, wait_until};
+use crate::support::{Client, Endpoint, Message, Proxy, Wire, config, get, wait_for, wait_until};
 use crate::with_one_and_four_workers;
 
 with_one_and_four_workers!(
@@ -12,6 +14,8 @@ with_one_and_four_workers!(
     the_status_says_what_each_endpoint_is_doing_and_why,
     metrics_count_what_happened,
     strangers_are_not_told,
+    silent_clients_keep_no_other_from_the_admin_listener,
+    a_name_that_is_not_in_the_file_is_refused_with_networks_too,
 );
 
 fn sample(workers: usize, endpoints: &str) -> String {
@@ -137,4 +141,43 @@ fn strangers_are_not_told(workers: usize) {
     for path in ["/status", "/metrics"] {
         assert!(!get(proxy.web(), path).text().contains("lbproxy_"), "{path}");
     }
+}
+
+/// A connection to the admin listener from this address of loopback.
+fn admin_from(proxy: &Proxy, last: u8) -> Wire {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, last], 0)).into()).unwrap();
+    socket.connect(&proxy.admin().into()).unwrap();
+    Wire::new(TcpStream::from(socket))
+}
+
+fn asked_by(proxy: &Proxy, last: u8, host: &str) -> Message {
+    let mut wire = admin_from(proxy, last);
+    wire.write(format!("GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n")).unwrap();
+    wire.read_response("GET").unwrap()
+}
+
+fn silent_clients_keep_no_other_from_the_admin_listener(workers: usize) {
+    let proxy = Proxy::start(&config(workers, "admin.allow = [\"127.0.0.2/32\"]\n[[route]]\nrespond = {}\n"));
+    let _strangers: Vec<_> = (0..100).map(|_| admin_from(&proxy, 3)).collect();
+    assert_eq!(asked_by(&proxy, 2, "localhost").status(), 200, "who may not come takes no place");
+    let _silent: Vec<_> = (0..100).map(|_| admin_from(&proxy, 2)).collect();
+    assert_eq!(asked_by(&proxy, 2, "localhost").status(), 200, "the longest silent one leaves");
+    // Once the first strangers have been let go, one hears why.
+    let answer = wait_for("an answer to a stranger", || {
+        let mut wire = admin_from(&proxy, 3);
+        wire.write("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").ok()?;
+        wire.read_response("GET").ok()
+    });
+    assert_eq!((answer.status(), &*answer.text()), (403, "your address is not in admin.allow\n"));
+}
+
+fn a_name_that_is_not_in_the_file_is_refused_with_networks_too(workers: usize) {
+    let mut proxy = Proxy::start(&config(workers, "admin.allow = [\"127.0.0.2/32\"]\n[[route]]\nrespond = {}\n"));
+    for (host, status) in [("127.0.0.1:9", 200), ("localhost", 200), ("evil.test", 403), ("lb.test", 403)] {
+        assert_eq!(asked_by(&proxy, 2, host).status(), status, "{host}");
+    }
+    let named = "admin.allow = [\"127.0.0.0/8\"]\nadmin.hosts = [\"lb.test\"]\n[[route]]\nrespond = {}\n";
+    proxy.reload(&config(workers, named));
+    assert_eq!((asked_by(&proxy, 2, "lb.test:9").status(), asked_by(&proxy, 2, "evil.test").status()), (200, 403));
 }
