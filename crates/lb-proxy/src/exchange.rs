@@ -1,6 +1,7 @@
 //! A request and its response, as the stages between `limit` and `outcome` see them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use atomic_refcell::{AtomicRefCell, AtomicRefMut};
 use bytes::Bytes;
 use lb_core::Mono;
 use lb_policy::Tried;
+use lb_tower::Expiry;
 
 use crate::downstream::{Client, Frame, Incoming};
 use crate::message::{Framing, ResponseHead};
@@ -24,7 +26,22 @@ use crate::wire::h1::{BodyDecoder, Step};
 
 /// What is remembered of the attempts, for the log.
 #[derive(Default)]
-pub(crate) struct Trace(AtomicRefCell<Attempts>);
+pub(crate) struct Trace {
+    attempts: AtomicRefCell<Attempts>,
+    /// The attempt at hand can only go on once the client has sent more.
+    waits_for_client: AtomicBool,
+}
+
+/// See [`Trace::witness`].
+pub(crate) struct Witness<'a>(&'a Trace);
+
+impl Drop for Witness<'_> {
+    fn drop(&mut self) {
+        if self.0.waits_for_client.load(Ordering::Relaxed) {
+            Expiry::pardon();
+        }
+    }
+}
 
 #[derive(Default)]
 pub(crate) struct Attempts {
@@ -44,8 +61,20 @@ pub(crate) struct Last {
 }
 
 impl Trace {
+    /// Whether the attempt at hand can only go on once the client has sent more.
+    pub(crate) fn set_waits_for_client(&self, waits: bool) {
+        self.waits_for_client.store(waits, Ordering::Relaxed);
+    }
+
+    /// To be kept by an attempt until its response head: where the attempt is dropped because its time is over while it waits for its
+    /// client, its endpoint is not to blame.
+    pub(crate) fn witness(&self) -> Witness<'_> {
+        Witness(self)
+    }
+
     /// An attempt at this endpoint begins.
     pub(crate) fn on_attempt(&self, endpoint: &Arc<Upstream>) {
+        self.set_waits_for_client(false);
         let mut attempts = self.attempts();
         attempts.count += 1;
         attempts.last = Some(Last { endpoint: Arc::clone(endpoint), since: clock::mono(), took: None });
@@ -70,7 +99,7 @@ impl Trace {
 
     /// To be let go of before the request goes on.
     pub(crate) fn attempts(&self) -> AtomicRefMut<'_, Attempts> {
-        self.0.borrow_mut()
+        self.attempts.borrow_mut()
     }
 }
 

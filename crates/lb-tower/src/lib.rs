@@ -77,6 +77,7 @@ mod clock;
 mod concurrency;
 #[cfg(feature = "discover")]
 mod discover;
+mod expiry;
 mod hedge;
 #[cfg(feature = "http")]
 pub mod http;
@@ -98,6 +99,7 @@ pub use clock::{TokioClock, system_clock};
 pub use concurrency::{Admission, Concurrency, ConcurrencyError, ConcurrencyFuture, ConcurrencyLayer, Keep, UntilHead};
 #[cfg(feature = "discover")]
 pub use discover::Follow;
+pub use expiry::Expiry;
 pub use hedge::{Hedge, HedgeAfter, HedgeEvents, HedgeFuture, HedgeLayer, HedgePolicy};
 pub use passive::{Passive, PassiveRule, Transition, Watch};
 pub use rate_limit::{Everyone, Key, RateLimit, RateLimitError, RateLimitFuture, RateLimitLayer};

@@ -2,7 +2,8 @@
 //!
 //! The layer bounds everything below it: placed above [`Retry`](crate::Retry) it is the total time of all attempts,
 //! placed on an endpoint's own service it is the time of one. It ends with the response head; how long a body may
-//! take is for whoever reads the body.
+//! take is for whoever reads the body. An attempt that waits for its head when the time is over counts as a timeout of its
+//! endpoint, see [`Expiry`].
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,6 +14,8 @@ use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 use tower_layer::Layer;
 use tower_service::Service;
+
+use crate::expiry::Expiry;
 
 /// Bounds the time from `call` to the response head.
 ///
@@ -47,7 +50,7 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         TimeoutFuture {
             inner: Some(self.inner.call(request)),
-            sleep: self.limit.map(|limit| Box::pin(tokio::time::sleep(limit))),
+            sleep: self.limit.map(|limit| (limit, Box::pin(tokio::time::sleep(limit)))),
         }
     }
 }
@@ -95,7 +98,7 @@ pin_project! {
         #[pin]
         inner: Option<F>,
         // Boxed, so that whoever has no limit carries no room for its timer.
-        sleep: Option<Pin<Box<Sleep>>>,
+        sleep: Option<(Duration, Pin<Box<Sleep>>)>,
     }
 }
 
@@ -113,10 +116,11 @@ where
             this.inner.set(None);
             return Poll::Ready(result.map_err(TimeoutError::Inner));
         }
-        let Some(sleep) = this.sleep.as_mut() else { return Poll::Pending };
+        let Some((limit, sleep)) = this.sleep.as_mut() else { return Poll::Pending };
         if sleep.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
         }
+        let _over = Expiry::begin(*limit);
         this.inner.set(None);
         Poll::Ready(Err(TimeoutError::Elapsed))
     }

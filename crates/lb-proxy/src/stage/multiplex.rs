@@ -168,7 +168,9 @@ impl Exchange {
             if let Poll::Ready(response) = Pin::new(&mut self.response).poll(cx) {
                 return Poll::Ready(response.map_err(|error| self.failed(&error)));
             }
-            let (span, error) = match self.upload.waits_for() {
+            let waits_for = self.upload.waits_for();
+            request.visit.trace.set_waits_for_client(matches!(waits_for, WaitsFor::Client));
+            let (span, error) = match waits_for {
                 WaitsFor::Response => (timeouts.response, SendError::new(Class::Timeout, Cause::ResponseTimeout)),
                 WaitsFor::Endpoint => (timeouts.idle, SendError::new(Class::Timeout, Cause::IdleTimeout)),
                 WaitsFor::Client => (timeouts.idle, SendError::new(Class::Cancelled, Cause::UploadTimeout)),

@@ -147,6 +147,7 @@ impl tower_service::Service<Request> for Send {
 
 async fn send(upstream: Arc<Upstream>, affinity: u64, request: Request) -> Result<Response, SendError> {
     request.visit.trace.on_attempt(&upstream);
+    let _witness = request.visit.trace.witness();
     if upstream.is_http2() {
         return multiplex::send(&upstream, &request).await;
     }
@@ -340,7 +341,9 @@ fn poll_head(
             }
             Poll::Pending => {}
         }
-        let (span, error) = match upload.waits_for() {
+        let waits_for = upload.waits_for();
+        request.visit.trace.set_waits_for_client(matches!(waits_for, WaitsFor::Client));
+        let (span, error) = match waits_for {
             WaitsFor::Response => (timeouts.response, SendError::new(Class::Timeout, Cause::ResponseTimeout)),
             WaitsFor::Endpoint => (timeouts.idle, SendError::new(Class::Timeout, Cause::IdleTimeout)),
             WaitsFor::Client => (timeouts.idle, SendError::new(Class::Cancelled, Cause::UploadTimeout)),

@@ -8,6 +8,7 @@ use lb_core::{Class, Clock, End, Mono, SystemClock};
 use lb_policy::{Endpoint, Ticket, Uid};
 
 use super::observe::{Attempt, Finish};
+use crate::expiry::Expiry;
 
 /// Told what becomes of every attempt. Metrics and outlier detection hang here.
 ///
@@ -89,7 +90,7 @@ impl<S, A: Events<S>> Events<S> for Option<A> {
 /// An attempt's slot at its endpoint, with the clock to say when it ended.
 ///
 /// [`end`](Self::end) says how; a bare drop reports [`End::Cancelled`], and before the response head also
-/// [`Class::Cancelled`]. Either way the slot is given back once.
+/// [`Class::Cancelled`], or [`Class::Timeout`] where its time is over ([`Expiry`]). Either way the slot is given back once.
 #[must_use = "dropping it ends the attempt as cancelled"]
 pub struct Guard<S, C: Clock = SystemClock, V: Events<S> = ()> {
     // None only once `finish` has run, after which nobody can reach it: `end` takes the guard, and else it is dropped.
@@ -132,6 +133,10 @@ impl<S, C: Clock, V: Events<S>> Guard<S, C, V> {
     /// There will be no response head: the attempt is over.
     pub(crate) fn fail(mut self, class: Class) {
         let now = self.clock.now();
+        self.conclude(class, now);
+    }
+
+    fn conclude(&mut self, class: Class, now: Mono) {
         self.report_head(class, now);
         let Some(ticket) = self.ticket.take() else { return };
         let end = if class.is_failure() { End::UpstreamAborted } else { End::Cancelled };
@@ -183,6 +188,12 @@ impl<S, C: Clock, V: Events<S>> Finish for Guard<S, C, V> {
 
 impl<S, C: Clock, V: Events<S>> Drop for Guard<S, C, V> {
     fn drop(&mut self) {
+        if let (None, Some(ticket)) = (self.class, &self.ticket)
+            && Expiry::blames(|| self.clock.now().saturating_since(ticket.started()))
+        {
+            let now = self.clock.now();
+            self.conclude(Class::Timeout, now);
+        }
         self.close(End::Cancelled);
     }
 }

@@ -6,7 +6,7 @@ use tower_service::Service;
 
 use super::*;
 use crate::testing::{Answer, AsAsked, Ask, Mock, cluster_of, in_flight, itself, uids};
-use crate::{Balance, Error, Immediate};
+use crate::{Balance, Error, Immediate, Timeout, TimeoutError, TokioClock};
 
 type Told = Arc<Mutex<Vec<String>>>;
 
@@ -303,4 +303,19 @@ fn what_is_no_failure_by_the_rule_ejects_nobody() {
     bench.fails(0);
     bench.send(40);
     assert_eq!(bench.passive.ejected(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_hangs_until_the_total_time_is_over_has_failed_and_one_whose_client_leaves_has_not() {
+    let once = Ejection { failures: const { NonZeroU16::new(1).unwrap() }, ..Ejection::default() };
+    let bench = Bench::with_rule(3, PassiveRule { ejection: once, ..PassiveRule::default() });
+    bench.mocks.iter().for_each(|mock| mock.answers(&[Answer::Never]));
+    let balance = Balance::builder(bench.cluster.selector(RoundRobin)).inspect(AsAsked).clock(TokioClock::new());
+    let balance = balance.observe(Immediate::new().errors(itself as fn(&Class) -> Class)).events(bench.passive.clone());
+    let mut bounded = Timeout::new(balance.build(), Some(Duration::from_secs(1)));
+    assert_eq!(bounded.call(Ask::default()).await.unwrap_err(), TimeoutError::Elapsed);
+    assert_eq!(bench.told(), ["a is ejected for 30s: 1 failures in 30s (timeout)"]);
+    let left = tokio::time::timeout(Duration::from_millis(900), bounded.call(Ask::default())).await;
+    assert!(left.is_err() && bench.mocks[1].calls() + bench.mocks[2].calls() == 1);
+    assert_eq!((bench.told(), in_flight(&bench.cluster)), (Vec::<String>::new(), vec![0, 0, 0]));
 }

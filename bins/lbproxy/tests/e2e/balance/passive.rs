@@ -15,6 +15,8 @@ with_one_and_four_workers!(
     two_of_three_that_fail_get_no_more_than_what_ejects_them,
     an_ejection_does_not_outlive_its_rule,
     the_log_calls_no_endpoint_up_whose_check_still_fails,
+    an_endpoint_that_hangs_until_the_total_timeout_is_ejected,
+    a_client_that_is_slow_to_upload_has_no_endpoint_ejected,
 );
 
 fn an_endpoint_that_fails_requests_is_ejected_for_a_while(workers: usize) {
@@ -135,4 +137,37 @@ fn the_log_calls_no_endpoint_up_whose_check_still_fails(workers: usize) {
     let line = proxy.wait_log("its ejection is over");
     assert!(line.contains(&format!("endpoint {at} is not up yet (check): its ejection is over")), "{line}");
     assert_eq!(proxy.endpoint("app", &at)["eligible"], false);
+}
+
+/// An endpoint that takes requests and answers none.
+fn hanging() -> Endpoint {
+    Endpoint::on_head(|wire, _| wire.read_to_end().map(drop))
+}
+
+fn an_endpoint_that_hangs_until_the_total_timeout_is_ejected(workers: usize) {
+    let endpoints = [hanging(), Endpoint::named("h"), Endpoint::named("h")];
+    let route = "retry = \"off\"\ntimeout = { total = \"300ms\" }";
+    let rule = "health.passive = { failures = 2, eject_for = \"1h\" }";
+    let proxy = balancing(workers, route, &list(&endpoints), rule);
+    let failed = (0..20).filter(|_| get(proxy.web(), "/").status() == 504).count();
+    assert_eq!(failed, 2, "two failures eject");
+    let line = proxy.wait_log(&format!("endpoint {} ejected for ", endpoints[0].at()));
+    assert!(line.contains("timeout"), "{line}");
+    assert_eq!(proxy.endpoint("app", &endpoints[0].at())["failures"], 2);
+}
+
+fn a_client_that_is_slow_to_upload_has_no_endpoint_ejected(workers: usize) {
+    let endpoints = [Endpoint::named("a"), Endpoint::named("b")];
+    let route = "retry = \"off\"\ntimeout = { total = \"300ms\" }";
+    let rule = "health.passive = { failures = 1, eject_for = \"1h\" }";
+    let proxy = balancing(workers, route, &list(&endpoints), rule);
+    for _ in 0..3 {
+        let mut client = Client::connect(proxy.web());
+        client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345");
+        assert_eq!(client.answer("POST").status(), 504);
+    }
+    for endpoint in &endpoints {
+        let seen = proxy.endpoint("app", &endpoint.at());
+        assert_eq!((&seen["state"], &seen["failures"]), (&"up".into(), &0.into()), "{seen}");
+    }
 }

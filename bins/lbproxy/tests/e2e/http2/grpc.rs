@@ -94,6 +94,7 @@ fn a_deadline_ends_a_call(workers: usize) {
     assert_eq!(proxy.access_of("/silent")["cause"], "total_timeout: grpc-timeout");
     assert_eq!(proxy.access_of("/begun")["cause"], "total_timeout");
     wait_until("no attempt in flight", || proxy.endpoint("app", &endpoint.at())["in_flight"] == 0);
+    assert_eq!(proxy.endpoint("app", &endpoint.at())["failures"], 1, "it answered one of them in time");
 }
 
 /// An endpoint that fails every call with this code, in the head or in the trailers, and counts them.
