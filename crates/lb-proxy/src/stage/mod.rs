@@ -6,6 +6,7 @@ pub(crate) mod http;
 pub(crate) mod http2;
 pub(crate) mod limit;
 pub(crate) mod multiplex;
+mod opening;
 pub(crate) mod outcome;
 pub(crate) mod proxied;
 pub(crate) mod reply;

@@ -28,6 +28,7 @@ use crate::rules::{forwarded, login};
 use crate::snapshot::RouteRuntime;
 use crate::stage::http::response_limits;
 use crate::stage::multiplex;
+use crate::stage::opening::Opening;
 use crate::stage::tunnel::{ConnectionTunnel, Tunnel};
 use crate::stage::upload::{Upload, UploadError, WaitsFor};
 use crate::stage::visit::Visit;
@@ -249,7 +250,12 @@ async fn attempt(
 ) -> Result<Response, SendError> {
     connection.begin();
     connection.is_bound |= login::has_credentials(&request.visit.head);
-    let mut upload = upload(request, upstream);
+    let opening = match Opening::is_vague(request) {
+        false => Opening::announced(request),
+        // Boxed: few requests need it.
+        true => Box::pin(Opening::found(request)).await?,
+    };
+    let mut upload = upload(request, upstream, opening);
     let changes = !request.visit.head.method().is_safe();
     let mut entrusted = Entrusted::new(upstream, connection);
     let head = poll_fn(|cx| {
@@ -411,11 +417,15 @@ pub(crate) fn edits_for<'a>(request: &'a Request, upstream: &Upstream) -> Cow<'a
 }
 
 /// Begins with the head as this endpoint is to see it.
-fn upload(request: &Request, upstream: &Upstream) -> Upload {
+fn upload(request: &Request, upstream: &Upstream, opening: Opening) -> Upload {
     let head = &request.visit.head;
-    let framing = head.framing();
+    let Opening { framing, first, body } = opening;
     let connection = if head.upgrade().is_some() { h1::Connection::Upgrade } else { h1::Connection::Implicit };
     let mut out = Outbox::default();
     h1::encode_request(out.front(), head, &edits_for(request, upstream), framing, connection);
-    Upload::new(out, framing, request)
+    let mut upload = Upload::new(out, framing, body, &request.visit);
+    if let Some(frame) = first {
+        upload.push(frame);
+    }
+    upload
 }

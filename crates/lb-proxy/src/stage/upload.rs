@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use crate::downstream::{BodyFailure, Frame, Incoming, Outbox};
-use crate::exchange::Request;
 use crate::framing::BodyWriter;
 use crate::message::Framing;
 use crate::net::Stream;
@@ -47,9 +46,8 @@ pub(crate) struct Upload {
 
 impl Upload {
     /// A request whose head is in `out` and says that the body has this framing.
-    pub(crate) fn new(out: Outbox, framing: Framing, request: &Request) -> Self {
-        let body = request.body.clone();
-        let visit = body.is_some().then(|| Arc::clone(&request.visit));
+    pub(crate) fn new(out: Outbox, framing: Framing, body: Option<Incoming>, visit: &Arc<Visit>) -> Self {
+        let visit = body.is_some().then(|| Arc::clone(visit));
         Self { out, body, visit, writer: BodyWriter::new(framing == Framing::Chunked), broken: false }
     }
 
@@ -91,19 +89,26 @@ impl Upload {
         }
     }
 
+    /// Queues a part of the body that was received. Only with room in the outbox.
+    pub(crate) fn push(&mut self, frame: Frame) {
+        let frame = match frame {
+            Frame::Data(piece) => Some(Frame::Data(piece)),
+            Frame::Trailers(trailers) => {
+                self.visit.as_ref().and_then(|visit| visit.upstream_trailers(trailers)).map(Frame::Trailers)
+            }
+        };
+        if let Some(frame) = frame {
+            self.writer.push(&mut self.out, frame);
+        }
+    }
+
     /// Queues what the client has sent, as far as there is room; tells whether it ran dry.
     fn fill(&mut self, cx: &mut Context<'_>) -> Result<bool, BodyFailure> {
         while let Some(body) = &mut self.body
             && self.out.has_room()
         {
             match body.poll_frame(cx) {
-                Poll::Ready(Some(Ok(Frame::Trailers(trailers)))) => {
-                    let trailers = self.visit.as_ref().and_then(|visit| visit.upstream_trailers(trailers));
-                    if let Some(trailers) = trailers {
-                        self.writer.push(&mut self.out, Frame::Trailers(trailers));
-                    }
-                }
-                Poll::Ready(Some(Ok(frame))) => self.writer.push(&mut self.out, frame),
+                Poll::Ready(Some(Ok(frame))) => self.push(frame),
                 Poll::Ready(Some(Err(failure))) => return Err(failure),
                 Poll::Ready(None) => {
                     self.writer.end(&mut self.out);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 
-use super::peer::{push, read, settled};
+use super::peer::{push, read, read_body, settled};
 use super::{Caller, proxy, run};
 use crate::support::{Endpoint, Gate, Message, Wire, text, wait_until};
 use crate::with_one_and_four_workers;
@@ -20,6 +20,8 @@ with_one_and_four_workers!(
     an_endpoint_may_answer_early,
     what_comes_after_an_early_answer_is_taken,
     continue_is_asked_for_when_the_endpoint_does,
+    what_a_stream_says_by_its_end_a_head_of_http1_says_by_a_length,
+    a_get_whose_stream_stays_open_is_not_held_for_long,
 );
 
 fn bodies_pass_whole_both_ways(workers: usize) {
@@ -189,4 +191,61 @@ fn continue_is_asked_for_when_the_endpoint_does(workers: usize) {
         assert_eq!(read(response).await.text(), "0");
     });
     wait_until("the endpoint's requests", || endpoint.requests() == 2);
+}
+
+fn what_a_stream_says_by_its_end_a_head_of_http1_says_by_a_length(workers: usize) {
+    let endpoint = Endpoint::answering(|request| {
+        let [length, coding] = ["content-length", "transfer-encoding"].map(|name| request.header(name).unwrap_or("-"));
+        text(200, &format!("{length} {coding} {}", request.text()))
+    });
+    let proxy = proxy(workers, &endpoint.at(), "", "", "");
+    run(async {
+        let mut caller = Caller::connect(proxy.web()).await;
+        for (method, nothing) in [
+            ("POST", "0 - "),
+            ("PUT", "0 - "),
+            ("PATCH", "0 - "),
+            ("GET", "- - "),
+            ("DELETE", "- - "),
+            ("OPTIONS", "- - "),
+            ("PROPFIND", "- - "),
+        ] {
+            let request = || caller.request(method, "/").body(()).unwrap();
+            let (with_head, later) = (request(), request());
+            let answer = read(caller.begin(with_head, true).await.0).await;
+            assert_eq!(answer.text(), nothing, "{method}: END_STREAM on HEADERS");
+            let (response, mut body) = caller.begin(later, false).await;
+            push(&mut body, Bytes::new(), true).await.unwrap();
+            let answer = read(response).await.text();
+            // Of a POST the end may come too late to be known.
+            let is_late = answer == "- chunked " && nothing == "0 - ";
+            assert!(answer == nothing || is_late, "{method}: an empty DATA with END_STREAM: {answer:?}");
+            let request = caller.request(method, "/").body(()).unwrap();
+            let answer = caller.send(request, &[b"bo", b"dy"], None).await;
+            assert_eq!(answer.text(), "- chunked body", "{method}");
+            let request = caller.request(method, "/").header("content-length", "4").body(()).unwrap();
+            let answer = caller.send(request, &[b"body"], None).await;
+            assert_eq!(answer.text(), "4 - body", "{method}");
+        }
+    });
+}
+
+fn a_get_whose_stream_stays_open_is_not_held_for_long(workers: usize) {
+    let endpoint = Endpoint::on_head(|wire: &mut Wire, head| {
+        assert_eq!(head.header("transfer-encoding"), Some("chunked"));
+        wire.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+        wire.write_chunk("first word")?;
+        let body = wire.read_request_body(&head)?;
+        wire.write_chunk(body.data)?;
+        wire.write_chunk("")
+    });
+    let proxy = proxy(workers, &endpoint.at(), "", "", "");
+    run(async {
+        let mut caller = Caller::connect(proxy.web()).await;
+        let request = caller.request("GET", "/").body(()).unwrap();
+        let (response, mut body) = caller.begin(request, false).await;
+        let response = response.await.unwrap();
+        push(&mut body, Bytes::from_static(b", last word"), true).await.unwrap();
+        assert_eq!(read_body(response).await.text(), "first word, last word");
+    });
 }
