@@ -19,6 +19,9 @@
 //! an equally particular one names HEAD. Only when nothing takes the request, and with another method something would
 //! have, the answer is 405; its `Allow` is the sorted union of what those routes take, HEAD with GET.
 //!
+//! TRACE is taken only by a route that names it. Its answer shows a client what the endpoint received, and so what a proxy
+//! in between added: credentials, certificates, addresses (RFC 9110 §9.3.8 warns of it). nginx answers 405 as well.
+//!
 //! A host that is missing or empty is any host. A header condition holds when one of the lines of that name meets it; a
 //! value that is not UTF-8 meets no regular expression.
 //!
@@ -43,6 +46,9 @@ use crate::message::{Name, RequestHead};
 
 type Map<K, V> = HashMap<K, V, ahash::RandomState>;
 
+/// What `Allow` says of a route that names no methods: those of RFC 9110 and PATCH, but for the two that it does not take.
+const ANY: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
+
 /// Positions of routes, the most particular first.
 type Ranked = Vec<usize>;
 
@@ -64,7 +70,8 @@ pub enum Routed {
     Matched(usize),
     /// Only with another method would a route take it: 405.
     MethodNotAllowed {
-        /// The value of `Allow`: methods sorted, separated by a comma and a space.
+        /// The value of `Allow`: methods sorted, separated by a comma and a space. Of a route that names none, those
+        /// that everybody knows.
         allow: String,
     },
     /// No route takes it: 404.
@@ -171,10 +178,13 @@ impl Router {
         let mut methods = BTreeSet::new();
         let _ = visit(table, host, path, &mut |routes| {
             let conditions = routes.iter().filter_map(|&route| self.conditions.get(route));
-            for method in conditions.filter(|c| c.headers_hold(head)).flat_map(|c| c.methods.iter()) {
-                methods.insert(&**method);
-                if &**method == "GET" {
+            for conditions in conditions.filter(|c| c.headers_hold(head)) {
+                methods.extend(conditions.methods.iter().map(|method| &**method));
+                if methods.contains("GET") {
                     methods.insert("HEAD");
+                }
+                if conditions.methods.is_empty() {
+                    methods.extend(ANY);
                 }
             }
             ControlFlow::<()>::Continue(())
@@ -278,7 +288,7 @@ impl Conditions {
     }
 
     fn takes(&self, asked: &[u8]) -> bool {
-        self.methods.is_empty()
+        (self.methods.is_empty() && asked != b"TRACE")
             || self
                 .methods
                 .iter()
