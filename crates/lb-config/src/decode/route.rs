@@ -7,7 +7,9 @@ use crate::keys::{REDIRECT, RESPOND, ROUTE};
 use crate::source::Span;
 use crate::suggest::nearest;
 use crate::tree::{Entry, Node};
-use crate::valid::{Match, Redirect, RedirectTo, Respond, RouteOptions, Template, ValuePattern};
+use crate::valid::{
+    Match, Part, Redirect, RedirectTo, Respond, RouteOptions, Syntax, Template, ValuePattern, Variable,
+};
 use crate::values::{Wrong, http};
 
 use super::convert::{self, Moment, list};
@@ -209,7 +211,7 @@ fn redirect_to(report: &mut Report, node: &Node) -> Option<RedirectTo> {
     let text = convert::read(report, node, EXPECTED, |text| http::header_value(text).map(|()| text.to_owned()))?;
     let template = convert::template(Moment::Answered)(report, node)?;
     if template.variables().next().is_some() || text.contains("://") {
-        return Some(RedirectTo::Template(template));
+        return leads_somewhere(report, node, &template).then_some(RedirectTo::Template(template));
     }
     if !text.starts_with('/') {
         convert::wrong(report, node, Wrong::new("is neither a path nor a URL", EXPECTED));
@@ -223,6 +225,23 @@ fn redirect_to(report: &mut Report, node: &Node) -> Option<RedirectTo> {
     convert::read(report, node, EXPECTED, http::target).map(RedirectTo::Path)
 }
 
+/// Whether a text with variables begins with the operator's own words, a path, or a scheme that is one. Anything else
+/// would let a client choose where it leads, or what it is: `javascript:…` is a URL, and so is nothing at all.
+fn leads_somewhere(report: &mut Report, node: &Node, template: &Template) -> bool {
+    let rest = match template.parts.as_slice() {
+        [Part::Text(_) | Part::Variable(Variable::Path | Variable::Uri), ..] => return true,
+        [Part::Variable(Variable::Scheme), rest @ ..] => rest,
+        _ => &[],
+    };
+    if matches!(rest, [Part::Text(text), ..] if text.starts_with("://")) {
+        return true;
+    }
+    let what = "begins with what a client may choose, `javascript:` or nothing included";
+    let wrong = Wrong::new(what, "a text that begins with a path, a scheme, `{scheme}://`, `{path}` or `{uri}`");
+    convert::wrong(report, node, wrong.help("write \"{scheme}://{host}…\" for a URL, \"/…\" for a path"));
+    false
+}
+
 fn respond(report: &mut Report, node: &Node) -> Option<Respond> {
     let fields = Fields::open(report, node, &RESPOND)?;
     let status = fields.integer::<u16>(report, "status");
@@ -234,13 +253,23 @@ fn respond(report: &mut Report, node: &Node) -> Option<Respond> {
     });
     let headers = fields.get(report, "headers", respond_headers);
     let body_span = fields.entry("body").map(|entry| entry.key_span);
+    let type_span = fields.entry("content_type").map_or(node.span, |entry| entry.node.span);
     fields.done();
-    let (status, body) = (status?, body?);
+    let (status, body, content_type) = (status?, body?, content_type?);
+    if let Some(variable) = body.variables().find(|variable| variable.is_free_text())
+        && Syntax::of(&content_type).is_none()
+    {
+        report
+            .error(type_span, format!("`{{{variable}}}` cannot be made harmless in a body of this type"))
+            .expected("text/plain, or a type of HTML, XML, JSON or JavaScript, in which what clients write is escaped")
+            .related("the body", body_span.unwrap_or(node.span));
+        return None;
+    }
     if matches!(status, 204 | 205 | 304) && !body.is_empty() {
         report.error(body_span.unwrap_or(node.span), format!("a {status} has no body"));
         return None;
     }
-    Some(Respond { status, body, content_type: content_type?.into(), headers: headers? })
+    Some(Respond { status, body, content_type: content_type.into(), headers: headers? })
 }
 
 fn respond_headers(report: &mut Report, node: &Node) -> Option<Vec<(Arc<str>, Template)>> {
