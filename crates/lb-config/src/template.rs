@@ -187,6 +187,15 @@ fn list() -> String {
     all.join(", ")
 }
 
+impl Variable {
+    /// Whether a client may write into it whatever it likes. The others hold what we know, or a name, an address or a
+    /// word of few characters.
+    #[must_use]
+    pub const fn is_free_text(&self) -> bool {
+        matches!(self, Self::Path | Self::Query | Self::Uri | Self::Header(_) | Self::Cookie(_))
+    }
+}
+
 /// As it is written in the configuration, without braces.
 impl fmt::Display for Variable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

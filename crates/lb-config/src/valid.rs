@@ -3,6 +3,7 @@
 //! A value of these types is usable as it stands. References are indices into the same [`Config`], so nothing
 //! downstream looks a name up again or re-reads options.
 
+mod syntax;
 mod tls;
 mod upgrade;
 
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use syntax::Syntax;
 pub use tls::{Alpn, CertificateFiles, CipherSuite, ClientAuth, ClusterTls, ListenerTls, TlsVersion};
 pub use upgrade::{Upgrade, is_never_upgraded_to, is_same_protocol};
 

@@ -9,8 +9,8 @@ use crate::keys::{FORWARDED, HEADER_EDITS, HEADERS, RATE_LIMIT, RETRY, STICKY, T
 use crate::source::Span;
 use crate::tree::{Entry, Node, Value};
 use crate::valid::{
-    Forwarded, HeaderEdits, LimitKey, RateLimit, Retry, RouteOptions, SameSite, Sticky, Template, Timeouts, Upgrade,
-    is_never_upgraded_to,
+    Forwarded, HeaderEdits, LimitKey, Part, RateLimit, Retry, RouteOptions, SameSite, Sticky, Template, Timeouts,
+    Upgrade, Variable, is_never_upgraded_to,
 };
 use crate::values::{Wrong, http, quantity};
 
@@ -282,6 +282,7 @@ pub(super) fn header_edits(report: &mut Report, node: &Node) -> Option<HeaderEdi
             let value = header_template(Moment::Sent)(report, &entry.node);
             let name = name?;
             may_edit(report, entry, &name)?;
+            may_lead(report, &entry.node, &name, value.as_ref())?;
             Some((name, value?))
         })
     });
@@ -298,6 +299,11 @@ pub(super) fn header_edits(report: &mut Report, node: &Node) -> Option<HeaderEdi
             if name.eq_ignore_ascii_case("host") {
                 report.error(entry.key_span, "a request has one `Host`").help("put it under `set`");
                 return None;
+            }
+            let nodes =
+                if let Value::List(items) = &entry.node.value { items } else { std::slice::from_ref(&entry.node) };
+            for (node, value) in nodes.iter().zip(values.iter().flatten()) {
+                may_lead(report, node, &name, Some(value))?;
             }
             Some(values?.into_iter().map(|value| (Arc::clone(&name), value)).collect::<Vec<_>>())
         })
@@ -338,6 +344,29 @@ pub(crate) fn may_edit(report: &mut Report, entry: &Entry, name: &str) -> Option
         return None;
     }
     Some(())
+}
+
+/// Whether a text with variables begins with the operator's own words, or a scheme that is one. Anything else would let a
+/// client choose where it leads, or what it is: `javascript:…` is a URL, and so is nothing at all.
+pub(crate) fn leads_somewhere(report: &mut Report, node: &Node, template: &Template) -> bool {
+    let rest = match template.parts.as_slice() {
+        [] | [Part::Text(_), ..] => return true,
+        [Part::Variable(Variable::Scheme), rest @ ..] => rest,
+        _ => &[],
+    };
+    if matches!(rest, [Part::Text(text), ..] if text.starts_with("://")) {
+        return true;
+    }
+    let what = "begins with what a client may choose, `javascript:` or nothing included";
+    let wrong = Wrong::new(what, "a text that begins with a path, a scheme or `{scheme}://`");
+    convert::wrong(report, node, wrong.help("write \"{scheme}://{host}…\" for a URL, \"/…\" for a path"));
+    false
+}
+
+/// A `Location` is a redirect, wherever it is written.
+pub(crate) fn may_lead(report: &mut Report, node: &Node, name: &str, value: Option<&Template>) -> Option<()> {
+    let Some(value) = value.filter(|_| name.eq_ignore_ascii_case("location")) else { return Some(()) };
+    leads_somewhere(report, node, value).then_some(())
 }
 
 /// A header's name as a key, each once whatever its capitals.

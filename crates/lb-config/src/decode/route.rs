@@ -211,7 +211,10 @@ fn redirect_to(report: &mut Report, node: &Node) -> Option<RedirectTo> {
     let text = convert::read(report, node, EXPECTED, |text| http::header_value(text).map(|()| text.to_owned()))?;
     let template = convert::template(Moment::Answered)(report, node)?;
     if template.variables().next().is_some() || text.contains("://") {
-        return leads_somewhere(report, node, &template).then_some(RedirectTo::Template(template));
+        // What `{path}` and `{uri}` begin with is seen to when they are filled in.
+        let is_path = matches!(template.parts.first(), Some(Part::Variable(Variable::Path | Variable::Uri)));
+        return (is_path || options::leads_somewhere(report, node, &template))
+            .then_some(RedirectTo::Template(template));
     }
     if !text.starts_with('/') {
         convert::wrong(report, node, Wrong::new("is neither a path nor a URL", EXPECTED));
@@ -223,23 +226,6 @@ fn redirect_to(report: &mut Report, node: &Node) -> Option<RedirectTo> {
         return None;
     }
     convert::read(report, node, EXPECTED, http::target).map(RedirectTo::Path)
-}
-
-/// Whether a text with variables begins with the operator's own words, a path, or a scheme that is one. Anything else
-/// would let a client choose where it leads, or what it is: `javascript:…` is a URL, and so is nothing at all.
-fn leads_somewhere(report: &mut Report, node: &Node, template: &Template) -> bool {
-    let rest = match template.parts.as_slice() {
-        [Part::Text(_) | Part::Variable(Variable::Path | Variable::Uri), ..] => return true,
-        [Part::Variable(Variable::Scheme), rest @ ..] => rest,
-        _ => &[],
-    };
-    if matches!(rest, [Part::Text(text), ..] if text.starts_with("://")) {
-        return true;
-    }
-    let what = "begins with what a client may choose, `javascript:` or nothing included";
-    let wrong = Wrong::new(what, "a text that begins with a path, a scheme, `{scheme}://`, `{path}` or `{uri}`");
-    convert::wrong(report, node, wrong.help("write \"{scheme}://{host}…\" for a URL, \"/…\" for a path"));
-    false
 }
 
 fn respond(report: &mut Report, node: &Node) -> Option<Respond> {
@@ -279,6 +265,7 @@ fn respond_headers(report: &mut Report, node: &Node) -> Option<Vec<(Arc<str>, Te
         let value = options::header_template(Moment::Answered)(report, &entry.node);
         let name = name?;
         options::may_edit(report, entry, &name)?;
+        options::may_lead(report, &entry.node, &name, value.as_ref())?;
         if name.eq_ignore_ascii_case("content-type") {
             report.error(entry.key_span, "the type is written once").help("write `content_type` beside `body`");
             return None;

@@ -371,3 +371,94 @@ lbproxy.toml:11:74: error: `Content-Length` cannot be set: it is lbproxy's own o
 "#,
     );
 }
+
+#[test]
+fn what_clients_write_where_it_cannot_be_made_harmless() {
+    refused(
+        r#"[[route]]
+path = "/style"
+respond = { body = "a { content: '{query}' }", content_type = "text/css" }
+[[route]]
+path = "/next"
+redirect = { to = "{header:X-Next}" }
+[[route]]
+path = "/host"
+redirect = { to = "{host}/new" }
+[[route]]
+path = "/scheme"
+redirect = { to = "{scheme}{uri}" }
+[[route]]
+path = "/by-hand"
+respond = { status = 302, headers = { location = "{path}" } }
+headers.response = { set = { Location = "{cookie:next}" }, add = { Location = ["/fine", "{query}"] } }
+[[route]]
+path = "/fine/by-hand"
+respond = { status = 302, headers = { Location = "{scheme}://{host}/" } }
+[[route]]
+path = "/fine"
+redirect = { to = "{scheme}://{host}{uri}?from={cookie:from}" }
+[[route]]
+path = "/fine/too"
+redirect = { to = "{path}/" }
+[[route]]
+path = "/fine.css"
+respond = { body = "/* {route} of {host}, {client_ip} */", content_type = "text/css" }
+[[route]]
+path = "/fine.js"
+respond = { body = "var query = '{query}'", content_type = "text/javascript; charset=utf-8" }
+"#,
+        r#"
+lbproxy.toml:3:63: error: `{query}` cannot be made harmless in a body of this type
+  |
+3 | respond = { body = "a { content: '{query}' }", content_type = "text/css" }
+  |                                                               ^^^^^^^^^^
+  = expected text/plain, or a type of HTML, XML, JSON or JavaScript, in which what clients write is escaped
+  = the body: lbproxy.toml:3:13
+  |
+3 | respond = { body = "a { content: '{query}' }", content_type = "text/css" }
+  |             ^^^^
+
+lbproxy.toml:6:19: error: `{header:X-Next}` begins with what a client may choose, `javascript:` or nothing included
+  |
+6 | redirect = { to = "{header:X-Next}" }
+  |                   ^^^^^^^^^^^^^^^^^
+  = expected a text that begins with a path, a scheme or `{scheme}://`
+  = help: write "{scheme}://{host}…" for a URL, "/…" for a path
+
+lbproxy.toml:9:19: error: `{host}/new` begins with what a client may choose, `javascript:` or nothing included
+  |
+9 | redirect = { to = "{host}/new" }
+  |                   ^^^^^^^^^^^^
+  = expected a text that begins with a path, a scheme or `{scheme}://`
+  = help: write "{scheme}://{host}…" for a URL, "/…" for a path
+
+lbproxy.toml:12:19: error: `{scheme}{uri}` begins with what a client may choose, `javascript:` or nothing included
+   |
+12 | redirect = { to = "{scheme}{uri}" }
+   |                   ^^^^^^^^^^^^^^^
+   = expected a text that begins with a path, a scheme or `{scheme}://`
+   = help: write "{scheme}://{host}…" for a URL, "/…" for a path
+
+lbproxy.toml:15:50: error: `{path}` begins with what a client may choose, `javascript:` or nothing included
+   |
+15 | respond = { status = 302, headers = { location = "{path}" } }
+   |                                                  ^^^^^^^^
+   = expected a text that begins with a path, a scheme or `{scheme}://`
+   = help: write "{scheme}://{host}…" for a URL, "/…" for a path
+
+lbproxy.toml:16:41: error: `{cookie:next}` begins with what a client may choose, `javascript:` or nothing included
+   |
+16 | headers.response = { set = { Location = "{cookie:next}" }, add = { Location = ["/fine", "{query}"] } }
+   |                                         ^^^^^^^^^^^^^^^
+   = expected a text that begins with a path, a scheme or `{scheme}://`
+   = help: write "{scheme}://{host}…" for a URL, "/…" for a path
+
+lbproxy.toml:16:89: error: `{query}` begins with what a client may choose, `javascript:` or nothing included
+   |
+16 | headers.response = { set = { Location = "{cookie:next}" }, add = { Location = ["/fine", "{query}"] } }
+   |                                                                                         ^^^^^^^^^
+   = expected a text that begins with a path, a scheme or `{scheme}://`
+   = help: write "{scheme}://{host}…" for a URL, "/…" for a path
+"#,
+    );
+}

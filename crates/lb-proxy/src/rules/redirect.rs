@@ -11,7 +11,7 @@
 //! `/old/` to `/new/` is `/new/x`. The query stays. A text
 //! with variables or a full URL is used as written.
 
-use lb_config::{PathPattern, Redirect, RedirectTo};
+use lb_config::{PathPattern, Redirect, RedirectTo, Variable};
 
 use super::cause::Cause;
 use super::forwarded::{Origin, Scheme};
@@ -42,7 +42,8 @@ pub fn write_https(head: &RequestHead, origin: &Origin, https_port: u16) -> Resu
 ///
 /// # Errors
 ///
-/// What to answer instead: see [`https`]. The other kinds of redirect always lead somewhere.
+/// What to answer instead: see [`https`], and [`Cause::BadRequest`] as there for a text with the host of a request that
+/// names none. The others always lead somewhere.
 pub fn location(
     redirect: &Redirect,
     pattern: &PathPattern,
@@ -53,6 +54,9 @@ pub fn location(
         RedirectTo::Https => https(facts.head, facts.origin, https_port),
         RedirectTo::Path(to) => Ok(replaced(to, pattern, facts.head)),
         RedirectTo::Template(template) => {
+            if facts.head.host_name().is_none() && template.variables().any(|variable| *variable == Variable::Host) {
+                return Err(Cause::BadRequest);
+            }
             let mut filled = Vec::with_capacity(128);
             fill(template, Place::Location, facts, &mut filled);
             let meant = matches!(template.parts.first(), Some(lb_config::Part::Text(text)) if text.starts_with("//"));
@@ -166,7 +170,7 @@ fn reply(status: u16, location: &[u8], head: &RequestHead) -> Result<Reply, Caus
 
 #[cfg(test)]
 mod tests {
-    use lb_config::{Part, Template, Variable};
+    use lb_config::{Part, Template};
 
     use super::*;
     use crate::rules::forwarded::Arrival;
@@ -266,6 +270,17 @@ mod tests {
         let redirect = Redirect { to: RedirectTo::Path("/b".into()), status: 308 };
         let reply = write(&redirect, &prefix("/a"), &facts(&head, &origin), 443).unwrap();
         assert_eq!((reply.head.status(), reply.head.header("Location")), (308, Some(&b"/b?b"[..])));
+    }
+
+    #[test]
+    fn a_text_with_a_host_has_nowhere_to_send_what_has_none() {
+        let text = |text: &str| Part::Text(text.into());
+        let parts = vec![text("https://"), Part::Variable(Variable::Host), text("/new")];
+        let redirect = Redirect { to: RedirectTo::Template(Template { parts }), status: 308 };
+        let no_host = head("GET / HTTP/1.0");
+        let origin = origin(&no_host);
+        assert_eq!(location(&redirect, &prefix(""), &facts(&no_host, &origin), 443), Err(Cause::BadRequest));
+        assert_eq!(to_text(&redirect, &prefix(""), &get("/x")), "https://example.com/new");
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! | [`Place::Text`], [`Place::Key`] | unchanged |
 //! | [`Place::Html`] | `& < > " '` become entities |
 //! | [`Place::Json`] | escaped as within a string; what is not UTF-8 becomes U+FFFD |
+//! | [`Place::Script`] | all but letters, digits, `_` and spaces escaped as within a string; what is not UTF-8 becomes U+FFFD |
 //!
 //! A variable that the request does not have is empty. `{host}` is in lower case and has no port; `{path}`, `{query}`
 //! and `{uri}` are as received, but for [`Place::Key`]: there the path is the one that routes match, and the host has no final dot, so
@@ -21,7 +22,7 @@
 
 use std::borrow::Cow;
 
-use lb_config::{Part, Template, Variable};
+use lb_config::{Part, Syntax, Template, Variable};
 
 use super::forwarded::Origin;
 use super::host::MatchHost;
@@ -52,27 +53,29 @@ pub enum Place {
     Header,
     /// The value of `Location`.
     Location,
-    /// A body that is neither HTML nor JSON.
+    /// A body that is none of the following.
     Text,
-    /// A body of HTML.
+    /// A body of HTML or XML; variables stand in text, or in attributes within quotes.
     Html,
     /// A body of JSON; variables stand within its strings.
     Json,
+    /// A body of JavaScript; variables stand within its strings, of whatever quotes. Elsewhere they end up as names or as
+    /// errors of syntax, and never as code.
+    Script,
     /// What a policy hashes by; a limit's key is made of the same values, in [`limit_key`](super::limit_key).
     Key,
 }
 
 impl Place {
-    /// The place that a body of this type is.
+    /// The place that a body of this type is. In one whose syntax is not known, a configuration has no variables that
+    /// clients write freely.
     #[must_use]
     pub fn body(content_type: &str) -> Self {
-        let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        if essence == "application/json" || essence.ends_with("+json") {
-            Self::Json
-        } else if essence == "text/html" || essence.ends_with("/xml") || essence.ends_with("+xml") {
-            Self::Html
-        } else {
-            Self::Text
+        match Syntax::of(content_type) {
+            Some(Syntax::Markup) => Self::Html,
+            Some(Syntax::Json) => Self::Json,
+            Some(Syntax::Script) => Self::Script,
+            Some(Syntax::Plain) | None => Self::Text,
         }
     }
 }
@@ -111,7 +114,7 @@ pub(super) fn push_variable(variable: &Variable, place: Place, facts: &Facts<'_>
         Variable::Uri => {
             push(place, &path(head, place), out);
             if let Some(query) = head.query() {
-                out.push(b'?');
+                push(place, b"?", out);
                 push(place, query, out);
             }
         }
@@ -154,7 +157,7 @@ fn push_own(place: Place, text: &[u8], out: &mut Vec<u8>) {
     match place {
         Place::Header => push(place, text, out),
         Place::Location => push_encoded(text, |byte| byte <= b' ' || byte >= 0x7f, out),
-        Place::Text | Place::Html | Place::Json | Place::Key => out.extend_from_slice(text),
+        Place::Text | Place::Html | Place::Json | Place::Script | Place::Key => out.extend_from_slice(text),
     }
 }
 
@@ -173,6 +176,14 @@ fn push(place: Place, text: &[u8], out: &mut Vec<u8>) {
                     b'"' => out.extend_from_slice(b"&quot;"),
                     b'\'' => out.extend_from_slice(b"&#39;"),
                     _ => out.push(byte),
+                }
+            }
+        }
+        Place::Script => {
+            for unit in String::from_utf8_lossy(text).encode_utf16() {
+                match u8::try_from(unit) {
+                    Ok(byte) if byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b' ') => out.push(byte),
+                    _ => out.extend_from_slice(format!("\\u{unit:04x}").as_bytes()),
                 }
             }
         }
@@ -302,6 +313,7 @@ mod tests {
             (Place::Header, "<i>\"é /<b>?q=\"'\\{&"),
             (Place::Html, "<i>\"é /&lt;b&gt;?q=&quot;&#39;\\{&amp;"),
             (Place::Json, "<i>\"é /<b>?q=\\\"'\\\\{&"),
+            (Place::Script, r#"<i>"é \u002f\u003cb\u003e\u003fq\u003d\u0022\u0027\u005c\u007b\u0026"#),
             (Place::Location, "<i>\"%C3%A9%20/%3Cb%3E?q=%22'%5C%7B&"),
         ] {
             assert_eq!(filled(&parts, place, &head), expected, "{place:?}");
@@ -333,6 +345,8 @@ mod tests {
             ("image/svg+xml", Place::Html),
             ("application/json", Place::Json),
             ("application/problem+json;x", Place::Json),
+            ("text/javascript; charset=utf-8", Place::Script),
+            ("text/css", Place::Text),
             ("", Place::Text),
         ] {
             assert_eq!(Place::body(content_type), place, "{content_type}");
@@ -344,6 +358,19 @@ mod tests {
         let mut out = Vec::new();
         push(Place::Json, b"a\x00\x1f\"\\\xff\xc3\xa9", &mut out);
         assert_eq!(String::from_utf8(out).unwrap(), "a\\u0000\\u001f\\\"\\\\\u{fffd}é");
+    }
+
+    #[test]
+    fn a_script_does_not_run_what_a_client_wrote() {
+        let escaped = |text: &[u8]| {
+            let mut out = Vec::new();
+            push(Place::Script, text, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(escaped(b"';alert(1)//"), r"\u0027\u003balert\u00281\u0029\u002f\u002f");
+        assert_eq!(escaped(b"</script>\n`${x}"), r"\u003c\u002fscript\u003e\u000a\u0060\u0024\u007bx\u007d");
+        assert_eq!(escaped("a_1 é\u{2028}\u{1f600}".as_bytes()), r"a_1 \u00e9\u2028\ud83d\ude00");
+        assert_eq!(escaped(b"\xff"), r"\ufffd");
     }
 
     #[test]

@@ -27,6 +27,8 @@ fn a_redirect_says_where(workers: usize) {
     assert_eq!(get("/old"), to(308, "/new/"));
     assert_eq!(get("/gone/whatever?x"), to(302, "https://other.test/"));
     assert_eq!(get("/as-is?q=1"), to(307, "https://example.test/x/as-is?q=1"));
+    // A host that there is not, as HTTP/1.0 allows.
+    assert_eq!(ask("web", "GET /as-is HTTP/1.0\nHost:"), to(400, ""));
     assert_eq!(get("/secure?q=1"), to(301, "https://Example.test/secure?q=1"));
     // Nobody is sent to a place of the client's choice.
     assert_eq!(get("/old//evil.test/").0, 308);

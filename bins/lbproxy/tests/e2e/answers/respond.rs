@@ -4,7 +4,7 @@ use super::answering;
 use crate::support::{Client, get};
 use crate::with_one_and_four_workers;
 
-with_one_and_four_workers!(a_fixed_answer_is_as_written);
+with_one_and_four_workers!(a_fixed_answer_is_as_written, what_a_client_wrote_is_escaped_by_the_type_of_the_body);
 
 fn a_fixed_answer_is_as_written(workers: usize) {
     let proxy = answering(
@@ -34,4 +34,24 @@ fn a_fixed_answer_is_as_written(workers: usize) {
     client.send("POST /healthz HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n");
     assert_eq!(client.answer("POST").text(), "healthy\n");
     assert_eq!(client.get("/healthz").text(), "healthy\n");
+}
+
+fn what_a_client_wrote_is_escaped_by_the_type_of_the_body(workers: usize) {
+    let cases = [
+        ("text/plain", "';alert(1)//<i>\"\\"),
+        ("text/html", "&#39;;alert(1)//&lt;i&gt;&quot;\\"),
+        ("application/xml", "&#39;;alert(1)//&lt;i&gt;&quot;\\"),
+        ("application/json", "';alert(1)//<i>\\\"\\\\"),
+        ("text/javascript; charset=utf-8", r"\u0027\u003balert\u00281\u0029\u002f\u002f\u003ci\u003e\u0022\u005c"),
+        ("application/javascript", r"\u0027\u003balert\u00281\u0029\u002f\u002f\u003ci\u003e\u0022\u005c"),
+    ];
+    let routes = cases.iter().enumerate().map(|(at, (kind, _))| {
+        format!("[[route]]\npath = \"/{at}\"\nrespond = {{ body = \"<'{{query}}'>\", content_type = \"{kind}\" }}\n")
+    });
+    let proxy = answering(workers, &routes.collect::<String>());
+    let mut client = Client::connect(proxy.web());
+    for (at, (kind, escaped)) in cases.into_iter().enumerate() {
+        let answer = client.get(&format!("/{at}?';alert(1)//<i>\"\\"));
+        assert_eq!((answer.status(), answer.text()), (200, format!("<'{escaped}'>")), "{kind}");
+    }
 }
