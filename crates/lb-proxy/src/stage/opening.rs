@@ -6,7 +6,7 @@
 //! frame of its own). So a body of unknown length is looked into before the head is written: where it is over already,
 //! the head says so.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -49,14 +49,24 @@ impl Opening {
         head.version() == Version::Http2 && head.framing() == Framing::Chunked
     }
 
-    /// Looks for the end of a body of unknown length.
+    /// Whether it may take a while to find out more.
+    pub(crate) fn has_to_wait(request: &Request) -> bool {
+        Self::is_vague(request) && !anticipates_body(request.visit.head.method())
+    }
+
+    /// Looks for the end of a body of unknown length. Boxed: few requests need it.
     ///
     /// # Errors
     /// What is wrong with the body.
-    pub(crate) async fn found(request: &Request) -> Result<Self, BodyFailure> {
+    pub(crate) fn found(request: &Request) -> impl Future<Output = Result<Self, BodyFailure>> + Send + use<'_> {
+        Box::pin(Self::find(request))
+    }
+
+    async fn find(request: &Request) -> Result<Self, BodyFailure> {
         let announced = Self::announced(request);
         let Some(mut body) = announced.body else { return Ok(announced) };
-        let may_wait = !anticipates_body(request.visit.head.method()) && !body.is_held_back();
+        let is_optional = !anticipates_body(request.visit.head.method());
+        let may_wait = is_optional && !body.is_held_back();
         let mut timer = Timer::new();
         let first = poll_fn(|cx| match body.poll_frame(cx) {
             Poll::Ready(frame) => Poll::Ready(Some(frame)),
@@ -68,7 +78,7 @@ impl Opening {
             None => Self { framing: announced.framing, first: None, body: Some(body) },
             Some(Some(frame)) => Self { framing: announced.framing, first: Some(frame?), body: Some(body) },
             Some(None) => {
-                let framing = if may_wait { Framing::None } else { Framing::Length(0) };
+                let framing = if is_optional { Framing::None } else { Framing::Length(0) };
                 Self { framing, first: None, body: None }
             }
         })

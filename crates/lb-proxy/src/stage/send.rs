@@ -155,12 +155,17 @@ async fn send(upstream: Arc<Upstream>, affinity: u64, request: Request) -> Resul
     if request.visit.is_one_of_many {
         admit(&upstream, &request.visit)?;
     }
+    // A client that gives up while the end of its body is waited for must not have cost a connection.
+    let mut opening = match Opening::has_to_wait(&request) {
+        true => Some(Box::new(Opening::found(&request).await?)),
+        false => None,
+    };
     let mut connection = match kept(&upstream, &request) {
         Some(connection) => connection,
         None => connect(&upstream, &request).await?,
     };
     loop {
-        match attempt(&upstream, affinity, connection, &request).await {
+        match attempt(&upstream, affinity, connection, &request, opening.take()).await {
             // Only a kept connection can be stale, so this comes round once.
             Err(error) => {
                 error.resend(&request).ok_or(error)?;
@@ -247,13 +252,14 @@ async fn attempt(
     affinity: u64,
     mut connection: Box<Connection>,
     request: &Request,
+    opening: Option<Box<Opening>>,
 ) -> Result<Response, SendError> {
     connection.begin();
     connection.is_bound |= login::has_credentials(&request.visit.head);
-    let opening = match Opening::is_vague(request) {
-        false => Opening::announced(request),
-        // Boxed: few requests need it.
-        true => Box::pin(Opening::found(request)).await?,
+    let opening = match opening {
+        Some(opening) => *opening,
+        None if Opening::is_vague(request) => Opening::found(request).await?,
+        None => Opening::announced(request),
     };
     let mut upload = upload(request, upstream, opening);
     let changes = !request.visit.head.method().is_safe();
