@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::raw::{self, *};
 use super::{Caller, Raw, proxy, run};
-use crate::support::{Endpoint, Message, Proxy, Wire, left_waiting, text, wait_until};
+use crate::support::{Endpoint, Gate, Message, Proxy, Wire, last_text, left_waiting, text, wait_until};
 use crate::with_one_and_four_workers;
 
 with_one_and_four_workers!(
@@ -17,6 +17,8 @@ with_one_and_four_workers!(
     a_small_block_that_means_much_is_refused,
     a_head_without_end_ends_the_connection,
     streams_beyond_the_limit_are_refused,
+    heads_beyond_what_a_connection_may_hold_are_refused,
+    streams_that_are_not_read_stop_no_other,
 );
 
 /// An attack: sends until the connection takes no more, and tells how often it got that far.
@@ -243,4 +245,61 @@ fn streams_beyond_the_limit_are_refused(workers: usize) {
     let refused = raw.until(RST_STREAM);
     assert_eq!((refused.stream, refused.reason()), (257, 7), "REFUSED_STREAM, and only the one too many");
     wait_until("the others", || endpoint.requests() == 128);
+}
+
+fn heads_beyond_what_a_connection_may_hold_are_refused(workers: usize) {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let endpoint = Endpoint::on_head(move |wire: &mut Wire, head| {
+        if head.target() == "/held" {
+            held.wait();
+        }
+        wire.write(last_text(200, "other"))
+    });
+    let proxy = proxy(workers, &endpoint.at(), "", "", "");
+    let mut raw = Raw::connect(proxy.web());
+    raw.until(SETTINGS);
+    // Seven fields of 3900 octets, said once and then repeated by number: 27 380 octets each and an index of some hundred,
+    // of which 1 MiB holds 37.
+    for n in 0..100 {
+        let mut fields = raw::block(&raw::get_fields("/held"));
+        if n == 0 {
+            fields.push(0x40);
+            fields.extend_from_slice(&raw::block(&[("x-a", &"x".repeat(3_900))])[1..]);
+        }
+        fields.resize(fields.len() + 7 - usize::from(n == 0), 0x80 | 62);
+        raw.send(HEADERS, END_STREAM | END_HEADERS, 2 * n + 1, &fields);
+    }
+    let refused: Vec<_> = (0..63).map(|_| raw.until(RST_STREAM)).collect();
+    assert!(refused.iter().all(|frame| frame.reason() == 7 && frame.stream > 74), "REFUSED_STREAM: {refused:?}");
+    wait_until("those that were not refused", || endpoint.requests() == 37);
+    proxy.wait_log("refusing streams of an HTTP/2 connection");
+    gate.open();
+    let answers: Vec<_> = (0..37).map(|_| raw.until(HEADERS)).collect();
+    assert!(answers.iter().all(|frame| frame.payload.first().copied() == OK && frame.stream < 74), "{answers:?}");
+    assert_eq!(answered(&mut raw, 201), OK, "there is room again");
+}
+
+fn streams_that_are_not_read_stop_no_other(workers: usize) {
+    const LENGTH: usize = 200_000;
+    let endpoint = Endpoint::answering(|_| text(200, &"x".repeat(LENGTH)));
+    let proxy = proxy(workers, &endpoint.at(), "", "", "");
+    // SETTINGS_INITIAL_WINDOW_SIZE: no octet of a body unless it is asked for.
+    let mut raw = Raw::with_settings(proxy.web(), &[(4, 0)]);
+    raw.send(WINDOW_UPDATE, 0, 0, &10_000_000_u32.to_be_bytes());
+    for n in 0..120 {
+        raw.get(2 * n + 1, "/");
+    }
+    // All that the connection may hold is held now.
+    (0..120).for_each(|_| drop(raw.until(HEADERS)));
+    for stream in [239, 1] {
+        raw.send(WINDOW_UPDATE, 0, stream, &(LENGTH as u32).to_be_bytes());
+        let mut read = 0;
+        while read < LENGTH {
+            let piece = raw.until(DATA);
+            assert_eq!(piece.stream, stream, "nobody asked for others");
+            read += piece.payload.len();
+        }
+        assert_eq!(read, LENGTH);
+    }
 }
