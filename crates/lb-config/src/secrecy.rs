@@ -48,26 +48,30 @@ fn end_of_string(text: &str, mark: &str, multi_line: bool) -> usize {
     text.len()
 }
 
-/// The strings of a line with a key for which `is_known` is false, in a text that no decoder will read.
-pub(crate) fn strings_of_unknown_keys(text: &str, is_known: impl Fn(&str) -> bool) -> Vec<Range<usize>> {
+/// What to hide of a text that no decoder will read: where a line has a key for which `is_known` is false, the strings
+/// before it and everything behind it, since the file may be one of `PASSWORD=…` without quotes.
+pub(crate) fn behind_unknown_keys(text: &str, is_known: impl Fn(&str) -> bool) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut start = 0;
     for line in text.split_inclusive('\n') {
-        if !keys(line).all(&is_known) {
-            found.extend(strings(line).into_iter().map(|inside| start + inside.start..start + inside.end));
+        if let Some((_, at)) = keys(line).find(|(word, _)| !is_known(word)) {
+            let before = strings(line).into_iter().filter(|inside| inside.end <= at);
+            found.extend(before.map(|inside| start + inside.start..start + inside.end));
+            let value = at + 1 + line[at + 1..].len() - line[at + 1..].trim_start().len();
+            found.push(start + value.min(line.len())..start + line.trim_end().len().max(value));
         }
         start += line.len();
     }
     found
 }
 
-/// The last word of what stands before each `=`.
-fn keys(line: &str) -> impl Iterator<Item = &str> {
+/// The last word of what stands before each `=`, and where that stands.
+fn keys(line: &str) -> impl Iterator<Item = (&str, usize)> {
     line.match_indices('=').filter_map(move |(at, _)| {
         let before = line[..at].trim_end();
         let before = before.trim_end_matches(['"', '\'']);
         let word = before.rsplit(|char: char| !char.is_alphanumeric() && !"_-".contains(char)).next()?;
-        (!word.is_empty()).then_some(word)
+        (!word.is_empty()).then_some((word, at))
     })
 }
 
@@ -90,10 +94,10 @@ mod tests {
     }
 
     #[test]
-    fn a_line_with_an_unknown_key_hides_its_strings() {
+    fn a_line_with_an_unknown_key_hides_its_values() {
         let known = |word: &str| word == "sticky" || word == "cookie";
-        let text = "sticky = { cookie = \"a\" }\nsticky = { cookie = \"b\", secrte = \"c\" }\nsticky.secrte = 'd'\n\"pass\" = \"e";
-        let hidden: Vec<&str> = strings_of_unknown_keys(text, known).into_iter().map(|range| &text[range]).collect();
-        assert_eq!(hidden, ["b", "c", "d", "pass", "e"]);
+        let text = "sticky = { cookie = \"a\" }\nsticky = { cookie = \"b\", secrte = \"c\" }\nsticky.secrte = 'd'\n\"pass\" = \"e\nPASSWORD=f g\nx =\n";
+        let hidden: Vec<&str> = behind_unknown_keys(text, known).into_iter().map(|range| &text[range]).collect();
+        assert_eq!(hidden, ["b", "\"c\" }", "'d'", "pass", "\"e", "f g", ""]);
     }
 }

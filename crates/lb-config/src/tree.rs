@@ -170,7 +170,7 @@ pub(crate) fn parse(
             problem.help(help);
         }
     }
-    for hidden in secrecy::strings_of_unknown_keys(&text, keys::is_known) {
+    for hidden in secrecy::behind_unknown_keys(&text, keys::is_known) {
         sources.hide(Span { file, start: hidden.start, end: hidden.end });
     }
     hide_by_sight(file, &text, sources);

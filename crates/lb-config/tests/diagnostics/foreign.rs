@@ -93,9 +93,29 @@ fn a_misspelt_secret_is_not_shown_where_the_syntax_is_broken_either() {
         r#"
 lbproxy.toml:5:45: error: not TOML: unclosed inline table
   |
-5 | sticky = { cookie = "**", secrte = "*******"
+5 | sticky = { cookie = "**", secrte = *********
   |                                             ^
   = expected `}`
+"#,
+    );
+}
+
+#[test]
+fn a_file_of_passwords_without_quotes_shows_none() {
+    refused_alone(
+        "DB_PASSWORD=hunter2\nADDRESS=0.0.0.0:80\n",
+        r#"
+lbproxy.toml:1:13: error: not TOML: string values must be quoted
+  |
+1 | DB_PASSWORD=*******
+  |             ^^^^^^^
+  = expected literal string
+
+lbproxy.toml:2:12: error: not TOML: invalid float
+  |
+2 | ADDRESS=**********
+  |            ^^^^^^^
+  = expected nothing
 "#,
     );
 }
