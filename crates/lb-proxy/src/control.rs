@@ -21,8 +21,11 @@ use crate::drivers::checks::{Checks, NetProber, Targets};
 use crate::drivers::resolve::{Resolution, Resolve, SystemLookup};
 use crate::error::EngineError;
 use crate::observe::admin::{Access, Admin, AdminState};
+use crate::observe::cells::Histogram;
+use crate::observe::rates::{Rates, Reading, Since};
 use crate::observe::status::{
-    self, ClusterStatus, EndpointStatus, LimitsStatus, QueueStatus, State, Status, StatusSource,
+    self, CertificateStatus, ClusterStatus, EndpointStatus, LimitsStatus, ListenerStatus, QueueStatus, ResponseTimes,
+    State, Status, StatusSource,
 };
 use crate::registry::Registry;
 use crate::shared::Shared;
@@ -222,6 +225,7 @@ struct Watched {
     states: Mutex<States>,
     panicking: Mutex<HashMap<Arc<str>, bool>>,
     checks: OnceLock<Arc<Checks>>,
+    rates: Mutex<Rates>,
 }
 
 /// The state of every endpoint when it was last looked at, and since when it is so.
@@ -261,6 +265,7 @@ impl Watched {
             states: Mutex::default(),
             panicking: Mutex::default(),
             checks: OnceLock::new(),
+            rates: Mutex::default(),
         }
     }
 
@@ -289,6 +294,53 @@ impl Watched {
             }
         }
         *states = seen;
+        drop(states);
+        let mut rates = lock(&self.rates);
+        if rates.is_due(now) {
+            rates.take(now, self.reading(&snapshot));
+        }
+    }
+
+    /// The counters as they stand.
+    fn reading(&self, snapshot: &Snapshot) -> Reading {
+        let mut reading = Reading { listeners: self.shared.metrics.by_listener(), ..Reading::default() };
+        for cluster in &snapshot.clusters {
+            for endpoint in cluster.members.endpoints().iter() {
+                let upstream = &endpoint.value().upstream;
+                let name = (Arc::clone(&cluster.name), Arc::clone(&upstream.name));
+                reading.endpoints.entry(name).or_insert_with(|| upstream.metrics.durations());
+                reading.attempts.insert((Arc::clone(&cluster.name), endpoint.uid()), endpoint.state().requests());
+            }
+        }
+        reading
+    }
+
+    /// Every listener, and what was added to the durations of all of them together.
+    fn listeners(&self, snapshot: &Snapshot, since: &Since<'_>) -> (Vec<ListenerStatus>, Option<Histogram>) {
+        let totals = self.shared.metrics.by_listener();
+        let mut sum: Option<Histogram> = None;
+        let listeners = snapshot.listeners.iter().zip(&snapshot.config.listeners).map(|(listener, config)| {
+            let total = totals.get(&listener.name);
+            let added = total.map(|total| since.listener(&listener.name, total));
+            let status = ListenerStatus {
+                name: Arc::clone(&listener.name),
+                address: config.address.to_string(),
+                tls: listener.tls.is_some(),
+                connections: listener.metrics.connections(),
+                requests: total.map_or(0, |total| total.count),
+                requests_per_s: since.rate(added.as_ref().map_or(0, |added| added.count)),
+                response: added.as_ref().and_then(ResponseTimes::of),
+            };
+            if let Some(added) = added {
+                match &mut sum {
+                    Some(sum) => sum.add(&added),
+                    None => sum = Some(added),
+                }
+            }
+            status
+        });
+        let listeners = listeners.collect();
+        (listeners, sum)
     }
 
     /// Panic mode looks like a bug to whoever does not know of it, so it is said loudly.
@@ -322,6 +374,8 @@ impl StatusSource for Watched {
         let Some(snapshot) = self.snapshot.load_full() else { return Status::default() };
         let now = self.shared.now();
         let at = SystemTime::now();
+        let rates = lock(&self.rates);
+        let since = rates.since(now);
         let mut states = lock(&self.states);
         let clusters = snapshot.clusters.iter().map(|cluster| {
             let endpoints = cluster.members.endpoints();
@@ -336,17 +390,26 @@ impl StatusSource for Watched {
                 if seen.0 != word {
                     *seen = (word, at);
                 }
-                let why = report.as_ref().and_then(|report| report.why.clone()).filter(|_| word == State::Down);
+                let why = match word {
+                    State::Down => report.as_ref().and_then(|report| report.why.clone()),
+                    State::Ejected => upstream.ejected_for.load().as_deref().cloned(),
+                    _ => None,
+                };
+                let key = (Arc::clone(&cluster.name), endpoint.uid());
+                let name = (Arc::clone(&cluster.name), Arc::clone(&upstream.name));
+                let attempts = since.attempts(&key, state.requests());
                 EndpointStatus {
                     address: Arc::clone(&upstream.name),
                     resolved: upstream.address.as_ref().map(ToString::to_string),
                     eligible: state.is_eligible(),
                     state: word,
-                    reason: why.or(reason),
+                    reason: status::explained(word, reason, why),
                     since: seen.1,
                     in_flight: state.in_flight(),
                     requests: state.requests(),
                     failures: state.failures(),
+                    requests_per_s: since.rate(attempts),
+                    response: ResponseTimes::of(&since.endpoint(&name, &upstream.metrics.durations())),
                     last_check: report.and_then(|report| report.last),
                 }
             });
@@ -371,7 +434,23 @@ impl StatusSource for Watched {
             endpoint_connections_refused: room.refused(),
         };
         let (generation, uptime) = (snapshot.generation, self.started.elapsed());
-        Status { generation, uptime, limits, clusters: clusters.collect() }
+        let clusters = clusters.collect();
+        let certificates = snapshot.listeners.iter().flat_map(|listener| {
+            let shown = listener.tls.iter().flat_map(|terminator| terminator.certificates());
+            shown.map(|(names, until)| CertificateStatus::new(Arc::clone(&listener.name), names, until, at))
+        });
+        let (listeners, added) = self.listeners(&snapshot, &since);
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            generation,
+            uptime,
+            limits,
+            requests_per_s: since.rate(added.as_ref().map_or(0, |added| added.count)),
+            response: added.as_ref().and_then(ResponseTimes::of),
+            listeners,
+            certificates: certificates.collect(),
+            clusters,
+        }
     }
 }
 

@@ -103,7 +103,9 @@ impl lb_tower::Watch for Told {
             Transition::Ejected { eject_for, failures, window, last } => {
                 let why = format!("{failures} failures in {window:?}, the last a {}", last.name());
                 if let Some(known) = known {
-                    known.value().upstream.metrics.on_ejection();
+                    let upstream = &known.value().upstream;
+                    upstream.metrics.on_ejection();
+                    upstream.ejected_for.store(Some(Arc::new(why.clone())));
                 }
                 app_log::endpoint_ejected(subject, eject_for, why);
             }

@@ -223,6 +223,8 @@ mod tests {
             in_flight: 4,
             requests: requests[index],
             failures: 0,
+            requests_per_s: 0.0,
+            response: None,
             last_check: None,
         };
         let endpoints = addresses().into_iter().enumerate().map(endpoint).collect();

@@ -262,7 +262,7 @@ fn push_standard_line(out: &mut Vec<u8>, stamp: &mut Stamp, record: &Record<'_>)
         None => out.push(b'-'),
     }
     out.extend_from_slice(b" endpoint=");
-    push_combined(out, record.endpoint.unwrap_or_default().as_bytes());
+    push_endpoint(out, record.endpoint.unwrap_or_default());
     out.extend_from_slice(b" attempts=");
     push_number(out, record.attempts.into());
     match record.cause {
@@ -294,6 +294,17 @@ fn push_combined_line(out: &mut Vec<u8>, stamp: &mut Stamp, record: &Record<'_>)
     out.extend_from_slice(b"\" \"");
     push_combined(out, cut(record.user_agent.unwrap_or_default()));
     out.extend_from_slice(b"\"\n");
+}
+
+/// One word: a name with its address has a space in it, `n8n:5678 (10.0.0.1:5678)`.
+fn push_endpoint(out: &mut Vec<u8>, endpoint: &str) {
+    if endpoint.contains(' ') {
+        out.push(b'"');
+        push_combined_piece(out, endpoint.as_bytes());
+        out.push(b'"');
+    } else {
+        push_combined(out, endpoint.as_bytes());
+    }
 }
 
 /// `GET /path?query HTTP/1.1`, as far as it was read; `-` where nothing was.
@@ -486,6 +497,8 @@ mod tests {
             "2025-01-01T00:00:00.042Z 203.0.113.9 \"GET /api/x?a=1 HTTP/1.1\" 200 612 duration=12.345ms \
              upstream=0.009ms endpoint=n8n-1:5678 attempts=1 cause=- request_id=01HZX\n"
         );
+        let named = Record { endpoint: Some("n8n:5678 (10.0.0.1:5678)"), ..record() };
+        assert!(standard_line(&named).contains(" endpoint=\"n8n:5678 (10.0.0.1:5678)\" attempts="));
         let record = Record {
             client: None,
             path: b"/a\"b\n",

@@ -1,4 +1,4 @@
-//! The admin listener: `/healthz`, `/metrics`, `/status`.
+//! The admin listener: `/healthz`, `/metrics`, `/status`, and the status as a page for people at `/`.
 //!
 //! It must answer when the proxy is at its limits, so it shares nothing with the workers: it runs on the control
 //! runtime, on hyper, with a handful of connections ([`super::places`] says whose), and with descriptors kept for the time
@@ -34,7 +34,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use http::header::{
+    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderValue, X_CONTENT_TYPE_OPTIONS,
+};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -51,7 +53,8 @@ use tokio_util::sync::CancellationToken;
 use super::metrics::Metrics;
 use super::once_a_second::OnceASecond;
 use super::places::{Heard, Places, Spare};
-use super::status::StatusSource;
+use super::status::{Status, StatusSource};
+use super::status_page;
 use crate::descriptors;
 use crate::net::{Shortage, clock};
 
@@ -94,8 +97,8 @@ impl AdminState {
             return text(StatusCode::FORBIDDEN, why);
         }
         let path = request.uri().path();
-        if !matches!(path, "/healthz" | "/metrics" | "/status") {
-            return text(StatusCode::NOT_FOUND, "there are /healthz, /metrics and /status\n");
+        if !matches!(path, "/" | "/healthz" | "/metrics" | "/status") {
+            return text(StatusCode::NOT_FOUND, "there are /, /healthz, /metrics and /status\n");
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD\n");
@@ -108,6 +111,8 @@ impl AdminState {
             }
             "/healthz" => text(StatusCode::OK, "healthy\n"),
             "/metrics" => answer(StatusCode::OK, OPEN_METRICS, self.metrics.encode(&self.source.status())),
+            "/" => page(&self.source.status()),
+            _ if wants_page(request) => page(&self.source.status()),
             _ => answer(StatusCode::OK, "application/json", self.source.status().to_json()),
         }
     }
@@ -304,6 +309,25 @@ where
     drop(tokio::time::timeout(LAST_WAIT, connection).await);
 }
 
+/// Whether the status is asked for by a browser, or as one gets it.
+fn wants_page<B>(request: &Request<B>) -> bool {
+    let mut parts = request.uri().query().unwrap_or_default().split('&');
+    match parts.find_map(|part| part.strip_prefix("format=")) {
+        Some(format) => format == "html",
+        None => request.headers().get_all(ACCEPT).iter().any(|value| {
+            // What takes everything, such as curl, is not told apart from what wants JSON.
+            value.to_str().is_ok_and(|value| value.to_ascii_lowercase().contains("text/html"))
+        }),
+    }
+}
+
+/// The status for people.
+fn page(status: &Status) -> Response<Full<Bytes>> {
+    let mut response = answer(StatusCode::OK, "text/html; charset=utf-8", status.to_html());
+    response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(status_page::POLICY));
+    response
+}
+
 fn text(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {
     answer(status, "text/plain; charset=utf-8", body)
 }
@@ -398,7 +422,6 @@ mod tests {
     use tokio::net::{TcpStream, UnixStream};
 
     use super::*;
-    use crate::observe::status::Status;
 
     struct Fixed;
 
@@ -431,7 +454,10 @@ mod tests {
             ("GET", "/metrics", 200, OPEN_METRICS),
             ("GET", "/status", 200, "application/json"),
             ("POST", "/status", 405, "text/plain; charset=utf-8"),
-            ("GET", "/", 404, "text/plain; charset=utf-8"),
+            ("GET", "/status?format=json", 200, "application/json"),
+            ("GET", "/status?x=1&format=html", 200, "text/html; charset=utf-8"),
+            ("HEAD", "/", 200, "text/html; charset=utf-8"),
+            ("POST", "/", 405, "text/plain; charset=utf-8"),
             ("GET", "/healthz/", 404, "text/plain; charset=utf-8"),
             ("POST", "/nothing", 404, "text/plain; charset=utf-8"),
         ] {

@@ -153,7 +153,7 @@ impl Durations {
 }
 
 /// What a histogram holds at one moment.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Histogram {
     /// Upper bound in seconds and number within it and above the one before; the last is `+Inf`.
     pub(crate) buckets: Vec<(f64, u64)>,
@@ -161,6 +161,46 @@ pub(crate) struct Histogram {
     pub(crate) count: u64,
     /// Seconds.
     pub(crate) sum: f64,
+}
+
+impl Histogram {
+    /// What was added since an earlier moment; everything if there is none.
+    pub(crate) fn since(&self, earlier: Option<&Self>) -> Self {
+        let mut added = self.clone();
+        let Some(earlier) = earlier else { return added };
+        for (bucket, before) in added.buckets.iter_mut().zip(&earlier.buckets) {
+            bucket.1 = bucket.1.saturating_sub(before.1);
+        }
+        added.count = added.buckets.iter().map(|bucket| bucket.1).sum();
+        added.sum = (self.sum - earlier.sum).max(0.0);
+        added
+    }
+
+    /// Adds another one.
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (bucket, more) in self.buckets.iter_mut().zip(&other.buckets) {
+            bucket.1 += more.1;
+        }
+        self.count += other.count;
+        self.sum += other.sum;
+    }
+
+    /// A quantile in milliseconds to three decimals, interpolated within its bucket; `None` if it is empty. What is
+    /// beyond the last bound counts as that bound.
+    pub(crate) fn quantile_ms(&self, quantile: f64) -> Option<f64> {
+        let rank = quantile * self.count as f64;
+        let (mut below, mut lower) = (0, 0.0);
+        for &(bound, count) in &self.buckets {
+            if count > 0 && (below + count) as f64 >= rank {
+                let within = (rank - below as f64) / count as f64;
+                let at = if bound.is_finite() { lower + (bound - lower) * within } else { lower };
+                return Some((at * 1e6).round() / 1e3);
+            }
+            below += count;
+            lower = bound;
+        }
+        None
+    }
 }
 
 impl Sharded<Durations> {

@@ -30,12 +30,12 @@
 //! [`StatusSource`](super::status::StatusSource) when `/metrics` is asked for, so that they cannot drift from what
 //! selection sees.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use super::cells::{Codes, Count, Durations, Sharded};
+use super::cells::{Codes, Count, Durations, Histogram, Sharded};
 
 /// All metrics of the process.
 #[derive(Debug)]
@@ -222,6 +222,19 @@ impl Metrics {
         Arc::clone(&self.access_log_dropped)
     }
 
+    /// How long requests took, by listener, whatever their route.
+    pub(crate) fn by_listener(&self) -> HashMap<Arc<str>, Histogram> {
+        let mut sums: HashMap<Arc<str>, Histogram> = HashMap::new();
+        for ((listener, _), cells) in &self.named().routes {
+            let read = cells.durations.read();
+            match sums.get_mut(listener) {
+                Some(sum) => sum.add(&read),
+                None => drop(sums.insert(Arc::clone(listener), read)),
+            }
+        }
+        sums
+    }
+
     pub(super) fn named(&self) -> Arc<Named> {
         Arc::clone(&self.lock())
     }
@@ -360,6 +373,11 @@ impl ListenerMetrics {
 }
 
 impl EndpointMetrics {
+    /// How long response heads took.
+    pub(crate) fn durations(&self) -> Histogram {
+        self.durations.read()
+    }
+
     /// An attempt's response head came after this time.
     pub fn on_head(&self, elapsed: Duration) {
         self.durations.mine().observe(elapsed);
@@ -581,6 +599,8 @@ mod tests {
             in_flight,
             requests: 0,
             failures: 0,
+            requests_per_s: 0.0,
+            response: None,
             last_check: None,
         };
         let endpoints =

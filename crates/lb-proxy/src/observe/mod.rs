@@ -3,13 +3,15 @@
 pub mod access_log;
 pub mod admin;
 pub mod app_log;
-mod cells;
+pub(crate) mod cells;
 mod escape;
 mod exposition;
 pub(crate) mod failure_log;
 pub mod metrics;
 pub(crate) mod once_a_second;
 mod places;
+pub(crate) mod rates;
 mod sink;
 pub mod status;
+pub(crate) mod status_page;
 mod timestamp;

@@ -26,6 +26,8 @@ pub trait StatusSource: Send + Sync + 'static {
 /// The whole page.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Status {
+    /// Of lbproxy.
+    pub version: &'static str,
     /// Number of the configuration in force.
     pub generation: u64,
     /// Since the process started.
@@ -33,9 +35,79 @@ pub struct Status {
     pub uptime: Duration,
     /// Limits in effect.
     pub limits: LimitsStatus,
+    /// Requests a second, over the last ten to twenty seconds.
+    pub requests_per_s: f64,
+    /// How long requests took in that time, from their first byte to the last of the response; `null` if there were none.
+    #[serde(rename = "response_ms")]
+    pub response: Option<ResponseTimes>,
+    /// Listeners in the order of the file.
+    #[serde(serialize_with = "listeners_by_name")]
+    pub listeners: Vec<ListenerStatus>,
+    /// The certificates that listeners show.
+    pub certificates: Vec<CertificateStatus>,
     /// Clusters in the order of the file.
     #[serde(serialize_with = "by_name")]
     pub clusters: Vec<ClusterStatus>,
+}
+
+/// Response times, milliseconds, interpolated within the buckets of the metrics: within about a third.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ResponseTimes {
+    /// Half of them were within it.
+    #[serde(rename = "p50")]
+    pub p50_ms: f64,
+    /// 99 of a hundred were within it.
+    #[serde(rename = "p99")]
+    pub p99_ms: f64,
+}
+
+/// One listener.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ListenerStatus {
+    /// Its name, the key on the page.
+    #[serde(skip)]
+    pub name: Arc<str>,
+    /// As configured.
+    pub address: String,
+    /// It speaks TLS.
+    pub tls: bool,
+    /// Client connections open.
+    pub connections: u64,
+    /// Requests since the process started, or since the listener came.
+    pub requests: u64,
+    /// Requests a second, over the last ten to twenty seconds.
+    pub requests_per_s: f64,
+    /// How long they took in that time; `null` if there were none.
+    #[serde(rename = "response_ms")]
+    pub response: Option<ResponseTimes>,
+}
+
+/// One certificate of a listener.
+#[derive(Clone, Debug, Serialize)]
+pub struct CertificateStatus {
+    /// The listener that shows it.
+    #[serde(serialize_with = "text")]
+    pub listener: Arc<str>,
+    /// The names it is for.
+    pub names: Vec<String>,
+    /// Until when it holds.
+    #[serde(serialize_with = "instant")]
+    pub valid_until: SystemTime,
+    /// Whole days until then; negative once it has expired.
+    pub days_left: i64,
+}
+
+impl CertificateStatus {
+    /// A certificate as it stands `now`.
+    #[must_use]
+    pub fn new(listener: Arc<str>, names: Vec<String>, valid_until: SystemTime, now: SystemTime) -> Self {
+        const DAY: i64 = 86_400;
+        let seconds = match valid_until.duration_since(now) {
+            Ok(left) => i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+            Err(over) => -i64::try_from(over.duration().as_secs()).unwrap_or(i64::MAX) - 1,
+        };
+        Self { listener, names, valid_until, days_left: seconds.div_euclid(DAY) }
+    }
 }
 
 /// Limits in effect, which may be smaller than the file says, and how they are used.
@@ -115,6 +187,11 @@ pub struct EndpointStatus {
     pub requests: u64,
     /// Attempts that failed.
     pub failures: u64,
+    /// Attempts a second, over the last ten to twenty seconds.
+    pub requests_per_s: f64,
+    /// How long its response heads took in that time, all addresses of the name together; `null` if there were none.
+    #[serde(rename = "response_ms")]
+    pub response: Option<ResponseTimes>,
     /// What the last active check said; `null` if none was made.
     pub last_check: Option<LastCheck>,
 }
@@ -226,6 +303,19 @@ pub fn observed(state: &EndpointState, is_warming: bool) -> (State, Option<Strin
     }
 }
 
+/// The reason on the page: `why`, if what led to the state is known, or in any case more than the state's own word.
+#[must_use]
+pub fn explained(state: State, reason: Option<String>, why: Option<String>) -> Option<String> {
+    why.or_else(|| {
+        let reason = reason?;
+        Some(match state {
+            State::Unresolved if reason == state.word() => "its name does not resolve".to_owned(),
+            State::Drain | State::Maintenance if reason == state.word() => "by the configuration".to_owned(),
+            _ => reason,
+        })
+    })
+}
+
 impl Status {
     /// The page as JSON, indented for those who read it with `curl`.
     #[must_use]
@@ -241,6 +331,14 @@ fn by_name<S: Serializer>(clusters: &[ClusterStatus], serializer: S) -> Result<S
     let mut map = serializer.serialize_map(Some(clusters.len()))?;
     for cluster in clusters {
         map.serialize_entry(&*cluster.name, cluster)?;
+    }
+    map.end()
+}
+
+fn listeners_by_name<S: Serializer>(listeners: &[ListenerStatus], serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(listeners.len()))?;
+    for listener in listeners {
+        map.serialize_entry(&*listener.name, listener)?;
     }
     map.end()
 }
@@ -305,14 +403,35 @@ mod tests {
             in_flight: 2,
             requests: 10,
             failures: 3,
+            requests_per_s: 0.5,
+            response: Some(ResponseTimes { p50_ms: 1.25, p99_ms: 40.0 }),
             last_check: Some(last_check),
         };
-        let fresh = EndpointStatus { resolved: None, reason: None, last_check: None, ..endpoint.clone() };
+        let fresh =
+            EndpointStatus { resolved: None, reason: None, response: None, last_check: None, ..endpoint.clone() };
         let queue = Queue::default();
         let queue = QueueStatus { length: 2, size: 9, ..QueueStatus::of(&queue) };
         let status = Status {
+            version: "1.2.3",
             generation: 7,
             uptime: Duration::from_millis(61_900),
+            requests_per_s: 12.5,
+            response: None,
+            listeners: vec![ListenerStatus {
+                name: "web".into(),
+                address: "0.0.0.0:443".to_owned(),
+                tls: true,
+                connections: 3,
+                requests: 99,
+                requests_per_s: 12.5,
+                response: Some(ResponseTimes { p50_ms: 1.0, p99_ms: 2.0 }),
+            }],
+            certificates: vec![CertificateStatus::new(
+                "web".into(),
+                vec!["a.test".to_owned()],
+                at + Duration::from_secs(2 * 86_400 + 1),
+                at,
+            )],
             limits: LimitsStatus {
                 connections: 9_000,
                 endpoint_connections: 8_000,
@@ -338,16 +457,26 @@ mod tests {
         let endpoint = json!({
             "address": "n8n-1:5678", "resolved": "10.0.0.1:5678", "eligible": false, "state": "down",
             "reason": "check", "since": "2025-01-01T00:00:00.000Z", "in_flight": 2, "requests": 10, "failures": 3,
+            "requests_per_s": 0.5, "response_ms": { "p50": 1.25, "p99": 40.0 },
             "last_check": { "ok": false, "detail": "status 500", "ms": 1.5, "at": "2025-01-01T00:00:00.001Z" },
         });
         let mut fresh = endpoint.clone();
-        for key in ["resolved", "reason", "last_check"] {
+        for key in ["resolved", "reason", "response_ms", "last_check"] {
             fresh[key] = Value::Null;
         }
         assert_eq!(
             page,
             json!({
-                "generation": 7, "uptime_s": 61,
+                "version": "1.2.3", "generation": 7, "uptime_s": 61, "requests_per_s": 12.5, "response_ms": null,
+                "listeners": {
+                    "web": {
+                        "address": "0.0.0.0:443", "tls": true, "connections": 3, "requests": 99,
+                        "requests_per_s": 12.5, "response_ms": { "p50": 1.0, "p99": 2.0 },
+                    },
+                },
+                "certificates": [{
+                    "listener": "web", "names": ["a.test"], "valid_until": "2025-01-03T00:00:01.000Z", "days_left": 2,
+                }],
                 "limits": {
                     "connections": 9_000, "endpoint_connections": 8_000,
                     "endpoint_connections_open": 70, "endpoint_connections_refused": 6,
@@ -384,6 +513,24 @@ mod tests {
             state.set(axis, true);
             assert_eq!(observed(&state, true), (word, Some(reason.to_owned())));
         }
+    }
+
+    #[test]
+    fn a_reason_says_more_than_the_state() {
+        let text = |text: &str| Some(text.to_owned());
+        let why = text("3 failures in 30s, the last a reset");
+        assert_eq!(explained(State::Ejected, text("ejected"), why.clone()), why);
+        assert_eq!(explained(State::Unresolved, text("unresolved"), None), text("its name does not resolve"));
+        assert_eq!(explained(State::Drain, text("drain"), None), text("by the configuration"));
+        assert_eq!(explained(State::Drain, text("weight_zero"), None), text("weight_zero"));
+        assert_eq!(explained(State::Up, None, None), None);
+    }
+
+    #[test]
+    fn the_last_day_of_a_certificate_is_day_zero() {
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        let days = |until, now| CertificateStatus::new("web".into(), vec![], at(until), at(now)).days_left;
+        assert_eq!((days(86_400, 0), days(86_399, 0), days(5, 5), days(5, 6), days(0, 86_401)), (1, 0, 0, -1, -2));
     }
 
     #[test]

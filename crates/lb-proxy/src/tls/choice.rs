@@ -35,6 +35,11 @@ impl Choice {
         choice
     }
 
+    /// All of them, in the order of the list.
+    pub(super) fn certificates(&self) -> &[Arc<Certificate>] {
+        &self.certificates
+    }
+
     #[cfg(test)]
     pub(super) fn first(&self) -> &Certificate {
         &self.certificates[0]

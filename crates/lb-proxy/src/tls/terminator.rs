@@ -1,6 +1,7 @@
 //! What a listener needs to end TLS: the settings of the handshake.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use lb_config::{Alpn, ListenerTls, TlsVersion};
 use rustls::crypto::CryptoProvider;
@@ -100,6 +101,14 @@ impl Terminator {
         let host = host.strip_suffix('.').unwrap_or(host);
         !host.eq_ignore_ascii_case(server_name)
             && self.choice.of(Some(&host.to_ascii_lowercase())) != self.choice.of(Some(server_name))
+    }
+
+    /// The names of each certificate that may be shown, and until when it holds.
+    pub(crate) fn certificates(&self) -> impl Iterator<Item = (Vec<String>, SystemTime)> {
+        self.choice.certificates().iter().map(|certificate| {
+            let facts = &certificate.facts;
+            (facts.names.iter().map(ToString::to_string).collect(), facts.not_after())
+        })
     }
 
     /// Whether clients are asked for certificates.

@@ -46,6 +46,8 @@ pub(crate) struct Upstream {
     pub(crate) label: Arc<str>,
     pub(crate) configured: EndpointAddress,
     pub(crate) metrics: Arc<EndpointMetrics>,
+    /// Why outlier detection ejected it the last time, for the status page.
+    pub(crate) ejected_for: ArcSwapOption<String>,
     /// As resolved; `None` for a name that has not resolved yet.
     pub(crate) address: Option<Address>,
     /// The PROXY header that connections begin with: its version, or 0.
@@ -79,6 +81,7 @@ impl Upstream {
             name: Arc::clone(&endpoint.name),
             configured: endpoint.address.clone(),
             metrics,
+            ejected_for: ArcSwapOption::empty(),
             address,
             idle: (0..workers)
                 .map(|_| Mutex::new(Resting { stack: Stack::new(), keep_alive: keep_alive.clone(), tls: None }))

@@ -12,6 +12,8 @@ use crate::with_one_and_four_workers;
 with_one_and_four_workers!(
     health_says_whether_to_send_more,
     the_status_says_what_each_endpoint_is_doing_and_why,
+    people_get_a_page,
+    an_ejected_endpoint_says_what_failed,
     metrics_count_what_happened,
     strangers_are_not_told,
     silent_clients_keep_no_other_from_the_admin_listener,
@@ -26,7 +28,7 @@ fn health_says_whether_to_send_more(workers: usize) {
     let proxy = Proxy::start(&config(workers, "[[route]]\nrespond = {}\n"));
     let answer = proxy.ask_admin("/healthz");
     assert_eq!((answer.status(), answer.text().as_str()), (200, "healthy\n"));
-    assert_eq!(proxy.ask_admin("/").status(), 404);
+    assert_eq!(proxy.ask_admin("/nothing").status(), 404);
     assert_eq!(proxy.ask_admin("/status?pretty").status(), 200);
 }
 
@@ -46,7 +48,26 @@ fn the_status_says_what_each_endpoint_is_doing_and_why(workers: usize) {
     assert_eq!(answer.header("Content-Type"), Some("application/json"));
     let status = proxy.status();
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
-    assert_eq!(keys(&status), BTreeSet::from(["generation", "uptime_s", "limits", "clusters"].map(str::to_owned)));
+    let documented = [
+        "version",
+        "generation",
+        "uptime_s",
+        "requests_per_s",
+        "response_ms",
+        "limits",
+        "listeners",
+        "certificates",
+        "clusters",
+    ];
+    assert_eq!(keys(&status), BTreeSet::from(documented.map(str::to_owned)));
+    assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
+    let web = &status["listeners"]["web"];
+    assert_eq!((&web["address"], &web["tls"], &web["requests"]), (&"127.0.0.1:0".into(), &false.into(), &3.into()));
+    // Nothing was asked before, so all of it is of the last seconds.
+    wait_until("a rate", || proxy.status()["requests_per_s"].as_f64().unwrap() > 0.0);
+    let status = proxy.status();
+    assert!(status["response_ms"]["p50"].as_f64().unwrap() > 0.0, "{status}");
+    assert!(status["listeners"]["web"]["response_ms"]["p99"].as_f64().unwrap() > 0.0, "{status}");
     assert_eq!(status["generation"], 1);
     let endpoints = status["clusters"]["app"]["endpoints"].as_array().unwrap();
     let documented = [
@@ -59,6 +80,8 @@ fn the_status_says_what_each_endpoint_is_doing_and_why(workers: usize) {
         "in_flight",
         "requests",
         "failures",
+        "requests_per_s",
+        "response_ms",
         "last_check",
     ];
     for endpoint in endpoints {
@@ -75,6 +98,46 @@ fn the_status_says_what_each_endpoint_is_doing_and_why(workers: usize) {
     assert!(by("localhost")["resolved"].as_str().unwrap().contains("127.0.0.1"), "{}", by("localhost"));
     let unresolved = by("app.invalid");
     assert_eq!((&unresolved["state"], &unresolved["resolved"]), (&"unresolved".into(), &Value::Null), "{unresolved}");
+    assert_eq!(unresolved["reason"], "its name does not resolve");
+}
+
+fn people_get_a_page(workers: usize) {
+    let endpoint = Endpoint::named("ok");
+    let proxy = Proxy::start(&sample(workers, &format!("[\"{}\"]", endpoint.at())));
+    get(proxy.web(), "/");
+    let browser = "Host: localhost\nAccept: text/html,application/xhtml+xml,*/*;q=0.8";
+    for request in [
+        "GET / HTTP/1.1\nHost: localhost".to_owned(),
+        "GET /status?format=html HTTP/1.1\nHost: localhost".to_owned(),
+        format!("GET /status HTTP/1.1\n{browser}"),
+    ] {
+        let answer = Client::connect(proxy.admin()).ask(&request);
+        assert_eq!(
+            (answer.status(), answer.header("Content-Type")),
+            (200, Some("text/html; charset=utf-8")),
+            "{request}"
+        );
+        assert!(answer.header("Content-Security-Policy").unwrap().starts_with("default-src 'none'"), "{answer:?}");
+        let page = answer.text();
+        assert!(page.contains(&endpoint.at()) && page.contains("Cluster app") && !page.contains("<script"), "{page}");
+    }
+    let json = Client::connect(proxy.admin()).ask(&format!("GET /status?format=json HTTP/1.1\n{browser}"));
+    assert_eq!(json.header("Content-Type"), Some("application/json"));
+}
+
+fn an_ejected_endpoint_says_what_failed(workers: usize) {
+    let sick = Endpoint::answering(|_| crate::support::text(500, "sick"));
+    let well = Endpoint::named("well");
+    let passive =
+        "retry = \"off\"\n[cluster.app]\nhealth.passive = { failures = 2, window = \"30s\", eject_for = \"1h\" }";
+    let list = format!("[\"{}\", \"{}\"]", sick.at(), well.at());
+    let proxy = Proxy::start(&sample(workers, &list).replace("[cluster.app]", passive));
+    wait_until("its ejection", || {
+        get(proxy.web(), "/");
+        proxy.endpoint("app", &sick.at())["state"] == "ejected"
+    });
+    let endpoint = proxy.endpoint("app", &sick.at());
+    assert_eq!(endpoint["reason"], "2 failures in 30s, the last a 5xx", "{endpoint}");
 }
 
 fn metrics_count_what_happened(workers: usize) {

@@ -21,6 +21,14 @@ fn a_reload_takes_up_new_files_and_cuts_nobody(workers: usize) {
     let mut open = Client::tls(web, "a.test", &config);
     assert_eq!(open.get("/").text(), "a");
     let first = shown(&mut open);
+    let on_the_page = secure.proxy.status()["certificates"][0].clone();
+    assert_eq!(
+        (&on_the_page["listener"], &on_the_page["names"][0]),
+        (&"web".into(), &"a.test".into()),
+        "{on_the_page}"
+    );
+    assert!(on_the_page["days_left"].as_i64().unwrap() > 1_000, "{on_the_page}");
+    assert!(on_the_page["valid_until"].as_str().unwrap().ends_with('Z'), "{on_the_page}");
     let renewed = secure.authority.issue(&["a.test"]);
     secure.renew(&renewed);
     let text = secure.config.clone();
