@@ -103,13 +103,13 @@ impl Client {
     }
 
     /// Tells the client of a 1xx.
-    pub(crate) fn on_interim(&self, head: &ResponseHead) {
+    pub(crate) fn on_interim(&self, head: &ResponseHead, edits: &Edits) {
         match self {
             Self::Http1(downstream) => {
                 let mut io = downstream.lock();
-                h1::encode_response(io.out.front(), head, &Edits::new(), Framing::None, h1::Connection::Implicit);
+                h1::encode_response(io.out.front(), head, edits, Framing::None, h1::Connection::Implicit);
             }
-            Self::Http2(stream) => stream.lock().on_interim(head),
+            Self::Http2(stream) => stream.lock().on_interim(head, edits),
         }
     }
 

@@ -14,6 +14,7 @@ use h2::{Reason, RecvStream, SendStream};
 use super::incoming::{BodyFailure, Intake};
 use crate::message::{Edits, Framing, ResponseHead, Trailers, has_outer_space};
 use crate::net::account::Account;
+use crate::net::cork::Drain;
 use crate::net::queue::{self, Piece, Queue};
 use crate::stage::tunnel::Ways;
 use crate::wire::h1;
@@ -35,6 +36,10 @@ pub(crate) struct Exchange {
     /// What of the answer waits.
     queue: Arc<Queue>,
     account: Arc<Account>,
+    /// What is seen of the connection's frames, where there is a body.
+    watch: Option<Drain>,
+    /// It is to be reset with PROTOCOL_ERROR, whatever it is answered (RFC 9113 §8.1.1).
+    is_malformed: bool,
     /// Once the answer has begun: its status, the way for its body, and how much of that was handed over.
     answer: Option<Answer>,
 }
@@ -46,10 +51,25 @@ struct Answer {
 }
 
 impl Stream {
-    pub(crate) fn new(receive: RecvStream, respond: SendResponse<Piece>, account: &Arc<Account>) -> Self {
+    pub(crate) fn new(
+        receive: RecvStream,
+        respond: SendResponse<Piece>,
+        account: &Arc<Account>,
+        watch: Option<Drain>,
+    ) -> Self {
         let account = Arc::clone(account);
         let queue = Queue::new(Some(Arc::clone(&account)));
-        let exchange = Exchange { intake: Intake::none(), receive, taken: 0, respond, queue, account, answer: None };
+        let exchange = Exchange {
+            intake: Intake::none(),
+            receive,
+            taken: 0,
+            respond,
+            queue,
+            account,
+            watch,
+            is_malformed: false,
+            answer: None,
+        };
         Self { exchange: Arc::new(AtomicRefCell::new(exchange)) }
     }
 
@@ -95,6 +115,10 @@ impl Exchange {
                 }
                 Some(Err(error)) => failure_of(&error),
                 None => match ready!(self.receive.poll_trailers(cx)) {
+                    Ok(Some(_)) if self.has_pseudo_trailers() => {
+                        self.is_malformed = true;
+                        BodyFailure::Malformed(h1::Cause::ForbiddenTrailer.into())
+                    }
                     Ok(Some(trailers)) if trailers.values().any(has_outer_space) => {
                         BodyFailure::Malformed(h1::Cause::BadHeaderValue.into())
                     }
@@ -135,11 +159,16 @@ impl Exchange {
         Poll::Ready(Some(piece.len()))
     }
 
-    pub(super) fn on_interim(&mut self, head: &ResponseHead) {
-        if let Ok(parts) = head.to_parts(&Edits::new(), Framing::None) {
+    pub(super) fn on_interim(&mut self, head: &ResponseHead, edits: &Edits) {
+        if let Ok(parts) = head.to_parts(edits, Framing::None) {
             // Fails for a client that is gone, as will be seen.
             let _ = self.respond.send_informational(http::Response::from_parts(parts, ()));
         }
+    }
+
+    /// Whether there was a pseudo-header field in the trailers, which the library does not tell.
+    fn has_pseudo_trailers(&self) -> bool {
+        self.watch.as_ref().is_some_and(|watch| watch.take_malformed(self.receive.stream_id().as_u32()))
     }
 
     /// Ready when the client has given the stream up, or its connection is gone.
@@ -231,8 +260,14 @@ impl Exchange {
         self.answer.as_ref().map_or(0, |answer| answer.written)
     }
 
+    /// Whether the request turned out to be none, so that there is nothing to answer.
+    pub(crate) fn is_malformed(&self) -> bool {
+        self.is_malformed
+    }
+
     /// Breaks the stream off, so that what was sent is not taken for the whole.
     pub(crate) fn reset(&mut self, reason: Reason) {
+        let reason = if self.is_malformed { Reason::PROTOCOL_ERROR } else { reason };
         match &mut self.answer {
             Some(answer) => answer.send.send_reset(reason),
             None => self.respond.send_reset(reason),

@@ -67,7 +67,7 @@ pub(crate) fn cork(stream: Stream, first: BytesMut, preface: usize, is_client: b
         stream,
         first,
         out: BytesMut::new(),
-        incoming: Walker::new(skip_in),
+        incoming: if is_client { Walker::new(skip_in) } else { Walker::of_client(skip_in) },
         outgoing: Walker::new(skip_out),
         overhead: (!is_client).then(|| Budget::new(OVERHEAD, OVERHEAD_PER_SECOND, Mono::ZERO)),
         is_flooded: false,
@@ -105,6 +105,11 @@ impl Drain {
     /// The highest stream that the other side's GOAWAY says may have been acted upon; `None` before one.
     pub(crate) fn go_away(&self) -> Option<u32> {
         self.shared.borrow_mut().incoming.go_away()
+    }
+
+    /// Whether the trailers of this stream, all of which were read, were malformed. Says so once.
+    pub(crate) fn take_malformed(&self, stream: u32) -> bool {
+        self.shared.borrow_mut().incoming.take_malformed(stream)
     }
 
     /// Another look at the same connection, for whoever does not drive it.

@@ -20,7 +20,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -74,6 +74,8 @@ pub(crate) struct Shared {
     pub(crate) told: Mutex<Option<Box<Told>>>,
     /// What all streams may have us hold.
     pub(crate) account: Arc<Account>,
+    /// What is seen of the frames that came.
+    watch: Mutex<Drain>,
     running: AtomicUsize,
     /// Requests answered, less those given up, within bounds. Only this connection's own streams count here, on one thread.
     answered: AtomicUsize,
@@ -84,6 +86,11 @@ impl Shared {
     /// Whether a stream that runs has others beside it.
     pub(crate) fn has_others(&self) -> bool {
         self.running.load(Ordering::Relaxed) > 1
+    }
+
+    /// A look at the frames that came.
+    pub(crate) fn watch(&self) -> Drain {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner).watch()
     }
 
     /// A request ended: `answered`, or given up by the client before it had its answer.
@@ -132,11 +139,14 @@ pub(crate) struct Arrived {
 pub(crate) async fn serve(arrived: Arrived) {
     let Arrived { stream, read, peer, secured, address, snapshot, worker, stop } = arrived;
     let limits = snapshot.shared.config.limits.clone();
+    let local = stream.local_addr_of(&address);
+    let (cork, mut drain) = cork::cork(stream, read, PREFACE.len(), false);
     let shared = Arc::new(Shared {
+        watch: Mutex::new(drain.watch()),
         answered: AtomicUsize::new(0),
         worker,
         peer,
-        local: stream.local_addr_of(&address),
+        local,
         secured,
         address,
         first: snapshot,
@@ -146,7 +156,6 @@ pub(crate) async fn serve(arrived: Arrived) {
         is_abusive: AtomicBool::new(false),
     });
     let streams = streams_for(shared.worker.shared.cancels_left(peer.map(|peer| peer.ip())));
-    let (cork, mut drain) = cork::cork(stream, read, PREFACE.len(), false);
     let mut timer = Timer::new();
     let mut shaking = std::pin::pin!(builder(&limits, streams).handshake::<_, Piece>(cork));
     let begun = poll_fn(|cx| {

@@ -387,7 +387,13 @@ pub(crate) fn on_interim(head: &ResponseHead, visit: &Visit) {
         _ => visit.head.version() != Version::Http10,
     };
     if is_due {
-        visit.client.on_interim(head);
+        // What a route takes out of its responses does not come before them either.
+        let mut edits = Edits::new();
+        if let Some(rules) = visit.route().map(|route| &route.response_headers) {
+            let taken = head.iter().enumerate().filter(|(_, (name, _))| rules.takes_out(name));
+            taken.for_each(|(index, _)| edits.drop_at(index));
+        }
+        visit.client.on_interim(head, &edits);
     }
 }
 

@@ -107,7 +107,9 @@ pub(crate) fn read(
         },
         Err((cause, detail)) => Err(Box::new(Refused { parts, cause, detail })),
     };
-    Some(Arrived { stream: Stream::new(receive, respond, &shared.account), snapshot, listener, head })
+    // Only what has a body has trailers.
+    let watch = (!receive.is_end_stream()).then(|| shared.watch());
+    Some(Arrived { stream: Stream::new(receive, respond, &shared.account, watch), snapshot, listener, head })
 }
 
 fn why(error: HeadError) -> (Cause, &'static str) {
@@ -270,6 +272,7 @@ async fn send(stream: &Stream, visit: &Visit, mut outgoing: Box<Outgoing>) -> Ou
     let status = head.status();
     let framing = framing_for(visit, status, &body, head.framing());
     let begun = match head.to_parts(&outgoing.edits, framing) {
+        _ if stream.lock().is_malformed() => Err(outgoing.cause.unwrap_or(Cause::BadRequest)),
         Ok(parts) => stream.lock().answer(parts, framing.is_empty()).map_err(|_| Cause::ClientClosed),
         Err(_) => Err(Cause::InvalidResponse),
     };
@@ -280,7 +283,8 @@ async fn send(stream: &Stream, visit: &Visit, mut outgoing: Box<Outgoing>) -> Ou
         if let Some(held) = held {
             held.end(End::Cancelled);
         }
-        return Outcome { after: After::Gone, ..Outcome::of(cause) };
+        let detail = outgoing.detail.filter(|_| outgoing.cause == Some(cause));
+        return Outcome { after: After::Gone, detail, ..Outcome::of(cause) };
     }
     let mut grpc_status = if visit.is_grpc { grpc::ending(&head) } else { None };
     let is_stream = head.header("content-type").is_some_and(|kind| kind.starts_with(b"text/event-stream"));

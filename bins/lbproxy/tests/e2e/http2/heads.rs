@@ -9,6 +9,7 @@ with_one_and_four_workers!(
     an_http1_endpoint_is_told_what_http2_said,
     heads_beyond_the_limits_are_refused_and_the_connection_goes_on,
     what_can_be_read_in_two_ways_is_refused,
+    pseudo_headers_and_padded_values_in_trailers_are_malformed,
     stickiness_and_edits_hold,
 );
 
@@ -149,4 +150,37 @@ fn stickiness_and_edits_hold(workers: usize) {
         assert_eq!(caller.ask(request.body(()).unwrap()).await.header("set-cookie"), "", "the cookie is known");
     });
     assert_eq!(endpoint.last().head.header("x-env"), Some("prod"));
+}
+
+/// RFC 9113 §8.1: a stream error, and the endpoint does not take what came of the request for the whole.
+fn pseudo_headers_and_padded_values_in_trailers_are_malformed(workers: usize) {
+    let endpoint = Endpoint::named("app");
+    let proxy = proxy(workers, &endpoint.at(), "", "", "");
+    let mut head = raw::get_fields("/");
+    head[0] = (":method", "POST");
+    let plain = raw::block(&[("x-sum", "1")]);
+    let mut raw = Raw::connect(proxy.web());
+    let mut ask = |stream: u32, trailers: &[u8]| {
+        raw.send(HEADERS, END_HEADERS, stream, &raw::block(&head));
+        raw.send(raw::DATA, 0, stream, b"hi");
+        raw.send(HEADERS, END_HEADERS | END_STREAM, stream, trailers);
+        let is_it = |frame: &raw::Frame| frame.stream == stream && matches!(frame.kind, RST_STREAM | HEADERS);
+        std::iter::from_fn(|| raw.frame()).find(is_it).expect("an answer or a reset")
+    };
+    assert_eq!(ask(1, &plain).payload.first(), block_of_200().first());
+    // By name, by the static table (`:path: /`), and behind another field, where it is out of place in a head too.
+    for (stream, trailers) in
+        [(3, raw::block(&[(":path", "/x")])), (5, vec![0x84]), (7, [&plain[..], &[0x83]].concat())]
+    {
+        let frame = ask(stream, &trailers);
+        assert_eq!((frame.kind, frame.reason()), (RST_STREAM, 1), "PROTOCOL_ERROR: {frame:?}");
+    }
+    let frame = ask(9, &raw::block(&[("x-sum", "1 ")]));
+    assert_ne!(frame.payload.first(), block_of_200().first(), "{frame:?}");
+    // The connection goes on.
+    assert_eq!(ask(11, &plain).payload.first(), block_of_200().first());
+    let logged =
+        proxy.terminate().access(|line| line["cause"].as_str().is_some_and(|cause| cause.starts_with("bad_request")));
+    assert_eq!(logged.len(), 3, "one the library refuses itself: {logged:?}");
+    assert_eq!(endpoint.requests(), 2);
 }

@@ -12,19 +12,21 @@ fn early_hints_arrive_early(workers: usize) {
         let gate = gate.clone();
         Endpoint::on_head(move |wire: &mut Wire, _| {
             wire.write(
-                "HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n",
+                "HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\
+                 X-Secret: 1\r\nX-Set: 2\r\n\r\n",
             )?;
             gate.wait();
             wire.write(text(200, "final"))
         })
     };
-    let proxy = forwarding(workers, &endpoint.at(), "headers.response.set = { X-Set = \"1\" }");
+    let proxy =
+        forwarding(workers, &endpoint.at(), "headers.response = { set = { X-Set = \"1\" }, remove = [\"X-Secret\"] }");
     let mut client = Client::connect(proxy.web());
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(client.read_head().unwrap().unwrap().status(), 102);
     let hints = client.read_head().unwrap().unwrap();
     assert_eq!((hints.status(), hints.header("Link")), (103, Some("</a.css>; rel=preload")));
-    assert!(!hints.has("X-Set") && !hints.has("Content-Length"), "{hints:?}");
+    assert!(!hints.has("X-Set") && !hints.has("X-Secret") && !hints.has("Content-Length"), "{hints:?}");
     gate.open();
     let answer = client.answer("GET");
     assert_eq!((answer.text().as_str(), answer.header("X-Set")), ("final", Some("1")));

@@ -1,5 +1,6 @@
 //! What we look at ourselves in HTTP/2's framing; the protocol itself is the `h2` crate's.
 
+mod block;
 mod budget;
 mod walker;
 

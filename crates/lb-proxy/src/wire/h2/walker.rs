@@ -1,18 +1,27 @@
 //! Following a stream of HTTP/2 frames without keeping any of them.
 //!
 //! The library below us does not tell how many pings and settings a client sends, nor which streams a GOAWAY leaves
-//! out. Both stand in plain sight in the bytes, behind nine octets of head each, so they are read as they pass.
+//! out. Both stand in plain sight in the bytes, behind nine octets of head each, so they are read as they pass. A client's
+//! trailers are looked into as well: see [`Block`].
 //!
 //! This does not validate: what is no HTTP/2 is refused by the library, whatever is made of it here.
+
+use super::block::Block;
 
 /// Types of frames (RFC 9113 §6).
 pub(crate) mod kind {
     pub(crate) const DATA: u8 = 0;
     pub(crate) const HEADERS: u8 = 1;
     pub(crate) const GO_AWAY: u8 = 7;
+    pub(crate) const CONTINUATION: u8 = 9;
 }
 
 const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+const PADDED: u8 = 8;
+const PRIORITY: u8 = 0x20;
+/// Streams whose trailers were malformed and that were not asked about yet.
+const MAX_MALFORMED: usize = 256;
 const HEAD: usize = 9;
 
 /// The head of a frame.
@@ -48,12 +57,53 @@ pub(crate) struct Walker {
     last_stream: Option<(u32, u8)>,
     /// The last stream of the last GOAWAY.
     go_away: Option<u32>,
+    /// The highest stream that has begun, where trailers are looked into.
+    newest: Option<u32>,
+    /// The trailers that are being read.
+    trailers: Option<Trailers>,
+    /// Streams whose trailers had a pseudo-header field.
+    malformed: Vec<u32>,
+}
+
+/// Trailers, whose field block may go over several frames.
+#[derive(Debug)]
+struct Trailers {
+    stream: u32,
+    block: Block,
+    /// Octets before the block in this frame: the length of the padding, a priority.
+    skip: u8,
+    /// The first octet of the frame says how much padding ends it.
+    is_padded: bool,
+    /// Octets of the block in this frame; what follows is padding.
+    left: usize,
+    is_last: bool,
 }
 
 impl Walker {
     /// Before the first frame, with this much before it.
     pub(crate) const fn new(skip: usize) -> Self {
-        Self { skip, head: [0; HEAD], have: 0, left: 0, last_stream: None, go_away: None }
+        Self {
+            skip,
+            head: [0; HEAD],
+            have: 0,
+            left: 0,
+            last_stream: None,
+            go_away: None,
+            newest: None,
+            trailers: None,
+            malformed: Vec::new(),
+        }
+    }
+
+    /// As [`new`](Self::new), of what a client sends, whose trailers are looked into.
+    pub(crate) fn of_client(skip: usize) -> Self {
+        Self { newest: Some(0), ..Self::new(skip) }
+    }
+
+    /// Whether the trailers of this stream had a pseudo-header field. Says so once.
+    pub(crate) fn take_malformed(&mut self, stream: u32) -> bool {
+        let at = self.malformed.iter().position(|&malformed| malformed == stream);
+        at.map(|at| self.malformed.swap_remove(at)).is_some()
     }
 
     /// The highest stream that the last GOAWAY says may have been acted upon; `None` before any.
@@ -82,16 +132,79 @@ impl Walker {
             self.have += part.len();
             bytes = rest;
             if self.have == HEAD {
-                let [a, b, c, kind, flags, ..] = self.head;
+                let [a, b, c, kind, flags, stream @ ..] = self.head;
                 let length = u32::from_be_bytes([0, a, b, c]);
                 (self.have, self.left) = (0, length as usize);
                 self.last_stream = (kind == kind::GO_AWAY).then_some((0, 0));
+                match kind {
+                    kind::HEADERS => self.on_headers(u32::from_be_bytes(stream) & 0x7fff_ffff, flags),
+                    kind::CONTINUATION if self.trailers.is_some() => self.on_continuation(flags),
+                    _ => {}
+                }
+                if length == 0 {
+                    self.on_trailers(&[], 0);
+                }
                 on_frame(FrameHead { length, kind, flags });
             }
         }
     }
 
+    /// A client's streams begin in order, so that a block on one that has begun is its trailers.
+    fn on_headers(&mut self, stream: u32, flags: u8) {
+        let Some(newest) = self.newest else { return };
+        if stream > newest {
+            self.newest = Some(stream);
+            self.trailers = None;
+            return;
+        }
+        let is_padded = flags & PADDED != 0;
+        self.trailers = Some(Trailers {
+            stream,
+            block: Block::new(),
+            skip: u8::from(is_padded) + if flags & PRIORITY == 0 { 0 } else { 5 },
+            is_padded,
+            left: self.left,
+            is_last: flags & END_HEADERS != 0,
+        });
+    }
+
+    fn on_continuation(&mut self, flags: u8) {
+        let left = self.left;
+        if let Some(trailers) = &mut self.trailers {
+            (trailers.skip, trailers.is_padded, trailers.left) = (0, false, left);
+            trailers.is_last = flags & END_HEADERS != 0;
+        }
+    }
+
+    /// The trailers' part of a payload of which so much was to come.
+    fn on_trailers(&mut self, mut bytes: &[u8], to_come: usize) {
+        let Some(trailers) = &mut self.trailers else { return };
+        let ends = bytes.len() == to_come;
+        while trailers.skip > 0
+            && let Some((&byte, rest)) = bytes.split_first()
+        {
+            trailers.skip -= 1;
+            trailers.left = trailers.left.saturating_sub(1);
+            if std::mem::take(&mut trailers.is_padded) {
+                trailers.left = trailers.left.saturating_sub(usize::from(byte));
+            }
+            bytes = rest;
+        }
+        let (block, _padding) = bytes.split_at_checked(trailers.left).unwrap_or((bytes, &[]));
+        trailers.left -= block.len();
+        trailers.block.read(block);
+        if ends && trailers.is_last {
+            if trailers.block.has_pseudo() && self.malformed.len() < MAX_MALFORMED {
+                self.malformed.push(trailers.stream);
+            }
+            self.trailers = None;
+        }
+    }
+
     fn payload(&mut self, bytes: &[u8]) {
+        if self.trailers.is_some() {
+            self.on_trailers(bytes, self.left);
+        }
         let Some((mut id, mut have)) = self.last_stream.take() else { return };
         for &byte in bytes.iter().take(4 - usize::from(have)) {
             id = id << 8 | u32::from(byte);
@@ -108,6 +221,52 @@ impl Walker {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+
+    /// Whether stream 1's trailers are malformed, whatever pieces these frames come in.
+    fn is_malformed(frames: &[Vec<u8>]) -> bool {
+        let bytes = frames.concat();
+        let read = |size: usize| {
+            let mut walker = Walker::of_client(0);
+            bytes.chunks(size).for_each(|piece| walker.walk(piece, |_| {}));
+            let is = walker.take_malformed(1);
+            assert!(!walker.take_malformed(1), "said once");
+            is
+        };
+        let whole = read(bytes.len());
+        assert_eq!((read(1), read(2), read(5)), (whole, whole, whole));
+        whole
+    }
+
+    #[test]
+    fn pseudo_header_fields_are_found_in_trailers_alone() {
+        const PATH: &[u8] = &[0x84];
+        const SUM: &[u8] = b"\x00\x05x-sum\x011";
+        let all = END_STREAM | END_HEADERS;
+        let head = || frame(kind::HEADERS, END_HEADERS, &[0x83, 0x84, 0x86]);
+        assert!(!is_malformed(&[head()]), "a head has them");
+        assert!(!is_malformed(&[head(), frame(kind::HEADERS, all, SUM)]));
+        assert!(is_malformed(&[head(), frame(kind::DATA, 0, b"x"), frame(kind::HEADERS, all, PATH)]));
+        assert!(is_malformed(&[head(), frame(kind::HEADERS, all, &[SUM, PATH].concat())]));
+        // Padding and a priority are no part of the block.
+        let padded = [&[3][..], SUM, &[0x84; 3]].concat();
+        assert!(!is_malformed(&[head(), frame(kind::HEADERS, all | PADDED, &padded)]));
+        let padded = [&[2, 0, 0, 0, 0, 0][..], PATH, &[0; 2]].concat();
+        assert!(is_malformed(&[head(), frame(kind::HEADERS, all | PADDED | PRIORITY, &padded)]));
+        // A field may go over two frames.
+        let (begin, end) = SUM.split_at(3);
+        let rest = [end, PATH].concat();
+        let frames = [head(), frame(kind::HEADERS, END_STREAM, begin), frame(kind::CONTINUATION, END_HEADERS, &rest)];
+        assert!(is_malformed(&frames));
+        let frames = [head(), frame(kind::HEADERS, END_STREAM, begin), frame(kind::CONTINUATION, END_HEADERS, end)];
+        assert!(!is_malformed(&frames));
+        assert!(is_malformed(&[
+            head(),
+            frame(kind::HEADERS, END_STREAM, PATH),
+            frame(kind::CONTINUATION, END_HEADERS, b"")
+        ]));
+        // More padding than frame is for the library to refuse.
+        assert!(!is_malformed(&[head(), frame(kind::HEADERS, all | PADDED, &[200, 0x84])]));
+    }
 
     use super::*;
 
