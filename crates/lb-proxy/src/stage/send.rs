@@ -106,7 +106,7 @@ impl SendError {
     /// There may be no more connections. That says nothing about the endpoint either.
     #[cold]
     fn full(full: Full, upstream: &Upstream) -> Self {
-        upstream.room().on_refused(full);
+        upstream.room().on_refused();
         let detail = Some(full.to_string());
         Self { unsent: true, detail, ..Self::new(Class::Cancelled, Cause::EndpointConnections) }
     }

@@ -12,7 +12,7 @@ use crate::net::clock;
 /// It may not have one.
 pub(crate) fn admit(room: &Room, is_one_of_many: bool, visit: impl Fn(&mut dyn FnMut(&Upstream))) -> Result<(), Full> {
     let bound = room.bound(is_one_of_many);
-    if room.open() < bound || make_room(room, bound, visit) { Ok(()) } else { Err(room.full()) }
+    if room.open() < bound || make_room(room, bound, visit) { Ok(()) } else { Err(room.full(is_one_of_many)) }
 }
 
 /// Closes idle connections until there are fewer than `bound` in all; whether that is so.

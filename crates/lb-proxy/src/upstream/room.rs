@@ -18,9 +18,6 @@ use std::time::Duration;
 
 use lb_core::Mono;
 
-use crate::net::clock;
-use crate::observe::once_a_second::OnceASecond;
-
 /// For how long idle connections are not looked for where there were none.
 const BARREN: Duration = Duration::from_millis(20);
 
@@ -32,7 +29,6 @@ pub(crate) struct Room {
     refused: AtomicU64,
     /// Until when it is known that no connection is idle; milliseconds.
     barren: AtomicU64,
-    log: OnceASecond,
 }
 
 /// One connection's place; free again when dropped.
@@ -40,10 +36,23 @@ pub(crate) struct Room {
 pub(crate) struct Place(Arc<Room>);
 
 /// No connection can be made, because there are as many as may be.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("all {most} connections that there may be to endpoints are in use (limits.endpoint_connections)")]
-pub(crate) struct Full {
-    most: usize,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Full {
+    /// For any request.
+    #[error("all {most} connections that there may be to endpoints are in use (limits.endpoint_connections)")]
+    All {
+        /// The limit.
+        most: usize,
+    },
+    /// For one that runs beside others of its client's connection.
+    #[error(
+        "its client's connection has other requests, and three quarters of the {most} connections that there may be to \
+         endpoints are in use (limits.endpoint_connections)"
+    )]
+    Share {
+        /// The limit.
+        most: usize,
+    },
 }
 
 impl Full {
@@ -61,7 +70,6 @@ impl Default for Room {
             most: AtomicUsize::new(usize::MAX),
             refused: AtomicU64::new(0),
             barren: AtomicU64::new(0),
-            log: OnceASecond::default(),
         }
     }
 }
@@ -95,7 +103,7 @@ impl Room {
         let most = self.most();
         if self.open.fetch_add(1, Ordering::Relaxed) >= most {
             self.open.fetch_sub(1, Ordering::Relaxed);
-            return Err(io::Error::other(self.full()));
+            return Err(io::Error::other(self.full(false)));
         }
         Ok(Place(Arc::clone(self)))
     }
@@ -118,16 +126,14 @@ impl Room {
     }
 
     /// What is said where there is none.
-    pub(super) fn full(&self) -> Full {
-        Full { most: self.most() }
+    pub(super) fn full(&self, is_one_of_many: bool) -> Full {
+        let most = self.most();
+        if is_one_of_many { Full::Share { most } } else { Full::All { most } }
     }
 
-    /// A request was refused: counts it, and says so once a second.
-    pub(crate) fn on_refused(&self, full: Full) {
+    /// A request was refused.
+    pub(crate) fn on_refused(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
-        if let Some(unsaid) = self.log.due(clock::mono()) {
-            tracing::warn!("requests are refused: {full}{unsaid}");
-        }
     }
 }
 
@@ -148,7 +154,7 @@ mod tests {
         let first = room.enter().unwrap();
         let second = room.enter().unwrap();
         let full = room.enter().unwrap_err();
-        assert_eq!(Full::of(&full).unwrap().most, 2);
+        assert_eq!(Full::of(&full), Some(Full::All { most: 2 }));
         assert!(Full::of(&io::ErrorKind::TimedOut.into()).is_none());
         assert_eq!(room.open(), 2, "a refusal takes no place");
         drop(first);

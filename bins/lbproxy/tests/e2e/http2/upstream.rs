@@ -38,6 +38,7 @@ with_one_and_four_workers!(
     an_upload_waits_for_a_slow_endpoint,
     checks_speak_http2,
     connections_are_limited_and_close,
+    idle_connections_of_either_protocol_give_way_to_the_other,
 );
 
 fn echo() -> H2Endpoint {
@@ -613,4 +614,24 @@ fn a_body_of_an_endpoint_is_read_whole() {
         let (response, _) = caller.begin(request, true).await;
         assert_eq!(whole(response.await.unwrap().into_body()).await.unwrap().0.len(), 0);
     });
+}
+
+fn idle_connections_of_either_protocol_give_way_to_the_other(workers: usize) {
+    let (multiplexed, plain) = (echo(), Endpoint::named("plain"));
+    let proxy = Proxy::start(&config(
+        workers,
+        &format!(
+            "limits.endpoint_connections = 1\n[[route]]\ncluster = \"plain\"\n[[route]]\npath = \"/two\"\ncluster = \"two\"\n\
+             [cluster.plain]\nendpoints = [\"{}\"]\n[cluster.two]\nprotocol = \"h2\"\nendpoints = [\"{}\"]\n",
+            plain.at(),
+            multiplexed.at()
+        ),
+    ));
+    for _ in 0..3 {
+        for path in ["/", "/two"] {
+            // A connection of HTTP/2 that is to go does so in its own time.
+            wait_until("room for the other protocol", || get(proxy.web(), path).status() == 200);
+            assert_eq!(proxy.metric("lbproxy_endpoint_connections", &[]), 1.0);
+        }
+    }
 }
