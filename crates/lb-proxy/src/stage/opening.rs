@@ -68,12 +68,14 @@ impl Opening {
         let is_optional = !anticipates_body(request.visit.head.method());
         let may_wait = is_optional && !body.is_held_back();
         let mut timer = Timer::new();
+        request.visit.trace.set_waits_for_client(true);
         let first = poll_fn(|cx| match body.poll_frame(cx) {
             Poll::Ready(frame) => Poll::Ready(Some(frame)),
             Poll::Pending if may_wait => timer.poll_after(cx, END_WITHIN).map(|()| None),
             Poll::Pending => Poll::Ready(None),
         })
         .await;
+        request.visit.trace.set_waits_for_client(false);
         Ok(match first {
             None => Self { framing: announced.framing, first: None, body: Some(body) },
             Some(Some(frame)) => Self { framing: announced.framing, first: Some(frame?), body: Some(body) },

@@ -22,6 +22,7 @@ with_one_and_four_workers!(
     continue_is_asked_for_when_the_endpoint_does,
     what_a_stream_says_by_its_end_a_head_of_http1_says_by_a_length,
     a_get_whose_stream_stays_open_is_not_held_for_long,
+    a_client_that_does_not_end_its_request_has_no_endpoint_blamed,
 );
 
 fn bodies_pass_whole_both_ways(workers: usize) {
@@ -248,4 +249,18 @@ fn a_get_whose_stream_stays_open_is_not_held_for_long(workers: usize) {
         push(&mut body, Bytes::from_static(b", last word"), true).await.unwrap();
         assert_eq!(read_body(response).await.text(), "first word, last word");
     });
+}
+
+fn a_client_that_does_not_end_its_request_has_no_endpoint_blamed(workers: usize) {
+    let endpoint = Endpoint::named("app");
+    let proxy = proxy(workers, &endpoint.at(), "", "timeout.total = \"300ms\"", "");
+    run(async {
+        let mut caller = Caller::connect(proxy.web()).await;
+        for method in ["GET", "POST"] {
+            let request = caller.request(method, "/").body(()).unwrap();
+            let (response, _open) = caller.begin(request, false).await;
+            assert_eq!(read(response).await.status, 504, "{method}");
+        }
+    });
+    assert_eq!(proxy.endpoint("app", &endpoint.at())["failures"], 0);
 }
