@@ -29,8 +29,7 @@ type Admitted = (Edits, Option<Stuck>, Option<Bytes>);
 /// request is nothing but the offer (RFC 8441), and is refused.
 pub(crate) fn keep_to_upgrades(visit: &mut Visit) -> Result<(), Cause> {
     let Some(protocol) = visit.head.upgrade() else { return Ok(()) };
-    let route = visit.route().ok_or(Cause::Internal)?;
-    if route.options.upgrade.allows(protocol) {
+    if visit.may_upgrade_to(protocol) {
         return Ok(());
     }
     if visit.head.version() == Version::Http2 {

@@ -174,6 +174,11 @@ impl Visit {
         RequestTrailers { is_trusted, asks_for_certificates, edits: &route.request_headers }.apply(trailers)
     }
 
+    /// Whether its route passes on an offer to switch to this protocol.
+    pub(crate) fn may_upgrade_to(&self, protocol: &[u8]) -> bool {
+        self.route().is_some_and(|route| route.options.upgrade.allows(protocol))
+    }
+
     /// What templates may ask for, before an endpoint is known.
     pub(crate) fn facts<'a>(&'a self, route: Option<&'a RouteRuntime>) -> Facts<'a> {
         Facts {
@@ -408,7 +413,7 @@ async fn send(session: &mut Session, worker: &Worker, visit: &Visit, mut outgoin
     let (keep, body_before) = {
         let mut io = session.downstream.lock();
         let keep = keep && (is_own || may_drain(&io.intake, &head));
-        h1::encode_response(io.out.front(), &head, &outgoing.edits, framing, connection_for(visit, keep));
+        h1::encode_response(io.out.front(), &head, &outgoing.edits, framing, connection_for(visit, &head, keep));
         let body_before = io.out.written + io.out.front().len() as u64;
         io.answer = Some((head.status(), body_before));
         (keep, body_before)
@@ -503,10 +508,12 @@ fn may_drain(intake: &Intake, head: &ResponseHead) -> bool {
     intake.is_complete() || (head.keep_alive() && !intake.is_held_back())
 }
 
-fn connection_for(visit: &Visit, keep: bool) -> h1::Connection {
+fn connection_for(visit: &Visit, head: &ResponseHead, keep: bool) -> h1::Connection {
     match (keep, visit.head.version()) {
         (false, _) => h1::Connection::Close,
         (true, Version::Http10) => h1::Connection::KeepAlive,
+        // A 426 says what to ask for (RFC 9110 §15.5.22), as far as that would be passed on.
+        (true, _) if head.upgrade().is_some_and(|protocol| visit.may_upgrade_to(protocol)) => h1::Connection::Upgrade,
         (true, _) => h1::Connection::Implicit,
     }
 }

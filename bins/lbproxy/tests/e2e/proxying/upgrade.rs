@@ -17,6 +17,7 @@ with_one_and_four_workers!(
     what_follows_a_refused_upgrade_with_a_body_is_http,
     a_101_must_answer_to_what_was_offered,
     a_route_says_which_protocols_pass,
+    a_426_says_what_to_ask_for,
 );
 
 /// The key of RFC 6455 §1.3, and what answers to it.
@@ -335,4 +336,32 @@ fn a_route_says_which_protocols_pass(workers: usize) {
     client.send(format!("GET /off HTTP/1.1\r\nHost: a\r\n{WEBSOCKET}\r\n"));
     assert_eq!(client.answer("GET").status(), 502);
     assert_eq!(proxy.access_of("/off")["cause"], "invalid_response: unexpected_switch");
+}
+
+fn a_426_says_what_to_ask_for(workers: usize) {
+    let endpoint = Endpoint::answering(|request| {
+        let protocol = &request.head.target()[1..];
+        format!(
+            "HTTP/1.1 426 Upgrade Required\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\nContent-Length: 0\r\n\r\n"
+        )
+    });
+    for (key, protocol, passes) in [
+        ("\"any\"", "websocket", true),
+        ("\"any\"", "h2c", false),
+        ("\"off\"", "websocket", false),
+        ("[\"websocket\"]", "tcp", false),
+    ] {
+        let proxy = forwarding(workers, &endpoint.at(), &format!("upgrade = {key}"));
+        let mut client = Client::connect(proxy.web());
+        for _ in 0..2 {
+            let answer = client.get(&format!("/{protocol}"));
+            assert_eq!(answer.status(), 426);
+            let named = (answer.header("Upgrade"), answer.header("Connection"));
+            assert_eq!(
+                named,
+                if passes { (Some(protocol), Some("upgrade")) } else { (None, None) },
+                "{key} {protocol}"
+            );
+        }
+    }
 }

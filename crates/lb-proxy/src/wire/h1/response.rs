@@ -200,11 +200,11 @@ impl Partial {
         index.length = self.seen.length.filter(|_| !none && !self.seen.chunked);
         index.framing = framing(index.status, answering, self.seen);
         index.keep_alive = goes_on(&index, options, self.seen);
-        if index.status == 101 {
+        if matches!(index.status, 101 | 426) {
             index.upgrade = self.seen.offered(options);
-            if answering != Answering::Upgrade || index.upgrade.is_none() {
-                return Err(Cause::UnexpectedSwitch);
-            }
+        }
+        if index.status == 101 && (answering != Answering::Upgrade || index.upgrade.is_none()) {
+            return Err(Cause::UnexpectedSwitch);
         }
         let head = buf.split_to(self.lines.start.min(buf.len())).freeze();
         Ok(ResponseHead::new(head, index))
