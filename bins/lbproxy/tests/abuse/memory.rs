@@ -265,6 +265,21 @@ fn in_full(path: &str) -> Vec<u8> {
     all
 }
 
+/// Bodies of one octet, with trailers of 7 KiB that take a few octets each.
+fn unfolding_trailers(path: &str) -> Vec<u8> {
+    let fields = block(&[(":method", "POST"), (":scheme", "http"), (":authority", "a"), (":path", path)]);
+    let heads = (0..STREAMS).flat_map(|n| frame(HEADERS, END_HEADERS, 2 * n + 1, &fields));
+    let bodies = (0..STREAMS).flat_map(|n| {
+        let trailers = match n {
+            0 => [&[0x40][..], &block(&[("x", &"y".repeat(3_600))])[1..], &[0x80 | 62]].concat(),
+            _ => vec![0x80 | 62; 2],
+        };
+        let trailers = frame(HEADERS, END_STREAM | END_HEADERS, 2 * n + 1, &trailers);
+        [frame(DATA, 0, 2 * n + 1, b"u"), trailers].concat()
+    });
+    heads.chain(bodies).collect()
+}
+
 /// Request bodies on all streams, of this many octets each.
 fn uploads(path: &str, octets: usize) -> Vec<u8> {
     let fields = block(&[(":method", "POST"), (":scheme", "http"), (":authority", "a"), (":path", path)]);
@@ -321,6 +336,7 @@ fn heads_of_http2_have_one_limit_for_all_streams() {
 fn bodies_of_http2_have_one_limit_for_all_streams() {
     let _alone = alone();
     let kib = WINDOW + RESPONSES + BASE;
+    http2("trailers that unfold", WIDE, &unfolding_trailers("/hang"), HEADS + WINDOW + BASE);
     http2("uploads that are not taken", WIDE, &uploads("/hang", 8_000), kib);
     http2("uploads that are not taken, to HTTP/2", WIDE, &uploads("/two/hang", 8_000), kib);
 }
@@ -332,7 +348,7 @@ fn responses_of_http2_have_one_limit_for_all_streams() {
     http2("downloads with wide windows", WIDE, &asked("/large"), RESPONSES + BASE);
     http2("downloads without windows", 0, &asked("/large"), RESPONSES + BASE);
     http2("downloads that stop before their end", 20_480, &asked("/middling"), RESPONSES + BASE);
-    http2("downloads from HTTP/2", 0, &asked("/two/large"), HTTP2_WINDOWS + BASE);
+    http2("downloads from HTTP/2", 0, &asked("/two/large"), HTTP2_WINDOWS + RESPONSES + BASE);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use h2::{Reason, RecvStream, SendStream};
 
 use super::incoming::{BodyFailure, Intake};
 use crate::message::{Edits, Framing, ResponseHead, Trailers, has_outer_space};
-use crate::net::account::Account;
+use crate::net::account::{Account, HeadRoom};
 use crate::net::cork::Drain;
 use crate::net::queue::{self, Piece, Queue};
 use crate::stage::tunnel::Ways;
@@ -36,6 +36,7 @@ pub(crate) struct Exchange {
     /// What of the answer waits.
     queue: Arc<Queue>,
     account: Arc<Account>,
+    trailers_room: Option<HeadRoom>,
     /// What is seen of the connection's frames, where there is a body.
     watch: Option<Drain>,
     /// It is to be reset with PROTOCOL_ERROR, whatever it is answered (RFC 9113 §8.1.1).
@@ -66,6 +67,7 @@ impl Stream {
             respond,
             queue,
             account,
+            trailers_room: None,
             watch,
             is_malformed: false,
             answer: None,
@@ -123,6 +125,9 @@ impl Exchange {
                         BodyFailure::Malformed(h1::Cause::BadHeaderValue.into())
                     }
                     Ok(trailers) => match trailers.as_ref().map(Trailers::from_headers).transpose() {
+                        Ok(trailers) if !self.has_room_for(trailers.as_ref().and_then(Option::as_ref)) => {
+                            BodyFailure::Malformed(h1::Cause::TrailersTooLarge.into())
+                        }
                         Ok(trailers) => {
                             self.intake.end(trailers.flatten());
                             continue;
@@ -134,6 +139,13 @@ impl Exchange {
             };
             return Poll::Ready(Some(Err(self.intake.fail(failure))));
         }
+    }
+
+    /// Takes room for trailers. The heads of the connection's requests may have taken all that there is.
+    fn has_room_for(&mut self, trailers: Option<&Trailers>) -> bool {
+        let Some(trailers) = trailers else { return true };
+        self.trailers_room = HeadRoom::take(&self.account, trailers.footprint());
+        self.trailers_room.is_some()
     }
 
     /// Whether all of the request has come, or no more will.

@@ -212,7 +212,9 @@ impl Trailers {
     /// # Errors
     /// What our own decoder refuses: a trailer that would change framing or routing, too many, or too large.
     pub fn from_headers(headers: &HeaderMap) -> Result<Option<Self>, BodyError> {
-        let mut text = BytesMut::from(&b"0\r\n"[..]);
+        let fields: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+        let mut text = BytesMut::with_capacity(fields + 8);
+        text.extend_from_slice(b"0\r\n");
         for (name, value) in headers {
             put(&mut text, name.as_str().as_bytes(), value.as_bytes());
         }

@@ -22,6 +22,11 @@ impl Trailers {
         Self(Arc::new(Inner { bytes, fields }))
     }
 
+    /// About the memory that they take.
+    pub(crate) fn footprint(&self) -> usize {
+        size_of::<Inner>() + self.0.bytes.len() + self.0.fields.footprint()
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

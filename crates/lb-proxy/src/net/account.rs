@@ -4,9 +4,10 @@
 //! bounded for the connection too, or the bound is that of a stream times 128. What windows bound already, bodies that
 //! come from the client, is not counted here.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Request heads that are being served. HPACK sends a head of 31 KiB again in nine octets. This is 8 KiB for each of 128
+/// Heads of requests that are being served, and their trailers. HPACK sends a head of 31 KiB again in nine octets. This is 8 KiB for each of 128
 /// streams; browsers with many cookies send half of that.
 const HEADS: usize = 1024 * 1024;
 /// Heads of the largest size that a connection may have, where that is more.
@@ -26,6 +27,26 @@ impl Account {
     pub(crate) fn new(largest_head: usize) -> Self {
         let heads = HEADS.max(largest_head.saturating_mul(LARGE_HEADS));
         Self { heads: Tally::new(heads), buffers: Tally::new(BUFFERS) }
+    }
+}
+
+/// Room for one head, or for trailers. Given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct HeadRoom {
+    account: Arc<Account>,
+    bytes: usize,
+}
+
+impl HeadRoom {
+    /// Takes this much, if there is as much left.
+    pub(crate) fn take(account: &Arc<Account>, bytes: usize) -> Option<Self> {
+        account.heads.try_add(bytes).then(|| Self { account: Arc::clone(account), bytes })
+    }
+}
+
+impl Drop for HeadRoom {
+    fn drop(&mut self) {
+        self.account.heads.remove(self.bytes);
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout};
 use crate::downstream::{Client, Frame, Gone, Stream};
 use crate::exchange::{Body, Response};
 use crate::message::{Edits, Framing, Method, RequestHead, Trailers, websocket};
-use crate::net::account::Account;
+use crate::net::account::HeadRoom;
 use crate::net::queue::{Piece, Queue};
 use crate::net::timer::far;
 use crate::net::{Timer, clock};
@@ -53,26 +53,6 @@ struct Refused {
     detail: &'static str,
 }
 
-/// Room for a head in its connection's account.
-struct HeadRoom {
-    account: Arc<Account>,
-    bytes: usize,
-}
-
-impl HeadRoom {
-    /// Takes it, if there is any.
-    fn take(account: &Arc<Account>, head: &RequestHead) -> Option<Self> {
-        let bytes = head.footprint();
-        account.heads.try_add(bytes).then(|| Self { account: Arc::clone(account), bytes })
-    }
-}
-
-impl Drop for HeadRoom {
-    fn drop(&mut self) {
-        self.account.heads.remove(self.bytes);
-    }
-}
-
 /// Reads the head of a request, and lets go of the form in which it came. `None` for a stream that is not served: what
 /// the heads of its connection may take is taken, so it is refused, and may be asked for again.
 pub(crate) fn read(
@@ -96,7 +76,7 @@ pub(crate) fn read(
         Some(_) => Err((Cause::NotImplemented, "unknown_protocol")),
     };
     let head = match head {
-        Ok(head) => match HeadRoom::take(&shared.account, &head) {
+        Ok(head) => match HeadRoom::take(&shared.account, head.footprint()) {
             Some(room) => Ok((head, room)),
             None => {
                 respond.send_reset(Reason::REFUSED_STREAM);
