@@ -200,10 +200,11 @@ Examples:
 
 Exit codes:
   0    fine
-  1    the configuration is wrong: all of it is said on standard error, and
+  1    the configuration is wrong: every error is on standard error, and
        nothing was bound
-  2    wrong arguments
-  3    could not start: an address is in use, a log cannot be written
+  2    wrong arguments, or no file was named and none is where files usually are
+  3    could not start: an address is in use, a log cannot be written; or
+       `init` could not write
   4    requests were cut at the end of the grace period, or by a second signal
   101  a thread died of a bug; the log has its panic";
 
@@ -232,8 +233,8 @@ The log goes to standard error. It begins with the addresses:
   listening on 0.0.0.0:8080 listener=0.0.0.0:8080
   ready generation=1
 
-Exit codes: 0 fine, 1 the configuration is wrong, 3 could not start,
-4 requests were cut.";
+Exit codes: 0 fine, 1 the configuration is wrong, 2 wrong arguments or no
+file, 3 could not start, 4 requests were cut.";
 
 const CHECK: &str = "\
 Example:
@@ -246,7 +247,8 @@ Example:
 
 `lbproxy -t` is the same. Names are not resolved, addresses not bound, logs
 not opened.
-Exit codes: 0 valid (there may be warnings), 1 not.";
+Exit codes: 0 valid (there may be warnings), 1 not, 2 wrong arguments or no
+file.";
 
 const PROXY: &str = "\
 Examples:

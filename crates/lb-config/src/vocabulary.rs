@@ -4,7 +4,7 @@
 //! with our word for it, or with the reason why none is needed. `docs/migration.md` has the same words, and a test
 //! compares the two.
 
-use crate::keys::Section;
+use crate::keys::{Section, all_sections};
 
 /// Words that stand for one key of ours, wherever a table has that key.
 pub(crate) const ALIASES: [(&str, &str); 26] = [
@@ -35,6 +35,15 @@ pub(crate) const ALIASES: [(&str, &str); 26] = [
     ("upstreams", "endpoints"),
     ("worker_processes", "workers"),
 ];
+
+/// The table that one of [`ALIASES`] is written in: the first of those that people fill in that has the key.
+pub(crate) fn home(ours: &str) -> Option<&'static Section> {
+    let of_name = |name: &str| all_sections().into_iter().find(|section| section.name == name);
+    ["listener", "cluster", "route", "endpoint", "root"]
+        .into_iter()
+        .filter_map(of_name)
+        .find(|section| section.find(ours).is_some())
+}
 
 /// Words of other products, in groups of one meaning, and what to do here.
 pub(crate) const WORDS: &[(&[&str], &str)] = &[
@@ -378,7 +387,7 @@ pub(crate) fn placeholder(word: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keys::{Default, all_sections};
+    use crate::keys::Default;
 
     #[test]
     fn no_word_of_others_hides_a_key_of_ours_and_each_stands_once() {
@@ -389,7 +398,7 @@ mod tests {
         }
         for (word, ours) in ALIASES {
             assert!(!seen.contains(&word), "{word} is an alias and a word");
-            assert!(all_sections().iter().any(|section| section.find(ours).is_some()), "{ours} is no key");
+            assert!(home(ours).is_some(), "{ours} is no key");
         }
     }
 

@@ -235,16 +235,21 @@ fn unknown_key(report: &mut Report, entry: &Entry, section: &'static Section) {
         Some(Meant::Alias(ours)) => format!("did you mean `{ours}`?"),
         Some(Meant::Word(help)) => help.to_owned(),
         Some(Meant::Near(ours)) => format!("did you mean `{ours}`?"),
+        Some(Meant::Elsewhere(ours, other)) => format!("it is `{ours}` here, which belongs to {}", place(other)),
         None if matches!(section.name, "headers" | "header_edits") && is_token(name) => {
             format!("write headers.response.set = {{ {name} = \"…\" }}, or headers.request.set")
         }
         None => match all_sections().into_iter().find(|section| section.find(name).is_some()) {
-            Some(other) if other.name == "root" => format!("`{name}` belongs to the top level of the file"),
-            Some(other) => format!("`{name}` belongs to {}", other.title),
+            Some(other) => format!("`{name}` belongs to {}", place(other)),
             None => return,
         },
     };
     problem.help(help);
+}
+
+/// A table as a sentence names it.
+fn place(section: &Section) -> &'static str {
+    if section.name == "root" { "the top level of the file" } else { section.title }
 }
 
 /// What an unknown key was probably meant to be.
@@ -255,6 +260,8 @@ enum Meant {
     Word(&'static str),
     /// A slip in this key.
     Near(&'static str),
+    /// What another product calls this key of ours, which another table has.
+    Elsewhere(&'static str, &'static Section),
 }
 
 fn meant(name: &str, section: &'static Section) -> Option<Meant> {
@@ -265,5 +272,9 @@ fn meant(name: &str, section: &'static Section) -> Option<Meant> {
     if let Some(help) = vocabulary::ours(name) {
         return Some(Meant::Word(help));
     }
-    nearest(name, section.built().map(|key| key.name)).map(Meant::Near)
+    if let Some(ours) = nearest(name, section.built().map(|key| key.name)) {
+        return Some(Meant::Near(ours));
+    }
+    let (_, ours) = ALIASES.iter().find(|(theirs, _)| *theirs == name)?;
+    vocabulary::home(ours).map(|home| Meant::Elsewhere(ours, home))
 }

@@ -115,7 +115,11 @@ fn address(text: &str) -> Result<EndpointAddress, Wrong> {
         return Err(Wrong::new("has no port", ENDPOINT));
     };
     if name.is_empty() {
-        return Err(Wrong::new("has no host", ENDPOINT).help(format!("write \"127.0.0.1:{port}\"")));
+        let wrong = Wrong::new("has no host", ENDPOINT);
+        return Err(match port.parse::<u16>() {
+            Ok(1..) => wrong.help(format!("write \"127.0.0.1:{port}\"")),
+            _ => wrong,
+        });
     }
     let port = match port.parse::<u16>() {
         Ok(0) => return Err(no_port_zero()),
@@ -307,6 +311,9 @@ mod tests {
             ("a..b:80", "is not a host name"),
         ] {
             assert_eq!(endpoint(text).unwrap_err().what, what, "{text}");
+        }
+        for (text, help) in [(":80", Some("write \"127.0.0.1:80\"")), (":70000", None), (":0", None)] {
+            assert_eq!(endpoint(text).unwrap_err().help.as_deref(), help, "{text}");
         }
         assert_eq!(endpoint("::1:80").unwrap_err().help.unwrap(), "write \"[::1]:80\"");
         assert_eq!(endpoint("10.0.0.1:80/").unwrap_err().help.unwrap(), "write \"10.0.0.1:80\"");

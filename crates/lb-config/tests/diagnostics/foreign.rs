@@ -221,6 +221,53 @@ lbproxy.toml:12:62: error: `{header.X-Key}` is not a variable
 }
 
 #[test]
+fn a_word_of_another_product_in_the_wrong_table_names_the_right_one() {
+    refused(
+        r#"nodes = ["a:1"]
+
+[[listener]]
+address = "0.0.0.0:81"
+balance = "p2c"
+
+[[route]]
+path = "/a"
+cluster = "app"
+max_conns = 100
+bind = "0.0.0.0:82"
+"#,
+        r#"
+lbproxy.toml:1:1: error: unknown key `nodes` in the configuration
+  |
+1 | nodes = ["***"]
+  | ^^^^^
+  = expected one of `workers`, `grace`, `include`, `zone`, `admin`, `log`, `limits`, `defaults`, `listener`, `route`, `site`, `cluster`
+  = help: it is `endpoints` here, which belongs to [cluster]
+
+lbproxy.toml:5:1: error: unknown key `balance` in [[listener]]
+  |
+5 | balance = "***"
+  | ^^^^^^^
+  = expected one of `name`, `address`, `redirect`, `trusted_proxies`, `backlog`, `mode`, `proxy_protocol`, `tls`, `headers`
+  = help: it is `policy` here, which belongs to [cluster]
+
+lbproxy.toml:10:1: error: unknown key `max_conns` in [[route]]
+   |
+10 | max_conns = 100
+   | ^^^^^^^^^
+   = expected one of `name`, `hosts`, `path`, `methods`, `headers_match`, `listeners`, `cluster`, `redirect`, `respond`, `policy`, `timeout`, `retry`, `sticky`, `rate_limit`, `headers`, `forwarded`, `upgrade`, `body_limit`, `access_log`
+   = help: it is `max_in_flight` here, which belongs to an endpoint
+
+lbproxy.toml:11:1: error: unknown key `bind` in [[route]]
+   |
+11 | bind = "**********"
+   | ^^^^
+   = expected one of `name`, `hosts`, `path`, `methods`, `headers_match`, `listeners`, `cluster`, `redirect`, `respond`, `policy`, `timeout`, `retry`, `sticky`, `rate_limit`, `headers`, `forwarded`, `upgrade`, `body_limit`, `access_log`
+   = help: it is `address` here, which belongs to [[listener]]
+"#,
+    );
+}
+
+#[test]
 fn words_of_other_products_are_translated() {
     refused(
         r#"[[listener]]
