@@ -206,11 +206,13 @@ pub(crate) struct Unread<'a> {
     /// What was read of it.
     pub(crate) beginning: Beginning<'a>,
     pub(crate) elapsed: Duration,
+    /// Bytes of the answer's body.
+    pub(crate) bytes_out: u64,
 }
 
 /// Counts and logs what could not be read as a request.
 pub(crate) fn close_unread(worker: &Worker, unread: &Unread<'_>) {
-    let Unread { listener, cause, detail, beginning, elapsed, .. } = *unread;
+    let Unread { listener, cause, detail, beginning, elapsed, bytes_out, .. } = *unread;
     let status = cause.status();
     listener.unrouted.on_request(None, status, elapsed);
     let failure = Failure {
@@ -236,7 +238,7 @@ pub(crate) fn close_unread(worker: &Worker, unread: &Unread<'_>) {
             query: beginning.query,
             status,
             bytes_in: 0,
-            bytes_out: 0,
+            bytes_out,
             duration: elapsed,
             upstream: None,
             listener: &listener.name,

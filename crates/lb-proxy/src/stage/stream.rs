@@ -156,6 +156,7 @@ fn refuse(shared: &Shared, snapshot: &WorkerSnapshot, listener: usize, stream: &
     let mut edits = Edits::new();
     listener.response_headers.apply_unread(&mut edits);
     visit::date(&mut edits);
+    let bytes_out = answer.body.len() as u64;
     if let Ok(parts) = answer.head.to_parts(&edits, answer.framing) {
         // Fails for a client that is gone, and has no use for it.
         let _ = stream.lock().answer_whole(parts, answer.body);
@@ -168,6 +169,7 @@ fn refuse(shared: &Shared, snapshot: &WorkerSnapshot, listener: usize, stream: &
         detail: Some(refused.detail),
         beginning: Beginning::of_parts(&refused.parts),
         elapsed: started.elapsed(),
+        bytes_out,
     };
     outcome::close_unread(&shared.worker, &unread);
 }

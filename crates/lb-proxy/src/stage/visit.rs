@@ -333,6 +333,7 @@ pub(crate) fn refuse(
     date(&mut edits);
     let mut io = session.downstream.lock();
     h1::encode_response(io.out.front(), &answer.head, &edits, answer.framing, h1::Connection::Close);
+    let bytes_out = answer.body.len() as u64;
     io.out.push(answer.body, b"");
     let unread = Unread {
         peer: session.peer,
@@ -342,6 +343,7 @@ pub(crate) fn refuse(
         detail,
         beginning: h1::Beginning::of(&io.read),
         elapsed: clock::now() - started,
+        bytes_out,
     };
     outcome::close_unread(worker, &unread);
     After::Close

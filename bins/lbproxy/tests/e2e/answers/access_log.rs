@@ -108,12 +108,13 @@ fn a_line_says_who_answered_and_how_fast_by_default(workers: usize) {
 
 fn a_line_of_what_was_refused_has_what_was_read_of_it(workers: usize) {
     let proxy = answering(workers, "limits.headers = 4\n[[route]]\nrespond = {}\n");
-    crate::support::exchange(proxy.web(), "GET /bad?q=1 HTTP/1.1\r\nBad Header\r\n\r\n");
+    let answer = crate::support::exchange(proxy.web(), "GET /bad?q=1 HTTP/1.1\r\nBad Header\r\n\r\n");
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
     let line = proxy.access_of("/bad");
     for (name, value) in [("method", "GET"), ("query", "q=1"), ("protocol", "HTTP/1.1"), ("client", "127.0.0.1")] {
         assert_eq!(line[name], value, "{name}: {line}");
     }
-    assert_eq!(line["status"], 400, "{line}");
+    assert_eq!((&line["status"], &line["bytes_out"]), (&400.into(), &body.len().into()), "{line}");
     crate::support::exchange(proxy.web(), "PUT http://user:secret@a/many HTTP/1.1\r\nA: 1\r\n\r\n");
     let line = proxy.access_of("/many");
     assert_eq!((&line["method"], &line["status"]), (&"PUT".into(), &400.into()), "no credentials in the log: {line}");
@@ -126,6 +127,8 @@ fn a_line_of_what_was_refused_has_what_was_read_of_it(workers: usize) {
         assert_eq!(line[name], value, "{name}: {line}");
     }
     assert_eq!((&line["status"], &line["cause"]), (&431.into(), &"too_many_headers: too_many_headers".into()));
+    let body = format!("431 too many request headers\nrequest_id: {}\n", line["request_id"].as_str().unwrap());
+    assert_eq!(line["bytes_out"], body.len(), "{line}");
 }
 
 fn a_line_in_the_combined_format_reads_as_nginx_writes_it(workers: usize) {
