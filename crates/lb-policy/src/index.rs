@@ -1,6 +1,6 @@
 //! A position in a cluster's list of endpoints.
 
-/// An endpoint's place in the cluster's list, valid for one [`View`].
+/// An endpoint's place in the cluster's list, valid for one [`View`](crate::View).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Index(u32);
 

@@ -1,7 +1,7 @@
 //! The admin listener: `/healthz`, `/metrics`, `/status`, and the status as a page for people at `/`.
 //!
 //! It must answer when the proxy is at its limits, so it shares nothing with the workers: it runs on the control
-//! runtime, on hyper, with a handful of connections ([`super::places`] says whose), and with descriptors kept for the time
+//! runtime, on hyper, with a handful of connections (`places.rs` says whose), and with descriptors kept for the time
 //! when there are no others. And it must not become a hole: without `allow` only loopback clients are answered. Who may
 //! not come takes no place: a few such clients at a time hear why, within a second, and further ones are closed.
 //!

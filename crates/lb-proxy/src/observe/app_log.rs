@@ -6,7 +6,7 @@
 //!
 //! Operators grep for some lines, so those have one place and one wording, here: [`endpoint_down`], [`endpoint_up`]
 //! and [`endpoint_ejected`] are for transitions, once each, and [`LimitLog`] keeps a flood of
-//! refused requests from becoming a flood of lines. What libraries say is limited too, see [`Sparing`]: a client that
+//! refused requests from becoming a flood of lines. What libraries say is limited too, see `Sparing`: a client that
 //! breaks HTTP/2 makes the `h2` crate warn of each connection.
 //!
 //! How the engine uses it:
