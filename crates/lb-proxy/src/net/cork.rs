@@ -112,6 +112,11 @@ impl Drain {
         self.shared.borrow_mut().incoming.take_malformed(stream)
     }
 
+    /// Whether the head of this stream had a pseudo-header field that is refused: see [`Walker::take_refused`].
+    pub(crate) fn take_refused(&self, stream: u32) -> bool {
+        self.shared.borrow_mut().incoming.take_refused(stream)
+    }
+
     /// Another look at the same connection, for whoever does not drive it.
     pub(crate) fn watch(&self) -> Self {
         Self { shared: Arc::clone(&self.shared), has_yielded: false }

@@ -93,6 +93,11 @@ impl Shared {
         self.watch.lock().unwrap_or_else(PoisonError::into_inner).watch()
     }
 
+    /// Whether the head of this stream, which is read now, had a pseudo-header field that is refused and not passed on.
+    pub(crate) fn take_refused(&self, stream: u32) -> bool {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner).take_refused(stream)
+    }
+
     /// A request ended: `answered`, or given up by the client before it had its answer.
     pub(crate) fn on_end(&self, answered: bool) {
         let count = self.answered.load(Ordering::Relaxed);

@@ -36,7 +36,7 @@ use crate::stage::outcome::{self, CutBy, Outcome, Running, Unread};
 use crate::stage::reply::Written;
 use crate::stage::tunnel;
 use crate::stage::visit::{self, After, Caller, Next, OWN_ANSWER_IDLE, Outgoing, Visit};
-use crate::wire::h1::{Beginning, HeadError};
+use crate::wire::h1::{self, Beginning, HeadError};
 
 /// A request whose head has come.
 pub(crate) struct Arrived {
@@ -69,6 +69,7 @@ pub(crate) fn read(
     let (parts, receive) = request.into_parts();
     let limits = head_limits(&snapshot.shared.config.limits);
     let head = match parts.extensions.get::<Protocol>() {
+        _ if shared.take_refused(receive.stream_id().as_u32()) => Err(why(h1::Cause::BadTarget.into())),
         None => RequestHead::from_parts_within(&parts, framing_of(&parts, &receive), &limits).map_err(why),
         Some(protocol) if protocol.as_str() == websocket::NAME => {
             RequestHead::from_websocket(&parts, &limits, &websocket::key(fastrand::u128(..))).map_err(why)

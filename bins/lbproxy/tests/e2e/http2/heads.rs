@@ -9,6 +9,7 @@ with_one_and_four_workers!(
     an_http1_endpoint_is_told_what_http2_said,
     heads_beyond_the_limits_are_refused_and_the_connection_goes_on,
     what_can_be_read_in_two_ways_is_refused,
+    what_the_protocol_library_would_hide_is_a_400,
     pseudo_headers_and_padded_values_in_trailers_are_malformed,
     stickiness_and_edits_hold,
 );
@@ -128,6 +129,60 @@ fn what_can_be_read_in_two_ways_is_refused(workers: usize) {
         assert_eq!(caller.ask(request).await.status, 501);
     });
     assert_eq!(endpoint.messages().iter().filter(|m| m.head.target() != "/same").count(), 0);
+}
+
+/// As HTTP/1 has it, and the connection goes on.
+fn what_the_protocol_library_would_hide_is_a_400(workers: usize) {
+    const METHOD: u8 = 0x82;
+    const HTTP: u8 = 0x86;
+    const PATH: u8 = 0x84;
+    /// `host: a`, by the static table's name.
+    const HOST: &[u8] = &[0x0f, 0x17, 1, b'a'];
+    let endpoint = Endpoint::named("app");
+    let proxy = proxy(workers, &endpoint.at(), "", "", "");
+    let head = |more: &[u8]| [&[METHOD, HTTP, 0x01, 1, b'a'][..], more].concat();
+    let mut raw = Raw::connect(proxy.web());
+    let mut stream = 1;
+    let mut ask = |block: &[u8], cut: usize| {
+        let (first, rest) = block.split_at(cut.min(block.len()));
+        raw.send(HEADERS, END_STREAM | if rest.is_empty() { END_HEADERS } else { 0 }, stream, first);
+        if !rest.is_empty() {
+            raw.send(raw::CONTINUATION, END_HEADERS, stream, rest);
+        }
+        let is_it = |frame: &raw::Frame| frame.stream == stream && matches!(frame.kind, RST_STREAM | HEADERS);
+        let answer = std::iter::from_fn(|| raw.frame()).find(is_it).expect("an answer");
+        stream += 2;
+        assert_eq!(answer.kind, HEADERS, "{answer:?}");
+        // `:status: 200` and `:status: 400` by the static table.
+        match answer.payload.first() {
+            Some(0x88) => 200,
+            Some(0x8c) => 400,
+            other => panic!("neither: {other:?}"),
+        }
+    };
+    let plain = head(&[0x04, 4, b'/', b'a', b'/', b'b']);
+    let fragment = head(&[0x04, 4, b'/', b'a', b'#', b'b']);
+    assert_eq!((ask(&plain, 99), ask(&fragment, 99)), (200, 400));
+    assert_eq!((ask(&plain, 9), ask(&fragment, 9)), (200, 400), "cut within the path");
+    // `/a#b` in Huffman's code, and the field goes into the table, from which it comes again.
+    assert_eq!(ask(&head(&[0x44, 0x84, 0x60, 0x7f, 0xf5, 0x1f]), 99), 400);
+    assert_eq!(ask(&head(&[0xbe]), 99), 400);
+    assert_eq!(ask(&head(&[PATH, 0x40, 3, b'x', b'-', b'a', 1, b'#']), 99), 200);
+    assert_eq!(ask(&head(&[0xbf]), 99), 400, "one place further");
+    let scheme = |scheme: &[u8], path: &[u8]| [&[METHOD, 0x06, scheme.len() as u8], scheme, path, HOST].concat();
+    assert_eq!((ask(&scheme(b"http", &[PATH]), 99), ask(&scheme(b"ftp", &[PATH]), 99)), (200, 400));
+    assert_eq!(ask(&head(&[PATH]), 99), 200);
+    // Whatever a client's own encoder makes of them: characters whose codes look much like that of `#`.
+    run(async {
+        let mut caller = Caller::connect(proxy.web()).await;
+        for path in ["/!!!", "/'+|~$@[]?!?()&&;'+", "/%23?%23%23", "/\u{fffd}\u{10ffff}?\u{7ff}"] {
+            assert_eq!(caller.get(path).await.status, 200, "{path}");
+        }
+    });
+    let logged = proxy.terminate().access(|line| line["status"] == 400);
+    assert_eq!(logged.len(), 6, "{logged:?}");
+    assert!(logged.iter().all(|line| line["cause"] == "bad_request: bad_target"), "{logged:?}");
+    assert_eq!(endpoint.requests(), 9);
 }
 
 /// `:status: 200` by the static table.

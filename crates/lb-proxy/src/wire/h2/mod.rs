@@ -2,6 +2,7 @@
 
 mod block;
 mod budget;
+mod huffman;
 mod walker;
 
 pub(crate) use budget::Budget;

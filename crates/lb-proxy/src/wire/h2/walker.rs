@@ -2,11 +2,11 @@
 //!
 //! The library below us does not tell how many pings and settings a client sends, nor which streams a GOAWAY leaves
 //! out. Both stand in plain sight in the bytes, behind nine octets of head each, so they are read as they pass. A client's
-//! trailers are looked into as well: see [`Block`].
+//! field blocks are looked into as well: see [`Block`].
 //!
 //! This does not validate: what is no HTTP/2 is refused by the library, whatever is made of it here.
 
-use super::block::Block;
+use super::block::{Block, Table};
 
 /// Types of frames (RFC 9113 §6).
 pub(crate) mod kind {
@@ -20,7 +20,7 @@ const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const PADDED: u8 = 8;
 const PRIORITY: u8 = 0x20;
-/// Streams whose trailers were malformed and that were not asked about yet.
+/// Streams whose trailers were malformed and that were not asked about yet; as many heads again.
 const MAX_MALFORMED: usize = 256;
 const HEAD: usize = 9;
 
@@ -57,17 +57,20 @@ pub(crate) struct Walker {
     last_stream: Option<(u32, u8)>,
     /// The last stream of the last GOAWAY.
     go_away: Option<u32>,
-    /// The highest stream that has begun, where trailers are looked into.
+    /// The highest stream that has begun, where field blocks are looked into.
     newest: Option<u32>,
-    /// The trailers that are being read.
-    trailers: Option<Trailers>,
+    /// The field block that is being read.
+    fields: Option<Fields>,
+    table: Table,
     /// Streams whose trailers had a pseudo-header field.
     malformed: Vec<u32>,
+    /// Streams whose head had a pseudo-header field that is refused, in the order in which they began.
+    refused: Vec<u32>,
 }
 
-/// Trailers, whose field block may go over several frames.
+/// A head or trailers, whose field block may go over several frames.
 #[derive(Debug)]
-struct Trailers {
+struct Fields {
     stream: u32,
     block: Block,
     /// Octets before the block in this frame: the length of the padding, a priority.
@@ -90,12 +93,14 @@ impl Walker {
             last_stream: None,
             go_away: None,
             newest: None,
-            trailers: None,
+            fields: None,
+            table: Table::new(),
             malformed: Vec::new(),
+            refused: Vec::new(),
         }
     }
 
-    /// As [`new`](Self::new), of what a client sends, whose trailers are looked into.
+    /// As [`new`](Self::new), of what a client sends, whose field blocks are looked into.
     pub(crate) fn of_client(skip: usize) -> Self {
         Self { newest: Some(0), ..Self::new(skip) }
     }
@@ -104,6 +109,17 @@ impl Walker {
     pub(crate) fn take_malformed(&mut self, stream: u32) -> bool {
         let at = self.malformed.iter().position(|&malformed| malformed == stream);
         at.map(|at| self.malformed.swap_remove(at)).is_some()
+    }
+
+    /// Whether the head of this stream had a `:path` with a fragment, or another `:scheme` than http and https. To be asked in the
+    /// order of the streams: those before it are not asked about any more.
+    pub(crate) fn take_refused(&mut self, stream: u32) -> bool {
+        if self.refused.is_empty() {
+            return false;
+        }
+        let is_refused = self.refused.contains(&stream);
+        self.refused.retain(|&refused| refused > stream);
+        is_refused
     }
 
     /// The highest stream that the last GOAWAY says may have been acted upon; `None` before any.
@@ -138,29 +154,26 @@ impl Walker {
                 self.last_stream = (kind == kind::GO_AWAY).then_some((0, 0));
                 match kind {
                     kind::HEADERS => self.on_headers(u32::from_be_bytes(stream) & 0x7fff_ffff, flags),
-                    kind::CONTINUATION if self.trailers.is_some() => self.on_continuation(flags),
+                    kind::CONTINUATION if self.fields.is_some() => self.on_continuation(flags),
                     _ => {}
                 }
                 if length == 0 {
-                    self.on_trailers(&[], 0);
+                    self.on_fields(&[], 0);
                 }
                 on_frame(FrameHead { length, kind, flags });
             }
         }
     }
 
-    /// A client's streams begin in order, so that a block on one that has begun is its trailers.
+    /// A client's streams begin in order, so that a block on one that has begun is its trailers, and any other a head.
     fn on_headers(&mut self, stream: u32, flags: u8) {
         let Some(newest) = self.newest else { return };
-        if stream > newest {
-            self.newest = Some(stream);
-            self.trailers = None;
-            return;
-        }
+        let is_trailers = stream <= newest;
+        self.newest = Some(newest.max(stream));
         let is_padded = flags & PADDED != 0;
-        self.trailers = Some(Trailers {
+        self.fields = Some(Fields {
             stream,
-            block: Block::new(),
+            block: Block::new(is_trailers),
             skip: u8::from(is_padded) + if flags & PRIORITY == 0 { 0 } else { 5 },
             is_padded,
             left: self.left,
@@ -170,40 +183,46 @@ impl Walker {
 
     fn on_continuation(&mut self, flags: u8) {
         let left = self.left;
-        if let Some(trailers) = &mut self.trailers {
-            (trailers.skip, trailers.is_padded, trailers.left) = (0, false, left);
-            trailers.is_last = flags & END_HEADERS != 0;
+        if let Some(fields) = &mut self.fields {
+            (fields.skip, fields.is_padded, fields.left) = (0, false, left);
+            fields.is_last = flags & END_HEADERS != 0;
         }
     }
 
-    /// The trailers' part of a payload of which so much was to come.
-    fn on_trailers(&mut self, mut bytes: &[u8], to_come: usize) {
-        let Some(trailers) = &mut self.trailers else { return };
+    /// The field block's part of a payload of which so much was to come.
+    fn on_fields(&mut self, mut bytes: &[u8], to_come: usize) {
+        let Some(fields) = &mut self.fields else { return };
         let ends = bytes.len() == to_come;
-        while trailers.skip > 0
+        while fields.skip > 0
             && let Some((&byte, rest)) = bytes.split_first()
         {
-            trailers.skip -= 1;
-            trailers.left = trailers.left.saturating_sub(1);
-            if std::mem::take(&mut trailers.is_padded) {
-                trailers.left = trailers.left.saturating_sub(usize::from(byte));
+            fields.skip -= 1;
+            fields.left = fields.left.saturating_sub(1);
+            if std::mem::take(&mut fields.is_padded) {
+                fields.left = fields.left.saturating_sub(usize::from(byte));
             }
             bytes = rest;
         }
-        let (block, _padding) = bytes.split_at_checked(trailers.left).unwrap_or((bytes, &[]));
-        trailers.left -= block.len();
-        trailers.block.read(block);
-        if ends && trailers.is_last {
-            if trailers.block.has_pseudo() && self.malformed.len() < MAX_MALFORMED {
-                self.malformed.push(trailers.stream);
-            }
-            self.trailers = None;
+        let (block, _padding) = bytes.split_at_checked(fields.left).unwrap_or((bytes, &[]));
+        fields.left -= block.len();
+        fields.block.read(block, &mut self.table);
+        if !(ends && fields.is_last || fields.block.is_done(&self.table)) {
+            return;
         }
+        if fields.block.is_malformed() {
+            let found = if fields.block.is_trailers() { &mut self.malformed } else { &mut self.refused };
+            if found.len() == MAX_MALFORMED {
+                // The library has refused it itself, or it would have been asked about.
+                found.remove(0);
+            }
+            found.push(fields.stream);
+        }
+        self.fields = None;
     }
 
     fn payload(&mut self, bytes: &[u8]) {
-        if self.trailers.is_some() {
-            self.on_trailers(bytes, self.left);
+        if self.fields.is_some() {
+            self.on_fields(bytes, self.left);
         }
         let Some((mut id, mut have)) = self.last_stream.take() else { return };
         for &byte in bytes.iter().take(4 - usize::from(have)) {
