@@ -142,7 +142,11 @@ impl Page {
     }
 
     fn encode_endpoints(&self, named: &Named, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let mut family = histogram(out, "endpoint_duration", "Time from an attempt's start to its response head")?;
+        let mut family = histogram(
+            out,
+            "endpoint_duration",
+            "Time from an attempt's start to its response head, or to its timeout",
+        )?;
         for ((cluster, name), endpoint) in &named.endpoints {
             observe(&mut family, &[("cluster", &**cluster), ("endpoint", name)], &endpoint.durations.read())?;
         }

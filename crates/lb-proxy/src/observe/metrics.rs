@@ -378,7 +378,7 @@ impl EndpointMetrics {
         self.durations.read()
     }
 
-    /// An attempt's response head came after this time.
+    /// An attempt's response head came after this time, or was not waited for any longer.
     pub fn on_head(&self, elapsed: Duration) {
         self.durations.mine().observe(elapsed);
     }

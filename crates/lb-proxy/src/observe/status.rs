@@ -189,7 +189,8 @@ pub struct EndpointStatus {
     pub failures: u64,
     /// Attempts a second, over the last ten to twenty seconds.
     pub requests_per_s: f64,
-    /// How long its response heads took in that time, all addresses of the name together; `null` if there were none.
+    /// How long its response heads took in that time, or were waited for until a timeout, all addresses of the name together;
+    /// `null` if there were none.
     #[serde(rename = "response_ms")]
     pub response: Option<ResponseTimes>,
     /// What the last active check said; `null` if none was made.

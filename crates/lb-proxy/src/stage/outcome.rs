@@ -34,7 +34,8 @@ pub(crate) struct Watch {
 
 impl Events<Send> for Watch {
     fn on_head(&self, endpoint: &Arc<Endpoint<Send>>, class: Class, elapsed: Duration, _now: Mono) {
-        if class != Class::Cancelled {
+        // An endpoint that refuses connections is not fast. One that hangs is as slow as the wait for it was long.
+        if matches!(class, Class::Status(_) | Class::Timeout) {
             endpoint.value().upstream.metrics.on_head(elapsed);
         }
     }

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
-use crate::support::{Client, Endpoint, Message, Proxy, Wire, config, get, wait_for, wait_until};
+use crate::support::{Client, Endpoint, Message, Proxy, Refusing, Wire, config, get, wait_for, wait_until};
 use crate::with_one_and_four_workers;
 
 with_one_and_four_workers!(
@@ -15,6 +15,7 @@ with_one_and_four_workers!(
     people_get_a_page,
     an_ejected_endpoint_says_what_failed,
     metrics_count_what_happened,
+    an_endpoint_that_refuses_has_no_response_times,
     strangers_are_not_told,
     silent_clients_keep_no_other_from_the_admin_listener,
     a_name_that_is_not_in_the_file_is_refused_with_networks_too,
@@ -190,6 +191,16 @@ fn metrics_count_what_happened(workers: usize) {
             "{name}"
         );
     }
+}
+
+fn an_endpoint_that_refuses_has_no_response_times(workers: usize) {
+    let refusing = Refusing::new();
+    let proxy = Proxy::start(&sample(workers, &format!("[\"{}\"]", refusing.address)));
+    assert_eq!(get(proxy.web(), "/").status(), 502);
+    wait_until("the attempt to be counted", || proxy.endpoint("app", &refusing.address.to_string())["failures"] == 1);
+    let endpoint = proxy.endpoint("app", &refusing.address.to_string());
+    assert!(endpoint["response_ms"].is_null(), "{endpoint}");
+    assert_eq!(proxy.metric("lbproxy_endpoint_duration_seconds_count", &[&refusing.address.to_string()]), 0.0);
 }
 
 fn strangers_are_not_told(workers: usize) {
