@@ -246,8 +246,8 @@ pub(crate) fn policy(name: &str) -> Option<&'static str> {
         "source" | "client_ip" => "ip_hash",
         "random_choose" | "power_of_two" => "p2c",
         "consistent" | "consistent_hash" | "ketama" => "ring_hash",
-        "uri" | "uri_hash" | "header" | "hdr" | "cookie" => "hash",
-        "hrw" => "rendezvous",
+        "uri" | "hdr" | "cookie" => "hash",
+        "hrw" | "uri_hash" | "header" => "rendezvous",
         "ewma" => "peak_ewma",
         _ => return None,
     })
@@ -424,6 +424,21 @@ mod tests {
         for (theirs, ours) in ALIASES {
             let row = format!("| `{theirs}` | `{ours}` |");
             assert!(page.contains(&row), "docs/migration.md should have\n{row}");
+        }
+    }
+
+    #[test]
+    fn the_message_and_the_page_agree_on_policies() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/migration.md");
+        let Ok(page) = std::fs::read_to_string(path) else { return };
+        let table = page.split("## Policies").nth(1).unwrap_or_default();
+        for row in table.lines().filter(|row| row.starts_with("| `")) {
+            let ours = row.split('|').nth(1).unwrap_or_default();
+            for theirs in row.split('`').skip(3).step_by(2) {
+                if let Some(policy) = policy(theirs) {
+                    assert!(ours.contains(&format!("`{policy}`")), "{theirs} is {policy} by the message: {row}");
+                }
+            }
         }
     }
 
