@@ -92,8 +92,11 @@ fn after_a_storm_nothing_is_left(workers: usize) {
             ),
         )
     };
-    let mut proxy = Proxy::start(&with(0));
+    let extra = "[[listener]]\nname = \"extra\"\naddress = \"127.0.0.2:0\"\n";
+    let mut proxy = Proxy::start(&format!("{}{extra}", with(0)));
     let web = proxy.web();
+    // A reload ends a listener at every worker, which by then has opened what it needs for the others.
+    proxy.reload(&with(0));
     let files = |proxy: &Proxy| std::fs::read_dir(format!("/proc/{}/fd", proxy.id())).unwrap().count();
     let files_before = files(&proxy);
 
