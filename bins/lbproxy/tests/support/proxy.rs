@@ -68,13 +68,20 @@ impl Proxy {
     /// Starts with this configuration and waits until it is ready.
     #[track_caller]
     pub(crate) fn start(config: &str) -> Self {
-        Self::spawn(config, None).ready()
+        Self::spawn(config, &[]).ready()
     }
 
     /// As [`start`](Self::start), in a process that may have so many files open and no more.
     #[track_caller]
     pub(crate) fn start_with_files(config: &str, files: u64) -> Self {
-        Self::spawn(config, Some(files)).ready()
+        let limit = format!("ulimit -n {files} && exec \"$0\" \"$@\"");
+        Self::spawn(config, &["sh", "-c", &limit]).ready()
+    }
+
+    /// As [`start`](Self::start), run by this command, which gets its program and arguments as further arguments.
+    #[track_caller]
+    pub(crate) fn start_by(config: &str, command: &[&str]) -> Self {
+        Self::spawn(config, command).ready()
     }
 
     #[track_caller]
@@ -83,17 +90,17 @@ impl Proxy {
         self
     }
 
-    fn spawn(config: &str, files: Option<u64>) -> Self {
+    fn spawn(config: &str, by: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("lbproxy.toml");
         std::fs::write(&file, config).expect("a file");
         let binary = env!("CARGO_BIN_EXE_lbproxy");
-        let mut command = match files {
-            None => Command::new(binary),
-            Some(files) => {
-                let mut shell = Command::new("sh");
-                shell.args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\""), binary]);
-                shell
+        let mut command = match by {
+            [] => Command::new(binary),
+            [program, rest @ ..] => {
+                let mut command = Command::new(program);
+                command.args(rest).arg(binary);
+                command
             }
         };
         let mut child = command
@@ -324,7 +331,7 @@ impl Drop for Proxy {
 /// Starts with a configuration with which it must not start.
 #[track_caller]
 pub(crate) fn failed_start(config: &str) -> Exit {
-    Proxy::spawn(config, None).ended(Instant::now())
+    Proxy::spawn(config, &[]).ended(Instant::now())
 }
 
 impl Lines {

@@ -6,9 +6,13 @@
 //! one after the other, and every attempt would be followed by another one that needs a descriptor just the same. So
 //! traffic, active checks and name resolution all ask here.
 //!
+//! A permission that this process lacks is of the third kind, though another endpoint may do better: `EACCES` and `EPERM`
+//! come from the mode of a Unix socket's file, from this machine's firewall or from its security module. To IPv6
+//! destinations, a router or the endpoint's own firewall can cause `EACCES` as well, by ICMPv6 ("administratively
+//! prohibited"), so that it says nothing certain about this machine there; [`distinct`] tells that apart.
+//!
 //! Local, and yet no shortage, since another endpoint may do better:
 //!
-//! - `EACCES` and `EPERM`, the permissions of a Unix socket's file or a firewall's rule for this destination;
 //! - `ENETUNREACH` and `EHOSTUNREACH`, no route to this destination;
 //! - `EADDRNOTAVAIL` where this machine has no address of the destination's family at all, such as IPv6 in a container;
 //!   [`distinct`] tells it from having no port left;
@@ -21,7 +25,7 @@ use std::net::{SocketAddr, UdpSocket};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType};
 
-/// What this machine has run out of.
+/// What this machine has run out of, or does not permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shortage {
     /// File descriptors of this process.
@@ -32,6 +36,8 @@ pub(crate) enum Shortage {
     Memory,
     /// Local ports for connections to one destination.
     Ports,
+    /// Leave to connect to one destination.
+    Permission,
 }
 
 impl Shortage {
@@ -43,6 +49,7 @@ impl Shortage {
             // Registering a socket with the runtime fails with ENOSPC beyond `fs.epoll.max_user_watches`.
             Errno::NOMEM | Errno::NOBUFS | Errno::NOSPC => Self::Memory,
             Errno::ADDRNOTAVAIL => Self::Ports,
+            Errno::ACCESS | Errno::PERM => Self::Permission,
             _ => return None,
         })
     }
@@ -53,9 +60,10 @@ impl Shortage {
         Self::of(&rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None).err()?.into())
     }
 
-    /// Whether a connection elsewhere may succeed all the same: ports are counted for each destination.
+    /// Whether a connection elsewhere may succeed all the same: ports are counted, and permissions given, for each
+    /// destination.
     pub(crate) fn is_of_one_destination(self) -> bool {
-        self == Self::Ports
+        matches!(self, Self::Ports | Self::Permission)
     }
 }
 
@@ -68,16 +76,25 @@ impl fmt::Display for Shortage {
             Self::Ports => {
                 "no local port is left for this address; widen `net.ipv4.ip_local_port_range` or keep more connections"
             }
+            Self::Permission => {
+                "the system does not permit it to this process; see the owner and mode of the socket's file and of its \
+                 directories, or the rules of the firewall and of SELinux or AppArmor"
+            }
         })
     }
 }
 
 /// The error of a connection to `to`, so that [`Shortage::of`] tells a lack of ports from a lack of any address that
-/// could be connected from: the kernel has one number for both. A datagram socket takes the same way and needs none of
-/// the ports that connections do.
+/// could be connected from, and a permission of this machine's from a refusal on the way: the kernel has one number for
+/// both. A datagram socket takes the same way and needs none of the ports that connections do.
 pub(crate) fn distinct(error: io::Error, to: SocketAddr) -> io::Error {
-    if Errno::from_io_error(&error) != Some(Errno::ADDRNOTAVAIL) {
-        return error;
+    match Errno::from_io_error(&error) {
+        Some(Errno::ADDRNOTAVAIL) => {}
+        Some(Errno::ACCESS) if to.ip().to_canonical().is_ipv6() => {
+            let why = "administratively prohibited, by a firewall on the way or of this machine";
+            return io::Error::new(io::ErrorKind::PermissionDenied, why);
+        }
+        _ => return error,
     }
     let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     match UdpSocket::bind(any).and_then(|socket| socket.connect(to)) {
@@ -105,8 +122,8 @@ mod tests {
             (Errno::TIMEDOUT, None),
             (Errno::NETUNREACH, None),
             (Errno::HOSTUNREACH, None),
-            (Errno::ACCESS, None),
-            (Errno::PERM, None),
+            (Errno::ACCESS, Some(Shortage::Permission)),
+            (Errno::PERM, Some(Shortage::Permission)),
             (Errno::NOENT, None),
             (Errno::AGAIN, None),
         ] {
@@ -123,5 +140,26 @@ mod tests {
         assert_eq!(Shortage::of(&there), Some(Shortage::Ports), "loopback can be reached");
         let refused = distinct(Errno::CONNREFUSED.into(), "127.0.0.1:9".parse().unwrap());
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[test]
+    fn what_a_router_may_have_prohibited_is_not_put_down_to_this_machine() {
+        for (errno, to, lacked) in [
+            (Errno::ACCESS, "192.0.2.1:9", Some(Shortage::Permission)),
+            (Errno::ACCESS, "[::ffff:192.0.2.1]:9", Some(Shortage::Permission)),
+            (Errno::ACCESS, "[2001:db8::1]:9", None),
+            (Errno::PERM, "[2001:db8::1]:9", Some(Shortage::Permission)),
+        ] {
+            assert_eq!(Shortage::of(&distinct(errno.into(), to.parse().unwrap())), lacked, "{errno:?} {to}");
+        }
+    }
+
+    #[test]
+    fn the_kernel_says_of_a_destination_that_is_not_permitted_what_is_ours() {
+        let broadcast: SocketAddr = "255.255.255.255:9".parse().unwrap();
+        // Not to be had without SO_BROADCAST, whoever asks.
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        let error = socket.connect(broadcast).unwrap_err();
+        assert_eq!(Shortage::of(&distinct(error, broadcast)), Some(Shortage::Permission));
     }
 }

@@ -262,7 +262,8 @@ where
                     });
                 }
                 // There is one again, and the client still waits.
-                Err(error) if Shortage::of(&error).is_some() && spare.give() => {}
+                Err(error)
+                    if Shortage::of(&error).is_some_and(|lacked| !lacked.is_of_one_destination()) && spare.give() => {}
                 Err(error) => {
                     if let Some(unsaid) = log.due(clock::mono()) {
                         let why = Shortage::of(&error).map_or_else(|| error.to_string(), |lacked| lacked.to_string());

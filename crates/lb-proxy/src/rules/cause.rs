@@ -87,6 +87,8 @@ pub enum Cause {
     NotProcessed,
     /// This machine has no descriptor, port or memory left for another connection; no endpoint is to blame.
     LocalResources,
+    /// This machine does not permit a connection there: a Unix socket's mode, a firewall; no endpoint is to blame.
+    LocalPermission,
     /// There are as many connections to endpoints as there may be.
     EndpointConnections,
     /// We are shutting down.
@@ -108,7 +110,7 @@ struct Row {
 
 impl Cause {
     /// Every cause, in the order of the type.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 41] = [
         Self::BadRequest,
         Self::BadPath,
         Self::NoRoute,
@@ -145,6 +147,7 @@ impl Cause {
         Self::QueueTimeout,
         Self::NotProcessed,
         Self::LocalResources,
+        Self::LocalPermission,
         Self::EndpointConnections,
         Self::ShuttingDown,
         Self::UpstreamAborted,
@@ -270,6 +273,7 @@ impl Cause {
             Self::QueueTimeout => ("queue_timeout", 503, KEEPS, "the service is busy"),
             Self::NotProcessed => ("not_processed", 503, KEEPS, "the service is busy"),
             Self::LocalResources => ("local_resources", 503, KEEPS, "the service is busy"),
+            Self::LocalPermission => ("local_permission", 503, KEEPS, "the service is unavailable"),
             Self::EndpointConnections => ("endpoint_connections", 503, KEEPS, "the service is busy"),
             Self::ShuttingDown => ("shutting_down", 503, CLOSES, "the service is restarting"),
             Self::UpstreamAborted => ("upstream_aborted", 502, CLOSES, "the service closed the connection"),
@@ -316,6 +320,7 @@ mod tests {
             (Cause::QueueFull, 503),
             (Cause::NotProcessed, 503),
             (Cause::LocalResources, 503),
+            (Cause::LocalPermission, 503),
             (Cause::EndpointConnections, 503),
             (Cause::ResponseTimeout, 504),
             (Cause::ClientClosed, 499),

@@ -184,7 +184,8 @@ pub(crate) fn refusal_of(error: &StackError) -> (Cause, Option<String>, Option<D
         TimeoutError::Inner(lb_tower::Error::Queue(QueueError::Full(_))) => (Cause::QueueFull, None, None),
         TimeoutError::Inner(lb_tower::Error::Queue(_)) => (Cause::QueueTimeout, None, None),
         TimeoutError::Inner(lb_tower::Error::Endpoint { source, .. }) => {
-            let is_short = matches!(source.cause, Cause::LocalResources | Cause::EndpointConnections);
+            let is_short =
+                matches!(source.cause, Cause::LocalResources | Cause::LocalPermission | Cause::EndpointConnections);
             let retry_after = is_short.then_some(SHORTAGE_LASTS);
             (source.cause, source.detail.clone(), retry_after)
         }

@@ -96,11 +96,13 @@ impl SendError {
         self.cause == Cause::NotProcessed && !self.stale
     }
 
-    /// This machine lacked something: that says nothing about the endpoint, and another attempt would lack it as well.
+    /// This machine lacked something: that says nothing about the endpoint, and most often another attempt would lack it
+    /// as well.
     fn short(shortage: Shortage) -> Self {
         let detail = Some(shortage.to_string());
         let elsewhere = shortage.is_of_one_destination();
-        Self { detail, elsewhere, ..Self::new(Class::Cancelled, Cause::LocalResources) }
+        let cause = if shortage == Shortage::Permission { Cause::LocalPermission } else { Cause::LocalResources };
+        Self { detail, elsewhere, ..Self::new(Class::Cancelled, cause) }
     }
 
     /// There may be no more connections. That says nothing about the endpoint either.

@@ -6,6 +6,7 @@ mod connections;
 mod given_up;
 mod invalid;
 mod no_endpoint;
+mod permission;
 mod refused;
 mod shortage;
 mod sloppy;
