@@ -329,7 +329,7 @@ fn share_descriptors(shared: &Shared, workers: usize, config: &Config) {
     let limit = descriptors::limit();
     let shares = descriptors::share(limit, workers, config.listeners.len(), &config.limits);
     shares.tell(limit, &config.limits);
-    shared.set_shares(&shares);
+    shared.set_shares(&shares, config.clusters.len());
 }
 
 /// Tells that a worker ended without having been asked to.

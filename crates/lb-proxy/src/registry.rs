@@ -36,7 +36,7 @@ use crate::snapshot::{ClusterRuntime, Deed, HashKey, ListenerRuntime, RouteRunti
 use crate::stage::select;
 use crate::stage::send::Send;
 use crate::tls::{ClusterSettings, Loaded, UpstreamTls};
-use crate::upstream::{Room, Upstream};
+use crate::upstream::{Share, Upstream};
 
 /// Retries that are always allowed, however little traffic there is.
 const RETRIES_PER_SECOND: u32 = 10;
@@ -77,6 +77,8 @@ struct ClusterState {
     local_zone: Option<LocalZone>,
     /// The last good answer for each name.
     resolved: HashMap<Arc<str>, Vec<Address>>,
+    /// Of the connections to all endpoints.
+    share: Arc<Share>,
     config: valid::Cluster,
     /// TLS to its endpoints, by what the cluster and what an endpoint's address says.
     tls: ClusterSettings,
@@ -257,6 +259,7 @@ impl Registry {
             zones: ZoneNames::default(),
             local_zone: None,
             resolved: HashMap::new(),
+            share: Arc::new(Share::of(&self.shared.room)),
             config: config.clone(),
             tls: tls.clone(),
             metrics: HashMap::new(),
@@ -275,7 +278,7 @@ impl Registry {
         // First of all, so that who joins with this configuration warms up by it.
         state.members.set_slow_start(config.slow_start.map(SlowStart::new));
         state.members.set_queue(config.queue.size, config.queue.timeout);
-        state.apply(self.workers, &self.shared.room, now);
+        state.apply(self.workers, now);
         state.members.set_panic_mode(panic_mode(config.panic_threshold), now);
         state.members.set_spill(config.spill.map_or(Spill::WhenExhausted, Spill::Overprovisioned), now);
         state.judge(now);
@@ -416,7 +419,7 @@ impl Registry {
         let now = self.shared.now();
         if let Some(state) = self.clusters.get_mut(&resolution.cluster) {
             state.learn(resolution);
-            state.apply(self.workers, &self.shared.room, now);
+            state.apply(self.workers, now);
         }
     }
 }
@@ -464,7 +467,7 @@ impl ClusterState {
     }
 
     /// Publishes the members that configuration and name resolution give.
-    fn apply(&mut self, workers: usize, room: &Arc<Room>, now: Mono) {
+    fn apply(&mut self, workers: usize, now: Mono) {
         let mut upstreams = HashMap::with_capacity(self.upstreams.len());
         let mut members = Vec::new();
         let listed = self.listed();
@@ -482,7 +485,7 @@ impl ClusterState {
                         &self.config.keep_alive,
                         metrics,
                         workers,
-                        Arc::clone(room),
+                        Arc::clone(&self.share),
                     ))
                 }
             };

@@ -163,10 +163,10 @@ impl Shared {
         }
     }
 
-    /// Puts limits in effect. Connections beyond them stay.
-    pub(crate) fn set_shares(&self, shares: &Shares) {
+    /// Puts limits in effect, for so many clusters. Connections beyond them stay.
+    pub(crate) fn set_shares(&self, shares: &Shares, clusters: usize) {
         self.most_connections.store(shares.connections, Ordering::Relaxed);
-        self.room.set_most(shares.endpoint_connections);
+        self.room.set_most(shares.endpoint_connections, clusters);
     }
 
     /// How many client connections there may be.

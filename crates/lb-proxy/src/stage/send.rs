@@ -108,7 +108,7 @@ impl SendError {
     /// There may be no more connections. That says nothing about the endpoint either.
     #[cold]
     fn full(full: Full, upstream: &Upstream) -> Self {
-        upstream.room().on_refused();
+        upstream.share().room().on_refused();
         let detail = Some(full.to_string());
         Self { unsent: true, detail, ..Self::new(Class::Cancelled, Cause::EndpointConnections) }
     }
@@ -202,7 +202,7 @@ async fn connect(upstream: &Arc<Upstream>, request: &Request) -> Result<Box<Conn
 /// Whether a request may have another connection, or, where it is one of many, a connection at all.
 pub(crate) fn admit(upstream: &Upstream, visit: &Visit) -> Result<(), SendError> {
     let clusters = &visit.snapshot.shared.clusters;
-    let admitted = upstream::admit(upstream.room(), visit.is_one_of_many, |each| {
+    let admitted = upstream::admit(upstream.share(), visit.is_one_of_many, |each| {
         for cluster in clusters {
             cluster.members.endpoints().iter().for_each(|endpoint| each(&endpoint.value().upstream));
         }

@@ -13,5 +13,5 @@ pub(crate) use connection::Connection;
 pub(crate) use eviction::admit;
 pub(crate) use multiplexed::Lease;
 pub(crate) use pool::Upstream;
-pub(crate) use room::{Full, Room};
+pub(crate) use room::{Full, Room, Share};
 pub(crate) use strays::Entrusted;

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use super::Connection;
 use super::multiplexed::Shared;
-use super::room::{Place, Room};
+use super::room::{Place, Share};
 use crate::drivers::{Address, Identity};
 use crate::net::{self, Stream, clock};
 use crate::observe::metrics::EndpointMetrics;
@@ -58,8 +58,8 @@ pub(crate) struct Upstream {
     /// Whether it speaks HTTP/2, and then its connections.
     http2: AtomicBool,
     shared: Box<[Mutex<Shared>]>,
-    /// Of the connections to all endpoints.
-    room: Arc<Room>,
+    /// Its cluster's, of the connections to all endpoints.
+    share: Arc<Share>,
     /// What goes on although its request has gone away.
     pub(super) strays: AtomicUsize,
 }
@@ -71,7 +71,7 @@ impl Upstream {
         keep_alive: &KeepAlive,
         metrics: Arc<EndpointMetrics>,
         workers: usize,
-        room: Arc<Room>,
+        share: Arc<Share>,
     ) -> Self {
         Self {
             label: match address.as_ref().map(ToString::to_string) {
@@ -90,7 +90,7 @@ impl Upstream {
             tls: ArcSwapOption::empty(),
             http2: AtomicBool::new(false),
             shared: (0..workers).map(|_| Mutex::default()).collect(),
-            room,
+            share,
             strays: AtomicUsize::new(0),
         }
     }
@@ -249,9 +249,9 @@ impl Upstream {
         });
     }
 
-    /// The room that its connections are in.
-    pub(crate) fn room(&self) -> &Room {
-        &self.room
+    /// The share that its connections are of.
+    pub(crate) fn share(&self) -> &Share {
+        &self.share
     }
 
     /// Since when each idle connection rests, of all workers.
@@ -301,7 +301,7 @@ impl Upstream {
         introduction: Option<BytesMut>,
         tls: Option<&Arc<UpstreamTls>>,
     ) -> io::Result<(Stream, Place)> {
-        let place = self.room.enter()?;
+        let place = self.share.enter()?;
         let connecting = async {
             let mut stream = match &self.address {
                 Some(Address::Ip(address)) => {

@@ -1,39 +1,114 @@
-//! Room for connections to endpoints: one limit for the process, `limits.endpoint_connections`.
+//! Room for connections to endpoints: one limit for the process, `limits.endpoint_connections`, and each cluster's share.
 //!
 //! Nothing else bounds them. A client of HTTP/2 has 128 requests on one connection, each of which may need an endpoint
 //! connection of its own, so that a few clients of a hanging endpoint could take every descriptor.
 //!
-//! Counted where a connection is made and where it ends; a request on a kept connection counts nothing. Where the limit is
+//! Counted where a connection is made and where it ends; a request on a kept connection counts nothing. Where a bound is
 //! reached, idle connections give way first, those that rest longest, of whichever endpoint. Only then is a request refused.
 //!
-//! **A share for everybody.** A request that runs beside others of its client's connection may not take the last quarter
+//! **A share for every client.** A request that runs beside others of its client's connection may not take the last quarter
 //! of the room, neither by a new connection nor by a kept one. Without that, who has many requests would have them all:
 //! each connection that another client's request gives back would be taken by the next of the many. So clients with one
 //! request at a time go on, one for each of their connections.
+//!
+//! **A share for every cluster.** Where there are several clusters, none has more than three quarters of the room, so that
+//! one whose endpoints hang cannot starve the others. The first rule holds within that share too, and is relaxed for a
+//! cluster that has less than an eighth: requests beside others may take half of the last quarter for it, since those to the
+//! cluster that hangs may have taken all the rest.
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use lb_core::Mono;
 
-/// For how long idle connections are not looked for where there were none.
+/// For how long idle connections are not looked for where there were too few.
 const BARREN: Duration = Duration::from_millis(20);
+
+/// All but a quarter.
+fn without_reserve(most: usize) -> usize {
+    most - most / 4
+}
+
+/// How many connections there are, of all or of one cluster.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    open: AtomicUsize,
+    /// Until when it is known that closing idle connections makes no room; milliseconds.
+    barren: AtomicU64,
+    /// Below which bounds that is known.
+    barren_bound: AtomicUsize,
+}
+
+impl Tally {
+    /// Counts one more, unless there are `most`.
+    fn enter(&self, most: usize) -> bool {
+        let is_in = self.open.fetch_add(1, Ordering::Relaxed) < most;
+        if !is_in {
+            self.leave();
+        }
+        is_in
+    }
+
+    fn leave(&self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Whether it was seen just now that closing idle connections does not leave fewer than `bound`.
+    pub(super) fn is_barren(&self, bound: usize, now: Mono) -> bool {
+        now.as_millis() < self.barren.load(Ordering::Relaxed) && bound <= self.barren_bound.load(Ordering::Relaxed)
+    }
+
+    /// Closing idle connections does not leave fewer than `bound`.
+    pub(super) fn on_barren(&self, bound: usize, now: Mono) {
+        self.barren_bound.store(bound, Ordering::Relaxed);
+        self.barren.store(now.saturating_add(BARREN).as_millis(), Ordering::Relaxed);
+    }
+}
 
 /// How many connections to endpoints there are, and may be.
 #[derive(Debug)]
 pub(crate) struct Room {
-    open: AtomicUsize,
+    all: Tally,
     most: AtomicUsize,
+    /// Whether there are several clusters.
+    is_shared: AtomicBool,
     refused: AtomicU64,
-    /// Until when it is known that no connection is idle; milliseconds.
-    barren: AtomicU64,
+}
+
+/// What one cluster has of it.
+#[derive(Debug, Default)]
+pub(crate) struct Share {
+    room: Arc<Room>,
+    own: Tally,
+}
+
+/// How many connections there must be fewer than for a request to have one.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Bounds {
+    /// In all.
+    pub(super) all: usize,
+    /// To the endpoints of its cluster.
+    pub(super) own: usize,
+    /// Beyond the bound in all, what holds for a cluster that has little.
+    pub(super) modest: Option<Modest>,
+}
+
+/// As in [`Bounds`].
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Modest {
+    pub(super) all: usize,
+    pub(super) own: usize,
 }
 
 /// One connection's place; free again when dropped.
 #[derive(Debug)]
-pub(crate) struct Place(Arc<Room>);
+pub(crate) struct Place(Arc<Share>);
 
 /// No connection can be made, because there are as many as may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,6 +128,28 @@ pub(crate) enum Full {
         /// The limit.
         most: usize,
     },
+    /// For any request to this cluster.
+    #[error(
+        "its cluster has its share, {share} of the {most} connections that there may be to endpoints \
+         (limits.endpoint_connections); the rest is for other clusters"
+    )]
+    Cluster {
+        /// What a cluster may have.
+        share: usize,
+        /// The limit.
+        most: usize,
+    },
+    /// For one to this cluster that runs beside others of its client's connection.
+    #[error(
+        "its client's connection has other requests, and three quarters of its cluster's share are in use, which is {share} \
+         of the {most} connections that there may be to endpoints (limits.endpoint_connections)"
+    )]
+    ClusterShare {
+        /// What a cluster may have.
+        share: usize,
+        /// The limit.
+        most: usize,
+    },
 }
 
 impl Full {
@@ -63,21 +160,22 @@ impl Full {
 }
 
 impl Default for Room {
-    /// Without a limit.
+    /// Without a limit, for one cluster.
     fn default() -> Self {
         Self {
-            open: AtomicUsize::new(0),
+            all: Tally::default(),
             most: AtomicUsize::new(usize::MAX),
+            is_shared: AtomicBool::new(false),
             refused: AtomicU64::new(0),
-            barren: AtomicU64::new(0),
         }
     }
 }
 
 impl Room {
-    /// Sets the limit. What is beyond a smaller one runs on.
-    pub(crate) fn set_most(&self, most: usize) {
+    /// Sets the limit, and for how many clusters it is. What is beyond a smaller one runs on.
+    pub(crate) fn set_most(&self, most: usize, clusters: usize) {
         self.most.store(most, Ordering::Relaxed);
+        self.is_shared.store(clusters > 1, Ordering::Relaxed);
     }
 
     /// The limit.
@@ -87,42 +185,16 @@ impl Room {
 
     /// Connections that there are.
     pub(crate) fn open(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
+        self.all.open()
+    }
+
+    pub(super) fn tally(&self) -> &Tally {
+        &self.all
     }
 
     /// Requests refused for want of a connection.
     pub(crate) fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
-    }
-
-    /// Takes a place for a new connection.
-    ///
-    /// # Errors
-    /// There is none; the error's inner one is [`Full`].
-    pub(crate) fn enter(self: &Arc<Self>) -> io::Result<Place> {
-        let most = self.most();
-        if self.open.fetch_add(1, Ordering::Relaxed) >= most {
-            self.open.fetch_sub(1, Ordering::Relaxed);
-            return Err(io::Error::other(self.full(false)));
-        }
-        Ok(Place(Arc::clone(self)))
-    }
-
-    /// How many connections there must be fewer than for a request to have another one. `is_one_of_many` if it runs beside
-    /// others of its client's connection.
-    pub(super) fn bound(&self, is_one_of_many: bool) -> usize {
-        let most = self.most();
-        if is_one_of_many { most - most / 4 } else { most }
-    }
-
-    /// Whether it was seen just now that no connection is idle.
-    pub(super) fn is_barren(&self, now: Mono) -> bool {
-        now.as_millis() < self.barren.load(Ordering::Relaxed)
-    }
-
-    /// No connection is idle.
-    pub(super) fn on_barren(&self, now: Mono) {
-        self.barren.store(now.saturating_add(BARREN).as_millis(), Ordering::Relaxed);
     }
 
     /// What is said where there is none.
@@ -135,11 +207,73 @@ impl Room {
     pub(crate) fn on_refused(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
+
+    fn is_shared(&self) -> bool {
+        self.is_shared.load(Ordering::Relaxed)
+    }
+
+    /// How many a cluster may have.
+    fn share(&self) -> usize {
+        let most = self.most();
+        if self.is_shared() { without_reserve(most) } else { most }
+    }
+}
+
+impl Share {
+    /// A cluster's, with no connections yet.
+    pub(crate) fn of(room: &Arc<Room>) -> Self {
+        Self { room: Arc::clone(room), own: Tally::default() }
+    }
+
+    pub(crate) fn room(&self) -> &Room {
+        &self.room
+    }
+
+    pub(super) fn tally(&self) -> &Tally {
+        &self.own
+    }
+
+    /// Takes a place for a new connection.
+    ///
+    /// # Errors
+    /// There is none; the error's inner one is [`Full`].
+    pub(crate) fn enter(self: &Arc<Self>) -> io::Result<Place> {
+        if !self.own.enter(self.room.share()) {
+            return Err(io::Error::other(self.full(false)));
+        }
+        if !self.room.all.enter(self.room.most()) {
+            self.own.leave();
+            return Err(io::Error::other(self.room.full(false)));
+        }
+        Ok(Place(Arc::clone(self)))
+    }
+
+    /// What a request is bound by; `is_one_of_many` if it runs beside others of its client's connection.
+    pub(super) fn bounds(&self, is_one_of_many: bool) -> Bounds {
+        let (most, share) = (self.room.most(), self.room.share());
+        if !is_one_of_many {
+            return Bounds { all: most, own: share, modest: None };
+        }
+        let eighth = most / 8;
+        let modest = self.room.is_shared().then_some(Modest { all: most - eighth, own: eighth });
+        Bounds { all: without_reserve(most), own: without_reserve(share), modest }
+    }
+
+    /// What is said where the cluster may have no more.
+    pub(super) fn full(&self, is_one_of_many: bool) -> Full {
+        let (most, share) = (self.room.most(), self.room.share());
+        match (self.room.is_shared(), is_one_of_many) {
+            (false, _) => self.room.full(is_one_of_many),
+            (true, false) => Full::Cluster { share, most },
+            (true, true) => Full::ClusterShare { share, most },
+        }
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
+        self.0.own.leave();
+        self.0.room.all.leave();
     }
 }
 
@@ -147,19 +281,67 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
+    fn room(most: usize, clusters: usize) -> Arc<Room> {
+        let room = Room::default();
+        room.set_most(most, clusters);
+        Arc::new(room)
+    }
+
+    fn share(room: &Arc<Room>) -> Arc<Share> {
+        Arc::new(Share::of(room))
+    }
+
+    fn full(refused: io::Result<Place>) -> Option<Full> {
+        Full::of(&refused.unwrap_err())
+    }
+
     #[test]
     fn a_place_is_for_one_connection_and_free_when_it_ends() {
-        let room = Arc::new(Room::default());
-        room.set_most(2);
-        let first = room.enter().unwrap();
-        let second = room.enter().unwrap();
-        let full = room.enter().unwrap_err();
-        assert_eq!(Full::of(&full), Some(Full::All { most: 2 }));
+        let room = room(2, 1);
+        let share = share(&room);
+        let first = share.enter().unwrap();
+        let second = share.enter().unwrap();
+        assert_eq!(full(share.enter()), Some(Full::All { most: 2 }));
         assert!(Full::of(&io::ErrorKind::TimedOut.into()).is_none());
-        assert_eq!(room.open(), 2, "a refusal takes no place");
+        assert_eq!((room.open(), share.own.open()), (2, 2), "a refusal takes no place");
         drop(first);
-        let third = room.enter().unwrap();
+        let third = share.enter().unwrap();
         drop((second, third));
-        assert_eq!(room.open(), 0);
+        assert_eq!((room.open(), share.own.open()), (0, 0));
+    }
+
+    #[test]
+    fn no_cluster_takes_the_last_quarter() {
+        let room = room(8, 2);
+        let (one, two) = (share(&room), share(&room));
+        let held: Vec<_> = (0..6).map(|_| one.enter().unwrap()).collect();
+        assert_eq!(full(one.enter()), Some(Full::Cluster { share: 6, most: 8 }));
+        let others: Vec<_> = (0..2).map(|_| two.enter().unwrap()).collect();
+        assert_eq!(full(two.enter()), Some(Full::All { most: 8 }));
+        assert_eq!((one.own.open(), two.own.open()), (6, 2), "a refusal takes no place");
+        drop((held, others));
+        room.set_most(8, 1);
+        let all: Vec<_> = (0..8).map(|_| one.enter().unwrap()).collect();
+        assert_eq!(all.len(), 8, "one cluster alone may have them all");
+    }
+
+    #[test]
+    fn requests_beside_others_leave_a_quarter_of_the_room_and_of_the_share() {
+        let alone = share(&room(64, 1));
+        assert_eq!(alone.bounds(false), Bounds { all: 64, own: 64, modest: None });
+        assert_eq!(alone.bounds(true), Bounds { all: 48, own: 48, modest: None });
+        let one_of_two = share(&room(64, 2));
+        assert_eq!(one_of_two.bounds(false), Bounds { all: 64, own: 48, modest: None });
+        let modest = Some(Modest { all: 56, own: 8 });
+        assert_eq!(one_of_two.bounds(true), Bounds { all: 48, own: 36, modest });
+    }
+
+    #[test]
+    fn what_is_known_to_make_no_room_is_known_for_lower_bounds_only() {
+        let tally = Tally::default();
+        let (now, later) = (Mono::from_millis(1_000), Mono::from_millis(1_020));
+        tally.on_barren(30, now);
+        assert!(tally.is_barren(30, now) && tally.is_barren(8, now));
+        assert!(!tally.is_barren(40, now) && !tally.is_barren(30, later));
     }
 }

@@ -3,6 +3,7 @@
 use std::net::TcpStream;
 
 use crate::http2::Raw;
+use crate::http2::raw::HEADERS;
 use crate::support::{Client, Endpoint, Gate, Proxy, config, get, text, wait_until};
 use crate::with_one_and_four_workers;
 
@@ -10,6 +11,7 @@ with_one_and_four_workers!(
     a_process_out_of_descriptors_blames_no_endpoint,
     clients_that_were_accepted_are_served_however_few_descriptors_there_are,
     many_requests_of_few_connections_leave_room_for_others,
+    a_cluster_that_hangs_leaves_room_for_the_others,
     idle_connections_give_way_and_what_is_beyond_is_refused,
     a_reload_for_which_there_is_no_memory_changes_nothing,
 );
@@ -153,6 +155,59 @@ fn many_requests_of_few_connections_leave_room_for_others(workers: usize) {
     assert!(proxy.metric(open, &[]) <= proxy.metric(most, &[]));
     let log = proxy.log();
     assert!(!log.iter().any(|line| line.contains("cannot accept")), "{log:#?}");
+    gate.open();
+}
+
+fn a_cluster_that_hangs_leaves_room_for_the_others(workers: usize) {
+    let (hanging, gate) = gated();
+    let well = Endpoint::named("well");
+    let most = 40;
+    let proxy = Proxy::start(&config(
+        workers,
+        &format!(
+            "limits.endpoint_connections = {most}\n[[route]]\ncluster = \"well\"\n\
+             [[route]]\npath = \"/held\"\ncluster = \"hanging\"\n\
+             [cluster.well]\nendpoints = [\"{}\"]\n[cluster.hanging]\nendpoints = [\"{}\"]\nhealth.passive.failures = 1",
+            well.at(),
+            hanging.at()
+        ),
+    ));
+    let refused = || proxy.metric("lbproxy_endpoint_connections_refused_total", &[]);
+    let mut raw = Raw::connect(proxy.web());
+    (0..100).for_each(|n| raw.get(2 * n + 1, "/held"));
+    // The first is alone on its connection; the rest has three quarters of the cluster's three quarters.
+    wait_until("requests beyond what a client may have", || refused() >= 50.0);
+    let line = proxy.wait_access(|line| line["path"] == "/held" && line["status"] == 503);
+    let cause = line["cause"].as_str().unwrap_or_default();
+    assert!(cause.starts_with("endpoint_connections: its client's connection has other requests"), "{line}");
+    assert!(cause.contains("which is 30 of the 40 connections"), "{line}");
+
+    // Clients with one request each take the rest of the share, and no more.
+    let before = refused();
+    let mut clients: Vec<_> = (0..most).map(|_| Client::connect(proxy.web())).collect();
+    clients.iter_mut().for_each(|client| client.send("GET /held HTTP/1.1\r\nHost: a\r\n\r\n"));
+    wait_until("the share to be used up", || hanging.open() == 30 && refused() > before);
+    let line = proxy.wait_access(|line| {
+        line["cause"]
+            .as_str()
+            .is_some_and(|cause| cause.starts_with("endpoint_connections: its cluster has its share, 30 of the 40"))
+    });
+    assert_eq!((&line["status"], &line["path"]), (&503.into(), &"/held".into()), "{line}");
+
+    let mut bystander = Raw::connect(proxy.web());
+    for turn in 0..10_u32 {
+        assert_eq!(get(proxy.web(), "/").text(), "well", "turn {turn}");
+        // These run beside each other.
+        let streams = [4 * turn + 1, 4 * turn + 3];
+        streams.iter().for_each(|&id| bystander.get(id, "/"));
+        for _ in streams {
+            // `:status: 200` of the static table.
+            assert_eq!(bystander.until(HEADERS).payload[0], 0x88, "turn {turn}");
+        }
+    }
+    assert_eq!(proxy.metric("lbproxy_endpoint_connections_limit", &[]), f64::from(most));
+    assert_eq!(hanging.open(), 30);
+    assert_eq!(proxy.endpoint("hanging", &hanging.at())["state"], "up", "that is no fault of its own");
     gate.open();
 }
 
