@@ -222,9 +222,23 @@ impl Edits {
     /// Whether the received header at this place is left out. Cost: a bit, and a number for each name removed, which are
     /// ours and the configuration's.
     pub(crate) fn drops(&self, index: usize, field: &Field, bytes: &[u8]) -> bool {
+        self.is_dropped(index) || self.drops_name(field, bytes)
+    }
+
+    fn drops_name(&self, field: &Field, bytes: &[u8]) -> bool {
+        self.by_name(bytes)(field)
+    }
+
+    /// Whether received headers of a field's name are left out: a question to be asked of each field of a head.
+    pub(crate) fn by_name<'a>(&'a self, bytes: &'a [u8]) -> impl Fn(&Field) -> bool + 'a {
+        let removed = self.removed.as_slice();
         // Tags fold `_`, so an equal tag may be a look-alike; the confirmation folds too.
-        self.is_dropped(index)
-            || self.removed.iter().any(|r| r.tag == field.tag && self.removed_name(r).looks_like(field.name(bytes)))
+        move |field| removed.iter().any(|r| r.tag == field.tag && self.removed_name(r).looks_like(field.name(bytes)))
+    }
+
+    /// Whether any is left out by its place, as a forged one is.
+    pub(crate) fn drops_by_place(&self) -> bool {
+        !self.dropped.is_empty()
     }
 
     fn is_dropped(&self, index: usize) -> bool {
