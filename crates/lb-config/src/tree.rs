@@ -221,10 +221,10 @@ fn hide_by_sight(file: usize, text: &str, sources: &mut Sources) {
     let mut start = 0;
     for line in text.split_inclusive('\n') {
         if let Some(at) = line.find("secret") {
-            let from = line[at..].find(['"', '\'']).map(|quote| start + at + quote + 1);
-            if let Some(from) = from {
-                sources.hide(Span { file, start: from, end: start + line.len() });
-            }
+            // Not from the quote: the slip may be that there is none.
+            let value = line[at + "secret".len()..].trim_start_matches([' ', '\t', '=', ':', '"', '\'']);
+            let end = start + line.len();
+            sources.hide(Span { file, start: end - value.len(), end });
         }
         start += line.len();
     }
@@ -274,6 +274,10 @@ impl<'a> Builder<'a> {
 
     fn node(&mut self, value: DeValue<'_>, range: std::ops::Range<usize>) -> Node {
         let span = self.span(range);
+        // What is no string is refused later, and shown then: a secret of digits that lacks its quotes.
+        if self.secret > 0 && !matches!(value, DeValue::String(_) | DeValue::Array(_) | DeValue::Table(_)) {
+            self.sources.hide(span);
+        }
         let value = match value {
             DeValue::String(text) => self.string(&text, span),
             DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
@@ -319,6 +323,9 @@ impl<'a> Builder<'a> {
                 Value::Text { text: expanded.text, written: None }
             }
             Err(errors) => {
+                if self.secret > 0 {
+                    self.sources.hide(span);
+                }
                 for error in errors {
                     let span = self.piece(span, &error.piece);
                     self.report.error(span, error.message).help(error.help);

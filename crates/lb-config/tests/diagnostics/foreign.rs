@@ -1,6 +1,8 @@
 //! Files in another language, and words of other products.
 
-use super::{doubted, refused, refused_alone};
+use lb_config::Config;
+
+use super::{SOUND, doubted, env, refused, refused_alone};
 
 #[test]
 fn a_file_in_another_language_is_named_once_and_not_shown() {
@@ -118,6 +120,17 @@ lbproxy.toml:2:12: error: not TOML: invalid float
   = expected nothing
 "#,
     );
+}
+
+#[test]
+fn a_secret_that_is_no_string_is_not_shown_either() {
+    for secret in ["97531246809753", "9753.1246809753", "\"9753${\"", "word-9753", "9753-word"] {
+        let text = format!("[[route]]\ncluster = \"app\"\nsticky.cookie = \"id\"\nsticky.secret = {secret}\n{SOUND}");
+        let Err(diagnostics) = Config::parse(&text, &env) else { panic!("accepted: {secret}") };
+        let said = diagnostics.to_string();
+        assert!(said.contains("4 | sticky.secret = *") || said.contains("4 | sticky.secret = \"*"), "{said}");
+        assert!(!said.contains("9753"), "{said}");
+    }
 }
 
 #[test]
