@@ -79,6 +79,9 @@ pub(crate) struct Shared {
     running: AtomicUsize,
     /// Requests answered, less those given up, within bounds. Only this connection's own streams count here, on one thread.
     answered: AtomicUsize,
+    /// The peer is a trusted proxy, or a Unix socket: its address is that of no client, and what one gives up must not be
+    /// counted against all.
+    is_of_many: bool,
     is_abusive: AtomicBool,
 }
 
@@ -105,7 +108,7 @@ impl Shared {
             self.answered.store(ANSWERED.min(count + 1), Ordering::Relaxed);
         } else if count > 0 {
             self.answered.store(count - 1, Ordering::Relaxed);
-        } else if !self.worker.shared.may_cancel(self.peer.map(|peer| peer.ip())) {
+        } else if self.is_of_many || !self.worker.shared.may_cancel(self.peer.map(|peer| peer.ip())) {
             self.is_abusive.store(true, Ordering::Relaxed);
         }
     }
@@ -145,10 +148,13 @@ pub(crate) async fn serve(arrived: Arrived) {
     let Arrived { stream, read, peer, secured, address, snapshot, worker, stop } = arrived;
     let limits = snapshot.shared.config.limits.clone();
     let local = stream.local_addr_of(&address);
+    let is_of_many = is_of_many(&snapshot, &address, peer);
     let (cork, mut drain) = cork::cork(stream, read, PREFACE.len(), false);
     let shared = Arc::new(Shared {
         watch: Mutex::new(drain.watch()),
-        answered: AtomicUsize::new(0),
+        // As much as an address may give up at once.
+        answered: AtomicUsize::new(if is_of_many { ANSWERED } else { 0 }),
+        is_of_many,
         worker,
         peer,
         local,
@@ -160,7 +166,10 @@ pub(crate) async fn serve(arrived: Arrived) {
         running: AtomicUsize::new(0),
         is_abusive: AtomicBool::new(false),
     });
-    let streams = streams_for(shared.worker.shared.cancels_left(peer.map(|peer| peer.ip())));
+    let streams = match is_of_many {
+        true => STREAMS,
+        false => streams_for(shared.worker.shared.cancels_left(peer.map(|peer| peer.ip()))),
+    };
     let mut timer = Timer::new();
     let mut shaking = std::pin::pin!(builder(&limits, streams).handshake::<_, Piece>(cork));
     let begun = poll_fn(|cx| {
@@ -183,6 +192,13 @@ pub(crate) async fn serve(arrived: Arrived) {
     })
     .await;
     driver.end(end).await;
+}
+
+/// Whether a connection carries requests of many clients.
+fn is_of_many(snapshot: &WorkerSnapshot, address: &ListenAddress, peer: Option<SocketAddr>) -> bool {
+    let Some(peer) = peer else { return true };
+    let Some(position) = snapshot.shared.listener(address) else { return false };
+    snapshot.shared.listeners[position].trusted.contains(peer.ip().to_canonical())
 }
 
 /// Streams of a connection at a time, for a client that may give up so many requests. All that are open may be given up

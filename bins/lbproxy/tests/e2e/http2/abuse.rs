@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::raw::{self, *};
 use super::{Caller, Raw, proxy, run};
-use crate::support::{Endpoint, Gate, Message, Proxy, Wire, last_text, left_waiting, text, wait_until};
+use crate::support::{Endpoint, Gate, Message, Proxy, Wire, config, last_text, left_waiting, text, wait_until};
 use crate::with_one_and_four_workers;
 
 with_one_and_four_workers!(
@@ -14,6 +14,7 @@ with_one_and_four_workers!(
     requests_that_make_us_give_up_end_the_connection,
     requests_given_up_are_counted_over_all_connections_of_a_client,
     a_client_that_gets_answers_may_give_up_as_many,
+    requests_given_up_behind_a_trusted_proxy_are_counted_for_each_connection,
     a_small_block_that_means_much_is_refused,
     a_head_without_end_ends_the_connection,
     streams_beyond_the_limit_are_refused,
@@ -140,6 +141,39 @@ fn requests_given_up_are_counted_over_all_connections_of_a_client(workers: usize
     let left = left_waiting(endpoint.address);
     assert!(left <= before, "{left} ports in TIME_WAIT, {before} before");
     proxy.wait_log("closing an abusive HTTP/2 connection client=127.0.0.1 reason=");
+}
+
+/// The address is the proxy's: what one client gives up must not take the streams of all others.
+fn requests_given_up_behind_a_trusted_proxy_are_counted_for_each_connection(workers: usize) {
+    let endpoint = Endpoint::scripted(|wire: &mut Wire, seen| {
+        while let Some(head) = wire.read_head()? {
+            if head.target() == "/victim" {
+                seen.note(Message { head, ..Message::default() });
+                return wire.read_to_end().map(drop);
+            }
+            wire.write(text(200, "ok"))?;
+        }
+        Ok(())
+    });
+    let rest = format!("[[route]]\ncluster = \"app\"\n[cluster.app]\nendpoints = [\"{}\"]\n", endpoint.at());
+    let proxy = Proxy::start(&format!("{}trusted_proxies = [\"127.0.0.0/8\"]\n", config(workers, &rest)));
+    // Each stays below 500; together they are far beyond.
+    let mut begun = 0;
+    for _ in 0..3 {
+        let mut raw = Raw::connect(proxy.web());
+        for n in 0..40 {
+            begun += 10;
+            let under_way = || wait_until("all to be under way", || endpoint.requests() == begun);
+            ten_given_up(&mut raw, 20 * n + 1, under_way).unwrap();
+        }
+        assert_eq!(answered(&mut raw, 801), OK);
+    }
+    assert_eq!(proxy.metric("lbproxy_http2_abuse_total", &[]), 0.0);
+    // More on one connection is too much there as well.
+    let mut raw = Raw::connect(proxy.web());
+    let pause = || std::thread::sleep(Duration::from_millis(4));
+    assert!((0..1_000).any(|n| ten_given_up(&mut raw, 20 * n + 1, pause).is_err()));
+    wait_until("it to be counted", || proxy.metric("lbproxy_http2_abuse_total", &[]) > 0.0);
 }
 
 fn a_client_that_gets_answers_may_give_up_as_many(workers: usize) {
