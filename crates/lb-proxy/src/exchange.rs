@@ -205,9 +205,9 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
-    fn keep(self, home: &Arc<Upstream>, connection: Box<Connection>) {
+    fn keep(self, home: &Arc<Upstream>, worker: usize, connection: Box<Connection>) {
         let Self { client, cluster, affinity } = self;
-        if let Some(bound) = Bound::new(home, cluster, affinity, connection, clock::mono()) {
+        if let Some(bound) = Bound::new(home, worker, cluster, affinity, connection, clock::mono()) {
             client.keep_bound(bound);
         }
     }
@@ -315,7 +315,7 @@ impl UpstreamBody {
         {
             match self.owner.take() {
                 None => self.home.put(self.worker, connection, clock::mono()),
-                Some(owner) => owner.keep(&self.home, connection),
+                Some(owner) => owner.keep(&self.home, self.worker, connection),
             }
         }
     }

@@ -134,9 +134,10 @@ impl Connection {
         self.is_at_rest() && self.requests < limits.requests.get() && now.saturating_since(self.born) < limits.age
     }
 
-    /// Whether it may be used again where the client that it belongs to decides how long it is kept.
-    pub(super) fn is_kept_by_endpoint(&self, now: Mono) -> bool {
-        self.advertised.is_none_or(|told| now.saturating_since(self.idle_since) < told) && self.stream.is_quiet()
+    /// Whether it has rested for less than this, and than the endpoint said.
+    pub(super) fn rests_within(&self, longest: Duration, now: Mono) -> bool {
+        let keep_for = self.advertised.map_or(longest, |told| told.min(longest));
+        now.saturating_since(self.idle_since) < keep_for
     }
 
     /// Since when it rests.
@@ -155,8 +156,7 @@ impl Connection {
 
     /// Whether a resting connection may still be used. Readable means closed, or speaking out of turn; either way done.
     pub(super) fn is_fresh(&self, limits: &lb_config::KeepAlive, now: Mono) -> bool {
-        let keep_for = self.advertised.map_or(limits.timeout, |told| told.min(limits.timeout));
-        now.saturating_since(self.idle_since) < keep_for
+        self.rests_within(limits.timeout, now)
             && now.saturating_since(self.born) < limits.age
             && !self.stream.is_readable()
     }

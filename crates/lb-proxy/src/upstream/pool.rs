@@ -19,6 +19,7 @@ use tokio::net::{TcpSocket, UnixStream};
 use tokio::time::Instant;
 
 use super::Connection;
+use super::bound::Apart;
 use super::multiplexed::Shared;
 use super::room::{Place, Share};
 use crate::drivers::{Address, Identity};
@@ -33,9 +34,30 @@ type Stack = Vec<Box<Connection>>;
 /// One worker's connections that nobody uses now.
 struct Resting {
     stack: Stack,
+    /// Those that belong to a client each.
+    apart: Apart,
+    /// The endpoint is gone: none of those is taken in any more.
+    is_retired: bool,
     keep_alive: KeepAlive,
     /// As in [`Upstream`], and here once more: who puts a connection down has this lock anyway.
     tls: Option<Arc<UpstreamTls>>,
+}
+
+impl Resting {
+    fn new(keep_alive: KeepAlive) -> Self {
+        Self { stack: Stack::new(), apart: Apart::default(), is_retired: false, keep_alive, tls: None }
+    }
+
+    /// All that rest.
+    fn iter(&self) -> impl Iterator<Item = &Connection> {
+        self.stack.iter().map(|connection| &**connection).chain(self.apart.iter())
+    }
+
+    /// Closes those of which this is not so.
+    fn retain(&mut self, mut stays: impl FnMut(&mut Connection) -> bool) {
+        self.stack.retain_mut(|connection| stays(connection));
+        self.apart.retain(stays);
+    }
 }
 
 /// One endpoint: its address and its connections.
@@ -83,9 +105,7 @@ impl Upstream {
             metrics,
             ejected_for: ArcSwapOption::empty(),
             address,
-            idle: (0..workers)
-                .map(|_| Mutex::new(Resting { stack: Stack::new(), keep_alive: keep_alive.clone(), tls: None }))
-                .collect(),
+            idle: (0..workers).map(|_| Mutex::new(Resting::new(keep_alive.clone()))).collect(),
             proxy_protocol: AtomicU8::new(0),
             tls: ArcSwapOption::empty(),
             http2: AtomicBool::new(false),
@@ -173,14 +193,16 @@ impl Upstream {
     /// them its users' snapshots, may last for hours.
     pub(crate) fn retire(&self) {
         for worker in 0..self.idle.len() {
-            self.resting(worker).keep_alive.idle = 0;
+            let mut resting = self.resting(worker);
+            resting.keep_alive.idle = 0;
+            resting.is_retired = true;
         }
         self.let_go();
     }
 
     /// Closes in order what rests with a worker that ends; what the end of the process closes is reset.
     pub(crate) fn part(&self, worker: usize) {
-        self.resting(worker).stack.clear();
+        self.resting(worker).retain(|_| false);
         self.shared(worker).clear();
     }
 
@@ -216,7 +238,7 @@ impl Upstream {
 
     /// Keeps a connection for the next request, or closes it where it may not rest.
     pub(crate) fn put(&self, worker: usize, mut connection: Box<Connection>, now: Mono) {
-        let Resting { stack, keep_alive: limits, tls } = &mut *self.resting(worker);
+        let Resting { stack, keep_alive: limits, tls, .. } = &mut *self.resting(worker);
         let is_current = connection.is_made_with(tls.as_ref());
         if limits.idle == 0
             || connection.is_introduced
@@ -235,12 +257,31 @@ impl Upstream {
         stack.push(connection);
     }
 
+    /// Keeps a connection for one client, or closes it where it may not rest; the number to take it by.
+    pub(super) fn put_apart(&self, worker: usize, mut connection: Box<Connection>, now: Mono) -> Option<u64> {
+        let Resting { apart, is_retired, tls, .. } = &mut *self.resting(worker);
+        if *is_retired || !connection.is_made_with(tls.as_ref()) || !connection.is_at_rest() {
+            connection.stream.part();
+            return None;
+        }
+        connection.rest(now);
+        Some(apart.put(connection))
+    }
+
+    /// The connection of this number, if it has not been closed, and how long it may have rested.
+    pub(super) fn take_apart(&self, worker: usize, number: u64) -> Option<(Box<Connection>, Duration)> {
+        let Resting { apart, keep_alive, .. } = &mut *self.resting(worker);
+        Some((apart.take(number)?, Apart::longest(keep_alive)))
+    }
+
     /// Closes what has rested too long or was closed by the endpoint. For a tick of each worker.
     pub(crate) fn reap(&self, worker: usize, now: Instant) {
         let limits = self.keep_alive(worker);
         self.shared(worker).reap(&limits, now);
         let now = clock::mono();
-        self.resting(worker).stack.retain_mut(|connection| {
+        let mut resting = self.resting(worker);
+        resting.apart.reap(&limits, now);
+        resting.stack.retain_mut(|connection| {
             let is_fresh = connection.is_fresh(&limits, now);
             if !is_fresh {
                 connection.stream.part();
@@ -257,14 +298,14 @@ impl Upstream {
     /// Since when each idle connection rests, of all workers.
     pub(super) fn idle_since(&self, into: &mut Vec<Mono>) {
         for worker in 0..self.idle.len() {
-            into.extend(self.resting(worker).stack.iter().map(|connection| connection.idle_since()));
+            into.extend(self.resting(worker).iter().map(Connection::idle_since));
         }
     }
 
     /// Closes the connections that have rested since then, or longer.
     pub(super) fn close_idle_since(&self, until: Mono) {
         for worker in 0..self.idle.len() {
-            self.resting(worker).stack.retain_mut(|connection| {
+            self.resting(worker).retain(|connection| {
                 let stays = connection.idle_since() > until;
                 if !stays {
                     // There may be as many of these as of requests: none is to cost a port.

@@ -18,6 +18,7 @@ with_one_and_four_workers!(
     a_challenge_alone_makes_a_connection_one_clients,
     a_bound_connection_ends_with_its_client,
     a_bound_connection_that_the_endpoint_closed_is_replaced,
+    bound_connections_that_rest_give_way_to_requests,
     clients_of_http2_share_no_login,
     endpoints_of_http2_get_credentials_on_a_connection_of_their_own,
     a_login_works_behind_a_proxy_header,
@@ -144,6 +145,25 @@ fn a_bound_connection_that_the_endpoint_closed_is_replaced(workers: usize) {
     wait_until("the old connection to be closed", || endpoint.open() == 0);
     let answer = client.get("/");
     assert_eq!((answer.status(), answer.head.header("www-authenticate")), (401, Some("Negotiate, NTLM")));
+}
+
+fn bound_connections_that_rest_give_way_to_requests(workers: usize) {
+    let endpoint = windows();
+    let proxy = proxy(workers, &endpoint.at(), "limits.endpoint_connections = 4", "", "");
+    let mut resting: Vec<_> = (0..12).map(|_| Client::connect(proxy.web())).collect();
+    for (number, client) in resting.iter_mut().enumerate() {
+        assert_eq!(with(client, "NTLM x").status(), 401, "client {number}");
+    }
+    for _ in 0..4 {
+        let answer = get(proxy.web(), "/");
+        assert_eq!(answer.status(), 401, "{answer:?}");
+    }
+    // That one lost its connection is no obstacle to a login.
+    let mut alice = logged_in(&proxy, "alice");
+    assert_eq!(alice.get("/").text(), "hello alice");
+    assert!(resting.iter_mut().all(|client| client.get("/").status() == 401));
+    assert_eq!(proxy.metric("lbproxy_endpoint_connections_refused_total", &[]), 0.0);
+    assert!(proxy.metric("lbproxy_endpoint_connections", &[]) <= 4.0);
 }
 
 /// A connection of HTTP/2 may come from another proxy, and be many users'.
