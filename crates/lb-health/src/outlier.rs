@@ -54,6 +54,17 @@ impl Default for Ejection {
     }
 }
 
+impl Ejection {
+    /// No ejection by this rule lasts longer.
+    #[must_use]
+    pub fn longest(&self) -> Duration {
+        match self.growth {
+            Growth::Constant => self.eject_for,
+            Growth::Linear { max, .. } => max.max(self.eject_for),
+        }
+    }
+}
+
 /// How long a repeated ejection lasts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Growth {
@@ -152,6 +163,14 @@ impl Outlier {
         until != 0 && self.end(until, now, cap)
     }
 
+    /// Brings the end of the ejection forward to `until` where it is later, because the rule has changed. Call
+    /// [`on_timer`](Self::on_timer) from then on.
+    pub fn shorten(&self, until: Mono) {
+        let earlier = |end: u64| (end != 0 && end != ENDING).then(|| end.min(later(until)));
+        // An error says that there is no ejection, or that it is just ending.
+        let _ = self.until.fetch_update(Ordering::AcqRel, Ordering::Relaxed, earlier);
+    }
+
     /// Whether it is ejected: until somebody calls [`on_timer`](Self::on_timer) after the time is over.
     #[must_use]
     pub fn is_ejected(&self) -> bool {
@@ -199,12 +218,12 @@ impl Outlier {
 
     /// The number and the length of an ejection that begins now.
     fn length(&self, now: Mono) -> (u32, Duration) {
-        let Growth::Linear { max, forgive } = self.rule.growth else { return (0, self.rule.eject_for) };
+        let Growth::Linear { forgive, .. } = self.rule.growth else { return (0, self.rule.eject_for) };
         let in_traffic = now.saturating_since(Mono::from_nanos(self.last_end.load(Ordering::Relaxed)));
         let forgiven = in_traffic.as_nanos().checked_div(forgive.as_nanos()).unwrap_or(u128::MAX);
         let forgiven = u32::try_from(forgiven).unwrap_or(u32::MAX);
         let count = self.ejections.load(Ordering::Relaxed).saturating_sub(forgiven).saturating_add(1);
-        (count, self.rule.eject_for.saturating_mul(count).min(max.max(self.rule.eject_for)))
+        (count, self.rule.eject_for.saturating_mul(count).min(self.rule.longest()))
     }
 }
 
@@ -303,6 +322,20 @@ mod tests {
         assert!(outlier.lift(at(1), &cap));
         assert_eq!(cap.ejected(), 0);
         assert!(!outlier.on_timer(at(99), &cap));
+    }
+
+    #[test]
+    fn an_ejection_can_be_shortened_and_not_lengthened() {
+        let (outlier, cap) = (Outlier::new(rule(1)), roomy());
+        outlier.shorten(at(1));
+        assert_eq!(outlier.next_deadline(), None, "there is none");
+        let _ = outlier.on_failure(at(0), &cap);
+        outlier.shorten(at(31));
+        assert_eq!(outlier.next_deadline(), Some(at(30)));
+        outlier.shorten(at(5));
+        assert!(!outlier.on_timer(at(4), &cap));
+        assert!(outlier.on_timer(at(5), &cap));
+        assert_eq!(cap.ejected(), 0);
     }
 
     #[test]

@@ -103,7 +103,8 @@ impl lb_tower::Watch for Told {
         let known = members.iter().find(|known| known.identity() == endpoint);
         match transition {
             Transition::Ejected { eject_for, failures, window, last } => {
-                let why = format!("{failures} failures in {window:?}, the last a {}", last.name());
+                let noun = if failures.get() == 1 { "failure" } else { "failures" };
+                let why = format!("{failures} {noun} in {window:?}, the last a {}", last.name());
                 if let Some(known) = known {
                     let upstream = &known.value().upstream;
                     upstream.metrics.on_ejection();
@@ -530,11 +531,14 @@ impl ClusterState {
         Some(Zoning::new(local, &self.config.endpoints, |name| self.zones.number(name)))
     }
 
-    /// Takes over the rule by which real traffic ejects. Ejections in force run as they began.
+    /// Takes over the rule by which real traffic ejects; no ejection outlives it.
     fn judge(&mut self, now: Mono) {
         let old = self.passive.take();
         self.passive = match (&self.config.passive, old) {
-            (Some(config), Some(old)) => Some(old.with_rule(passive_rule(config))),
+            (Some(config), Some(old)) => {
+                old.set_rule(passive_rule(config), now);
+                Some(old)
+            }
             (Some(config), None) => {
                 let told = Told { cluster: Arc::clone(&self.config.name), members: self.members.clone() };
                 Some(Passive::new(self.members.clone(), passive_rule(config), told))

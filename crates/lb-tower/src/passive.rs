@@ -17,6 +17,7 @@ use std::num::NonZeroU16;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use lb_core::{Axis, Class, End, Mono};
 use lb_health::{Ejection, EjectionCap, FailureSet, OnFailure, Outlier};
 use lb_policy::{Cluster, Endpoint, Identity, LastEligible, Uid};
@@ -68,7 +69,8 @@ impl fmt::Display for Transition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ejected { eject_for, failures, window, last } => {
-                write!(f, "ejected for {eject_for:?}: {failures} failures in {window:?} ({})", last.name())
+                let noun = if failures.get() == 1 { "failure" } else { "failures" };
+                write!(f, "ejected for {eject_for:?}: {failures} {noun} in {window:?} ({})", last.name())
             }
             Self::Spared { last } => {
                 write!(f, "failing and not ejected, since too few others are left ({})", last.name())
@@ -110,7 +112,7 @@ pub struct PassiveRule {
 /// ```
 pub struct Passive<S, W = ()> {
     // One pointer to be cloned for each attempt.
-    handle: Arc<Handle<S, W>>,
+    shared: Arc<Shared<S, W>>,
 }
 
 impl<S: Send + Sync + 'static, W: Watch> Passive<S, W> {
@@ -123,22 +125,30 @@ impl<S: Send + Sync + 'static, W: Watch> Passive<S, W> {
     /// least one may be.
     pub fn with_cap(cluster: Cluster<S>, rule: PassiveRule, max_percent: u8, watch: W) -> Self {
         let books = Mutex::new(Books { records: BTreeMap::new(), swept: Mono::ZERO, is_closed: false });
-        let shared = Arc::new(Shared { cluster, cap: EjectionCap::new(max_percent), watch, books });
+        let rule = ArcSwap::from_pointee(rule);
+        let shared = Arc::new(Shared { rule, cluster, cap: EjectionCap::new(max_percent), watch, books });
         shared.count_members(&shared.lock());
-        Self { handle: Arc::new(Handle { rule, shared }) }
+        Self { shared }
     }
 
-    /// The same records under another rule, for what is built after a reload. Ejections in force run as they began;
-    /// failures counted under the old rule are forgotten with the next failure.
-    #[must_use]
-    pub fn with_rule(&self, rule: PassiveRule) -> Self {
-        Self { handle: Arc::new(Handle { rule, shared: Arc::clone(&self.handle.shared) }) }
+    /// Puts another rule in force, for all clones, so that it judges requests in flight as well. An ejection ends no
+    /// later than one by the new rule that began now ([`Ejection::longest`]); what was counted under the old rule is
+    /// forgotten. The same rule again changes nothing.
+    pub fn set_rule(&self, rule: PassiveRule, now: Mono) {
+        let mut books = self.shared.lock();
+        if **self.shared.rule.load() == rule {
+            return;
+        }
+        let until = now.saturating_add(rule.ejection.longest());
+        books.records.retain(|_, record| record.outlier.is_ejected());
+        books.records.values().for_each(|record| record.outlier.shorten(until));
+        self.shared.rule.store(Arc::new(rule));
     }
 
     /// Ends ejections whose time is over, and keeps the cluster's own house ([`Cluster::maintain`]). Also takes note of
     /// how many members are left to be ejected. Costs O(members); call it every 10 ms to 1 s.
     pub fn tick(&self, now: Mono) {
-        let shared = &*self.handle.shared;
+        let shared = &*self.shared;
         shared.cluster.maintain(now);
         let mut readmitted = Vec::new();
         {
@@ -158,7 +168,7 @@ impl<S: Send + Sync + 'static, W: Watch> Passive<S, W> {
 
     /// Ends an ejection before its time, because a check passed or an operator says so; tells whether there was one.
     pub fn readmit(&self, uid: Uid, now: Mono) -> bool {
-        let shared = &*self.handle.shared;
+        let shared = &*self.shared;
         let lifted = {
             let books = shared.lock();
             let record = books.records.get(&uid).filter(|record| record.outlier.lift(now, &shared.cap));
@@ -171,7 +181,7 @@ impl<S: Send + Sync + 'static, W: Watch> Passive<S, W> {
     /// flight may hold clones long after; what they report must not eject an endpoint that nothing would readmit.
     pub fn close(&self, now: Mono) {
         let uids: Vec<Uid> = {
-            let mut books = self.handle.shared.lock();
+            let mut books = self.shared.lock();
             books.is_closed = true;
             books.records.keys().copied().collect()
         };
@@ -183,42 +193,43 @@ impl<S: Send + Sync + 'static, W: Watch> Passive<S, W> {
     /// How many endpoints are ejected.
     #[must_use]
     pub fn ejected(&self) -> u32 {
-        self.handle.shared.cap.ejected()
+        self.shared.cap.ejected()
     }
 
     fn on_failure(&self, endpoint: &Endpoint<S>, class: Class, now: Mono) {
-        let Handle { rule, shared } = &*self.handle;
         // Told with no lock held: a log may be slow.
-        if let Some(transition) = shared.judge(endpoint, &rule.ejection, class, now) {
-            shared.watch.on_transition(endpoint.identity(), transition);
+        if let Some(transition) = self.shared.judge(endpoint, class, now) {
+            self.shared.watch.on_transition(endpoint.identity(), transition);
         }
     }
 }
 
 impl<S, W> Clone for Passive<S, W> {
     fn clone(&self) -> Self {
-        Self { handle: Arc::clone(&self.handle) }
+        Self { shared: Arc::clone(&self.shared) }
     }
 }
 
 impl<S, W> fmt::Debug for Passive<S, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Passive").field("rule", &self.handle.rule).finish_non_exhaustive()
+        f.debug_struct("Passive").field("rule", &self.shared.rule.load()).finish_non_exhaustive()
     }
 }
 
 impl<S: Send + Sync + 'static, W: Watch> Events<S> for Passive<S, W> {
     fn on_head(&self, endpoint: &Arc<Endpoint<S>>, class: Class, _elapsed: Duration, now: Mono) {
-        if self.handle.rule.failures.contains(class) {
+        if self.shared.rule.load().failures.contains(class) {
             self.on_failure(endpoint, class, now);
         }
     }
 
     fn on_end(&self, endpoint: &Arc<Endpoint<S>>, class: Class, end: End, now: Mono) {
-        let failures = &self.handle.rule.failures;
-        // One failure an attempt: who has failed at its head has been counted.
-        let broke_off = end == End::UpstreamAborted && matches!(class, Class::Status(_)) && !failures.contains(class);
-        if broke_off && failures.contains(Class::Reset) {
+        if end != End::UpstreamAborted || !matches!(class, Class::Status(_)) {
+            return;
+        }
+        let failures = self.shared.rule.load().failures;
+        // One failure an attempt: what has failed at its head has been counted.
+        if !failures.contains(class) && failures.contains(Class::Reset) {
             self.on_failure(endpoint, Class::Reset, now);
         }
     }
@@ -227,12 +238,9 @@ impl<S: Send + Sync + 'static, W: Watch> Events<S> for Passive<S, W> {
 /// Endpoints the cluster has forgotten are looked for this often; it forgets them after ten minutes.
 const SWEEP: Duration = Duration::from_secs(10);
 
-struct Handle<S, W> {
-    rule: PassiveRule,
-    shared: Arc<Shared<S, W>>,
-}
-
 struct Shared<S, W> {
+    /// The rule in force. Replaced while the books are held; read by every attempt without them.
+    rule: ArcSwap<PassiveRule>,
     cluster: Cluster<S>,
     cap: EjectionCap,
     watch: W,
@@ -261,11 +269,14 @@ impl<S: Send + Sync + 'static, W> Shared<S, W> {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn judge(&self, endpoint: &Endpoint<S>, rule: &Ejection, last: Class, now: Mono) -> Option<Transition> {
+    fn judge(&self, endpoint: &Endpoint<S>, last: Class, now: Mono) -> Option<Transition> {
         let mut books = self.lock();
-        if books.is_closed {
+        // It may have changed since the caller saw it.
+        let in_force = self.rule.load();
+        if books.is_closed || !in_force.failures.contains(last) {
             return None;
         }
+        let rule = &in_force.ejection;
         let uid = endpoint.uid();
         let record = books.records.entry(uid).or_insert_with(|| Record::new(endpoint.identity(), rule));
         if record.rule != *rule && !record.outlier.is_ejected() {

@@ -1,6 +1,5 @@
 use futures_util::FutureExt;
-use lb_core::ManualClock;
-use lb_health::Growth;
+use lb_core::{Clock, ManualClock};
 use lb_policy::{PanicMode, RoundRobin, Update};
 use tower_service::Service;
 
@@ -185,12 +184,12 @@ fn it_forgets_whom_the_cluster_forgets() {
     let bench = Bench::new(2);
     bench.fails(0);
     bench.send(2);
-    assert_eq!(bench.passive.handle.shared.lock().records.len(), 1);
+    assert_eq!(bench.passive.shared.lock().records.len(), 1);
     bench.cluster.apply(Update::Remove(vec![Identity::literal("a")]), Mono::ZERO);
     bench.pass(300);
-    assert_eq!(bench.passive.handle.shared.lock().records.len(), 1);
+    assert_eq!(bench.passive.shared.lock().records.len(), 1);
     bench.pass(301);
-    assert_eq!(bench.passive.handle.shared.lock().records.len(), 0);
+    assert_eq!(bench.passive.shared.lock().records.len(), 0);
 }
 
 #[test]
@@ -279,21 +278,67 @@ fn where_all_fail_their_checks_those_that_fail_requests_too_are_ejected_but_for_
     assert!(letters == letters[..1].repeat(20) && !letters.contains('!'), "{letters}");
 }
 
+/// So many failures eject for so many seconds.
+fn ejecting(failures: u16, seconds: u64) -> PassiveRule {
+    let failures = NonZeroU16::new(failures).unwrap();
+    let eject_for = Duration::from_secs(seconds);
+    PassiveRule { ejection: Ejection { failures, eject_for, ..Ejection::default() }, ..PassiveRule::default() }
+}
+
 #[test]
 fn a_new_rule_keeps_what_is_ejected_and_counts_by_itself() {
     let bench = Bench::new(4);
     bench.fails(0);
     bench.send(12);
-    let ejection =
-        Ejection { failures: const { NonZeroU16::new(1).unwrap() }, growth: Growth::Constant, ..Ejection::default() };
-    let passive = bench.passive.with_rule(PassiveRule { ejection, ..PassiveRule::default() });
-    let bench = Bench { passive, ..bench };
+    bench.passive.set_rule(ejecting(1, 30), Mono::ZERO);
     assert_eq!(bench.passive.ejected(), 1);
     bench.fails(1);
     assert_eq!(bench.send(9).matches('!').count(), 1, "one is enough now");
     assert_eq!(bench.passive.ejected(), 2);
     bench.pass(30);
     assert_eq!(bench.passive.ejected(), 0);
+}
+
+#[test]
+fn an_ejection_ends_no_later_than_one_by_the_new_rule_would() {
+    let bench = Bench::with_rule(3, ejecting(1, 300));
+    bench.fails(0);
+    bench.send(3);
+    bench.pass(10);
+    bench.passive.set_rule(ejecting(1, 300), bench.clock.now());
+    bench.pass(280);
+    assert_eq!(bench.passive.ejected(), 1, "the same rule leaves its end where it was, at 300 s");
+    bench.passive.set_rule(ejecting(1, 60), bench.clock.now());
+    bench.pass(9);
+    assert_eq!(bench.passive.ejected(), 1);
+    bench.pass(1);
+    assert_eq!(bench.passive.ejected(), 0, "a new rule makes none longer");
+
+    bench.send(3);
+    assert_eq!(bench.passive.ejected(), 1);
+    bench.passive.set_rule(ejecting(1, 5), bench.clock.now());
+    bench.pass(4);
+    assert_eq!(bench.passive.ejected(), 1);
+    bench.pass(1);
+    assert_eq!((bench.passive.ejected(), bench.cluster.eligible_count()), (0, 3));
+    assert_eq!(bench.told().len(), 4, "two ejections and their ends");
+}
+
+#[test]
+fn a_request_in_flight_is_judged_by_the_rule_in_force_when_it_fails() {
+    let bench = Bench::with_rule(3, ejecting(1, 30));
+    let (sent_before, endpoints) = (bench.passive.clone(), bench.cluster.endpoints());
+    let fails = |class| sent_before.on_head(&endpoints[0], class, Duration::ZERO, Mono::ZERO);
+    bench.passive.set_rule(ejecting(2, 30), Mono::ZERO);
+    fails(Class::Reset);
+    assert_eq!(bench.passive.ejected(), 0);
+    let failures = FailureSet::EMPTY.with_timeout();
+    bench.passive.set_rule(PassiveRule { failures, ..ejecting(2, 30) }, Mono::ZERO);
+    fails(Class::Reset);
+    fails(Class::Timeout);
+    assert_eq!(bench.passive.ejected(), 0, "a reset counts no longer, neither this one nor the one before");
+    fails(Class::Timeout);
+    assert_eq!(bench.told(), ["a is ejected for 30s: 2 failures in 30s (timeout)"]);
 }
 
 #[test]
@@ -314,7 +359,7 @@ async fn an_endpoint_that_hangs_until_the_total_time_is_over_has_failed_and_one_
     let balance = balance.observe(Immediate::new().errors(itself as fn(&Class) -> Class)).events(bench.passive.clone());
     let mut bounded = Timeout::new(balance.build(), Some(Duration::from_secs(1)));
     assert_eq!(bounded.call(Ask::default()).await.unwrap_err(), TimeoutError::Elapsed);
-    assert_eq!(bench.told(), ["a is ejected for 30s: 1 failures in 30s (timeout)"]);
+    assert_eq!(bench.told(), ["a is ejected for 30s: 1 failure in 30s (timeout)"]);
     let left = tokio::time::timeout(Duration::from_millis(900), bounded.call(Ask::default())).await;
     assert!(left.is_err() && bench.mocks[1].calls() + bench.mocks[2].calls() == 1);
     assert_eq!((bench.told(), in_flight(&bench.cluster)), (Vec::<String>::new(), vec![0, 0, 0]));

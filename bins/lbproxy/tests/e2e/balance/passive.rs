@@ -14,6 +14,7 @@ with_one_and_four_workers!(
     the_last_one_is_never_ejected,
     two_of_three_that_fail_get_no_more_than_what_ejects_them,
     an_ejection_does_not_outlive_its_rule,
+    a_changed_rule_holds_for_ejections_and_for_requests_in_flight,
     the_log_calls_no_endpoint_up_whose_check_still_fails,
     an_endpoint_that_hangs_until_the_total_timeout_is_ejected,
     a_client_that_is_slow_to_upload_has_no_endpoint_ejected,
@@ -113,6 +114,40 @@ fn an_ejection_does_not_outlive_its_rule(workers: usize) {
     wait_until("the ejection", || {
         get(proxy.web(), "/");
         proxy.endpoint("app", &at)["state"] == "ejected"
+    });
+}
+
+fn a_changed_rule_holds_for_ejections_and_for_requests_in_flight(workers: usize) {
+    let gate = Gate::default();
+    let waiting = gate.clone();
+    let endpoints = [
+        // It takes the request, and breaks off when the gate opens.
+        Endpoint::on_head(move |_, _| {
+            waiting.wait();
+            Ok(())
+        }),
+        Endpoint::named("b"),
+    ];
+    let at = endpoints[0].at();
+    let with = |passive: &str| one_cluster(workers, "retry = \"off\"", &list(&endpoints), passive);
+    let mut proxy = Proxy::start(&with("health.passive = { failures = 1, eject_for = \"1h\" }"));
+    let mut client = Client::connect(proxy.web());
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    wait_until("the request to hang", || endpoints[0].requests() == 1);
+    proxy.reload(&with("health.passive = { failures = 2, eject_for = \"1h\" }"));
+    gate.open();
+    assert_eq!(client.answer("GET").status(), 502);
+    assert_eq!(proxy.endpoint("app", &at)["state"], "up", "it is one failure of two");
+    wait_until("the ejection", || {
+        get(proxy.web(), "/");
+        proxy.endpoint("app", &at)["state"] == "ejected"
+    });
+    proxy.reload(&with("health.passive = { failures = 1, eject_for = \"1s\" }"));
+    let line = proxy.wait_log("its ejection is over");
+    assert!(line.contains(&format!("endpoint {at} is up: ")), "{line}");
+    wait_until("the next ejection", || {
+        get(proxy.web(), "/");
+        proxy.endpoint("app", &at)["reason"] == "1 failure in 30s, the last a reset"
     });
 }
 
