@@ -15,6 +15,10 @@ use rustix::process::{Resource, getrlimit};
 
 /// Connections of either side where the open files have room for more.
 const USUAL: usize = 20_000;
+/// Fewer client connections than this are worth a warning where the file leaves the number open: a burst takes them all.
+const FEW: usize = 512;
+/// So many open files have room for the usual numbers, with hundreds of workers' and listeners' beside them.
+const PLENTY: usize = 65_536;
 /// Standard streams, logs, the configuration, certificates, signals, the main and the control thread's runtimes.
 const FIXED: usize = 32;
 /// A worker's runtime, and its access log.
@@ -76,6 +80,17 @@ pub(crate) fn share(limit: usize, workers: usize, listeners: usize, wanted: &Lim
 }
 
 impl Shares {
+    /// Warns of few client connections where the file leaves the number open: an operator would not expect it.
+    pub(crate) fn tell_few(&self, limit: usize, wanted: &Limits) {
+        let Self { connections, .. } = *self;
+        if wanted.connections.is_none() && connections < FEW {
+            tracing::warn!(
+                "limits.connections = \"auto\" is {connections} only, since this process may open {limit} files and each request \
+                 takes two; raise the limit (`ulimit -n`, `LimitNOFILE=`): {PLENTY} have room for {USUAL} connections"
+            );
+        }
+    }
+
     /// Says which numbers of the file are more than there is room for.
     pub(crate) fn tell(&self, limit: usize, wanted: &Limits) {
         let Self { connections, endpoint_connections, reserve } = *self;
@@ -121,6 +136,7 @@ mod tests {
     fn who_is_accepted_can_be_served_whatever_the_limit() {
         // 32 fixed, 2 × 6 of the workers; 64 for admin, 1 024 for checks, 64 for names.
         assert_eq!(shares(1 << 20, None, None), (20_000, 20_000));
+        assert_eq!(shares(PLENTY, None, None), (20_000, 20_000));
         assert_eq!(shares(20_000, None, None), (9_402, 9_402));
         // 8 for admin, 16 for checks, 16 for names.
         assert_eq!(shares(256, None, None), (86, 86));

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::control::Control;
-use crate::descriptors;
+use crate::descriptors::{self, Shares};
 use crate::error::EngineError;
 use crate::net::bind::{self, Bound};
 use crate::observe::access_log::AccessLog;
@@ -87,7 +87,8 @@ impl Engine {
         let access_log = AccessLog::start(config.log.access.as_ref(), metrics.access_log_dropped())
             .map_err(EngineError::AccessLog)?;
         let shared = Arc::new(Shared::new(metrics, access_log));
-        share_descriptors(&shared, workers, &config);
+        let (limit, shares) = share_descriptors(&shared, workers, &config);
+        shares.tell_few(limit, &config.limits);
         let registry = Arc::new(Mutex::new(Registry::new(Arc::clone(&shared), workers)));
         let control = Control::start(&shared, &registry).map_err(EngineError::Thread)?;
         let admin = control.bind_admin(&config)?;
@@ -324,12 +325,13 @@ impl Engine {
     }
 }
 
-/// Puts in effect what the open files have room for.
-fn share_descriptors(shared: &Shared, workers: usize, config: &Config) {
+/// Puts in effect what the open files have room for; tells how many files that are, and the shares.
+fn share_descriptors(shared: &Shared, workers: usize, config: &Config) -> (usize, Shares) {
     let limit = descriptors::limit();
     let shares = descriptors::share(limit, workers, config.listeners.len(), &config.limits);
     shares.tell(limit, &config.limits);
     shared.set_shares(&shares, config.clusters.len());
+    (limit, shares)
 }
 
 /// Tells that a worker ended without having been asked to.

@@ -16,6 +16,7 @@ with_one_and_four_workers!(
     ipv6_is_served,
     the_log_says_who_may_use_the_admin_listener,
     a_signal_to_upgrade_does_not_end_the_process,
+    few_open_files_are_warned_of_once_where_the_file_leaves_the_number_open,
 );
 
 fn at(text: &str, address: &str) -> String {
@@ -121,4 +122,22 @@ fn a_signal_to_upgrade_does_not_end_the_process(workers: usize) {
     proxy.signal(Signal::USR2);
     proxy.wait_log("SIGUSR2 ignored");
     assert_eq!(get(proxy.web(), "/").text(), "done");
+}
+
+fn few_open_files_are_warned_of_once_where_the_file_leaves_the_number_open(workers: usize) {
+    let with = |limits: &str| config(workers, &format!("{limits}\n{}", app(&["127.0.0.1:1"], "")));
+    let mut proxy = Proxy::start_with_files(&with(""), 256);
+    let number = proxy.metric("lbproxy_connections_limit", &[]);
+    assert!((64.0..100.0).contains(&number), "{number}");
+    proxy.reload(&with("limits.uri = \"4KiB\""));
+    let log = proxy.log();
+    let lines: Vec<_> = log.iter().filter(|line| line.contains("limits.connections")).collect();
+    let [line] = lines[..] else { panic!("{log:#?}") };
+    let beginning = format!("limits.connections = \"auto\" is {number} only, since this process may open 256 files");
+    for part in ["WARN", &beginning, "`ulimit -n`", "`LimitNOFILE=`"] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+
+    let proxy = Proxy::start_with_files(&with("limits.connections = 16"), 256);
+    assert!(!proxy.log().iter().any(|line| line.contains("limits.connections")), "it is what was asked for");
 }
