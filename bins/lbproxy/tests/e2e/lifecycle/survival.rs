@@ -84,7 +84,7 @@ fn ejections_and_checks_outlive_a_reload(workers: usize) {
     proxy.wait_log(&format!("endpoint {} is down: ", down.at()));
     wait_until("a failed request to eject", || {
         get(proxy.web(), "/");
-        proxy.endpoint("app", &ejected.at())["reason"].as_str().is_some_and(|reason| reason.contains("eject"))
+        proxy.endpoint("app", &ejected.at())["state"] == "ejected"
     });
     let states = |proxy: &Proxy| {
         [&ejected, &down].map(|endpoint| {
