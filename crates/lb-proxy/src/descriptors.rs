@@ -55,14 +55,15 @@ pub(crate) fn admin_places(limit: usize) -> usize {
     (limit / 32).clamp(4, 64)
 }
 
+/// The part of the reserve that grows with the limit.
+fn places(limit: usize) -> usize {
+    let lookups = (limit / 16).clamp(2, 64);
+    admin_places(limit) + checks_at_once(limit) + lookups
+}
+
 /// Shares out so many open files.
 pub(crate) fn share(limit: usize, workers: usize, listeners: usize, wanted: &Limits) -> Shares {
-    let lookups = (limit / 16).clamp(2, 64);
-    let reserve = FIXED
-        + workers * (EACH_WORKER + EACH_LISTENER * listeners)
-        + admin_places(limit)
-        + checks_at_once(limit)
-        + lookups;
+    let reserve = FIXED + workers * (EACH_WORKER + EACH_LISTENER * listeners) + places(limit);
     let room = limit.saturating_sub(reserve).max(2);
     let (clients, endpoints) =
         (wanted.connections.map(NonZeroUsize::get), wanted.endpoint_connections.map(NonZeroUsize::get));
@@ -91,6 +92,13 @@ impl Shares {
         }
     }
 
+    /// The open files that have room for what the file says: the reserve grows with them.
+    fn needed(&self, limit: usize, clients: Option<usize>, endpoints: Option<usize>) -> usize {
+        let reserve = self.reserve - places(limit) + places(MOST);
+        let of_clients = clients.unwrap_or(self.connections);
+        reserve + of_clients + endpoints.or(clients).unwrap_or(self.endpoint_connections)
+    }
+
     /// Says which numbers of the file are more than there is room for.
     pub(crate) fn tell(&self, limit: usize, wanted: &Limits) {
         let Self { connections, endpoint_connections, reserve } = *self;
@@ -99,7 +107,7 @@ impl Shares {
         );
         let clients = wanted.connections.map(NonZeroUsize::get);
         let endpoints = wanted.endpoint_connections.map(NonZeroUsize::get);
-        let needed = reserve + clients.unwrap_or(connections) + endpoints.or(clients).unwrap_or(endpoint_connections);
+        let needed = self.needed(limit, clients, endpoints);
         for (name, wanted, in_effect) in
             [("connections", clients, connections), ("endpoint_connections", endpoints, endpoint_connections)]
         {
@@ -142,6 +150,15 @@ mod tests {
         assert_eq!(shares(256, None, None), (86, 86));
         assert_eq!(shares(60, None, None), (3, 3), "little as it is");
         assert_eq!(shares(0, None, None), (1, 1));
+    }
+
+    #[test]
+    fn the_limit_that_a_warning_names_is_enough() {
+        let few = Shares { connections: 86, endpoint_connections: 86, reserve: 84 };
+        for wanted in [Some(500), Some(20_000)] {
+            let needed = few.needed(256, wanted, None);
+            assert_eq!(shares(needed, wanted, None).0, wanted.unwrap_or_default(), "of {needed}");
+        }
     }
 
     #[test]
