@@ -119,11 +119,16 @@ fn phase() -> Duration {
 impl Trial {
     /// A proxy with two workers, which has worked already, short timeouts, and these keys of the listener `web`.
     pub(crate) fn new(name: &'static str, listener: &str) -> Self {
+        Self::limited(name, listener, "")
+    }
+
+    /// The same with further keys of `limits`, each after a comma.
+    pub(crate) fn limited(name: &'static str, listener: &str, limits: &str) -> Self {
         // For the sink as well, which inherits what it does.
         let alone = alone();
         let endpoint = answering();
         let rest = format!(
-            "limits = {{ head_timeout = \"1s\", idle_timeout = \"60s\" }}\n\
+            "limits = {{ head_timeout = \"1s\", idle_timeout = \"60s\"{limits} }}\n\
              [[route]]\nname = \"quiet\"\nlisteners = [\"quiet\"]\ncluster = \"app\"\n\
              [[route]]\nname = \"attacked\"\nlisteners = [\"web\"]\ncluster = \"app\"\ntimeout = {{ idle = \"1s\" }}\n\
              [[route]]\nname = \"answered\"\nlisteners = [\"web\"]\npath = \"{ANSWERED_HERE}\"\nrespond = {{ status = 204 }}\n\
