@@ -139,12 +139,13 @@ fn held_requests_are_spread_alike_round_by_round() {
         let round: usize = upstreams[number].servers.iter().map(|server| usize::from(server.weight)).sum();
         let mut holding = Vec::new();
         let mut rounds = [Vec::new(), Vec::new()];
-        for _ in 0..4 {
+        for cycle in 0..4 {
             let mut picks = [Vec::new(), Vec::new()];
-            for _ in 0..round {
+            for turn in 0..round {
                 let mut client = nginx.client();
-                client.send(number, "");
-                let (theirs, connection) = nginx.next_held();
+                let arguments = format!("n={cycle}-{turn}");
+                client.send(number, &arguments);
+                let (theirs, connection) = nginx.held(number, &arguments);
                 let (own, ticket) = ours.hold();
                 picks[0].push(theirs);
                 picks[1].push(own);

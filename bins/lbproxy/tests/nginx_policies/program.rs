@@ -69,6 +69,14 @@ impl Upstream {
     }
 }
 
+/// A request that an endpoint holds.
+#[derive(Debug)]
+pub(crate) struct Held {
+    place: usize,
+    request_line: String,
+    stream: TcpStream,
+}
+
 /// A running nginx with one worker; killed when dropped.
 pub(crate) struct Nginx {
     child: Child,
@@ -76,8 +84,8 @@ pub(crate) struct Nginx {
     /// The text of its configuration, for whoever must explain a difference.
     pub(crate) configuration: String,
     names: Vec<Vec<String>>,
-    /// The places of those who were given a request to hold, and the connections on which it came.
-    held: Receiver<(usize, TcpStream)>,
+    /// Every request that an endpoint holds.
+    held: Receiver<Held>,
     /// Bound and not listening: the ports are ours, and nobody else is given them. nginx sets SO_REUSEADDR as well, and so may listen there.
     _ports: Vec<Socket>,
     _directory: TempDir,
@@ -163,10 +171,17 @@ impl Nginx {
         &self.names[upstream]
     }
 
-    /// The place of the endpoint that is given the next request to hold, of this or any other upstream, and the connection on which it came.
+    /// The place of the endpoint that holds the request to this upstream with `arguments` as its query, and the connection on which it came.
+    /// Requests from elsewhere are ignored: any program on the machine may connect to an endpoint's port.
     #[track_caller]
-    pub(crate) fn next_held(&self) -> (usize, TcpStream) {
-        self.held.recv_timeout(DEADLINE).expect("nginx connects")
+    pub(crate) fn held(&self, upstream: usize, arguments: &str) -> (usize, TcpStream) {
+        let expected = format!("GET /{upstream}?{arguments} HTTP/1.0\r\n");
+        loop {
+            let held = self.held.recv_timeout(DEADLINE).expect("nginx forwards the request");
+            if held.request_line == expected {
+                return (held.place, held.stream);
+            }
+        }
     }
 
     /// A client at 127.0.0.1.
@@ -222,15 +237,22 @@ impl Client {
     }
 }
 
-/// Listens there until the test is over, and tells of every connection.
-fn hold(socket: Socket, place: usize, told: Sender<(usize, TcpStream)>) {
+/// Listens there until the test is over, and reports every request that comes.
+fn hold(socket: Socket, place: usize, requests: Sender<Held>) {
     socket.listen(1_024).expect("a bound socket");
     let listener = TcpListener::from(socket);
     std::thread::spawn(move || {
         while let Ok((stream, _)) = listener.accept() {
-            if told.send((place, stream)).is_err() {
-                return;
-            }
+            let requests = requests.clone();
+            // A thread for each connection: one that sends nothing must not block the others.
+            std::thread::spawn(move || {
+                let mut reader = BufReader::new(stream);
+                let mut request_line = String::new();
+                if reader.read_line(&mut request_line).is_ok() {
+                    // The test may have ended.
+                    let _ = requests.send(Held { place, request_line, stream: reader.into_inner() });
+                }
+            });
         }
     });
 }
