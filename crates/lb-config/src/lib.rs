@@ -26,36 +26,21 @@
 //! | serve an editor | [`schema()`] |
 #![forbid(unsafe_code)]
 
-mod changed;
 mod decode;
-mod diagnostic;
-mod diff;
-mod document;
-mod env;
-mod files;
-mod foreign;
-mod inherit;
 mod keys;
+mod language;
 mod link;
 mod load;
-mod print;
 mod proxy;
 mod reach;
-mod schema;
-mod secrecy;
 mod sites;
-mod source;
-mod suggest;
-mod template;
-mod tree;
+mod table;
 mod valid;
-mod values;
-mod vocabulary;
 
-pub use diagnostic::{Diagnostic, Diagnostics, Severity};
-pub use diff::Changes;
-pub use files::{Disk, Files, read_text};
+pub use language::diagnostic::{Diagnostic, Diagnostics, Severity};
+pub use language::files::{Disk, Files, read_text};
+pub use language::source::{Place, Sources};
 pub use load::Loaded;
-pub use schema::schema;
-pub use source::{Place, Sources};
+pub use table::diff::Changes;
+pub use table::schema::schema;
 pub use valid::*;

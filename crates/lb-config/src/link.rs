@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::decode::{ActionWritten, ClusterWritten, Global, ListenerWritten, RouteWritten, SiteWritten};
-use crate::diagnostic::Report;
+use crate::language::diagnostic::Report;
+use crate::language::source::Span;
+use crate::language::suggest::{nearest, one_of};
 use crate::reach;
-use crate::source::Span;
-use crate::suggest::{nearest, one_of};
 use crate::valid::{
     Action, Cluster, Config, HostPattern, ListenAddress, Listener, Match, PathPattern, RateLimit, Route,
 };

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use crate::decode::{self, Fields, RouteNode};
-use crate::diagnostic::{Diagnostics, Report};
-use crate::files::{self, Disk, Files, NoFiles};
-use crate::inherit::inherit;
 use crate::keys::{CLUSTER, DEFAULTS, INCLUDED, LISTENER, ROOT, ROUTE, SITE};
+use crate::language::diagnostic::{Diagnostics, Report};
+use crate::language::files::{self, Disk, Files, NoFiles};
+use crate::language::inherit::inherit;
+use crate::language::source::{Sources, Span};
+use crate::language::tree::{self, Entry, Node, Table, Value};
 use crate::link::link;
-use crate::source::{Sources, Span};
-use crate::tree::{self, Entry, Node, Table, Value};
 use crate::valid::Config;
 
 /// A configuration that holds, and what came with it.

@@ -1,11 +1,11 @@
 //! A configuration without a file: one listener, one cluster, everything else by default.
 
-use crate::diagnostic::{Diagnostics, Report};
+use crate::language::diagnostic::{Diagnostics, Report};
+use crate::language::source::{Sources, Span};
+use crate::language::tree::{Entry, Node, Table, Value};
+use crate::language::values::address;
 use crate::load::{Written, build};
-use crate::source::{Sources, Span};
-use crate::tree::{Entry, Node, Table, Value};
 use crate::valid::{Config, ListenAddress};
-use crate::values::address;
 
 /// What the listener's cluster is called in logs and metrics.
 const CLUSTER: &str = "app";

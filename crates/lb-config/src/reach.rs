@@ -1,7 +1,7 @@
 //! Routes that are valid, and that requests do not reach as one would think.
 
 use crate::decode::{ListenerWritten, RouteWritten};
-use crate::diagnostic::Report;
+use crate::language::diagnostic::Report;
 use crate::valid::{Listener, Match, PathPattern, Route};
 
 /// Where a certificate authority looks for what certbot's webroot has (RFC 8555 §8.3), over plain HTTP.

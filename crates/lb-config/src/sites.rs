@@ -1,7 +1,7 @@
 //! Sites among one another, and their certificates at the listeners.
 
 use crate::decode::{ListenerWritten, SiteWritten};
-use crate::diagnostic::Report;
+use crate::language::diagnostic::Report;
 
 /// A name tells sites apart, and a host belongs to one of them: whose settings it gets must not depend on the path.
 pub(crate) fn check(report: &mut Report, sites: &[SiteWritten]) {

@@ -3,20 +3,20 @@
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 
-use crate::diagnostic::Report;
 use crate::keys::{ACTIVE, CLUSTER, ENDPOINT, HEALTH, KEEP_ALIVE, PASSIVE, QUEUE};
-use crate::source::Span;
-use crate::tree::{Entry, Node};
+use crate::language::diagnostic::Report;
+use crate::language::source::Span;
+use crate::language::tree::{Entry, Node};
+use crate::language::values::{Wrong, address, http, quantity};
 use crate::valid::{
     ActiveCheck, Cluster, ClusterTls, Endpoint, EndpointAddress, KeepAlive, PassiveHealth, Probe, ProxyProtocol, Queue,
 };
-use crate::values::{Wrong, address, http, quantity};
 
-use super::convert::{self, list, or_word};
-use super::fields::Fields;
 use super::placement::{subset, zone};
 use super::policy::policy;
 use super::tls;
+use crate::table::convert::{self, list, or_word};
+use crate::table::fields::Fields;
 
 /// A cluster and where it was written.
 pub(crate) struct ClusterWritten {
@@ -347,7 +347,7 @@ fn probe_host(report: &mut Report, node: &Node) -> Option<String> {
 
 /// One status or a list of them; an empty list would pass nothing.
 fn expect(report: &mut Report, node: &Node) -> Option<Vec<(u16, u16)>> {
-    if !matches!(node.value, crate::tree::Value::List(_)) {
+    if !matches!(node.value, crate::language::tree::Value::List(_)) {
         return convert::statuses(report, node).map(|range| vec![range]);
     }
     let ranges = list(convert::statuses)(report, node)?;

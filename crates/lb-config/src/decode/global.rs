@@ -4,18 +4,18 @@ use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use crate::diagnostic::Report;
 use crate::keys::{ACCESS, ADMIN, LIMITS, LOG};
-use crate::suggest::nearest;
-use crate::tree::Node;
+use crate::language::diagnostic::Report;
+use crate::language::suggest::nearest;
+use crate::language::tree::Node;
+use crate::language::values::{Wrong, address, http};
 use crate::valid::{
     AccessFormat, AccessLog, AccessTarget, Admin, Level, Limits, ListenAddress, LocalZone, Log, LogFormat,
 };
-use crate::values::{Wrong, address, http};
 
-use super::convert::{self, list, or_word};
-use super::fields::Fields;
 use super::placement::local_zone;
+use crate::table::convert::{self, list, or_word};
+use crate::table::fields::Fields;
 
 /// What is said once for a whole configuration.
 pub(crate) struct Global {

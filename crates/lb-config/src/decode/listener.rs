@@ -3,18 +3,18 @@
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-use crate::diagnostic::Report;
 use crate::keys::{LISTENER, LISTENER_HEADERS};
-use crate::source::Span;
-use crate::tree::{Node, Value};
+use crate::language::diagnostic::Report;
+use crate::language::source::Span;
+use crate::language::tree::{Node, Value};
+use crate::language::values::Wrong;
+use crate::language::values::address;
 use crate::valid::{HeaderEdits, ListenAddress, Listener, Network};
-use crate::values::Wrong;
-use crate::values::address;
 
-use super::convert::{self, list, or_word};
-use super::fields::Fields;
 use super::options::header_edits;
 use super::tls;
+use crate::table::convert::{self, list, or_word};
+use crate::table::fields::Fields;
 
 /// A listener and where it was written.
 pub(crate) struct ListenerWritten {

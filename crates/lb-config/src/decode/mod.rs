@@ -4,8 +4,6 @@
 //! whole becomes `None` with it.
 
 mod cluster;
-mod convert;
-mod fields;
 mod global;
 mod listener;
 mod options;
@@ -15,9 +13,9 @@ mod route;
 mod site;
 mod tls;
 
+pub(crate) use crate::table::convert::mismatch;
+pub(crate) use crate::table::fields::Fields;
 pub(crate) use cluster::{ClusterWritten, clusters};
-pub(crate) use convert::mismatch;
-pub(crate) use fields::Fields;
 pub(crate) use global::{Global, global};
 pub(crate) use listener::{ListenerWritten, listeners};
 pub(crate) use route::{ActionWritten, RouteNode, RouteWritten, routes};

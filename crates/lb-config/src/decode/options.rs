@@ -4,19 +4,19 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::diagnostic::Report;
 use crate::keys::{FORWARDED, HEADER_EDITS, HEADERS, RATE_LIMIT, RETRY, STICKY, TIMEOUT};
-use crate::source::Span;
-use crate::tree::{Entry, Node, Value};
+use crate::language::diagnostic::Report;
+use crate::language::source::Span;
+use crate::language::tree::{Entry, Node, Value};
+use crate::language::values::{Wrong, http, quantity};
 use crate::valid::{
     Forwarded, HeaderEdits, LimitKey, Part, RateLimit, Retry, RouteOptions, SameSite, Sticky, Template, Timeouts,
     Upgrade, Variable, is_never_upgraded_to,
 };
-use crate::values::{Wrong, http, quantity};
 
-use super::convert::{self, Moment, list, or_word};
-use super::fields::Fields;
 use super::policy::policy;
+use crate::table::convert::{self, Moment, list, or_word};
+use crate::table::fields::Fields;
 
 /// What a redacted secret is printed as.
 pub(crate) const REDACTED: &str = "***";

@@ -3,13 +3,13 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use crate::diagnostic::Report;
 use crate::keys::{SUBSET, ZONE};
-use crate::tree::Node;
+use crate::language::diagnostic::Report;
+use crate::language::tree::Node;
 use crate::valid::{LocalZone, Subset, SubsetBy};
 
-use super::convert;
-use super::fields::Fields;
+use crate::table::convert;
+use crate::table::fields::Fields;
 
 /// The zone of this proxy: a name, or a table.
 pub(crate) fn local_zone(report: &mut Report, node: &Node) -> Option<Option<LocalZone>> {

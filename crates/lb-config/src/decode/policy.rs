@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::diagnostic::Report;
 use crate::keys::{KeyUse, OptionInfo, POLICIES, POLICY, PolicyInfo, Unit};
-use crate::suggest::nearest;
-use crate::tree::{Entry, Node, Table, Value};
+use crate::language::diagnostic::Report;
+use crate::language::suggest::nearest;
+use crate::language::tree::{Entry, Node, Table, Value};
+use crate::language::values::Wrong;
+use crate::language::vocabulary;
 use crate::valid::{Policy, PolicyKind};
-use crate::values::Wrong;
-use crate::vocabulary;
 
-use super::convert::{self, Moment};
-use super::fields::Fields;
+use crate::table::convert::{self, Moment};
+use crate::table::fields::Fields;
 
 /// `"name"`, or a table of name, key and options.
 pub(crate) fn policy(report: &mut Report, node: &Node) -> Option<Policy> {

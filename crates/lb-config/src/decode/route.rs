@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use crate::diagnostic::Report;
 use crate::keys::{REDIRECT, RESPOND, ROUTE};
-use crate::source::Span;
-use crate::suggest::nearest;
-use crate::tree::{Entry, Node};
+use crate::language::diagnostic::Report;
+use crate::language::source::Span;
+use crate::language::suggest::nearest;
+use crate::language::tree::{Entry, Node};
+use crate::language::values::{Wrong, http};
 use crate::valid::{
     Match, Part, Redirect, RedirectTo, Respond, RouteOptions, Syntax, Template, ValuePattern, Variable,
 };
-use crate::values::{Wrong, http};
 
-use super::convert::{self, Moment, list};
-use super::fields::Fields;
 use super::options::{self, header_name_once};
+use crate::table::convert::{self, Moment, list};
+use crate::table::fields::Fields;
 
 /// A route as written: names not yet resolved.
 pub(crate) struct RouteWritten {

@@ -5,18 +5,18 @@
 
 use std::path::PathBuf;
 
-use crate::diagnostic::Report;
-use crate::inherit::inherit;
 use crate::keys::{ROUTE, SITE, SITE_TLS};
-use crate::source::Span;
-use crate::tree::{Entry, Node, Table, Value};
+use crate::language::diagnostic::Report;
+use crate::language::inherit::inherit;
+use crate::language::source::Span;
+use crate::language::tree::{Entry, Node, Table, Value};
+use crate::language::values::http;
 use crate::valid::{CertificateFiles, HostPattern};
-use crate::values::http;
 
-use super::convert::{self, list};
-use super::fields::Fields;
 use super::route::{ACTIONS, RouteNode};
 use super::tls;
+use crate::table::convert::{self, list};
+use crate::table::fields::Fields;
 
 /// What of a site is more than its routes.
 pub(crate) struct SiteWritten {

@@ -2,15 +2,15 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use crate::diagnostic::Report;
 use crate::keys::{CERTIFICATE, CLIENT_AUTH, CLUSTER_TLS, LISTENER_TLS};
-use crate::suggest::nearest;
-use crate::tree::Node;
+use crate::language::diagnostic::Report;
+use crate::language::suggest::nearest;
+use crate::language::tree::Node;
+use crate::language::values::{Wrong, http};
 use crate::valid::{Alpn, CertificateFiles, CipherSuite, ClientAuth, ClusterTls, ListenerTls, TlsVersion};
-use crate::values::{Wrong, http};
 
-use super::convert::{self, list, or_word};
-use super::fields::Fields;
+use crate::table::convert::{self, list, or_word};
+use crate::table::fields::Fields;
 
 pub(crate) const CERTIFICATE_EXPECTED: &str =
     "{ cert = \"fullchain.pem\", key = \"privkey.pem\" } or { pem = \"all.pem\" }";

@@ -5,8 +5,8 @@
 
 use std::fmt;
 
-use crate::document::{Document, Fields, Item, Leaf};
-use crate::source::Sources;
+use crate::language::source::Sources;
+use crate::table::document::{Document, Fields, Item, Leaf};
 use crate::valid::Config;
 
 /// The changes from one configuration to another, in the order of the file; empty if there are none.

@@ -3,8 +3,8 @@
 //! The defaults come from a configuration in which nothing is written that need not be, and from one in which every
 //! table that is off by default is there and empty. So no list of defaults can lag behind the decoder.
 
-use crate::document::{Document, Fields, Item};
-use crate::source::Sources;
+use crate::language::source::Sources;
+use crate::table::document::{Document, Fields, Item};
 use crate::valid::Config;
 
 /// As little as a configuration may have.

@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::diagnostic::Report;
-use crate::env;
-use crate::foreign::{self, Language};
 use crate::keys;
-use crate::secrecy;
-use crate::source::{Sources, Span, Substituted};
+use crate::language::diagnostic::Report;
+use crate::language::env;
+use crate::language::foreign::{self, Language};
+use crate::language::secrecy;
+use crate::language::source::{Sources, Span, Substituted};
 
 /// A value and its place.
 #[derive(Clone, Debug)]

@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use crate::changed::changed;
-use crate::document::{Document, Fields, Item, Leaf, quote};
-use crate::source::Sources;
+use crate::language::source::Sources;
+use crate::table::changed::changed;
+use crate::table::document::{Document, Fields, Item, Leaf, quote};
 use crate::valid::Config;
 
 impl Config {

@@ -9,15 +9,15 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::env;
-use crate::source::Sources;
+use crate::language::env;
+use crate::language::source::Sources;
+use crate::language::values::{quantity, status};
 use crate::valid::{
     AccessFormat, AccessTarget, Action, ActiveCheck, CertificateFiles, Cluster, ClusterTls, Condition, Config,
     Endpoint, Forwarded, HeaderEdits, KeepAlive, Level, LimitKey, Limits, Listener, ListenerTls, LocalZone, Log,
     LogFormat, Match, PassiveHealth, PathPattern, Policy, Probe, ProxyProtocol, Queue, RateLimit, Redirect, RedirectTo,
     Respond, Retry, Route, SameSite, Sticky, Subset, SubsetBy, Template, Timeouts, TlsVersion, Upgrade, ValuePattern,
 };
-use crate::values::{quantity, status};
 
 /// Keys and values in order.
 pub(crate) type Fields = Vec<(String, Item)>;

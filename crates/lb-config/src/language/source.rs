@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::secrecy;
+use crate::language::secrecy;
 
 /// The files a configuration was read from, and what the environment put into them.
 ///

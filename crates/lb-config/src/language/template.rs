@@ -9,10 +9,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::suggest::nearest;
+use crate::language::suggest::nearest;
+use crate::language::values::http::is_token;
+use crate::language::vocabulary;
 use crate::valid::{Part, Template, Variable};
-use crate::values::http::is_token;
-use crate::vocabulary;
 
 /// The variables that take no name.
 const PLAIN: [(&str, Variable); 12] = [

@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::keys::{Default, Key, Kind, POLICIES, ROOT, Section, Unit, all_sections};
-use crate::tree::{self, Node};
+use crate::language::tree::{self, Node};
 
 /// The JSON Schema (draft 2020-12) of a configuration file.
 #[must_use]

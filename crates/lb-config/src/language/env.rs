@@ -3,7 +3,7 @@
 //! Substitution happens on strings that TOML has already delimited, and its result is never looked at again: whatever
 //! a variable holds, it stays one string and cannot become a key, a table or another variable.
 
-use crate::vocabulary;
+use crate::language::vocabulary;
 
 /// A string after substitution.
 #[derive(Debug, PartialEq, Eq)]

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use crate::diagnostic::Report;
-use crate::suggest::{nearest, one_of};
-use crate::template::TemplateError;
-use crate::tree::{Entry, Node, Value};
+use crate::language::diagnostic::Report;
+use crate::language::suggest::{nearest, one_of};
+use crate::language::template::TemplateError;
+use crate::language::tree::{Entry, Node, Value};
+use crate::language::values::status::{self, FAILURES};
+use crate::language::values::{Wrong, address, quantity};
+use crate::language::vocabulary;
 use crate::valid::{Condition, LimitKey, Network, Part, Template, Variable};
-use crate::values::status::{self, FAILURES};
-use crate::values::{Wrong, address, quantity};
-use crate::vocabulary;
 
 /// The value is of another kind altogether. A value already complained about is passed over.
 pub(crate) fn mismatch(report: &mut Report, node: &Node, expected: impl Into<String>) {

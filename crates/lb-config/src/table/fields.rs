@@ -3,13 +3,13 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use crate::diagnostic::Report;
 use crate::keys::{Default, Key, Section, all_sections};
-use crate::source::Span;
-use crate::suggest::nearest;
-use crate::tree::{Entry, Node, Table};
-use crate::values::http::is_token;
-use crate::vocabulary::{self, ALIASES};
+use crate::language::diagnostic::Report;
+use crate::language::source::Span;
+use crate::language::suggest::nearest;
+use crate::language::tree::{Entry, Node, Table};
+use crate::language::values::http::is_token;
+use crate::language::vocabulary::{self, ALIASES};
 
 use super::convert;
 

@@ -3,7 +3,7 @@
 //! Tables are merged down to their single keys; lists and plain values are taken whole or not at all. Three keys are
 //! one value although they are written as tables: half of one policy and half of another is neither.
 
-use crate::tree::{Entry, Node, Table, Value};
+use crate::language::tree::{Entry, Node, Table, Value};
 
 const WHOLE: [&str; 3] = ["policy", "redirect", "respond"];
 

@@ -1,0 +1,9 @@
+//! Tables of keys, and what is done with each of them in the same way: decoding, the schema, printing, comparing.
+
+mod changed;
+pub(crate) mod convert;
+pub(crate) mod diff;
+pub(crate) mod document;
+pub(crate) mod fields;
+mod print;
+pub(crate) mod schema;
