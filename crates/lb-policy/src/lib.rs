@@ -37,6 +37,7 @@ mod bounded;
 mod built_in;
 mod c3;
 mod cluster;
+mod cluster_state;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod cx;
@@ -85,7 +86,8 @@ mod zone_aware;
 pub use bounded::BoundedLoad;
 pub use built_in::{BadPolicy, BuiltIn, BuiltInTable};
 pub use c3::{C3, C3Table};
-pub use cluster::{Cluster, Generation, LastEligible, Update};
+pub use cluster::{Cluster, LastEligible};
+pub use cluster_state::{Generation, Update};
 pub use cx::{PickCx, Tried};
 pub use endpoint::{Endpoint, Member, affinity_of};
 pub use entropy::Entropy;

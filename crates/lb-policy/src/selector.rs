@@ -13,7 +13,7 @@ use std::sync::{Arc, Weak};
 use arc_swap::ArcSwap;
 use lb_core::{Acquire, EndpointState, Ignored, Mono};
 
-use crate::cluster::{Follow, Shared, Snapshot, Why};
+use crate::cluster_state::{Follow, Shared, Snapshot, Why};
 use crate::cx::PickCx;
 use crate::endpoint::Endpoint;
 use crate::error::{Census, PickError};

@@ -1,10 +1,14 @@
 //! Members, state and eligibility over updates, as a pick sees them.
 
+use std::sync::Mutex;
+
 use lb_core::{End, InFlightLimit};
 
 use super::*;
 use crate::testing::{Bench, letters, member};
-use crate::{Candidate, Census, LeastRequest, PickCx, PickError, Random, Rendezvous, RoundRobin, Table, Tried, View};
+use crate::{
+    Candidate, Census, Index, LeastRequest, PickCx, PickError, Random, Rendezvous, RoundRobin, Table, Tried, View,
+};
 
 fn census(error: PickError) -> Census {
     error.census()
