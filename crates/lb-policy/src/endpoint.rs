@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use lb_core::{Axis, EndpointState, InFlightLimit, Mono, Weight};
 
+use crate::cluster::queue::Queue;
+use crate::estimate::ladder::Lane;
+use crate::estimate::latency;
+use crate::estimate::load_report::{self, LoadReport};
 use crate::identity::{Identity, Uid, Zone};
-use crate::ladder::Lane;
-use crate::latency;
-use crate::load_report::{self, LoadReport};
-use crate::queue::Queue;
 
 /// One endpoint as the caller wants it to be.
 #[derive(Clone, Debug)]

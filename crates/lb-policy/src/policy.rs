@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use lb_core::{EndpointState, Weight};
 
-use crate::cx::PickCx;
+use crate::cluster::view::View;
+use crate::context::PickCx;
+use crate::estimate::ladder::Lane;
 use crate::identity::{Identity, Uid, Zone};
 use crate::index::Index;
-use crate::ladder::Lane;
 use crate::signals::{Learning, Signals};
-use crate::view::View;
 
 /// The cold half: makes tables.
 pub trait Policy: Send + Sync + 'static {

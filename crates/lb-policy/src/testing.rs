@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lb_core::{Axis, EndpointState, InFlightLimit, Mono};
 
-use crate::ladder::Ladders;
+use crate::estimate::ladder::Ladders;
 use crate::{
     Candidate, Cluster, Entropy, Identity, Index, Member, PickCx, PickError, Policy, Selector, Ticket, Tried, Uid,
     Update,

@@ -1,0 +1,116 @@
+//! Bounded loads: a hash that never gives an endpoint more than its share and a bit.
+//!
+//! A hash follows its keys, and keys are not alike: one popular key can drown an endpoint. Mirrokni, Thorup and
+//! Zadimoghaddam (2016) bound every endpoint's load to (1 + ε) times its fair share; a key whose endpoint is at its bound goes
+//! to the next by the hash's own order, and comes back when there is room. HAProxy's `hash-balance-factor` is the same rule.
+//!
+//! The bound counts the request at hand and is taken over the usable members, so there is always one with room. Summing what is in
+//! flight costs O(n) loads a pick; without a bound nothing is paid.
+
+use lb_core::Weight;
+
+use crate::cluster::view::View;
+use crate::context::PickCx;
+use crate::index::Index;
+
+/// How far above its fair share of the requests in flight an endpoint may go: a factor above 1; 1.25 to 2 are usual.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BoundedLoad(f64);
+
+impl BoundedLoad {
+    /// This factor; at least 1.01, and 1.25 if it is not a number.
+    #[must_use]
+    pub fn new(factor: f64) -> Self {
+        Self(if factor.is_nan() { 1.25 } else { factor.max(1.01) })
+    }
+
+    /// What everybody may carry now.
+    pub(crate) fn measure(self, view: &View<'_>, cx: &PickCx<'_>) -> Bound {
+        let (in_flight, weight) =
+            view.eligible().filter(|&index| view.is_usable(index, cx)).fold((0, 0), |sum, index| {
+                let (in_flight, weight): (u64, u64) = sum;
+                (in_flight + u64::from(view.in_flight(index)), weight + u64::from(view.weight(index).value()))
+            });
+        Bound { per_weight: self.0 * (in_flight + 1) as f64 / weight.max(1) as f64 }
+    }
+}
+
+/// A bound as it stands for one pick.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bound {
+    per_weight: f64,
+}
+
+impl Bound {
+    /// Whether one request more keeps it within its bound, rounded up.
+    pub(crate) fn has_room(self, in_flight: u32, weight: Weight) -> bool {
+        f64::from(in_flight) < (self.per_weight * f64::from(weight.value())).ceil()
+    }
+}
+
+/// Whether this pick may go there, bound included.
+#[inline]
+pub(crate) fn is_open(view: &View<'_>, cx: &PickCx<'_>, bound: Option<Bound>, index: Index) -> bool {
+    view.is_usable(index, cx) && bound.is_none_or(|bound| bound.has_room(view.in_flight(index), view.weight(index)))
+}
+
+/// Where a key goes whose hash has named nobody with room: to the one with the least of its share, of which there always is one.
+#[cold]
+pub(crate) fn roomiest(view: &View<'_>, cx: &PickCx<'_>, bound: Bound) -> Option<Index> {
+    let open = view.eligible().filter(|&index| is_open(view, cx, Some(bound), index));
+    let load = |index| f64::from(view.in_flight(index)) / f64::from(view.weight(index).value());
+    open.map(|index| (load(index), index)).min_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, index)| index)
+}
+
+#[cfg(test)]
+mod tests {
+    use lb_core::Mono;
+
+    use super::*;
+    use crate::testing::Bench;
+    use crate::{Entropy, Hash, IpHash, Maglev, Memento, Policy, Rendezvous, RingHash};
+
+    /// Holds requests of two keys, one of them nearly all, and lets some go: nobody ever has more than its bound.
+    fn keeps_its_bound<P: Policy>(policy: P, factor: f64) {
+        let weights = [3, 1, 1, 2, 1, 1, 1];
+        let bench = Bench::new(policy, &weights);
+        let mut dice = Entropy::seeded(5);
+        let mut held = Vec::new();
+        for step in 0..600 {
+            let key = if dice.below(10) == 0 { [9, 9, 9, 9] } else { [10, 20, 30, 40] };
+            let ticket = bench.pick_with(Some(&key), &crate::Tried::new(), Mono::ZERO).unwrap();
+            let place = *ticket.endpoint().value();
+            let (all, weight) = (held.len() as f64 + 1.0, f64::from(weights[place]));
+            let most = (factor * all * weight / 10.0).ceil();
+            let has = f64::from(ticket.endpoint().state().in_flight());
+            assert!(has <= most, "step {step}: endpoint {place} has {has} of at most {most}");
+            held.push(ticket);
+            if dice.below(3) == 0 {
+                drop(held.swap_remove(dice.below(held.len() as u64) as usize));
+            }
+        }
+    }
+
+    #[test]
+    fn no_hash_ever_exceeds_its_bound_however_popular_a_key() {
+        for factor in [1.01, 1.25, 2.0] {
+            let bound = BoundedLoad::new(factor);
+            keeps_its_bound(Hash::new().bounded(bound), factor);
+            keeps_its_bound(IpHash::new().bounded(bound), factor);
+            keeps_its_bound(RingHash::new().bounded(bound), factor);
+            keeps_its_bound(Maglev::new().bounded(bound), factor);
+            keeps_its_bound(Rendezvous::new().bounded(bound), factor);
+            keeps_its_bound(Memento::new().bounded(bound), factor);
+        }
+    }
+
+    #[test]
+    fn the_bound_is_the_fair_share_times_the_factor_rounded_up() {
+        // 9 in flight and one to come over a total weight of 4: 2.5 a weight, times 1.2 is 3; weight 2 may have 6.
+        let bound = Bound { per_weight: 1.2 * 10.0 / 4.0 };
+        assert!(bound.has_room(2, Weight::ONE) && !bound.has_room(3, Weight::ONE));
+        assert!(bound.has_room(5, Weight::new(2)) && !bound.has_room(6, Weight::new(2)));
+        assert_eq!(BoundedLoad::new(f64::NAN), BoundedLoad::new(1.25));
+        assert_eq!(BoundedLoad::new(0.5), BoundedLoad::new(1.01));
+    }
+}

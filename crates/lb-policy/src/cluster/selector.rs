@@ -1,0 +1,396 @@
+//! Picking: a policy's table over a cluster's members, and what is true whatever the policy is.
+//!
+//! Written once here and not in each policy: the sticky endpoint comes first; a slot is taken by one atomic addition
+//! whose old value decides; a pick that lost a race is made again; tiers are tried in order; a warming endpoint is
+//! thinned; and if the table finds nobody in a bounded number of draws, all members are looked at in proportion to
+//! weight, so that nobody is refused while one usable endpoint exists.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+
+use arc_swap::ArcSwap;
+use lb_core::{Acquire, EndpointState, Ignored, Mono};
+
+use crate::cluster::queue::Queue;
+use crate::cluster::slow_start::SlowStart;
+use crate::cluster::state::{Follow, Shared, Snapshot, Why};
+use crate::cluster::ticket::Ticket;
+use crate::cluster::view::View;
+use crate::context::PickCx;
+use crate::endpoint::Endpoint;
+use crate::error::{Census, PickError};
+use crate::estimate::latency::Teach;
+use crate::hashing::{key_hash, mix, score};
+use crate::identity::Uid;
+use crate::index::Index;
+use crate::policy::{Candidate, Policy, Table};
+use crate::signals::Signals;
+
+/// A policy at work on a cluster. Clones share the table, and so the turns.
+pub struct Selector<P: Policy, T> {
+    inner: Arc<Inner<P, T>>,
+}
+
+impl<P: Policy, T> fmt::Debug for Selector<P, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Selector").finish_non_exhaustive()
+    }
+}
+
+impl<P: Policy, T> Clone for Selector<P, T> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner) }
+    }
+}
+
+impl<P: Policy, T: Send + Sync + 'static> Selector<P, T> {
+    pub(crate) fn new(policy: P, shared: Arc<Shared<T>>, snapshot: Arc<Snapshot<T>>) -> Self {
+        let built = Built::new(&policy, snapshot, None);
+        Self { inner: Arc::new(Inner { policy, shared, built: ArcSwap::from_pointee(built) }) }
+    }
+
+    pub(crate) fn follower(&self) -> Weak<dyn Follow<T>> {
+        let inner: Weak<Inner<P, T>> = Arc::downgrade(&self.inner);
+        inner
+    }
+
+    /// What a pick needs; callers may leave out the rest.
+    #[must_use]
+    pub fn signals(&self) -> Signals {
+        self.inner.policy.signals()
+    }
+
+    /// The policy.
+    #[must_use]
+    pub fn policy(&self) -> &P {
+        &self.inner.policy
+    }
+
+    /// Those who wait for the cluster. A caller that lets requests wait asks it before each pick, see [`Queue::holds_up`].
+    #[must_use]
+    pub fn queue(&self) -> &Arc<Queue> {
+        &self.inner.shared.queue
+    }
+
+    /// Picks an endpoint and takes a slot in flight there. Allocates nothing and takes no lock.
+    ///
+    /// # Errors
+    /// Nobody may take the request; the error says why.
+    pub fn pick(&self, cx: &mut PickCx<'_>) -> Result<Ticket<T>, PickError> {
+        let mut built = self.inner.built.load();
+        loop {
+            match built.pick(&self.inner.shared, cx) {
+                Ok(ticket) => return Ok(ticket),
+                Err(error) => {
+                    // The members may have changed under the pick: the old ones removed, the new ones not seen yet.
+                    let newer = self.inner.built.load();
+                    if Arc::ptr_eq(&newer, &built) {
+                        return Err(error);
+                    }
+                    built = newer;
+                }
+            }
+        }
+    }
+
+    /// Takes a slot at this very endpoint, if it is a member and may take new requests: for who was drawn to it before
+    /// and has waited until it was ready. Looks through the list of members; takes no lock.
+    #[must_use]
+    pub fn pick_at(&self, uid: Uid, now: Mono) -> Option<Ticket<T>> {
+        let built = self.inner.built.load();
+        let Snapshot { endpoints, roster, .. } = &*built.snapshot;
+        let place = endpoints.iter().position(|endpoint| endpoint.uid == uid)?;
+        let endpoint = endpoints.get(place)?;
+        let ignored = roster.ignored(Index::new(u32::try_from(place).ok()?));
+        let answer = endpoint.state.acquire_told(false, ignored, |level| endpoint.lane.on_step(level));
+        let is_taken = matches!(answer, Acquire::Taken { .. });
+        if !is_taken {
+            // See `Roster::acquire`.
+            endpoint.queue.on_free();
+        }
+        is_taken.then(|| self.inner.shared.ticket(endpoint, ignored != Ignored::NOTHING, now))
+    }
+
+    /// A reader for one worker: it keeps the table at hand, and looks for a newer one in half a nanosecond instead of four.
+    ///
+    /// It keeps an outdated table in memory until its next pick.
+    #[must_use]
+    pub fn reader(&self) -> Reader<P, T> {
+        Reader { cache: arc_swap::Cache::new(Tap(Arc::clone(&self.inner))), selector: self.clone() }
+    }
+}
+
+#[cfg(any(test, feature = "conformance"))]
+impl<P: Policy, T: Send + Sync + 'static> Selector<P, T> {
+    /// Shows the first tier's table and what it would see; none if there are no members. For tests and measurements.
+    pub fn inspect<R>(&self, look: impl FnOnce(&P::Table, &View<'_>) -> R) -> Option<R> {
+        let built = self.inner.built.load();
+        let roster = &built.snapshot.roster;
+        let (_, table) = built.tiers.first()?;
+        Some(look(table, &View::new(roster, 0)))
+    }
+}
+
+/// A worker's own way into a [`Selector`].
+pub struct Reader<P: Policy, T> {
+    selector: Selector<P, T>,
+    cache: Cached<P, T>,
+}
+
+impl<P: Policy, T> fmt::Debug for Reader<P, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader").finish_non_exhaustive()
+    }
+}
+
+impl<P: Policy, T: Send + Sync + 'static> Reader<P, T> {
+    /// As [`Selector::pick`].
+    ///
+    /// # Errors
+    /// Nobody may take the request; the error says why.
+    #[inline]
+    pub fn pick(&mut self, cx: &mut PickCx<'_>) -> Result<Ticket<T>, PickError> {
+        match self.cache.load().picked(&self.selector.inner.shared, cx) {
+            Some(ticket) => Ok(ticket),
+            None => self.selector.pick(cx),
+        }
+    }
+}
+
+type Cached<P, T> = arc_swap::Cache<Tap<P, T>, Arc<Built<<P as Policy>::Table, T>>>;
+
+struct Inner<P: Policy, T> {
+    policy: P,
+    shared: Arc<Shared<T>>,
+    built: ArcSwap<Built<P::Table, T>>,
+}
+
+impl<P: Policy, T: Send + Sync + 'static> Follow<T> for Inner<P, T> {
+    fn follow(&self, snapshot: &Arc<Snapshot<T>>, why: Why) {
+        if why == Why::Eligibility && spans_all(&self.policy) {
+            return;
+        }
+        let previous = self.built.load();
+        self.built.store(Arc::new(Built::new(&self.policy, Arc::clone(snapshot), Some(&previous))));
+    }
+}
+
+impl<T> Shared<T> {
+    /// The ticket for a slot that was taken.
+    #[inline]
+    fn ticket(&self, endpoint: &Arc<Endpoint<T>>, in_panic: bool, now: Mono) -> Ticket<T> {
+        if in_panic {
+            self.panic_picks.fetch_add(1, Ordering::Relaxed);
+        }
+        Ticket::new(Arc::clone(endpoint), now, Teach::from_bits(self.teach.load(Ordering::Relaxed)))
+    }
+}
+
+/// Where a reader's cache finds the table.
+struct Tap<P: Policy, T>(Arc<Inner<P, T>>);
+
+impl<P: Policy, T> Deref for Tap<P, T> {
+    type Target = ArcSwap<Built<P::Table, T>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0.built
+    }
+}
+
+/// Tables and the member list they were built over, published together.
+struct Built<B, T> {
+    snapshot: Arc<Snapshot<T>>,
+    /// Priority and table of each tier, lowest number first.
+    tiers: Box<[(u8, B)]>,
+    keyed: bool,
+}
+
+impl<B: Table, T> Built<B, T> {
+    fn new<P: Policy<Table = B>>(policy: &P, snapshot: Arc<Snapshot<T>>, previous: Option<&Self>) -> Self {
+        let keyed = spans_all(policy);
+        let tiers = snapshot.roster.priorities().map(|priority| {
+            let candidates: Vec<_> = candidates(&snapshot)
+                .filter(|(of, candidate)| *of == priority && (keyed || snapshot.roster.is_allowed(candidate.index)))
+                .map(|(_, candidate)| candidate)
+                .collect();
+            let previous = previous.and_then(|old| old.tiers.iter().find(|(of, _)| *of == priority));
+            (priority, policy.build(&candidates, previous.map(|(_, table)| table)))
+        });
+        Self { tiers: tiers.collect(), keyed, snapshot }
+    }
+
+    fn pick(&self, shared: &Shared<T>, cx: &mut PickCx<'_>) -> Result<Ticket<T>, PickError> {
+        self.picked(shared, cx).ok_or_else(|| self.census(cx))
+    }
+
+    #[inline]
+    fn picked(&self, shared: &Shared<T>, cx: &mut PickCx<'_>) -> Option<Ticket<T>> {
+        cx.passed_over = None;
+        let picked = match &*self.tiers {
+            [(_, table)] if cx.preferred.is_none() => {
+                let view = View::new(&self.snapshot.roster, 0);
+                self.pick_from(table, view, shared, cx).map(|index| (index, view.is_panicking()))
+            }
+            _ => self.pick_among_tiers(shared, cx),
+        };
+        let (index, in_panic) = picked?;
+        Some(shared.ticket(self.snapshot.endpoints.get(index.get())?, in_panic, cx.now))
+    }
+
+    /// The sticky endpoint, or somebody of the first tier that has one; and whether health was ignored for it.
+    #[inline(never)]
+    fn pick_among_tiers(&self, shared: &Shared<T>, cx: &mut PickCx<'_>) -> Option<(Index, bool)> {
+        let roster = &self.snapshot.roster;
+        let picked = self.pick_preferred(cx).or_else(|| {
+            let first = roster.tier_at(|| match cx.key {
+                Some(key) if self.keyed => (mix(key_hash(key)) % 100) as u32,
+                _ => cx.entropy.below(100) as u32,
+            });
+            let places = 0..self.tiers.len();
+            let others = places.clone().filter(|&place| place != first);
+            places.skip(first).take(1).chain(others).find_map(|place| {
+                let (_, table) = self.tiers.get(place)?;
+                self.pick_from(table, View::new(roster, place), shared, cx)
+            })
+        });
+        picked.map(|index| (index, roster.ignored(index) != Ignored::NOTHING))
+    }
+
+    /// The sticky endpoint, if it may serve a sticky request now. A slot there is taken.
+    fn pick_preferred(&self, cx: &PickCx<'_>) -> Option<Index> {
+        let roster = &self.snapshot.roster;
+        roster
+            .with_affinity(cx.preferred?)
+            .find(|&index| !cx.tried.contains(roster.uid(index)) && roster.acquire(index, true, roster.ignored(index)))
+    }
+
+    /// Somebody of one tier, found by its table or else by looking at everybody. A slot there is taken.
+    #[inline]
+    fn pick_from(&self, table: &B, view: View<'_>, shared: &Shared<T>, cx: &mut PickCx<'_>) -> Option<Index> {
+        for _ in 0..RACES {
+            let Some(index) = table.pick(&view, cx) else { break };
+            if cx.passed_over.is_none() && is_thinned(shared, &view, index, cx) {
+                cx.passed_over = Some(index);
+                continue;
+            }
+            if view.is_free(index, cx) && view.acquire(index) {
+                return Some(index);
+            }
+        }
+        cx.passed_over = None;
+        self.search(view, cx)
+    }
+
+    /// Looks at every member of the tier. Those usable are drawn in proportion to weight: at random, or for a keyed
+    /// policy by the key. Should every draw lose its race, the first who lets the request in serves it.
+    #[cold]
+    #[inline(never)]
+    fn search(&self, view: View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
+        for _ in 0..RACES {
+            let drawn = match cx.key {
+                Some(key) if self.keyed => self.draw_by_key(view, key, cx),
+                _ => draw_at_random(view, cx),
+            };
+            match drawn {
+                Some(index) if view.acquire(index) => return Some(index),
+                Some(_) => {}
+                None => break,
+            }
+        }
+        (0..).map(Index::new).take(view.len()).find(|&index| view.is_usable(index, cx) && view.acquire(index))
+    }
+
+    fn draw_by_key(&self, view: View<'_>, key: &[u8], cx: &PickCx<'_>) -> Option<Index> {
+        let key = key_hash(key);
+        let usable = view.eligible().filter(|&index| view.is_usable(index, cx));
+        let facts = usable.filter_map(|index| Some((index, self.snapshot.roster.facts().get(index.get())?)));
+        facts
+            .map(|(index, facts)| (index, score(mix(key ^ facts.affinity), facts.weight)))
+            .max_by(|(_, a), (_, b)| a.total_cmp(b))
+            .map(|(index, _)| index)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn census(&self, cx: &PickCx<'_>) -> PickError {
+        let roster = &self.snapshot.roster;
+        let mut census = Census::default();
+        for ((state, facts), place) in roster.states().iter().zip(roster.facts()).zip(0..) {
+            census.count(state, roster.ignored(Index::new(place)), cx.tried.contains(facts.uid));
+        }
+        census.into_error()
+    }
+}
+
+/// How often a pick that lost a race for a slot is made again before everybody is looked at.
+const RACES: usize = 4;
+
+fn spans_all<P: Policy>(policy: &P) -> bool {
+    policy.signals().contains(Signals::KEY)
+}
+
+/// One pass, every usable member chosen with the probability weight ∕ total (a reservoir of one).
+fn draw_at_random(view: View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
+    let mut total = 0;
+    let mut drawn = None;
+    for index in view.eligible() {
+        if view.is_usable(index, cx) {
+            let weight = u64::from(view.weight(index).value());
+            total += weight;
+            if cx.entropy.below(total) < weight {
+                drawn = Some(index);
+            }
+        }
+    }
+    drawn
+}
+
+#[inline]
+fn is_thinned<T>(shared: &Shared<T>, view: &View<'_>, index: Index, cx: &mut PickCx<'_>) -> bool {
+    let Some(state) = view.state(index) else { return false };
+    state.warming_cell().load(Ordering::Relaxed) != 0 && is_thinned_while_warming(shared, view, state, cx)
+}
+
+#[cold]
+#[inline(never)]
+fn is_thinned_while_warming<T>(
+    shared: &Shared<T>,
+    view: &View<'_>,
+    state: &EndpointState,
+    cx: &mut PickCx<'_>,
+) -> bool {
+    let ramp = shared.slow_start.load();
+    let Some(ramp) = ramp.as_ref() else { return false };
+    let Some(share) = ramp.share_of(state, cx.now) else { return false };
+    let point = cx.entropy.unit();
+    point >= share && point * warmest(ramp, view, cx) >= share
+}
+
+/// The share of the warmest member that could serve instead: endpoints that came together owe one another nothing, and to thin
+/// them all would only tear keys from their homes.
+fn warmest(ramp: &SlowStart, view: &View<'_>, cx: &PickCx<'_>) -> f64 {
+    let mut warmest: f64 = 0.0;
+    for index in (0..).map(Index::new).take(view.len()).filter(|&index| view.is_usable(index, cx)) {
+        let Some(share) = view.state(index).and_then(|state| ramp.share_of(state, cx.now)) else { return 1.0 };
+        warmest = warmest.max(share);
+    }
+    warmest
+}
+
+fn candidates<T>(snapshot: &Snapshot<T>) -> impl Iterator<Item = (u8, Candidate<'_>)> {
+    snapshot.endpoints.iter().zip(0..).filter(|(endpoint, _)| !endpoint.weight().is_zero()).map(|(endpoint, place)| {
+        let candidate = Candidate {
+            index: Index::new(place),
+            identity: endpoint.identity(),
+            uid: endpoint.uid(),
+            weight: endpoint.weight(),
+            affinity: endpoint.affinity(),
+            zone: endpoint.zone(),
+            state: endpoint.state(),
+            lane: &endpoint.lane,
+        };
+        (endpoint.priority(), candidate)
+    })
+}
