@@ -27,11 +27,11 @@ use crate::observe::status::{
     self, CertificateStatus, ClusterStatus, EndpointStatus, LimitsStatus, ListenerStatus, QueueStatus, ResponseTimes,
     State, Status, StatusSource,
 };
-use crate::registry::Registry;
-use crate::shared::Shared;
-use crate::snapshot::{ClusterRuntime, Snapshot};
+use crate::runtime::build::Registry;
+use crate::runtime::snapshot::{ClusterRuntime, Snapshot};
 use crate::stage::http::response_limits;
 use crate::wire::h1::HeadLimits;
+use crate::worker::shared::Shared;
 
 /// How often ejections end, tables catch up, and states are looked at for `since`.
 const TICK: Duration = Duration::from_millis(100);

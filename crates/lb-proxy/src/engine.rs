@@ -20,12 +20,12 @@ use crate::error::EngineError;
 use crate::net::bind::{self, Bound};
 use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::Metrics;
-use crate::registry::Registry;
-use crate::shared::Shared;
-use crate::snapshot::Snapshot;
+use crate::runtime::build::Registry;
+use crate::runtime::snapshot::Snapshot;
 use crate::stage::accept::Socket;
 use crate::tls::Store;
-use crate::worker::{self, Command, Worker, WorkerHandle};
+use crate::worker::run::{self as worker, Command, Worker, WorkerHandle};
+use crate::worker::shared::Shared;
 
 /// How long the access log may take to write what it still has.
 const LAST_LINES: Duration = Duration::from_secs(2);

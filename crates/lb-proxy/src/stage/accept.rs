@@ -25,11 +25,11 @@ use crate::net::Timer;
 use crate::net::clock::Turn;
 use crate::net::{Shortage, Stream, bind};
 use crate::observe::metrics::ListenerMetrics;
-use crate::shared::{Admitted, Refusal};
-use crate::snapshot::WorkerSnapshot;
+use crate::runtime::snapshot::WorkerSnapshot;
 use crate::stage::{http, proxied, tls};
-use crate::stop::Stop;
-use crate::worker::{Command, Counted, Worker};
+use crate::worker::run::{Command, Counted, Worker};
+use crate::worker::shared::{Admitted, Refusal};
+use crate::worker::shutdown::Stop;
 
 /// Below this many connections a worker keeps what it gets: one against none is no difference worth the trouble.
 const HAND_OVER_FROM: usize = 2;

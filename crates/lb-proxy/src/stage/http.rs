@@ -21,13 +21,13 @@ use crate::message::RequestHead;
 use crate::net::{Stream, Timer, clock};
 use crate::rules::cause::Cause;
 use crate::rules::forwarded::{Arrival, Origin, Told};
-use crate::snapshot::{Snapshot, WorkerSnapshot};
+use crate::runtime::snapshot::{Snapshot, WorkerSnapshot};
 use crate::stage::http2::{self, Arrived};
 use crate::stage::tls::Secured;
 use crate::stage::visit::{self, After};
-use crate::stop::{Ear, Stop};
 use crate::wire::{h1, h2};
-use crate::worker::Worker;
+use crate::worker::run::Worker;
+use crate::worker::shutdown::{Ear, Stop};
 
 /// How long, and how much of, a request that was answered early is read before the connection closes. Closing at once
 /// would reset it, and a client that is still sending would never see the answer.

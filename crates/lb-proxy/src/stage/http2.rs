@@ -36,13 +36,13 @@ use crate::net::cork::{self, Cork, Drain};
 use crate::net::queue::{self, Piece};
 use crate::net::{Stream, Timer};
 use crate::rules::forwarded::Told;
-use crate::snapshot::WorkerSnapshot;
+use crate::runtime::snapshot::WorkerSnapshot;
 use crate::stage::accept::said_by;
 use crate::stage::stream;
 use crate::stage::tls::Secured;
-use crate::stop::Stop;
 use crate::wire::h2::PREFACE;
-use crate::worker::Worker;
+use crate::worker::run::Worker;
+use crate::worker::shutdown::Stop;
 
 /// Streams of one connection at a time. As nginx; browsers use a few dozen, and RFC 9113 asks for no less than 100.
 const STREAMS: u32 = 128;
@@ -54,7 +54,7 @@ const RESET_UNSEEN: usize = 64;
 const RESET_ERRORS: usize = 256;
 
 /// Answered requests that a connection can set against others which it gives up. Those beyond are counted for the client's
-/// address: see [`may_cancel`](crate::shared::Shared::may_cancel).
+/// address: see [`may_cancel`](crate::worker::shared::Shared::may_cancel).
 const ANSWERED: usize = 500;
 
 /// How long a client may take to read why its connection ends.

@@ -18,7 +18,7 @@ use crate::rules::forwarded::{self, Told};
 use crate::rules::limit_key;
 use crate::rules::sticky::Stuck;
 use crate::rules::template::{Place, fill};
-use crate::snapshot::{HashKey, RouteRuntime};
+use crate::runtime::snapshot::{HashKey, RouteRuntime};
 use crate::stage::visit::Visit;
 use crate::tls::ClientIdentity;
 

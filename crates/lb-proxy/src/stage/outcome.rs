@@ -19,11 +19,11 @@ use crate::observe::failure_log::Failure;
 use crate::observe::metrics::RouteMetrics;
 use crate::rules::cause::Cause;
 use crate::rules::request_id::RequestId;
-use crate::snapshot::{ListenerRuntime, RouteRuntime};
+use crate::runtime::snapshot::{ListenerRuntime, RouteRuntime};
 use crate::stage::send::Send;
 use crate::stage::visit::{After, Visit};
 use crate::wire::h1::Beginning;
-use crate::worker::Worker;
+use crate::worker::run::Worker;
 
 /// Hears of every attempt of a route.
 #[derive(Clone)]

@@ -14,10 +14,10 @@ use rustix::net::RecvFlags;
 use tokio::io::Interest;
 
 use crate::net::Stream;
-use crate::shared::{Refusal, Shared};
-use crate::snapshot::WorkerSnapshot;
-use crate::stop::Stop;
+use crate::runtime::snapshot::WorkerSnapshot;
 use crate::wire::proxy_protocol::{self, MOST_BYTES, Said};
+use crate::worker::shared::{Refusal, Shared};
+use crate::worker::shutdown::Stop;
 
 /// How long a shutdown waits for a header, as it waits for the first request.
 const GRACE: Duration = Duration::from_secs(1);

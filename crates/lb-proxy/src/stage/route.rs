@@ -4,7 +4,7 @@ use crate::rules::answer::Answer;
 use crate::rules::cause::Cause;
 use crate::rules::forwarded::Scheme;
 use crate::rules::{redirect, router};
-use crate::snapshot::{Deed, RouteRuntime};
+use crate::runtime::snapshot::{Deed, RouteRuntime};
 use crate::stage::visit::{Outgoing, Visit};
 
 /// What is to become of a request.

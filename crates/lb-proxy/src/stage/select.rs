@@ -18,10 +18,10 @@ use tower_layer::Layer;
 
 use crate::exchange::{Request, Response};
 use crate::net::clock::TurnClock;
-use crate::registry::{Near, Outliers};
 use crate::rules::cause::Cause;
 use crate::rules::{grpc, load_report};
-use crate::snapshot::RouteRuntime;
+use crate::runtime::build::{Near, Outliers};
+use crate::runtime::snapshot::RouteRuntime;
 use crate::stage::outcome::Watch;
 use crate::stage::send::{Send, SendError};
 use lb_config::Condition;

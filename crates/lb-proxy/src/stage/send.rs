@@ -25,7 +25,7 @@ use crate::net::{Shortage, clock};
 use crate::rules::cause::Cause;
 use crate::rules::template::Facts;
 use crate::rules::{forwarded, login};
-use crate::snapshot::RouteRuntime;
+use crate::runtime::snapshot::RouteRuntime;
 use crate::stage::http::response_limits;
 use crate::stage::multiplex;
 use crate::stage::opening::Opening;

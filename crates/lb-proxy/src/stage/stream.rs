@@ -29,7 +29,7 @@ use crate::rules::grpc;
 use crate::rules::headers::HeaderRules;
 use crate::rules::request_id::RequestId;
 use crate::rules::trailers;
-use crate::snapshot::WorkerSnapshot;
+use crate::runtime::snapshot::WorkerSnapshot;
 use crate::stage::http::{LINGER, LINGER_BYTES, LINGER_IDLE, head_limits};
 use crate::stage::http2::Shared;
 use crate::stage::outcome::{self, CutBy, Outcome, Running, Unread};

@@ -16,9 +16,9 @@ use tokio::io::AsyncWrite;
 
 use crate::net::{PlainHttp, Stream, Timer, TlsStream};
 use crate::observe::metrics::Handshake;
-use crate::snapshot::ListenerRuntime;
-use crate::stop::Stop;
+use crate::runtime::snapshot::ListenerRuntime;
 use crate::tls::{ClientIdentity, Terminator};
+use crate::worker::shutdown::Stop;
 
 /// What a handshake made known, for every request of the connection.
 pub(crate) struct Secured {

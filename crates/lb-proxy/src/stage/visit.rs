@@ -30,7 +30,7 @@ use crate::rules::request_id::RequestId;
 use crate::rules::sticky::Stuck;
 use crate::rules::template::Facts;
 use crate::rules::trailers::RequestTrailers;
-use crate::snapshot::{ListenerRuntime, RouteRuntime, WorkerSnapshot};
+use crate::runtime::snapshot::{ListenerRuntime, RouteRuntime, WorkerSnapshot};
 use crate::stage::http::Session;
 use crate::stage::outcome::{self, CutBy, Outcome, Running, Unread};
 use crate::stage::reply::Reply;
@@ -39,7 +39,7 @@ use crate::stage::select::{self, StackError};
 use crate::stage::tls::Secured;
 use crate::stage::{limit, tunnel};
 use crate::wire::h1;
-use crate::worker::Worker;
+use crate::worker::run::Worker;
 
 /// Longest pause while an answer of our own is written.
 pub(crate) const OWN_ANSWER_IDLE: Duration = Duration::from_secs(60);

@@ -25,18 +25,20 @@ use crate::error::EngineError;
 use crate::net::clock::TurnClock;
 use crate::observe::app_log::{self, Subject};
 use crate::observe::metrics::{EndpointMetrics, Series};
-use crate::placement::{self, ZoneNames, Zoning};
 use crate::rules::headers::{HeaderError, HeaderRules};
 use crate::rules::networks::Networks;
 use crate::rules::respond::Responder;
 use crate::rules::router::Router;
 use crate::rules::sticky::StickyCookie;
-use crate::shared::Shared;
-use crate::snapshot::{ClusterRuntime, Deed, HashKey, ListenerRuntime, RouteRuntime, Snapshot, WorkerSnapshot};
+use crate::runtime::placement::{self, ZoneNames, Zoning};
+use crate::runtime::snapshot::{
+    ClusterRuntime, Deed, HashKey, ListenerRuntime, RouteRuntime, Snapshot, WorkerSnapshot,
+};
 use crate::stage::select;
 use crate::stage::send::Send;
 use crate::tls::{ClusterSettings, Loaded, UpstreamTls};
 use crate::upstream::{Share, Upstream};
+use crate::worker::shared::Shared;
 
 /// Retries that are always allowed, however little traffic there is.
 const RETRIES_PER_SECOND: u32 = 10;

@@ -19,11 +19,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::observe::access_log::AccessWriter;
-use crate::shared::Shared;
-use crate::snapshot::WorkerSnapshot;
+use crate::runtime::snapshot::WorkerSnapshot;
 use crate::stage::accept::{self, Accepted, Socket};
-use crate::stop::Stop;
 use crate::upstream::Upstream;
+use crate::worker::shared::Shared;
+use crate::worker::shutdown::Stop;
 
 /// How often idle upstream connections are looked through.
 const REAP_EVERY: Duration = Duration::from_secs(1);

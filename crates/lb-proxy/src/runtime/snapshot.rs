@@ -13,12 +13,12 @@ use lb_policy::Cluster;
 use lb_ratelimit::{Keyed, RetryBudget};
 
 use crate::observe::metrics::{ListenerMetrics, RouteMetrics};
-use crate::registry::Outliers;
 use crate::rules::headers::HeaderRules;
 use crate::rules::networks::Networks;
 use crate::rules::respond::Responder;
 use crate::rules::router::Router;
 use crate::rules::sticky::StickyCookie;
+use crate::runtime::build::Outliers;
 use crate::stage::select::Stack;
 use crate::stage::send::Send;
 use crate::tls::Terminator;

@@ -15,9 +15,9 @@ use crate::observe::app_log::LimitLog;
 use crate::observe::failure_log::FailureLog;
 use crate::observe::metrics::{Metrics, RefusedConnection};
 use crate::observe::once_a_second::OnceASecond;
-use crate::snapshot::WorkerSnapshot;
+use crate::runtime::snapshot::WorkerSnapshot;
 use crate::upstream::Room;
-use crate::worker::WorkerHandle;
+use crate::worker::run::WorkerHandle;
 
 /// Requests that the connections of one client address (IPv6 by /64) may give up before their answer, at once, and a
 /// second on top; on each connection every one that is answered allows for one more. A page that is left cancels a few
