@@ -20,7 +20,10 @@
 //!      └────────────────── its time is over: all is forgotten ────────────────┘
 //! ```
 //!
-//! Failures of requests that were under way when it was ejected do not count, neither now nor afterwards.
+//! A failure is evidence of the time in which its request ran, not of the instant at which it was noticed: with a
+//! response timeout of a minute and ejections of half a minute, requests that hung before an ejection would fail after
+//! it, and eject an endpoint that has long recovered. So a failure counts only if its request started after the last
+//! ejection ended. Requests under way at an ejection never count, neither during it nor afterwards.
 
 use std::num::NonZeroU16;
 use std::time::Duration;
@@ -128,11 +131,17 @@ impl Outlier {
         }
     }
 
-    /// Takes one failure; which outcomes are, the caller's [`FailureSet`](crate::FailureSet) says.
+    /// Takes one failure of a request that started at `started` (its pick, queueing excluded); which outcomes are
+    /// failures, the caller's [`FailureSet`](crate::FailureSet) decides. Ignored if it started before the end of the
+    /// last ejection.
     ///
-    /// If it ejects, `cap` has counted it. The one caller who is told sets the axis and a timer for `until`.
-    pub fn on_failure(&self, now: Mono, cap: &EjectionCap) -> OnFailure {
-        if self.is_ejected() || !self.fills_the_window(now) {
+    /// If it ejects, `cap` has counted it. The one caller that gets [`OnFailure::Ejected`] sets the axis and a timer
+    /// for `until`.
+    pub fn on_failure(&self, started: Mono, now: Mono, cap: &EjectionCap) -> OnFailure {
+        if self.is_ejected()
+            || started.as_nanos() < self.last_end.load(Ordering::Relaxed)
+            || !self.fills_the_window(now)
+        {
             return OnFailure::Nothing;
         }
         if !cap.try_eject() {
@@ -256,9 +265,9 @@ mod tests {
     #[test]
     fn three_failures_in_thirty_seconds_eject_for_thirty() {
         let (outlier, cap) = (Outlier::new(Ejection::default()), roomy());
-        assert_eq!(outlier.on_failure(at(0), &cap), OnFailure::Nothing);
-        assert_eq!(outlier.on_failure(at(10), &cap), OnFailure::Nothing);
-        assert_eq!(outlier.on_failure(at(30), &cap), OnFailure::Ejected { until: at(60) });
+        assert_eq!(outlier.on_failure(at(0), at(0), &cap), OnFailure::Nothing);
+        assert_eq!(outlier.on_failure(at(10), at(10), &cap), OnFailure::Nothing);
+        assert_eq!(outlier.on_failure(at(30), at(30), &cap), OnFailure::Ejected { until: at(60) });
         assert!(outlier.is_ejected());
         assert_eq!(outlier.next_deadline(), Some(at(60)));
         assert_eq!(cap.ejected(), 1);
@@ -273,10 +282,10 @@ mod tests {
         let (outlier, cap) = (Outlier::new(Ejection::default()), roomy());
         for step in 0..100 {
             // Any three of them span 32 s.
-            assert_eq!(outlier.on_failure(at(step * 16), &cap), OnFailure::Nothing, "step {step}");
+            assert_eq!(outlier.on_failure(at(step * 16), at(step * 16), &cap), OnFailure::Nothing, "step {step}");
         }
         assert!(
-            matches!(outlier.on_failure(at(99 * 16 + 14), &cap), OnFailure::Ejected { .. }),
+            matches!(outlier.on_failure(at(99 * 16 + 14), at(99 * 16 + 14), &cap), OnFailure::Ejected { .. }),
             "the last three span 30 s"
         );
     }
@@ -284,22 +293,34 @@ mod tests {
     #[test]
     fn one_failure_ejects_if_one_is_enough() {
         let (outlier, cap) = (Outlier::new(rule(1)), roomy());
-        assert_eq!(outlier.on_failure(Mono::ZERO, &cap), OnFailure::Ejected { until: at(30) });
+        assert_eq!(outlier.on_failure(Mono::ZERO, Mono::ZERO, &cap), OnFailure::Ejected { until: at(30) });
     }
 
     #[test]
     fn after_readmission_it_starts_with_a_clean_record() {
         let (outlier, cap) = (Outlier::new(Ejection { eject_for: Duration::from_secs(1), ..rule(3) }), roomy());
         for _ in 0..3 {
-            let _ = outlier.on_failure(at(5), &cap);
+            let _ = outlier.on_failure(at(5), at(5), &cap);
         }
         for _ in 0..10 {
-            assert_eq!(outlier.on_failure(at(5), &cap), OnFailure::Nothing, "stragglers count for nothing");
+            assert_eq!(outlier.on_failure(at(5), at(5), &cap), OnFailure::Nothing, "stragglers count for nothing");
         }
         assert!(outlier.on_timer(at(6), &cap));
-        assert_eq!(outlier.on_failure(at(6), &cap), OnFailure::Nothing);
-        assert_eq!(outlier.on_failure(at(6), &cap), OnFailure::Nothing);
-        assert!(matches!(outlier.on_failure(at(6), &cap), OnFailure::Ejected { .. }));
+        assert_eq!(outlier.on_failure(at(6), at(6), &cap), OnFailure::Nothing);
+        assert_eq!(outlier.on_failure(at(6), at(6), &cap), OnFailure::Nothing);
+        assert!(matches!(outlier.on_failure(at(6), at(6), &cap), OnFailure::Ejected { .. }));
+    }
+
+    #[test]
+    fn failures_of_requests_older_than_the_readmission_do_not_eject_again() {
+        let (outlier, cap) = (Outlier::new(Ejection { eject_for: Duration::from_secs(2), ..rule(1) }), roomy());
+        assert_eq!(outlier.on_failure(at(0), at(3), &cap), OnFailure::Ejected { until: at(5) });
+        assert!(outlier.on_timer(at(5), &cap));
+        // It hung until 3.5 s; what was sent at 2.5 s fails at 5.5 s.
+        let hung = Mono::from_millis(2_500);
+        assert_eq!(outlier.on_failure(hung, Mono::from_millis(5_500), &cap), OnFailure::Nothing);
+        assert_eq!(outlier.on_failure(Mono::from_millis(4_999), at(8), &cap), OnFailure::Nothing);
+        assert_eq!(outlier.on_failure(at(5), at(8), &cap), OnFailure::Ejected { until: at(10) });
     }
 
     #[test]
@@ -307,18 +328,18 @@ mod tests {
         let cap = EjectionCap::default();
         cap.set_members(2, 2);
         let (a, b) = (Outlier::new(rule(1)), Outlier::new(rule(1)));
-        assert!(matches!(a.on_failure(at(0), &cap), OnFailure::Ejected { .. }));
-        assert_eq!(b.on_failure(at(1), &cap), OnFailure::Capped);
+        assert!(matches!(a.on_failure(at(0), at(0), &cap), OnFailure::Ejected { .. }));
+        assert_eq!(b.on_failure(at(1), at(1), &cap), OnFailure::Capped);
         assert!(!b.is_ejected());
         assert!(a.on_timer(at(30), &cap));
-        assert!(matches!(b.on_failure(at(31), &cap), OnFailure::Ejected { .. }));
+        assert!(matches!(b.on_failure(at(31), at(31), &cap), OnFailure::Ejected { .. }));
     }
 
     #[test]
     fn an_ejection_can_be_lifted_early() {
         let (outlier, cap) = (Outlier::new(rule(1)), roomy());
         assert!(!outlier.lift(at(0), &cap), "there is none");
-        let _ = outlier.on_failure(at(0), &cap);
+        let _ = outlier.on_failure(at(0), at(0), &cap);
         assert!(outlier.lift(at(1), &cap));
         assert_eq!(cap.ejected(), 0);
         assert!(!outlier.on_timer(at(99), &cap));
@@ -329,7 +350,7 @@ mod tests {
         let (outlier, cap) = (Outlier::new(rule(1)), roomy());
         outlier.shorten(at(1));
         assert_eq!(outlier.next_deadline(), None, "there is none");
-        let _ = outlier.on_failure(at(0), &cap);
+        let _ = outlier.on_failure(at(0), at(0), &cap);
         outlier.shorten(at(31));
         assert_eq!(outlier.next_deadline(), Some(at(30)));
         outlier.shorten(at(5));
@@ -345,7 +366,7 @@ mod tests {
         let mut now = at(1_000);
         for expected in [30, 60, 70, 70] {
             let until = now.saturating_add(Duration::from_secs(expected));
-            assert_eq!(outlier.on_failure(now, &cap), OnFailure::Ejected { until });
+            assert_eq!(outlier.on_failure(now, now, &cap), OnFailure::Ejected { until });
             assert!(outlier.on_timer(until, &cap));
             now = until.saturating_add(Duration::from_secs(1));
         }
@@ -353,22 +374,22 @@ mod tests {
         // 25 seconds in traffic take two of four off; this is the third again.
         now = now.saturating_add(Duration::from_secs(24));
         assert_eq!(
-            outlier.on_failure(now, &cap),
+            outlier.on_failure(now, now, &cap),
             OnFailure::Ejected { until: now.saturating_add(Duration::from_secs(70)) }
         );
         assert_eq!(outlier.ejections_on_record(), 3);
         assert!(outlier.lift(now, &cap));
         let much_later = now.saturating_add(Duration::from_secs(1_000));
         let until = much_later.saturating_add(Duration::from_secs(30));
-        assert_eq!(outlier.on_failure(much_later, &cap), OnFailure::Ejected { until });
+        assert_eq!(outlier.on_failure(much_later, much_later, &cap), OnFailure::Ejected { until });
     }
 
     #[test]
     fn time_that_stands_still_or_goes_back_keeps_what_there_was() {
         let (outlier, cap) = (Outlier::new(rule(3)), roomy());
-        assert_eq!(outlier.on_failure(at(100), &cap), OnFailure::Nothing);
-        assert_eq!(outlier.on_failure(at(20), &cap), OnFailure::Nothing);
-        assert_eq!(outlier.on_failure(at(20), &cap), OnFailure::Ejected { until: at(50) });
+        assert_eq!(outlier.on_failure(at(100), at(100), &cap), OnFailure::Nothing);
+        assert_eq!(outlier.on_failure(at(20), at(20), &cap), OnFailure::Nothing);
+        assert_eq!(outlier.on_failure(at(20), at(20), &cap), OnFailure::Ejected { until: at(50) });
         assert!(!outlier.on_timer(at(10), &cap));
         assert!(outlier.on_timer(at(50), &cap));
     }
@@ -382,22 +403,25 @@ mod tests {
             ..rule(2)
         };
         let (outlier, cap) = (Outlier::new(forever), roomy());
-        assert_eq!(outlier.on_failure(Mono::ZERO, &cap), OnFailure::Nothing);
-        assert!(matches!(outlier.on_failure(Mono::MAX, &cap), OnFailure::Ejected { .. }));
+        assert_eq!(outlier.on_failure(Mono::ZERO, Mono::ZERO, &cap), OnFailure::Nothing);
+        assert!(matches!(outlier.on_failure(Mono::MAX, Mono::MAX, &cap), OnFailure::Ejected { .. }));
         assert!(!outlier.on_timer(at(1), &cap));
         let many = Outlier::new(rule(u16::MAX));
-        assert!((1..u16::MAX).all(|_| many.on_failure(at(0), &cap) == OnFailure::Nothing));
-        assert!(matches!(many.on_failure(at(0), &cap), OnFailure::Ejected { .. }));
+        assert!((1..u16::MAX).all(|_| many.on_failure(at(0), at(0), &cap) == OnFailure::Nothing));
+        assert!(matches!(many.on_failure(at(0), at(0), &cap), OnFailure::Ejected { .. }));
         let no_window = Outlier::new(Ejection { window: Duration::ZERO, ..rule(2) });
-        assert_eq!(no_window.on_failure(at(1), &cap), OnFailure::Nothing);
-        assert!(matches!(no_window.on_failure(at(1), &cap), OnFailure::Ejected { .. }), "the same instant is within");
+        assert_eq!(no_window.on_failure(at(1), at(1), &cap), OnFailure::Nothing);
+        assert!(
+            matches!(no_window.on_failure(at(1), at(1), &cap), OnFailure::Ejected { .. }),
+            "the same instant is within"
+        );
     }
 
     #[test]
     fn of_many_threads_one_is_told_and_the_cap_counts_one() {
         let (outlier, cap) = (Outlier::new(rule(5)), roomy());
         let told: usize = std::thread::scope(|scope| {
-            let run = || (0..100).filter(|_| outlier.on_failure(at(7), &cap) != OnFailure::Nothing).count();
+            let run = || (0..100).filter(|_| outlier.on_failure(at(7), at(7), &cap) != OnFailure::Nothing).count();
             let workers: Vec<_> = (0..4).map(|_| scope.spawn(run)).collect();
             workers.into_iter().map(|worker| worker.join().unwrap()).sum()
         });

@@ -196,9 +196,9 @@ impl<S: Send + Sync + 'static, W: Watch> Passive<S, W> {
         self.shared.cap.ejected()
     }
 
-    fn on_failure(&self, endpoint: &Endpoint<S>, class: Class, now: Mono) {
+    fn on_failure(&self, endpoint: &Endpoint<S>, class: Class, elapsed: Duration, now: Mono) {
         // Told with no lock held: a log may be slow.
-        if let Some(transition) = self.shared.judge(endpoint, class, now) {
+        if let Some(transition) = self.shared.judge(endpoint, class, now.saturating_sub(elapsed), now) {
             self.shared.watch.on_transition(endpoint.identity(), transition);
         }
     }
@@ -217,20 +217,20 @@ impl<S, W> fmt::Debug for Passive<S, W> {
 }
 
 impl<S: Send + Sync + 'static, W: Watch> Events<S> for Passive<S, W> {
-    fn on_head(&self, endpoint: &Arc<Endpoint<S>>, class: Class, _elapsed: Duration, now: Mono) {
+    fn on_head(&self, endpoint: &Arc<Endpoint<S>>, class: Class, elapsed: Duration, now: Mono) {
         if self.shared.rule.load().failures.contains(class) {
-            self.on_failure(endpoint, class, now);
+            self.on_failure(endpoint, class, elapsed, now);
         }
     }
 
-    fn on_end(&self, endpoint: &Arc<Endpoint<S>>, class: Class, end: End, now: Mono) {
+    fn on_end(&self, endpoint: &Arc<Endpoint<S>>, class: Class, end: End, elapsed: Duration, now: Mono) {
         if end != End::UpstreamAborted || !matches!(class, Class::Status(_)) {
             return;
         }
         let failures = self.shared.rule.load().failures;
         // One failure an attempt: what has failed at its head has been counted.
         if !failures.contains(class) && failures.contains(Class::Reset) {
-            self.on_failure(endpoint, Class::Reset, now);
+            self.on_failure(endpoint, Class::Reset, elapsed, now);
         }
     }
 }
@@ -269,7 +269,7 @@ impl<S: Send + Sync + 'static, W> Shared<S, W> {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn judge(&self, endpoint: &Endpoint<S>, last: Class, now: Mono) -> Option<Transition> {
+    fn judge(&self, endpoint: &Endpoint<S>, last: Class, started: Mono, now: Mono) -> Option<Transition> {
         let mut books = self.lock();
         // It may have changed since the caller saw it.
         let in_force = self.rule.load();
@@ -282,7 +282,7 @@ impl<S: Send + Sync + 'static, W> Shared<S, W> {
         if record.rule != *rule && !record.outlier.is_ejected() {
             *record = Record::new(endpoint.identity(), rule);
         }
-        match record.outlier.on_failure(now, &self.cap) {
+        match record.outlier.on_failure(started, now, &self.cap) {
             OnFailure::Nothing => None,
             OnFailure::Capped => record.spare(last, now),
             OnFailure::Ejected { until } => match self.cluster.set_unless_last(uid, Axis::Ejected, now) {

@@ -33,7 +33,7 @@ impl<S> Events<S> for Tally {
         self.0[1].fetch_add(1, Ordering::Relaxed);
     }
 
-    fn on_end(&self, _endpoint: &Arc<Endpoint<S>>, _class: Class, _end: End, _now: Mono) {
+    fn on_end(&self, _endpoint: &Arc<Endpoint<S>>, _class: Class, _end: End, _elapsed: Duration, _now: Mono) {
         self.0[2].fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -177,7 +177,7 @@ impl<S> Events<S> for Log {
         self.write(format!("{}:{} {}ms", endpoint.identity(), class.name(), elapsed.as_millis()));
     }
 
-    fn on_end(&self, endpoint: &Arc<Endpoint<S>>, class: Class, end: End, _now: Mono) {
+    fn on_end(&self, endpoint: &Arc<Endpoint<S>>, class: Class, end: End, _elapsed: Duration, _now: Mono) {
         self.write(format!("{}.{end:?} {}", endpoint.identity(), class.name()));
     }
 }

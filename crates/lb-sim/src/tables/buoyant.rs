@@ -122,7 +122,7 @@ impl World {
             }
             Event::Timeout(mut ticket) => {
                 self.record(ticket.started(), now, false);
-                self.on_failure(*ticket.endpoint().value(), now);
+                self.on_failure(*ticket.endpoint().value(), ticket.started(), now);
                 ticket.on_head(Class::Timeout, now);
                 ticket.on_end(End::Cancelled, now);
             }
@@ -162,8 +162,9 @@ impl World {
         }
     }
 
-    fn on_failure(&mut self, endpoint: usize, now: Mono) {
-        if let Some(until) = self.ejections.as_ref().and_then(|ejections| ejections.on_failure(endpoint, now)) {
+    fn on_failure(&mut self, endpoint: usize, started: Mono, now: Mono) {
+        let ejections = self.ejections.as_ref();
+        if let Some(until) = ejections.and_then(|ejections| ejections.on_failure(endpoint, started, now)) {
             self.set_ejected(endpoint, true, now);
             self.events.schedule(until, Event::Timer(endpoint));
         }
@@ -197,8 +198,8 @@ impl Ejections {
         Self { outliers: (0..ENDPOINTS).map(|_| Outlier::new(rule)).collect(), cap }
     }
 
-    fn on_failure(&self, endpoint: usize, now: Mono) -> Option<Mono> {
-        match self.outliers.get(endpoint)?.on_failure(now, &self.cap) {
+    fn on_failure(&self, endpoint: usize, started: Mono, now: Mono) -> Option<Mono> {
+        match self.outliers.get(endpoint)?.on_failure(started, now, &self.cap) {
             OnFailure::Ejected { until } => Some(until),
             _ => None,
         }

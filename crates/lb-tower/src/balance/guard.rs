@@ -26,10 +26,10 @@ pub trait Events<S>: Clone {
         let _ = (endpoint, class, elapsed, now);
     }
 
-    /// It is over. `class` is what `on_head` was told; an attempt that failed before its head ends as
+    /// It is over, `elapsed` after the pick. `class` is what `on_head` was told; an attempt that failed before its head ends as
     /// [`End::UpstreamAborted`], so whoever counts failures must look at both.
-    fn on_end(&self, endpoint: &Arc<Endpoint<S>>, class: Class, end: End, now: Mono) {
-        let _ = (endpoint, class, end, now);
+    fn on_end(&self, endpoint: &Arc<Endpoint<S>>, class: Class, end: End, elapsed: Duration, now: Mono) {
+        let _ = (endpoint, class, end, elapsed, now);
     }
 }
 
@@ -46,9 +46,9 @@ impl<S, A: Events<S>, B: Events<S>> Events<S> for (A, B) {
         self.1.on_head(endpoint, class, elapsed, now);
     }
 
-    fn on_end(&self, endpoint: &Arc<Endpoint<S>>, class: Class, end: End, now: Mono) {
-        self.0.on_end(endpoint, class, end, now);
-        self.1.on_end(endpoint, class, end, now);
+    fn on_end(&self, endpoint: &Arc<Endpoint<S>>, class: Class, end: End, elapsed: Duration, now: Mono) {
+        self.0.on_end(endpoint, class, end, elapsed, now);
+        self.1.on_end(endpoint, class, end, elapsed, now);
     }
 }
 
@@ -62,8 +62,8 @@ impl<S, A: Events<S>> Events<S> for Arc<A> {
         (**self).on_head(endpoint, class, elapsed, now);
     }
 
-    fn on_end(&self, endpoint: &Arc<Endpoint<S>>, class: Class, end: End, now: Mono) {
-        (**self).on_end(endpoint, class, end, now);
+    fn on_end(&self, endpoint: &Arc<Endpoint<S>>, class: Class, end: End, elapsed: Duration, now: Mono) {
+        (**self).on_end(endpoint, class, end, elapsed, now);
     }
 }
 
@@ -80,9 +80,9 @@ impl<S, A: Events<S>> Events<S> for Option<A> {
         }
     }
 
-    fn on_end(&self, endpoint: &Arc<Endpoint<S>>, class: Class, end: End, now: Mono) {
+    fn on_end(&self, endpoint: &Arc<Endpoint<S>>, class: Class, end: End, elapsed: Duration, now: Mono) {
         if let Some(inner) = self {
-            inner.on_end(endpoint, class, end, now);
+            inner.on_end(endpoint, class, end, elapsed, now);
         }
     }
 }
@@ -141,7 +141,8 @@ impl<S, C: Clock, V: Events<S>> Guard<S, C, V> {
         let Some(ticket) = self.ticket.take() else { return };
         let end = if class.is_failure() { End::UpstreamAborted } else { End::Cancelled };
         // The ticket is only dropped: its head has taught everything there was to learn.
-        self.events.on_end(ticket.endpoint(), class, end, now);
+        let elapsed = now.saturating_since(ticket.started());
+        self.events.on_end(ticket.endpoint(), class, end, elapsed, now);
     }
 
     fn report_head(&mut self, class: Class, now: Mono) {
@@ -161,7 +162,7 @@ impl<S, C: Clock, V: Events<S>> Guard<S, C, V> {
         let now = self.clock.now();
         self.report_head(Class::Cancelled, now);
         let (Some(ticket), Some(class)) = (self.ticket.take(), self.class) else { return };
-        self.events.on_end(ticket.endpoint(), class, end, now);
+        self.events.on_end(ticket.endpoint(), class, end, now.saturating_since(ticket.started()), now);
         ticket.on_end(end, now);
     }
 }

@@ -198,7 +198,7 @@ fn a_response_that_breaks_off_counts_once_and_a_client_that_leaves_does_not() {
     let endpoints = bench.cluster.endpoints();
     let tell = |class, end| {
         bench.passive.on_head(&endpoints[0], class, Duration::ZERO, Mono::ZERO);
-        bench.passive.on_end(&endpoints[0], class, end, Mono::ZERO);
+        bench.passive.on_end(&endpoints[0], class, end, Duration::ZERO, Mono::ZERO);
     };
     for _ in 0..10 {
         tell(Class::Status(200), End::Completed);
@@ -276,6 +276,26 @@ fn where_all_fail_their_checks_those_that_fail_requests_too_are_ejected_but_for_
     bench.mocks.iter().for_each(|mock| mock.answers(&[Answer::Ok]));
     let letters = bench.send(20);
     assert!(letters == letters[..1].repeat(20) && !letters.contains('!'), "{letters}");
+}
+
+#[test]
+fn requests_sent_before_the_readmission_do_not_eject_again_when_they_fail_after_it() {
+    let bench = Bench::with_rule(3, ejecting(1, 2));
+    let endpoint = Arc::clone(&bench.cluster.endpoints()[0]);
+    let fails = |sent: u64, at: u64| {
+        let elapsed = Duration::from_millis(at - sent);
+        bench.passive.on_head(&endpoint, Class::Timeout, elapsed, Mono::from_millis(at));
+    };
+    fails(0, 3_000);
+    assert_eq!(bench.passive.ejected(), 1);
+    bench.pass(5);
+    assert_eq!(bench.passive.ejected(), 0);
+    fails(2_500, 5_500);
+    let aborted = Duration::from_millis(1_000);
+    bench.passive.on_end(&endpoint, Class::Status(200), End::UpstreamAborted, aborted, Mono::from_millis(5_900));
+    assert_eq!(bench.passive.ejected(), 0, "it has recovered since");
+    fails(5_100, 6_000);
+    assert_eq!(bench.passive.ejected(), 1);
 }
 
 /// So many failures eject for so many seconds.
