@@ -6,7 +6,6 @@ pub(crate) mod buffers;
 pub(crate) mod clock;
 pub(crate) mod cork;
 mod keep_alive;
-mod loopback;
 pub(crate) mod queue;
 pub(crate) mod shortage;
 pub(crate) mod stream;
@@ -15,7 +14,6 @@ mod tls;
 mod unsent;
 
 pub(crate) use keep_alive::keep_alive;
-pub(crate) use loopback::spare_congestion_control;
 pub(crate) use shortage::Shortage;
 pub(crate) use stream::Stream;
 pub(crate) use timer::Timer;

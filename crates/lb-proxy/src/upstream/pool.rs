@@ -353,7 +353,6 @@ impl Upstream {
                     // Dropped at any time it is reset, and leaves no port in TIME_WAIT, until somebody says otherwise.
                     options.set_linger(Some(Duration::ZERO))?;
                     net::limit_unsent(&options);
-                    net::spare_congestion_control(&options, address);
                     let connected = socket.connect(*address).await;
                     Stream::Tcp(connected.map_err(|error| net::shortage::distinct(error, *address))?)
                 }
