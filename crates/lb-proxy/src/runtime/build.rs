@@ -15,7 +15,7 @@ use lb_policy::{
     BuiltIn, Cluster, Identity, Member, PanicMode, Selector, SlowStart, Spill, Update, ZoneAware, affinity_of,
 };
 use lb_ratelimit::{Keyed, Quota, Ratio, RetryBudget};
-use lb_tower::{Passive, PassiveRule, Transition};
+use lb_tower::{Passive, PassiveRule};
 use rand::Rng;
 
 use crate::drivers::Address;
@@ -23,28 +23,23 @@ use crate::drivers::checks::Target;
 use crate::drivers::resolve::Resolution;
 use crate::error::EngineError;
 use crate::net::clock::TurnClock;
-use crate::observe::app_log::{self, Subject};
 use crate::observe::metrics::{EndpointMetrics, Series};
 use crate::rules::headers::{HeaderError, HeaderRules};
 use crate::rules::networks::Networks;
 use crate::rules::respond::Responder;
 use crate::rules::router::Router;
 use crate::rules::sticky::StickyCookie;
-use crate::runtime::placement::{self, ZoneNames, Zoning};
+use crate::runtime::placement::{self, ZoneNames, ZonedPolicy, Zoning};
 use crate::runtime::snapshot::{
     ClusterRuntime, Deed, HashKey, ListenerRuntime, RouteRuntime, Snapshot, WorkerSnapshot,
 };
 use crate::stage::select;
-use crate::stage::send::Send;
 use crate::tls::{ClusterSettings, Loaded, UpstreamTls};
-use crate::upstream::{Share, Upstream};
+use crate::upstream::{EjectionReporter, EndpointService, Outliers, Share, Upstream};
 use crate::worker::shared::Shared;
 
 /// Retries that are always allowed, however little traffic there is.
 const RETRIES_PER_SECOND: u32 = 10;
-
-/// The policy of a file, near first where the file says what is near.
-pub(crate) type Near = ZoneAware<BuiltIn>;
 
 /// What outlives a configuration.
 pub(crate) struct Registry {
@@ -71,10 +66,10 @@ fn limiter_id(limit: &valid::RateLimit) -> LimiterId {
 }
 
 struct ClusterState {
-    members: Cluster<Send>,
+    members: Cluster<EndpointService>,
     upstreams: HashMap<Identity, Arc<Upstream>>,
     /// By policy as configured, so that turns go on where they were.
-    selectors: Vec<(valid::Policy, Option<Zoning>, Selector<Near, Send>)>,
+    selectors: Vec<(valid::Policy, Option<Zoning>, Selector<ZonedPolicy, EndpointService>)>,
     zones: ZoneNames,
     local_zone: Option<LocalZone>,
     /// The last good answer for each name.
@@ -86,48 +81,6 @@ struct ClusterState {
     tls: ClusterSettings,
     metrics: HashMap<Arc<str>, Arc<EndpointMetrics>>,
     passive: Option<Outliers>,
-}
-
-/// Outlier detection of a cluster.
-pub(crate) type Outliers = Passive<Send, Told>;
-
-/// Logs and counts what outlier detection does.
-pub(crate) struct Told {
-    cluster: Arc<str>,
-    members: Cluster<Send>,
-}
-
-impl lb_tower::Watch for Told {
-    fn on_transition(&self, endpoint: &Identity, transition: Transition) {
-        let resolved = (endpoint.name != endpoint.address).then_some(&*endpoint.address);
-        let subject = Subject { cluster: &self.cluster, endpoint: &endpoint.name, resolved };
-        let members = self.members.endpoints();
-        let known = members.iter().find(|known| known.identity() == endpoint);
-        match transition {
-            Transition::Ejected { eject_for, failures, window, last } => {
-                let noun = if failures.get() == 1 { "failure" } else { "failures" };
-                let why = format!("{failures} {noun} in {window:?}, the last a {}", last.name());
-                if let Some(known) = known {
-                    let upstream = &known.value().upstream;
-                    upstream.metrics.on_ejection();
-                    upstream.ejected_for.store(Some(Arc::new(why.clone())));
-                }
-                app_log::endpoint_ejected(subject, eject_for, why);
-            }
-            Transition::Readmitted => {
-                let others: Vec<Axis> = known.map_or_else(Vec::new, |known| known.state().reasons().collect());
-                app_log::endpoint_up(subject, "its ejection is over", &others);
-            }
-            Transition::Spared { last } => {
-                let cluster = &self.cluster;
-                let name = &endpoint.name;
-                tracing::warn!(
-                    "endpoint {name} is failing ({}) and not ejected: too few others of cluster {cluster} are left",
-                    last.name()
-                );
-            }
-        }
-    }
 }
 
 impl Registry {
@@ -504,7 +457,7 @@ impl ClusterState {
             };
             upstreams.insert(identity.clone(), Arc::clone(&upstream));
             let limit = endpoint.max_in_flight.map_or(InFlightLimit::NONE, |most| InFlightLimit::new(most.get()));
-            let member = Member::new(identity, Send { upstream, affinity });
+            let member = Member::new(identity, EndpointService { upstream, affinity });
             let member = member.weight(Weight::new(endpoint.weight)).limit(limit).affinity(affinity);
             let member = member.axis(Axis::Unresolved, address.is_none()).axis(Axis::Drain, endpoint.drain);
             let zone = endpoint.zone.as_deref().map(|zone| self.zones.number(zone));
@@ -542,8 +495,8 @@ impl ClusterState {
                 Some(old)
             }
             (Some(config), None) => {
-                let told = Told { cluster: Arc::clone(&self.config.name), members: self.members.clone() };
-                Some(Passive::new(self.members.clone(), passive_rule(config), told))
+                let reporter = EjectionReporter::new(Arc::clone(&self.config.name), self.members.clone());
+                Some(Passive::new(self.members.clone(), passive_rule(config), reporter))
             }
             (None, Some(old)) => {
                 old.close(now);
@@ -566,7 +519,7 @@ impl ClusterState {
     }
 
     /// The selector of this policy: the same one for all routes and workers, so that turns are shared.
-    fn selector(&mut self, policy: &valid::Policy) -> Selector<Near, Send> {
+    fn selector(&mut self, policy: &valid::Policy) -> Selector<ZonedPolicy, EndpointService> {
         let zoning = self.zoning();
         self.selectors.retain(|(of, zones, _)| of != policy || *zones == zoning);
         if let Some((.., known)) = self.selectors.iter().find(|(of, ..)| of == policy) {
@@ -640,7 +593,7 @@ mod tests {
     /// A registry, and the members of the cluster `app` after each of its configurations.
     struct Bench {
         registry: Registry,
-        members: Option<Cluster<Send>>,
+        members: Option<Cluster<EndpointService>>,
     }
 
     impl Bench {
@@ -667,7 +620,7 @@ mod tests {
             self.members = Some(snapshot.clusters[0].members.clone());
         }
 
-        fn members(&self) -> &Cluster<Send> {
+        fn members(&self) -> &Cluster<EndpointService> {
             self.members.as_ref().unwrap()
         }
 

@@ -4,7 +4,10 @@
 //! follows from them is decided by lb-policy; this only says it in its words.
 
 use lb_config::{Endpoint, LocalZone, Subset, SubsetBy};
-use lb_policy::{Zone, deterministic_subset, rendezvous_subset};
+use lb_policy::{BuiltIn, Zone, ZoneAware, deterministic_subset, rendezvous_subset};
+
+/// A configured policy, which prefers near endpoints where the configuration says what is near.
+pub(crate) type ZonedPolicy = ZoneAware<BuiltIn>;
 
 /// The tier of backups: after all others.
 pub(crate) const BACKUP: u8 = u8::MAX;

@@ -18,10 +18,9 @@ use crate::rules::networks::Networks;
 use crate::rules::respond::Responder;
 use crate::rules::router::Router;
 use crate::rules::sticky::StickyCookie;
-use crate::runtime::build::Outliers;
 use crate::stage::select::Stack;
-use crate::stage::send::Send;
 use crate::tls::Terminator;
+use crate::upstream::{EndpointService, Outliers};
 
 /// The configuration in force.
 pub(crate) struct Snapshot {
@@ -111,7 +110,7 @@ impl RouteRuntime {
 pub(crate) struct ClusterRuntime {
     pub(crate) name: Arc<str>,
     pub(crate) config: valid::Cluster,
-    pub(crate) members: Cluster<Send>,
+    pub(crate) members: Cluster<EndpointService>,
     pub(crate) passive: Option<Outliers>,
 }
 

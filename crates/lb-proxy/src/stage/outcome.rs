@@ -20,8 +20,8 @@ use crate::observe::metrics::RouteMetrics;
 use crate::rules::cause::Cause;
 use crate::rules::request_id::RequestId;
 use crate::runtime::snapshot::{ListenerRuntime, RouteRuntime};
-use crate::stage::send::Send;
 use crate::stage::visit::{After, Visit};
+use crate::upstream::EndpointService;
 use crate::wire::h1::Beginning;
 use crate::worker::run::Worker;
 
@@ -32,8 +32,8 @@ pub(crate) struct Watch {
     pub(crate) route: Arc<RouteMetrics>,
 }
 
-impl Events<Send> for Watch {
-    fn on_head(&self, endpoint: &Arc<Endpoint<Send>>, class: Class, elapsed: Duration, _now: Mono) {
+impl Events<EndpointService> for Watch {
+    fn on_head(&self, endpoint: &Arc<Endpoint<EndpointService>>, class: Class, elapsed: Duration, _now: Mono) {
         // An endpoint that refuses connections is not fast. One that hangs is as slow as the wait for it was long.
         if matches!(class, Class::Status(_) | Class::Timeout) {
             endpoint.value().upstream.metrics.on_head(elapsed);

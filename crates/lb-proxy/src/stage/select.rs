@@ -20,19 +20,20 @@ use crate::exchange::{Request, Response};
 use crate::net::clock::TurnClock;
 use crate::rules::cause::Cause;
 use crate::rules::{grpc, load_report};
-use crate::runtime::build::{Near, Outliers};
+use crate::runtime::placement::ZonedPolicy;
 use crate::runtime::snapshot::RouteRuntime;
 use crate::stage::outcome::Watch;
-use crate::stage::send::{Send, SendError};
+use crate::stage::send::SendError;
+use crate::upstream::{EndpointService, Outliers};
 use lb_config::Condition;
 
 /// The in-flight slot of an attempt; ends with it.
-pub(crate) type Held = Guard<Send, TurnClock, Heard>;
+pub(crate) type Held = Guard<EndpointService, TurnClock, Heard>;
 
 /// Who hears of an attempt: metrics, and outlier detection where the cluster has it.
 type Heard = Arc<(Watch, Option<Outliers>)>;
 
-type Balanced = Balance<Near, Send, ReadRequest, HoldInResponse, TurnClock, Heard>;
+type Balanced = Balance<ZonedPolicy, EndpointService, ReadRequest, HoldInResponse, TurnClock, Heard>;
 
 /// The stack of a route.
 pub(crate) type Stack = Timeout<Retry<Again, Balanced, TurnClock, Watch>>;
@@ -45,7 +46,7 @@ pub(crate) type StackError = TimeoutError<lb_tower::Error<SendError>>;
 /// `zone` is where this proxy is, if that matters.
 pub(crate) fn stack(
     route: &Arc<RouteRuntime>,
-    selector: Selector<Near, Send>,
+    selector: Selector<ZonedPolicy, EndpointService>,
     zone: Option<Zone>,
     clock: TurnClock,
 ) -> Stack {

@@ -33,7 +33,7 @@ use crate::stage::tunnel::{ConnectionTunnel, Tunnel};
 use crate::stage::upload::{Upload, UploadError, WaitsFor};
 use crate::stage::visit::Visit;
 use crate::tls;
-use crate::upstream::{self, Connection, Entrusted, Full, Upstream};
+use crate::upstream::{self, Connection, EndpointService, Entrusted, Full, Upstream};
 use crate::wire::h1::{self, Answering};
 use crate::wire::proxy_protocol::{self, Said};
 
@@ -43,14 +43,6 @@ pub(crate) const MOST_INTERIM: u32 = 64;
 
 /// A request that met a connection's end may be sent so often in all, even where the route retries nothing.
 const LEAST_SENDINGS: u32 = 2;
-
-/// Sends requests to one endpoint.
-#[derive(Clone)]
-pub(crate) struct Send {
-    pub(crate) upstream: Arc<Upstream>,
-    /// What a pick is told to prefer this endpoint by.
-    pub(crate) affinity: u64,
-}
 
 /// Why an attempt gave no response.
 #[derive(Debug)]
@@ -134,10 +126,10 @@ impl SendError {
     }
 }
 
-impl tower_service::Service<Request> for Send {
+impl tower_service::Service<Request> for EndpointService {
     type Response = Response;
     type Error = SendError;
-    type Future = Pin<Box<dyn Future<Output = Result<Response, SendError>> + std::marker::Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, SendError>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         Poll::Ready(Ok(()))
