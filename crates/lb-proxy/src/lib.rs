@@ -8,6 +8,7 @@ pub mod drivers;
 mod engine;
 mod error;
 mod exchange;
+mod forward;
 mod framing;
 pub mod message;
 mod net;

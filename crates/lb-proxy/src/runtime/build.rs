@@ -22,6 +22,7 @@ use crate::drivers::Address;
 use crate::drivers::checks::Target;
 use crate::drivers::resolve::Resolution;
 use crate::error::EngineError;
+use crate::forward::stack;
 use crate::net::clock::TurnClock;
 use crate::observe::metrics::{EndpointMetrics, Series};
 use crate::rules::headers::{HeaderError, HeaderRules};
@@ -33,7 +34,6 @@ use crate::runtime::placement::{self, ZoneNames, ZonedPolicy, Zoning};
 use crate::runtime::snapshot::{
     ClusterRuntime, Deed, HashKey, ListenerRuntime, RouteRuntime, Snapshot, WorkerSnapshot,
 };
-use crate::stage::select;
 use crate::tls::{ClusterSettings, Loaded, UpstreamTls};
 use crate::upstream::{EjectionReporter, EndpointService, Outliers, Share, Upstream};
 use crate::worker::shared::Shared;
@@ -343,7 +343,7 @@ impl Registry {
                 let state = self.clusters.get_mut(&cluster.name)?;
                 let selector = state.selector(policy_of(configured, cluster));
                 let zone = state.zoning().map(|zoning| zoning.local);
-                Some(select::stack(route, selector, zone, TurnClock))
+                Some(stack::stack(route, selector, zone, TurnClock))
             })
             .collect();
         WorkerSnapshot::new(Arc::clone(snapshot), stacks)

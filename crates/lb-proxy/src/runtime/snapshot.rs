@@ -12,13 +12,13 @@ use lb_config::{self as valid, Config, ListenAddress, RouteOptions};
 use lb_policy::Cluster;
 use lb_ratelimit::{Keyed, RetryBudget};
 
+use crate::forward::stack::Stack;
 use crate::observe::metrics::{ListenerMetrics, RouteMetrics};
 use crate::rules::headers::HeaderRules;
 use crate::rules::networks::Networks;
 use crate::rules::respond::Responder;
 use crate::rules::router::Router;
 use crate::rules::sticky::StickyCookie;
-use crate::stage::select::Stack;
 use crate::tls::Terminator;
 use crate::upstream::{EndpointService, Outliers};
 

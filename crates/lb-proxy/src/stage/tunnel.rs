@@ -23,7 +23,7 @@ use tokio::io::AsyncWrite;
 use crate::downstream::Client;
 use crate::net::queue::{Piece, Queue};
 use crate::net::{Stream, Timer};
-use crate::stage::upload::Upload;
+use crate::upstream::h1::upload::Upload;
 use crate::upstream::{Connection, Lease};
 
 const READ: usize = 16 * 1024;

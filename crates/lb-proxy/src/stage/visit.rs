@@ -18,6 +18,7 @@ use tower_service::Service;
 
 use crate::downstream::{Client, HALF_CLOSE_GRACE, Intake};
 use crate::exchange::{Body, Request, Response, Trace};
+use crate::forward::stack::{self, StackError};
 use crate::framing::BodyWriter;
 use crate::message::{Edits, Framing, Method, RequestHead, ResponseHead, Trailers, Version, name};
 use crate::net::clock;
@@ -35,7 +36,6 @@ use crate::stage::http::Session;
 use crate::stage::outcome::{self, CutBy, Outcome, Running, Unread};
 use crate::stage::reply::Reply;
 use crate::stage::route::{self, Routed};
-use crate::stage::select::{self, StackError};
 use crate::stage::tls::Secured;
 use crate::stage::{limit, tunnel};
 use crate::wire::h1;
@@ -383,7 +383,7 @@ fn returned(visit: &Visit, route: &RouteRuntime, response: Response) -> Outgoing
 }
 
 fn failed(visit: &Visit, error: &StackError) -> Outgoing {
-    let (cause, detail, retry_after) = select::refusal_of(error);
+    let (cause, detail, retry_after) = stack::refusal_of(error);
     let mut answer = Answer::new(cause);
     if let Some(after) = retry_after {
         answer = answer.retry_after(after);

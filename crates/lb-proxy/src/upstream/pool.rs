@@ -19,8 +19,8 @@ use tokio::net::{TcpSocket, UnixStream};
 use tokio::time::Instant;
 
 use super::Connection;
-use super::bound::Apart;
-use super::multiplexed::Shared;
+use super::h1::ReservedConnections;
+use super::h2::Http2Connections;
 use super::room::{Place, Share};
 use crate::drivers::{Address, Identity};
 use crate::net::{self, Stream, clock};
@@ -35,7 +35,7 @@ type Stack = Vec<Box<Connection>>;
 struct Resting {
     stack: Stack,
     /// Those that belong to a client each.
-    apart: Apart,
+    apart: ReservedConnections,
     /// The endpoint is gone: none of those is taken in any more.
     is_retired: bool,
     keep_alive: KeepAlive,
@@ -45,7 +45,7 @@ struct Resting {
 
 impl Resting {
     fn new(keep_alive: KeepAlive) -> Self {
-        Self { stack: Stack::new(), apart: Apart::default(), is_retired: false, keep_alive, tls: None }
+        Self { stack: Stack::new(), apart: ReservedConnections::default(), is_retired: false, keep_alive, tls: None }
     }
 
     /// All that rest.
@@ -79,7 +79,7 @@ pub(crate) struct Upstream {
     idle: Box<[Mutex<Resting>]>,
     /// Whether it speaks HTTP/2, and then its connections.
     http2: AtomicBool,
-    shared: Box<[Mutex<Shared>]>,
+    shared: Box<[Mutex<Http2Connections>]>,
     /// Its cluster's, of the connections to all endpoints.
     share: Arc<Share>,
     /// What goes on although its request has gone away.
@@ -176,7 +176,7 @@ impl Upstream {
     }
 
     /// The connections of this worker that carry many requests at once.
-    pub(super) fn shared(&self, worker: usize) -> MutexGuard<'_, Shared> {
+    pub(super) fn shared(&self, worker: usize) -> MutexGuard<'_, Http2Connections> {
         self.shared[worker].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -271,7 +271,7 @@ impl Upstream {
     /// The connection of this number, if it has not been closed, and how long it may have rested.
     pub(super) fn take_apart(&self, worker: usize, number: u64) -> Option<(Box<Connection>, Duration)> {
         let Resting { apart, keep_alive, .. } = &mut *self.resting(worker);
-        Some((apart.take(number)?, Apart::longest(keep_alive)))
+        Some((apart.take(number)?, ReservedConnections::longest(keep_alive)))
     }
 
     /// Closes what has rested too long or was closed by the endpoint. For a tick of each worker.

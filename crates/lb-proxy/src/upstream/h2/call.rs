@@ -1,6 +1,6 @@
 //! Multiplex: one attempt at one endpoint that speaks HTTP/2, up to the response head.
 //!
-//! The counterpart of [`send`](super::send). What is certain here and only guessed there is whether the endpoint has
+//! The counterpart of `forward/attempt.rs`. What is certain here and only guessed there is whether the endpoint has
 //! acted on a request that failed: a stream that it refused, or that its GOAWAY leaves out, it has not.
 
 use std::future::{Future, poll_fn};
@@ -15,16 +15,16 @@ use lb_core::Class;
 
 use crate::downstream::{BodyFailure, Frame, Incoming};
 use crate::exchange::{Body, Request, Response};
+use crate::forward::attempt::{MOST_INTERIM, SendError, admit, edits_for, on_interim};
 use crate::message::{Framing, ResponseHead, Trailers, websocket};
 use crate::net::Timer;
 use crate::net::queue::{Piece, Queue};
 use crate::rules::cause::Cause;
 use crate::rules::login;
 use crate::stage::http::response_limits;
-use crate::stage::send::{MOST_INTERIM, SendError, admit, edits_for, on_interim};
 use crate::stage::tunnel::{StreamTunnel, Tunnel};
-use crate::stage::upload::WaitsFor;
 use crate::stage::visit::Visit;
+use crate::upstream::h1::upload::WaitsFor;
 use crate::upstream::{Full, Lease, Upstream};
 use crate::wire::h1::HeadError;
 

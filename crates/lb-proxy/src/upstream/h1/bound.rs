@@ -18,7 +18,8 @@ use std::time::Duration;
 use lb_config::KeepAlive;
 use lb_core::Mono;
 
-use super::{Connection, Upstream};
+use super::Connection;
+use crate::upstream::Upstream;
 
 /// How long one rests, unless `keep_alive.timeout` is longer. About as long as a client's connection does by default: with
 /// much less, each page that is read at leisure would cost a login; with more, clients that ask for nothing would hold room.
@@ -80,41 +81,41 @@ impl Drop for Bound {
 
 /// One worker's connections to an endpoint that rest and belong to a client each.
 #[derive(Default)]
-pub(super) struct Apart {
+pub(in crate::upstream) struct ReservedConnections {
     /// By number.
     connections: BTreeMap<u64, Box<Connection>>,
     next: u64,
 }
 
-impl Apart {
+impl ReservedConnections {
     /// How long one rests.
-    pub(super) fn longest(limits: &KeepAlive) -> Duration {
+    pub(in crate::upstream) fn longest(limits: &KeepAlive) -> Duration {
         limits.timeout.max(IDLE)
     }
 
     /// Takes one in; its number.
-    pub(super) fn put(&mut self, connection: Box<Connection>) -> u64 {
+    pub(in crate::upstream) fn put(&mut self, connection: Box<Connection>) -> u64 {
         let number = self.next;
         self.next += 1;
         self.connections.insert(number, connection);
         number
     }
 
-    pub(super) fn take(&mut self, number: u64) -> Option<Box<Connection>> {
+    pub(in crate::upstream) fn take(&mut self, number: u64) -> Option<Box<Connection>> {
         self.connections.remove(&number)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Connection> {
+    pub(in crate::upstream) fn iter(&self) -> impl Iterator<Item = &Connection> {
         self.connections.values().map(|connection| &**connection)
     }
 
     /// Closes those of which this is not so.
-    pub(super) fn retain(&mut self, mut stays: impl FnMut(&mut Connection) -> bool) {
+    pub(in crate::upstream) fn retain(&mut self, mut stays: impl FnMut(&mut Connection) -> bool) {
         self.connections.retain(|_, connection| stays(connection));
     }
 
     /// Closes what has rested too long or was closed by the endpoint.
-    pub(super) fn reap(&mut self, limits: &KeepAlive, now: Mono) {
+    pub(in crate::upstream) fn reap(&mut self, limits: &KeepAlive, now: Mono) {
         let longest = Self::longest(limits);
         self.retain(|connection| {
             let stays = connection.rests_within(longest, now) && !connection.stream.is_readable();
@@ -166,7 +167,7 @@ mod tests {
             let second = bound(&home, now).await.unwrap();
             assert!(second.into_connection(now.saturating_add(after)).is_none(), "{timeout}");
 
-            let mut apart = Apart::default();
+            let mut apart = ReservedConnections::default();
             let mut connection = home.connect(Duration::from_secs(20), None).await.unwrap();
             connection.rest(now);
             apart.put(connection);

@@ -29,12 +29,12 @@ use lb_config::KeepAlive;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::Upstream;
-use super::room::Place;
 use crate::net::cork::{self, Cork, Drain};
 use crate::net::queue::{self, Piece};
 use crate::net::{Timer, clock};
 use crate::tls::UpstreamTls;
+use crate::upstream::Upstream;
+use crate::upstream::room::Place;
 use crate::wire::h2::PREFACE;
 
 const STREAM_WINDOW: u32 = 64 * 1024;
@@ -52,7 +52,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 /// The connections of one worker to one endpoint.
 #[derive(Default)]
-pub(super) struct Shared {
+pub(in crate::upstream) struct Http2Connections {
     connections: Vec<Arc<Multiplexed>>,
     making: Option<Making>,
 }
@@ -129,14 +129,14 @@ impl Multiplexed {
     }
 }
 
-impl Shared {
+impl Http2Connections {
     /// Lets go of all connections: those that run end when their last request does.
-    pub(super) fn clear(&mut self) {
+    pub(in crate::upstream) fn clear(&mut self) {
         self.connections.clear();
     }
 
     /// Closes what has rested too long.
-    pub(super) fn reap(&mut self, limits: &KeepAlive, now: Instant) {
+    pub(in crate::upstream) fn reap(&mut self, limits: &KeepAlive, now: Instant) {
         self.connections.retain(|connection| {
             let since = connection.since();
             let is_idle = connection.running.load(Ordering::Relaxed) == 0;
@@ -146,7 +146,7 @@ impl Shared {
     }
 
     /// Closes those that carry nothing now.
-    pub(super) fn close_idle(&mut self) {
+    pub(in crate::upstream) fn close_idle(&mut self) {
         self.connections.retain(|connection| connection.running.load(Ordering::Relaxed) > 0);
     }
 

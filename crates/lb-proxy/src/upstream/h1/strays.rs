@@ -23,8 +23,9 @@ use bytes::BytesMut;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-use super::{Connection, Upstream};
+use super::Connection;
 use crate::net::clock;
+use crate::upstream::Upstream;
 
 /// Strays of one endpoint at a time.
 const MOST: usize = 64;

@@ -12,15 +12,15 @@ use lb_policy::Tried;
 use lb_tower::Expiry;
 
 use crate::downstream::{Client, Frame, Incoming};
+use crate::forward::attempt::SendError;
+use crate::forward::stack::Held;
 use crate::message::{Framing, ResponseHead};
 use crate::net::clock;
 use crate::rules::cause::Cause;
-use crate::stage::multiplex::StreamBody;
-use crate::stage::select::Held;
-use crate::stage::send::SendError;
 use crate::stage::tunnel::Tunnel;
-use crate::stage::upload::{Upload, UploadError};
 use crate::stage::visit::Visit;
+use crate::upstream::h1::upload::{Upload, UploadError};
+use crate::upstream::h2::call::StreamBody;
 use crate::upstream::{Bound, Connection, Upstream};
 use crate::wire::h1::{BodyDecoder, Step};
 

@@ -8,10 +8,10 @@ use std::time::Duration;
 use bytes::BytesMut;
 use lb_core::Mono;
 
-use super::room::Place;
 use crate::net::buffers::ReadSize;
 use crate::net::{Stream, Timer};
 use crate::tls::UpstreamTls;
+use crate::upstream::room::Place;
 use crate::wire::h1::ResponseParser;
 
 /// An established connection and what has been read from it but not used.
@@ -37,7 +37,7 @@ pub(crate) struct Connection {
     /// What is dropped now closes in order.
     pub(crate) closes_in_order: bool,
     /// It began with a PROXY header, and belongs to the client that this named.
-    pub(super) is_introduced: bool,
+    pub(in crate::upstream) is_introduced: bool,
     /// It carries no further request.
     is_retired: bool,
     /// The endpoint may have tied a login to it: it belongs to the client that sent its requests.
@@ -48,7 +48,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(stream: Stream, place: Place, tls: Option<Arc<UpstreamTls>>, now: Mono) -> Self {
+    pub(in crate::upstream) fn new(stream: Stream, place: Place, tls: Option<Arc<UpstreamTls>>, now: Mono) -> Self {
         Self {
             stream,
             read: BytesMut::new(),
@@ -71,7 +71,7 @@ impl Connection {
     }
 
     /// Whether these are the settings that it was made with.
-    pub(super) fn is_made_with(&self, tls: Option<&Arc<UpstreamTls>>) -> bool {
+    pub(in crate::upstream) fn is_made_with(&self, tls: Option<&Arc<UpstreamTls>>) -> bool {
         match (&self.tls, tls) {
             (None, None) => true,
             (Some(mine), Some(theirs)) => Arc::ptr_eq(mine, theirs),
@@ -125,27 +125,27 @@ impl Connection {
     }
 
     /// Whether the next request would begin where the last response ended.
-    pub(super) fn is_at_rest(&self) -> bool {
+    pub(in crate::upstream) fn is_at_rest(&self) -> bool {
         !self.is_retired && self.read.is_empty()
     }
 
     /// Whether it may carry another request after this one.
-    pub(super) fn may_rest(&self, limits: &lb_config::KeepAlive, now: Mono) -> bool {
+    pub(in crate::upstream) fn may_rest(&self, limits: &lb_config::KeepAlive, now: Mono) -> bool {
         self.is_at_rest() && self.requests < limits.requests.get() && now.saturating_since(self.born) < limits.age
     }
 
     /// Whether it has rested for less than this, and than the endpoint said.
-    pub(super) fn rests_within(&self, longest: Duration, now: Mono) -> bool {
+    pub(in crate::upstream) fn rests_within(&self, longest: Duration, now: Mono) -> bool {
         let keep_for = self.advertised.map_or(longest, |told| told.min(longest));
         now.saturating_since(self.idle_since) < keep_for
     }
 
     /// Since when it rests.
-    pub(super) fn idle_since(&self) -> Mono {
+    pub(in crate::upstream) fn idle_since(&self) -> Mono {
         self.idle_since
     }
 
-    pub(super) fn rest(&mut self, now: Mono) {
+    pub(in crate::upstream) fn rest(&mut self, now: Mono) {
         self.has_rested = true;
         // One that was made for a request which went away has nothing to put in order.
         self.closes_in_order = self.requests > 0;
@@ -155,7 +155,7 @@ impl Connection {
     }
 
     /// Whether a resting connection may still be used. Readable means closed, or speaking out of turn; either way done.
-    pub(super) fn is_fresh(&self, limits: &lb_config::KeepAlive, now: Mono) -> bool {
+    pub(in crate::upstream) fn is_fresh(&self, limits: &lb_config::KeepAlive, now: Mono) -> bool {
         self.rests_within(limits.timeout, now)
             && now.saturating_since(self.born) < limits.age
             && !self.stream.is_readable()

@@ -17,13 +17,13 @@ use lb_tower::{
 use tower_layer::Layer;
 
 use crate::exchange::{Request, Response};
+use crate::forward::attempt::SendError;
 use crate::net::clock::TurnClock;
 use crate::rules::cause::Cause;
 use crate::rules::{grpc, load_report};
 use crate::runtime::placement::ZonedPolicy;
 use crate::runtime::snapshot::RouteRuntime;
 use crate::stage::outcome::Watch;
-use crate::stage::send::SendError;
 use crate::upstream::{EndpointService, Outliers};
 use lb_config::Condition;
 
