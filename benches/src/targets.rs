@@ -32,7 +32,7 @@ const TARGETS: &[(&str, &str, usize, f64)] = &[
 ];
 
 /// The most that snapshot and ticket may add to table and slot, in floors.
-const MOST_OF_CLUSTER: f64 = 3.0;
+const MAX_OF_CLUSTER: f64 = 3.0;
 
 impl Results {
     /// Adds to a section.
@@ -91,7 +91,7 @@ impl Results {
         for name in ["round_robin", "p2c", "peak_ewma", "maglev"] {
             let layers = ["reader", "slot"].map(|section| self.floors(section, name, 100));
             if let [Some(whole), Some(inner)] = layers {
-                line(format!("{name}, 100 endpoints, what snapshot and ticket add"), MOST_OF_CLUSTER, whole - inner)?;
+                line(format!("{name}, 100 endpoints, what snapshot and ticket add"), MAX_OF_CLUSTER, whole - inner)?;
             }
         }
         for tower in ["tower p2c::Balance, bare", "tower p2c::Balance, in Buffer"] {

@@ -2,15 +2,15 @@
 //!
 //! What people order (drain, maintenance) and what we observe (checks, ejections, the breaker) are separate bits of
 //! one word, next to the in-flight count: a passing check can clear only its own bit and never undoes an operator's
-//! drain, and a request learns with a single `fetch_add` whether it may go and how many others are there.
+//! drain, and one `fetch_add` both takes a slot and reads whether the endpoint is eligible and how many requests it has.
 //!
 //! ```text
 //!  63 ... 42    41     40 ................. 32 31 ........................ 0
-//! | unused  | watched |  one bit an Axis      |  requests in flight         |
+//! | unused  | mirror  |  one bit an Axis      |  requests in flight         |
 //! ```
 //!
-//! Whoever wants to mirror the count elsewhere sets the watched bit ([`EndpointState::watch`]): since it stands in the same word, every
-//! step of the count was made either before it or after it, and is told or not told accordingly.
+//! A copy of the count elsewhere is kept by setting the mirror bit ([`EndpointState::mirror`]). It is in the same word, so every step
+//! of the count is either before it, and part of the initial copy, or after it, and reported by a callback.
 //!
 //! | bits set                | new requests | sticky requests | word for it |
 //! |-------------------------|--------------|-----------------|-------------|
@@ -87,7 +87,7 @@ impl Axis {
 
 const COUNT: u64 = 0xffff_ffff;
 const FLAGS: u64 = 0x1ff << 32;
-const WATCHED: u64 = 1 << 41;
+const MIRRORED: u64 = 1 << 41;
 const STICKY_OK: u64 = Axis::Drain.bit() | Axis::WeightZero.bit();
 
 /// What of an endpoint's health a pick ignores: nothing, or one kind of observation, or all of them. Orders, a weight of
@@ -118,7 +118,7 @@ impl Ignored {
     }
 }
 
-/// Most requests in flight at once: 1 to 4 294 967 295; the default is no limit.
+/// Limit of requests in flight at once: 1 to 4 294 967 295; the default is no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InFlightLimit(u32);
 
@@ -126,10 +126,10 @@ impl InFlightLimit {
     /// No limit.
     pub const NONE: Self = Self(u32::MAX);
 
-    /// At most this many; zero is taken as one, since an endpoint that may do nothing is said by weight zero.
+    /// At most this many; zero is taken as one, since an endpoint that takes no requests has weight zero.
     #[must_use]
-    pub const fn new(most: u32) -> Self {
-        if most == 0 { Self(1) } else { Self(most) }
+    pub const fn new(max: u32) -> Self {
+        if max == 0 { Self(1) } else { Self(max) }
     }
 
     /// The limit as a number, `u32::MAX` for none.
@@ -189,7 +189,7 @@ impl EndpointState {
         }
     }
 
-    /// Sets or clears one reason; tells whether that changed anything.
+    /// Sets or clears one reason; `true` if that changed anything.
     pub fn set(&self, axis: Axis, on: bool) -> bool {
         let old = if on {
             self.word.fetch_or(axis.bit(), Ordering::AcqRel)
@@ -211,13 +211,13 @@ impl EndpointState {
         Axis::ALL.into_iter().filter(move |axis| word & axis.bit() != 0)
     }
 
-    /// Whether new requests may go there, `max_in_flight` apart.
+    /// Whether new requests may go there, regardless of `max_in_flight`.
     #[must_use]
     pub fn is_eligible(&self) -> bool {
         self.word.load(Ordering::Relaxed) & FLAGS == 0
     }
 
-    /// Whether new requests may go there while this much of its health is ignored, `max_in_flight` apart.
+    /// Whether new requests may go there while this much of its health is ignored, regardless of `max_in_flight`.
     #[must_use]
     pub fn is_eligible_ignoring(&self, ignored: Ignored) -> bool {
         self.word.load(Ordering::Relaxed) & FLAGS & !ignored.0 == 0
@@ -237,7 +237,7 @@ impl EndpointState {
         self.load_with_room(ignored).is_some()
     }
 
-    /// The requests in flight, if a new one [would be let in](Self::has_room); the same load tells both.
+    /// The requests in flight, if a new one [would be let in](Self::has_room); both from the same load.
     #[inline]
     #[must_use]
     pub fn load_with_room(&self, ignored: Ignored) -> Option<u32> {
@@ -270,61 +270,61 @@ impl EndpointState {
         self.acquire_masked(FLAGS & !STICKY_OK & !ignored.0)
     }
 
-    /// As [`acquire`](Self::acquire) and its kin, for a state that may be [watched](Self::watch): `on_step(n)` is called for every
-    /// step of the count between n and n + 1 made after the watch began, an overshoot that is undone included.
+    /// As [`acquire`](Self::acquire) and its variants, for a state that may be [mirrored](Self::mirror): `on_step(n)` is called for
+    /// every step of the count between n and n + 1 after the mirror bit was set, including an overshoot that is undone.
     #[inline]
     #[must_use = "a taken slot must be released"]
-    pub fn acquire_told(&self, sticky: bool, ignored: Ignored, on_step: impl Fn(u32)) -> Acquire {
+    pub fn acquire_notify(&self, sticky: bool, ignored: Ignored, on_step: impl Fn(u32)) -> Acquire {
         let refusing = FLAGS & !(if sticky { STICKY_OK } else { 0 }) & !ignored.0;
-        self.acquire_noting(refusing, on_step)
+        self.acquire_notify_masked(refusing, on_step)
     }
 
     fn acquire_masked(&self, refusing: u64) -> Acquire {
-        self.acquire_noting(refusing, |_| debug_assert!(false, "a step of a watched count went untold"))
+        self.acquire_notify_masked(refusing, |_| debug_assert!(false, "a mirrored count changed without a callback"))
     }
 
     #[inline]
-    fn acquire_noting(&self, refusing: u64, on_step: impl Fn(u32)) -> Acquire {
+    fn acquire_notify_masked(&self, refusing: u64, on_step: impl Fn(u32)) -> Acquire {
         let old = self.word.fetch_add(1, Ordering::AcqRel);
         let in_flight = (old & COUNT) as u32;
-        if old & WATCHED != 0 {
+        if old & MIRRORED != 0 {
             on_step(in_flight);
         }
         if old & refusing == 0 && in_flight < self.max_in_flight.load(Ordering::Relaxed) {
             return Acquire::Taken { in_flight: in_flight + 1 };
         }
-        self.release_told(on_step);
+        self.release_notify(on_step);
         if old & refusing == 0 { Acquire::Full } else { Acquire::Ineligible }
     }
 
     /// Gives a slot back. Call it once for each slot taken.
     pub fn release(&self) {
-        self.release_told(|_| debug_assert!(false, "a step of a watched count went untold"));
+        self.release_notify(|_| debug_assert!(false, "a mirrored count changed without a callback"));
     }
 
-    /// As [`release`](Self::release), for a state that may be [watched](Self::watch); see [`acquire_told`](Self::acquire_told).
+    /// As [`release`](Self::release), for a state that may be [mirrored](Self::mirror); see [`acquire_notify`](Self::acquire_notify).
     ///
-    /// Sequentially consistent, at no cost on the usual machines: who gives back and then looks whether anybody waits for
-    /// it, and who says that it waits and then looks for room, do not both miss each other.
+    /// Sequentially consistent, at no cost on x86-64 and AArch64: a thread that releases and then checks for waiters, and one that
+    /// registers as a waiter and then checks for room, cannot both miss each other.
     #[inline]
-    pub fn release_told(&self, on_step: impl Fn(u32)) {
+    pub fn release_notify(&self, on_step: impl Fn(u32)) {
         let old = self.word.fetch_sub(1, Ordering::SeqCst);
         debug_assert!(old & COUNT != 0, "released a slot that was not taken");
-        if old & WATCHED != 0 {
+        if old & MIRRORED != 0 {
             on_step(((old & COUNT) as u32).wrapping_sub(1));
         }
     }
 
-    /// From now on every step of the count is told to whoever makes it. There is no way back. Answers the count at that moment.
+    /// Sets the mirror bit: from now on every step of the count calls `on_step`. It cannot be cleared. Returns the count at that moment.
     ///
-    /// All who take and give back slots must then use [`acquire_told`](Self::acquire_told) and [`release_told`](Self::release_told).
+    /// Slots must from then on be taken and given back with [`acquire_notify`](Self::acquire_notify) and [`release_notify`](Self::release_notify).
     ///
     /// # Errors
-    /// It was watched already; the count is as good.
-    pub fn watch(&self) -> Result<u32, u32> {
-        let old = self.word.fetch_or(WATCHED, Ordering::AcqRel);
+    /// The bit was set already; the count is valid as well.
+    pub fn mirror(&self) -> Result<u32, u32> {
+        let old = self.word.fetch_or(MIRRORED, Ordering::AcqRel);
         let in_flight = (old & COUNT) as u32;
-        if old & WATCHED == 0 { Ok(in_flight) } else { Err(in_flight) }
+        if old & MIRRORED == 0 { Ok(in_flight) } else { Err(in_flight) }
     }
 
     /// Requests in flight.
@@ -368,7 +368,7 @@ impl EndpointState {
         &self.report
     }
 
-    /// The cell that says since when the endpoint is warming up (slow start).
+    /// The cell with the start of the endpoint's slow start.
     #[must_use]
     pub fn warming_cell(&self) -> &AtomicU64 {
         &self.warming_since
@@ -431,7 +431,7 @@ mod loom_models {
     }
 
     #[test]
-    fn loom_an_order_holds_from_its_moment_on_whatever_runs_beside_it() {
+    fn loom_a_drain_refuses_every_later_acquire() {
         loom::model(|| {
             let state = Arc::new(EndpointState::new(InFlightLimit::NONE));
             let worker = {
@@ -451,33 +451,33 @@ mod loom_models {
     }
 
     #[test]
-    fn loom_a_watch_hears_exactly_the_steps_after_its_count() {
+    fn loom_a_mirror_sees_exactly_the_steps_after_its_count() {
         loom::model(|| {
             let state = Arc::new(EndpointState::new(InFlightLimit::new(1)));
-            let heard = Arc::new(Limit::new(0));
+            let mirrored = Arc::new(Limit::new(0));
             let worker = {
-                let (state, heard) = (Arc::clone(&state), Arc::clone(&heard));
+                let (state, mirrored) = (Arc::clone(&state), Arc::clone(&mirrored));
                 thread::spawn(move || {
                     let on_step = |level: u32| {
-                        heard.fetch_xor(1 << level, Ordering::Relaxed);
+                        mirrored.fetch_xor(1 << level, Ordering::Relaxed);
                     };
-                    if let Acquire::Taken { .. } = state.acquire_told(false, Ignored::NOTHING, on_step) {
-                        state.release_told(on_step);
+                    if let Acquire::Taken { .. } = state.acquire_notify(false, Ignored::NOTHING, on_step) {
+                        state.release_notify(on_step);
                     }
                 })
             };
             let on_step = |level: u32| {
-                heard.fetch_xor(1 << level, Ordering::Relaxed);
+                mirrored.fetch_xor(1 << level, Ordering::Relaxed);
             };
-            let taken = state.acquire_told(false, Ignored::NOTHING, on_step);
-            for level in 0..state.watch().unwrap() {
+            let taken = state.acquire_notify(false, Ignored::NOTHING, on_step);
+            for level in 0..state.mirror().unwrap() {
                 on_step(level);
             }
             if let Acquire::Taken { .. } = taken {
-                state.release_told(on_step);
+                state.release_notify(on_step);
             }
             worker.join().unwrap();
-            assert_eq!((state.in_flight(), heard.load(Ordering::Relaxed)), (0, 0), "every step up was undone");
+            assert_eq!((state.in_flight(), mirrored.load(Ordering::Relaxed)), (0, 0), "every step up was undone");
         });
     }
 
@@ -554,22 +554,22 @@ mod tests {
     }
 
     #[test]
-    fn a_watch_is_told_every_step_from_its_beginning() {
+    fn a_mirror_sees_every_step_after_it_was_set() {
         let state = EndpointState::new(InFlightLimit::new(2));
-        let heard = std::cell::RefCell::new(Vec::new());
-        let on_step = |level| heard.borrow_mut().push(level);
-        assert_eq!(state.acquire_told(false, Ignored::NOTHING, on_step), Acquire::Taken { in_flight: 1 });
-        assert_eq!((state.watch(), state.watch()), (Ok(1), Err(1)));
-        assert!(heard.borrow().is_empty() && state.is_eligible() && state.reasons().next().is_none());
-        assert_eq!(state.acquire_told(false, Ignored::NOTHING, on_step), Acquire::Taken { in_flight: 2 });
-        assert_eq!(state.acquire_told(false, Ignored::NOTHING, on_step), Acquire::Full);
-        state.release_told(on_step);
+        let mirrored = std::cell::RefCell::new(Vec::new());
+        let on_step = |level| mirrored.borrow_mut().push(level);
+        assert_eq!(state.acquire_notify(false, Ignored::NOTHING, on_step), Acquire::Taken { in_flight: 1 });
+        assert_eq!((state.mirror(), state.mirror()), (Ok(1), Err(1)));
+        assert!(mirrored.borrow().is_empty() && state.is_eligible() && state.reasons().next().is_none());
+        assert_eq!(state.acquire_notify(false, Ignored::NOTHING, on_step), Acquire::Taken { in_flight: 2 });
+        assert_eq!(state.acquire_notify(false, Ignored::NOTHING, on_step), Acquire::Full);
+        state.release_notify(on_step);
         state.set(Axis::Check, true);
-        assert_eq!(state.acquire_told(true, Ignored::HEALTH, on_step), Acquire::Taken { in_flight: 2 });
-        assert_eq!(state.acquire_told(true, Ignored::NOTHING, on_step), Acquire::Ineligible);
-        state.release_told(on_step);
-        state.release_told(on_step);
-        assert_eq!(*heard.borrow(), [1, 2, 2, 1, 1, 2, 2, 1, 0]);
+        assert_eq!(state.acquire_notify(true, Ignored::HEALTH, on_step), Acquire::Taken { in_flight: 2 });
+        assert_eq!(state.acquire_notify(true, Ignored::NOTHING, on_step), Acquire::Ineligible);
+        state.release_notify(on_step);
+        state.release_notify(on_step);
+        assert_eq!(*mirrored.borrow(), [1, 2, 2, 1, 1, 2, 2, 1, 0]);
         assert_eq!(state.in_flight(), 0);
     }
 

@@ -1,8 +1,8 @@
 //! The vocabulary of load balancing, shared by every other crate of the workspace.
 //!
 //! The problem: selection, health and limits must agree on what an endpoint is, what time it is and what became of a
-//! request, yet must not know one another. This crate holds only the words they share: [`Mono`] time and the
-//! [`Clock`] that tells it, [`Weight`], [`EndpointState`] with its one eligibility word, and the [`Class`] and
+//! request, yet must not import one another. This crate holds only the types they share: [`Mono`] time and the
+//! [`Clock`] that reads it, [`Weight`], [`EndpointState`] with its one eligibility word, and the [`Class`] and
 //! [`End`] of a request. It has no dependencies, starts no task and reads no clock unless asked to.
 #![forbid(unsafe_code)]
 

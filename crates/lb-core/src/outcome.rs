@@ -1,10 +1,10 @@
 //! What became of a request.
 //!
 //! One attempt is reported twice: its [`Class`] when the response head arrives (or fails to), and its [`End`] when
-//! both bodies are through. An hour of server-sent events is thus one success after 20 ms and an hour of in-flight,
+//! both bodies have ended. An hour of server-sent events is thus one success after 20 ms and an hour of in-flight,
 //! not an hour of latency.
 
-/// How an attempt fared, up to its response head.
+/// The result of an attempt, up to its response head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
     /// A response head with this status.
@@ -17,7 +17,7 @@ pub enum Class {
     Timeout,
     /// What came was not a response of the protocol.
     InvalidResponse,
-    /// It ended for a reason that says nothing about the endpoint: the client waits no longer, or the caller's own machine
+    /// It ended for a reason that is no evidence about the endpoint: the client gave up, or the caller's own machine
     /// could make no connection.
     Cancelled,
 }
@@ -51,7 +51,7 @@ impl Class {
     }
 }
 
-/// How an attempt ended, once both of its bodies were through.
+/// How an attempt ended, once both of its bodies had ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum End {
     /// Both bodies ended as they should.

@@ -1,6 +1,6 @@
 //! Monotonic time as a plain number.
 //!
-//! `std::time::Instant` cannot be made up, stored in eight bytes or sent through a simulator. [`Mono`] can: it counts
+//! `std::time::Instant` cannot be constructed from a number, stored in eight bytes or sent through a simulator. [`Mono`] can: it counts
 //! nanoseconds since an origin that its [`Clock`] chose. All arithmetic saturates, because time that stands still or
 //! goes backwards is an ordinary input here, not an error.
 
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Nanoseconds since the origin of the clock that told it; never negative, good for 584 years.
+/// Nanoseconds since the origin of the clock it was read from; never negative, good for 584 years.
 ///
 /// Values of different clocks must not be mixed; nothing checks it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,7 +65,7 @@ impl Mono {
     }
 }
 
-/// Tells the time. Read it once per event: a reading costs more than most picks (about 20 ns).
+/// A source of time. Read it once per event: a reading costs more than most picks (about 20 ns).
 pub trait Clock: Send + Sync + 'static {
     /// The time now. May repeat itself; users of it survive its going backwards.
     fn now(&self) -> Mono;
@@ -90,7 +90,7 @@ impl SystemClock {
         Self { origin: Instant::now() }
     }
 
-    /// The same instant as this clock would have told it.
+    /// The same instant as a reading of this clock.
     #[must_use]
     pub fn at(&self, instant: Instant) -> Mono {
         Mono::ZERO.saturating_add(instant.saturating_duration_since(self.origin))
@@ -127,7 +127,7 @@ impl ManualClock {
         self.nanos.store(now.as_nanos(), Ordering::Relaxed);
     }
 
-    /// Moves the time on and tells it.
+    /// Advances the time and returns it.
     pub fn advance(&self, span: Duration) -> Mono {
         let now = self.now().saturating_add(span);
         self.set(now);

@@ -94,7 +94,7 @@ macro_rules! built_in {
             #[inline]
             fn pick(&self, view: &View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
                 match &self.0 {
-                    $(Any::$variant(table) => apart(table, view, cx),)+
+                    $(Any::$variant(table) => pick_outlined(table, view, cx),)+
                 }
             }
         }
@@ -104,7 +104,7 @@ macro_rules! built_in {
 /// Keeps the policies out of one another's way: inlined into the same function, each would pay for the stack and the
 /// registers that the greediest of them needs, which for turns is as much as the pick.
 #[inline(never)]
-fn apart<T: Table>(table: &T, view: &View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
+fn pick_outlined<T: Table>(table: &T, view: &View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
     table.pick(view, cx)
 }
 

@@ -111,7 +111,7 @@ impl<T> Endpoint<T> {
     /// Gives a slot back.
     #[inline]
     pub(crate) fn release(&self) {
-        self.state.release_told(|level| self.lane.on_step(level));
+        self.state.release_notify(|level| self.lane.on_step(level));
         self.queue.on_free();
     }
 

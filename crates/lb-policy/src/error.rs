@@ -13,29 +13,29 @@ pub enum PickError {
     Empty,
     /// Nobody may take the request: all are down, ejected, draining, ….
     #[error("no_endpoint: {0}")]
-    AllIneligible(Census),
+    AllIneligible(EndpointCounts),
     /// Somebody could take it but for its `max_in_flight`: waiting may help.
     #[error("no_endpoint: {0}")]
-    AllFull(Census),
+    AllFull(EndpointCounts),
     /// Whoever could take it was tried already.
     #[error("no_endpoint: {0}")]
-    AllTried(Census),
+    AllTried(EndpointCounts),
 }
 
 impl PickError {
     /// The counts behind it.
     #[must_use]
-    pub fn census(&self) -> Census {
+    pub fn counts(&self) -> EndpointCounts {
         match self {
-            Self::Empty => Census::default(),
-            Self::AllIneligible(census) | Self::AllFull(census) | Self::AllTried(census) => *census,
+            Self::Empty => EndpointCounts::default(),
+            Self::AllIneligible(counts) | Self::AllFull(counts) | Self::AllTried(counts) => *counts,
         }
     }
 }
 
 /// How many members were out of the question, and why; each is counted once, under its first reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Census {
+pub struct EndpointCounts {
     /// Members kept out by an axis, in the order of [`Axis::ALL`].
     ineligible: [u32; Axis::ALL.len()],
     /// Members that could take it but were tried already.
@@ -44,7 +44,7 @@ pub struct Census {
     pub full: u32,
 }
 
-impl Census {
+impl EndpointCounts {
     /// Members kept out for this reason.
     #[must_use]
     pub fn ineligible(&self, axis: Axis) -> u32 {
@@ -80,7 +80,7 @@ impl Census {
     }
 }
 
-impl fmt::Display for Census {
+impl fmt::Display for EndpointCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let axes = Axis::ALL.iter().zip(self.ineligible).map(|(&axis, count)| (count, word(axis)));
         let parts = axes.chain([(self.tried, "tried"), (self.full, "full")]).filter(|&(count, _)| count > 0);
@@ -116,22 +116,22 @@ mod tests {
 
     #[test]
     fn it_says_why() {
-        let mut census = Census::default();
-        assert_eq!(census.into_error().to_string(), "no_endpoint: the cluster is empty");
+        let mut counts = EndpointCounts::default();
+        assert_eq!(counts.into_error().to_string(), "no_endpoint: the cluster is empty");
         let state = EndpointState::new(InFlightLimit::new(1));
         state.set(Axis::Ejected, true);
         for _ in 0..3 {
-            census.count(&state, Ignored::NOTHING, false);
+            counts.count(&state, Ignored::NOTHING, false);
         }
-        assert_eq!(census.into_error(), PickError::AllIneligible(census));
-        assert_eq!(census.into_error().to_string(), "no_endpoint: 3 ejected");
+        assert_eq!(counts.into_error(), PickError::AllIneligible(counts));
+        assert_eq!(counts.into_error().to_string(), "no_endpoint: 3 ejected");
         state.set(Axis::Ejected, false);
-        census.count(&state, Ignored::NOTHING, true);
-        assert!(matches!(census.into_error(), PickError::AllTried(_)));
-        census.count(&state, Ignored::NOTHING, false);
-        assert!(matches!(census.into_error(), PickError::AllFull(_)));
-        assert_eq!(census.into_error().to_string(), "no_endpoint: 3 ejected, 1 tried, 1 full");
-        assert_eq!(census.ineligible(Axis::Ejected), 3);
-        assert_eq!(census.ineligible(Axis::Check), 0);
+        counts.count(&state, Ignored::NOTHING, true);
+        assert!(matches!(counts.into_error(), PickError::AllTried(_)));
+        counts.count(&state, Ignored::NOTHING, false);
+        assert!(matches!(counts.into_error(), PickError::AllFull(_)));
+        assert_eq!(counts.into_error().to_string(), "no_endpoint: 3 ejected, 1 tried, 1 full");
+        assert_eq!(counts.ineligible(Axis::Ejected), 3);
+        assert_eq!(counts.ineligible(Axis::Check), 0);
     }
 }

@@ -359,9 +359,9 @@ proptest! {
         match selector.pick(&mut cx) {
             Ok(ticket) => prop_assert!(usable.contains(ticket.endpoint().value()) && *ticket.endpoint().value() != first),
             Err(error) => {
-                let census = error.census();
+                let counts = error.counts();
                 prop_assert!(usable.len() == 1, "{} although there are others", error);
-                prop_assert_eq!((census.full as usize, census.tried), (count - 1, 1));
+                prop_assert_eq!((counts.full as usize, counts.tried), (count - 1, 1));
             }
         }
         drop(full);

@@ -68,7 +68,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let mut batch = Batch::Empty;
-        for _ in 0..MOST_AT_ONCE {
+        for _ in 0..MAX_AT_ONCE {
             let end = match this.discover.as_mut().poll_discover(cx) {
                 Poll::Ready(Some(Ok(change))) => {
                     if let Some(update) = batch.add(change, &*this.identify) {
@@ -100,7 +100,7 @@ impl<D: Discover, F, C> fmt::Debug for Follow<D, F, C> {
     }
 }
 
-const MOST_AT_ONCE: usize = 1_024;
+const MAX_AT_ONCE: usize = 1_024;
 
 /// Changes of one kind, in their order.
 enum Batch<S> {

@@ -83,11 +83,11 @@ impl Alias {
     }
 
     /// Draws up to `choices` different usable ones, in the order drawn; fewer if so many are not found, and at most
-    /// [`MOST_CHOICES`].
+    /// [`MAX_CHOICES`].
     #[inline]
     pub(crate) fn draw_distinct(&self, choices: usize, view: &View<'_>, cx: &mut PickCx<'_>) -> Drawn {
-        let mut drawn = Drawn { places: [Index::new(u32::MAX); MOST_CHOICES], len: 0 };
-        while drawn.len < choices.min(self.columns.len()).min(MOST_CHOICES) {
+        let mut drawn = Drawn { places: [Index::new(u32::MAX); MAX_CHOICES], len: 0 };
+        while drawn.len < choices.min(self.columns.len()).min(MAX_CHOICES) {
             let Some(next) = self.draw_usable(view, cx, drawn.as_slice()) else { break };
             if let Some(slot) = drawn.places.get_mut(drawn.len) {
                 *slot = next;
@@ -113,7 +113,7 @@ impl Alias {
 
 /// A few different endpoints.
 pub(crate) struct Drawn {
-    places: [Index; MOST_CHOICES],
+    places: [Index; MAX_CHOICES],
     len: usize,
 }
 
@@ -124,7 +124,7 @@ impl Drawn {
 }
 
 /// More than this many choices are better served by looking at everybody.
-pub(crate) const MOST_CHOICES: usize = 8;
+pub(crate) const MAX_CHOICES: usize = 8;
 
 #[cfg(test)]
 mod tests {

@@ -56,7 +56,7 @@ pub(crate) fn is_open(view: &View<'_>, cx: &PickCx<'_>, bound: Option<Bound>, in
 
 /// Where a key goes whose hash has named nobody with room: to the one with the least of its share, of which there always is one.
 #[cold]
-pub(crate) fn roomiest(view: &View<'_>, cx: &PickCx<'_>, bound: Bound) -> Option<Index> {
+pub(crate) fn least_loaded(view: &View<'_>, cx: &PickCx<'_>, bound: Bound) -> Option<Index> {
     let open = view.eligible().filter(|&index| is_open(view, cx, Some(bound), index));
     let load = |index| f64::from(view.in_flight(index)) / f64::from(view.weight(index).value());
     open.map(|index| (load(index), index)).min_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, index)| index)

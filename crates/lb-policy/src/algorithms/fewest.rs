@@ -89,8 +89,8 @@ impl Fewest {
                 return idle;
             }
         }
-        let mut out = Out { slots: [(0, 0); MOST_OUT], len: 0 };
-        while out.len < MOST_OUT {
+        let mut out = Out { slots: [(0, 0); MAX_OUT], len: 0 };
+        while out.len < MAX_OUT {
             let least = self.search(&out)?;
             self.note(least.in_flight > 0);
             if least.tied > 1 && least.tied * AHEAD >= self.members {
@@ -185,12 +185,12 @@ impl Least {
 
 /// Lanes left out of a search: full, tried, ineligible by now, or not as they seemed.
 struct Out {
-    slots: [(usize, u64); MOST_OUT],
+    slots: [(usize, u64); MAX_OUT],
     len: usize,
 }
 
 /// After so many everybody is looked at.
-const MOST_OUT: usize = 8;
+const MAX_OUT: usize = 8;
 
 impl Out {
     fn push(&mut self, group: usize, lane: u64) {

@@ -11,8 +11,8 @@
 //!
 //! With a [`BoundedLoad`], which nginx has not, a member at its bound is tried past too.
 
-use crate::algorithms::bounded::{BoundedLoad, is_open, roomiest};
-use crate::algorithms::ip_hash::{MOST_REHASHES, Shares};
+use crate::algorithms::bounded::{BoundedLoad, is_open, least_loaded};
+use crate::algorithms::ip_hash::{MAX_REHASHES, Shares};
 use crate::algorithms::turns::Turns;
 use crate::cluster::view::View;
 use crate::context::PickCx;
@@ -71,7 +71,7 @@ impl Table for HashTable {
         let Some(key) = key else { return self.turns.pick(view, cx) };
         let bound = self.bounded.map(|bounded| bounded.measure(view, cx));
         let mut sum = 0_u32;
-        for rehash in 0..=MOST_REHASHES {
+        for rehash in 0..=MAX_REHASHES {
             sum = sum.wrapping_add(checksum(rehash, key));
             let index = self.shares.at(sum.into())?;
             if is_open(view, cx, bound, index) {
@@ -79,7 +79,7 @@ impl Table for HashTable {
             }
         }
         match bound {
-            Some(bound) => roomiest(view, cx, bound),
+            Some(bound) => least_loaded(view, cx, bound),
             None => self.turns.pick(view, cx),
         }
     }

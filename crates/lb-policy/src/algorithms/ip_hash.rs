@@ -12,7 +12,7 @@
 //! The key is the address's 4 or 16 octets; any other key counts as nginx counts a Unix socket: three zeros. Without one, turns.
 //! With a [`BoundedLoad`], which nginx has not, a member at its bound is hashed past too.
 
-use crate::algorithms::bounded::{BoundedLoad, is_open, roomiest};
+use crate::algorithms::bounded::{BoundedLoad, is_open, least_loaded};
 use crate::algorithms::turns::Turns;
 use crate::cluster::view::View;
 use crate::context::PickCx;
@@ -75,7 +75,7 @@ impl Table for IpHashTable {
         };
         let bound = self.bounded.map(|bounded| bounded.measure(view, cx));
         let mut hash = 89;
-        for _ in 0..=MOST_REHASHES {
+        for _ in 0..=MAX_REHASHES {
             hash = octets.iter().fold(hash, |hash, &octet| (hash * 113 + u32::from(octet)) % 6_271);
             let index = self.shares.at(u64::from(hash))?;
             if is_open(view, cx, bound, index) {
@@ -83,14 +83,14 @@ impl Table for IpHashTable {
             }
         }
         match bound {
-            Some(bound) => roomiest(view, cx, bound),
+            Some(bound) => least_loaded(view, cx, bound),
             None => self.turns.pick(view, cx),
         }
     }
 }
 
 /// nginx gives up when it has met more than twenty members it cannot use.
-pub(crate) const MOST_REHASHES: u32 = 20;
+pub(crate) const MAX_REHASHES: u32 = 20;
 
 /// Members laid end to end, each as long as its weight.
 #[derive(Debug)]

@@ -14,7 +14,7 @@
 //! What it cannot see: an endpoint that fails fast has nothing in flight and attracts everything. Outlier detection must
 //! take it out; `peak_ewma` charges it for failing.
 
-use crate::algorithms::alias::{Alias, MOST_CHOICES};
+use crate::algorithms::alias::{Alias, MAX_CHOICES};
 use crate::algorithms::fewest::Fewest;
 use crate::algorithms::p2c::is_lighter;
 use crate::algorithms::turns::{DRAWS, Turns};
@@ -40,7 +40,7 @@ impl LeastRequest {
     /// Looks at this many, drawn at random in proportion to weight: 1 to 8, clamped. 2 is what `p2c` does.
     #[must_use]
     pub fn choices(choices: u8) -> Self {
-        Self { choices: Some(choices.clamp(1, MOST_CHOICES as u8)) }
+        Self { choices: Some(choices.clamp(1, MAX_CHOICES as u8)) }
     }
 }
 

@@ -13,7 +13,7 @@
 //!
 //! Without a key turns are taken. [`BoundedLoad`] is optional.
 
-use crate::algorithms::bounded::{BoundedLoad, is_open, roomiest};
+use crate::algorithms::bounded::{BoundedLoad, is_open, least_loaded};
 use crate::algorithms::turns::Turns;
 use crate::cluster::view::View;
 use crate::context::PickCx;
@@ -73,19 +73,19 @@ impl Table for MaglevTable {
         let Some(key) = cx.key else { return self.turns.pick(view, cx) };
         let bound = self.bounded.map(|bounded| bounded.measure(view, cx));
         let mut hash = key_hash(key);
-        for _ in 0..MOST_STEPS {
+        for _ in 0..MAX_STEPS {
             let index = self.owners.of(hash)?;
             if is_open(view, cx, bound, index) {
                 return Some(index);
             }
             hash = mix(hash.wrapping_add(SECOND));
         }
-        roomiest(view, cx, bound?)
+        least_loaded(view, cx, bound?)
     }
 }
 
 /// With one usable in a hundred, one key in 13 is left to the search by key; it is just as stable, only slower.
-const MOST_STEPS: usize = 256;
+const MAX_STEPS: usize = 256;
 
 /// Who has which slot. Half the size wherever half will do: a table that fits into a core's cache is found in a tenth of the time.
 #[derive(Debug)]

@@ -17,7 +17,7 @@
 //! At a bucket whose endpoint is not usable the key is hashed on, so a flap moves only the keys of the one that flapped, and is not a
 //! removal; nor is it one to be at one's bound ([`BoundedLoad`], optional). Without a key turns are taken.
 
-use crate::algorithms::bounded::{BoundedLoad, is_open, roomiest};
+use crate::algorithms::bounded::{BoundedLoad, is_open, least_loaded};
 use crate::algorithms::turns::Turns;
 use crate::cluster::view::View;
 use crate::context::PickCx;
@@ -74,7 +74,7 @@ pub struct MementoTable {
 }
 
 /// With one usable in a hundred, one key in 13 is left to the search by key; it is just as stable, only slower.
-const MOST_STEPS: usize = 256;
+const MAX_STEPS: usize = 256;
 
 /// Makes a second, independent hash of the first.
 const SECOND: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -85,14 +85,14 @@ impl Table for MementoTable {
         let Some(key) = cx.key else { return self.turns.pick(view, cx) };
         let bound = self.bounded.map(|bounded| bounded.measure(view, cx));
         let mut hash = key_hash(key);
-        for _ in 0..MOST_STEPS {
+        for _ in 0..MAX_STEPS {
             let index = self.buckets.owner(hash)?;
             if is_open(view, cx, bound, index) {
                 return Some(index);
             }
             hash = mix(hash.wrapping_add(SECOND));
         }
-        roomiest(view, cx, bound?)
+        least_loaded(view, cx, bound?)
     }
 }
 

@@ -16,7 +16,7 @@
 use std::collections::BTreeMap;
 
 use crate::algorithms::bounded::{Bound, BoundedLoad, is_open};
-use crate::algorithms::ip_hash::MOST_REHASHES;
+use crate::algorithms::ip_hash::MAX_REHASHES;
 use crate::algorithms::turns::Turns;
 use crate::cluster::view::View;
 use crate::context::PickCx;
@@ -88,7 +88,7 @@ impl Table for RingHashTable {
         let Some(key) = key else { return self.turns.pick(view, cx) };
         let bound = self.bounded.map(|bounded| bounded.measure(view, cx));
         // Points of members at their bound are plenty on a busy ring, and giving up at 20 would undo the bound.
-        let tries = if bound.is_some() { MOST_BOUNDED_TRIES } else { MOST_REHASHES as usize + 1 };
+        let tries = if bound.is_some() { MAX_BOUNDED_TRIES } else { MAX_REHASHES as usize + 1 };
         let from = self.ring.find(crc32fast::hash(key));
         let found = self.ring.walk(from).take(tries).find_map(|group| {
             let group = self.groups.get(group as usize)?;
@@ -98,7 +98,7 @@ impl Table for RingHashTable {
     }
 }
 
-const MOST_BOUNDED_TRIES: usize = 512;
+const MAX_BOUNDED_TRIES: usize = 512;
 
 /// The endpoints of one configured name.
 #[derive(Debug)]
@@ -139,11 +139,11 @@ impl Ring {
         let weight_of = |group: &[Candidate<'_>]| group.iter().map(|c| u64::from(c.weight.value())).max().unwrap_or(0);
         let total: u64 = groups.iter().map(|group| weight_of(group)).sum();
         let wanted = total * POINTS_PER_WEIGHT;
-        let mut points = Vec::with_capacity(wanted.min(MOST_POINTS) as usize);
+        let mut points = Vec::with_capacity(wanted.min(MAX_POINTS) as usize);
         for (group, place) in groups.iter().zip(0..) {
             let Some(first) = group.first() else { continue };
             let own = weight_of(group) * POINTS_PER_WEIGHT;
-            let own = if wanted > MOST_POINTS { (own * MOST_POINTS / wanted).max(1) } else { own };
+            let own = if wanted > MAX_POINTS { (own * MAX_POINTS / wanted).max(1) } else { own };
             points.extend(points_of(&first.identity.name).take(own as usize).map(|hash| (hash, place)));
         }
         points.sort_unstable();
@@ -178,7 +178,7 @@ impl Ring {
 
 const POINTS_PER_WEIGHT: u64 = 160;
 /// 16 MiB of points.
-const MOST_POINTS: u64 = 1 << 21;
+const MAX_POINTS: u64 = 1 << 21;
 
 /// The points of a name, one hashed from the other.
 fn points_of(name: &str) -> impl Iterator<Item = u32> {

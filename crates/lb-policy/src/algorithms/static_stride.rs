@@ -77,7 +77,7 @@ pub(crate) struct Stride {
 
 const FULL: u16 = u16::MAX;
 const OFFSET: u64 = 32_767;
-const MOST_STEPS: usize = 4_096;
+const MAX_STEPS: usize = 4_096;
 
 impl Stride {
     /// All of one weight, until they are weighed. Goes on where `previous` stands, or begins with step `start`.
@@ -116,7 +116,7 @@ impl Stride {
     }
 
     pub(crate) fn pick(&self, view: &View<'_>, cx: &PickCx<'_>) -> Option<Index> {
-        for _ in 0..MOST_STEPS {
+        for _ in 0..MAX_STEPS {
             let index = self.next()?;
             if index != NOBODY && view.is_usable(index, cx) {
                 return Some(index);

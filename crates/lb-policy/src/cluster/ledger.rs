@@ -35,7 +35,7 @@ pub(crate) struct Ledger {
     known: BTreeMap<Uid, Known>,
     ladders: Ladders,
     /// Somebody goes by who has the fewest in flight.
-    is_watching: bool,
+    is_mirrored: bool,
     last_uid: u64,
 }
 
@@ -82,8 +82,8 @@ impl Ledger {
         let uid = Uid::new(self.last_uid);
         let state = Arc::new(EndpointState::new(InFlightLimit::NONE));
         let lane = self.ladders.take(weight.value());
-        if self.is_watching {
-            lane.watch(&state);
+        if self.is_mirrored {
+            lane.mirror(&state);
         }
         self.uids.insert(identity.clone(), uid);
         let known = Known {
@@ -98,19 +98,19 @@ impl Ledger {
     }
 
     /// From now on everybody's requests in flight stand on the ladders, those who join later included.
-    pub(crate) fn watch(&mut self) {
-        if !self.is_watching {
-            self.known.values().for_each(|known| known.lane.watch(&known.state));
-            self.is_watching = true;
+    pub(crate) fn mirror(&mut self) {
+        if !self.is_mirrored {
+            self.known.values().for_each(|known| known.lane.mirror(&known.state));
+            self.is_mirrored = true;
         }
     }
 
-    pub(crate) fn is_watching(&self) -> bool {
-        self.is_watching
+    pub(crate) fn is_mirrored(&self) -> bool {
+        self.is_mirrored
     }
 
     /// These are the members now, in this order; everybody else is removed.
-    pub(crate) fn seat(&mut self, members: impl Iterator<Item = Uid>, now: Mono) {
+    pub(crate) fn commit(&mut self, members: impl Iterator<Item = Uid>, now: Mono) {
         let mut gone: BTreeMap<Uid, ()> =
             self.known.iter().filter(|(_, known)| known.place.is_some()).map(|(&uid, _)| (uid, ())).collect();
         for (uid, place) in members.zip(0..) {
@@ -168,7 +168,7 @@ mod tests {
     fn join(ledger: &mut Ledger, names: &[&str], now: Mono) -> Vec<Found> {
         let found: Vec<_> =
             names.iter().map(|&name| ledger.find_or_make(&Identity::literal(name), Weight::ONE)).collect();
-        ledger.seat(found.iter().map(|found| found.uid), now);
+        ledger.commit(found.iter().map(|found| found.uid), now);
         found
     }
 

@@ -26,10 +26,12 @@ use lb_core::{Axis, Ignored, Mono};
 use crate::cluster::queue::Queue;
 use crate::cluster::selector::Selector;
 use crate::cluster::slow_start::SlowStart;
-use crate::cluster::state::{Books, Generation, Shared, Snapshot, Update, Why, follows_from_updates, roster_of};
-use crate::cluster::tiers::{Judgement, PanicMode, Spill};
+use crate::cluster::state::{
+    ClusterState, Generation, Shared, Snapshot, Update, Why, follows_from_updates, members_of,
+};
+use crate::cluster::tiers::{PanicMode, Spill, TierRules};
 use crate::endpoint::Endpoint;
-use crate::estimate::latency::Teach;
+use crate::estimate::latency::LatencySampler;
 use crate::identity::{Identity, Uid};
 use crate::policy::Policy;
 use crate::signals::Signals;
@@ -71,16 +73,16 @@ impl<T: Send + Sync + 'static> Cluster<T> {
         let mut books = self.shared.lock();
         let current = self.shared.published.load_full();
         let warm_joins = !current.endpoints.is_empty() && self.shared.slow_start.load().is_some();
-        let endpoints = books.enlist(&current.endpoints, update, warm_joins.then_some(now), &self.shared.queue);
+        let endpoints = books.merge(&current.endpoints, update, warm_joins.then_some(now), &self.shared.queue);
         let snapshot = Arc::new(Snapshot {
             generation: Generation(current.generation.0 + 1),
-            roster: roster_of(&endpoints, &self.shared.queue, &books.judgement),
+            members: members_of(&endpoints, &self.shared.queue, &books.rules),
             endpoints: endpoints.into(),
         });
         self.shared.published.store(Arc::clone(&snapshot));
         books.rebuild(&snapshot, Why::Members, now);
         // Only now: whoever still picks from the old list finds it whole until the new one stands.
-        books.ledger.seat(snapshot.endpoints.iter().map(|endpoint| endpoint.uid), now);
+        books.ledger.commit(snapshot.endpoints.iter().map(|endpoint| endpoint.uid), now);
         self.shared.queue.on_change();
         snapshot.generation
     }
@@ -117,7 +119,7 @@ impl<T: Send + Sync + 'static> Cluster<T> {
         Ok(self.set_locked(&mut books, uid, axis, true, now))
     }
 
-    fn set_locked(&self, books: &mut Books<T>, uid: Uid, axis: Axis, on: bool, now: Mono) -> bool {
+    fn set_locked(&self, books: &mut ClusterState<T>, uid: Uid, axis: Axis, on: bool, now: Mono) -> bool {
         let Some(known) = books.ledger.known(uid) else { return false };
         let was_eligible = known.state.is_eligible();
         if !known.state.set(axis, on) {
@@ -128,7 +130,7 @@ impl<T: Send + Sync + 'static> Cluster<T> {
         }
         if known.place.is_some() {
             let snapshot = self.shared.published.load_full();
-            books.dirty |= snapshot.roster.refresh(&books.judgement);
+            books.dirty |= snapshot.members.refresh(&books.rules);
             books.rebuild_if_due(&snapshot, now);
             self.shared.queue.on_change();
         }
@@ -152,19 +154,19 @@ impl<T: Send + Sync + 'static> Cluster<T> {
 
     /// When health is ignored; default [`PanicMode::NoneLeft`].
     pub fn set_panic_mode(&self, mode: PanicMode, now: Mono) {
-        self.judge_by(now, |judgement| judgement.panic = mode);
+        self.judge_by(now, |rules| rules.panic = mode);
     }
 
     /// When a tier's load goes to the next one; default [`Spill::WhenExhausted`].
     pub fn set_spill(&self, spill: Spill, now: Mono) {
-        self.judge_by(now, |judgement| judgement.spill = spill);
+        self.judge_by(now, |rules| rules.spill = spill);
     }
 
-    fn judge_by(&self, now: Mono, change: impl FnOnce(&mut Judgement)) {
+    fn judge_by(&self, now: Mono, change: impl FnOnce(&mut TierRules)) {
         let mut books = self.shared.lock();
-        change(&mut books.judgement);
+        change(&mut books.rules);
         let snapshot = self.shared.published.load_full();
-        books.dirty |= snapshot.roster.refresh(&books.judgement);
+        books.dirty |= snapshot.members.refresh(&books.rules);
         books.rebuild_if_due(&snapshot, now);
         self.shared.queue.on_change();
     }
@@ -195,7 +197,7 @@ impl<T: Send + Sync + 'static> Cluster<T> {
     /// Whether health is being ignored, in part or whole, because too few members are well ([`PanicMode`]). Log it loudly.
     #[must_use]
     pub fn is_panicking(&self) -> bool {
-        self.shared.published.load().roster.is_panicking()
+        self.shared.published.load().members.is_panicking()
     }
 
     /// Picks made in panic mode so far.
@@ -207,7 +209,7 @@ impl<T: Send + Sync + 'static> Cluster<T> {
     /// Members that are eligible by the predicate, full ones included, panic mode or not.
     #[must_use]
     pub fn eligible_count(&self) -> usize {
-        self.shared.published.load().roster.eligible_count()
+        self.shared.published.load().members.eligible_count()
     }
 
     /// Members.
@@ -238,12 +240,12 @@ impl<T: Send + Sync + 'static> Cluster<T> {
     /// and state: a slot taken through one counts for all.
     pub fn selector<P: Policy>(&self, policy: P) -> Selector<P, T> {
         let mut books = self.shared.lock();
-        let teach = Teach::new(policy.signals(), policy.learning());
-        let older = Teach::from_bits(self.shared.teach.load(Ordering::Relaxed));
-        self.shared.teach.store(teach.over(older).bits(), Ordering::Relaxed);
+        let sampler = LatencySampler::new(policy.signals(), policy.learning());
+        let older = LatencySampler::from_bits(self.shared.sampler.load(Ordering::Relaxed));
+        self.shared.sampler.store(sampler.over(older).bits(), Ordering::Relaxed);
         let snapshot = self.shared.published.load_full();
-        if policy.signals().contains(Signals::FEWEST) && !books.ledger.is_watching() {
-            books.ledger.watch();
+        if policy.signals().contains(Signals::FEWEST) && !books.ledger.is_mirrored() {
+            books.ledger.mirror();
             books.settle(&snapshot);
         }
         let selector = Selector::new(policy, Arc::clone(&self.shared), snapshot);

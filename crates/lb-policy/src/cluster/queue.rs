@@ -1,21 +1,21 @@
-//! Waiting for a full cluster: one bounded line, first come first served.
+//! Waiting for a full cluster: one bounded queue, first in first out.
 //!
-//! The simple answer, to pick again every few milliseconds, wastes work and serves whoever happens to ask first after a slot
-//! came free, so that some requests wait for ever. Here those who wait stand in line, and whoever gives a slot back tells
-//! the oldest of them. Who gets a slot leaves and tells the next, so that several slots go out one after another, in the
-//! order of coming, whatever thread each waits on. A request that comes while others wait goes to the end.
+//! The simple answer, to retry the pick every few milliseconds, wastes work and serves requests in arbitrary order, so that some
+//! wait for ever. Here waiting requests are queued, and a slot given back wakes the oldest of them. A request that gets a slot leaves
+//! the queue and wakes the next, so several free slots are handed out one after another, in the order of arrival, whatever thread
+//! each request waits on. A request that arrives while others wait goes to the end.
 //!
-//! Being told is a hint and no reservation: who was told picks, like anybody else. It stays right because
+//! A wake-up is a hint and no reservation: the woken request picks like any other. This is correct because
 //!
-//! - the turn is taken *before* the pick, so that a slot given back meanwhile tells anew;
-//! - whoever leaves the line, for whatever reason, tells the next one;
-//! - a slot given back is seen: standing in line, then looking for room, and giving back, then looking for a line, cannot
+//! - the turn is cleared *before* the pick, so that a slot given back during the pick wakes the request again;
+//! - a request that leaves the queue, for any reason, wakes the next one;
+//! - a slot given back is never missed: queueing, then looking for room, and giving back, then looking for waiters, cannot
 //!   both see nothing (a sequentially consistent fence on one side, such accesses on the other).
 //!
-//! Some may go where others may not: who has tried an endpoint already, or sticks to one that drains. They are *special*: they look
-//! before they stand in line and hold nobody up, and one of a kind that was told in vain passes it on to the other.
+//! Requests with a tried endpoint, or a sticky one that drains, are *special*: their set of endpoints differs from the others'. They
+//! pick before queueing and do not block others; a wake-up that a waiter cannot use is passed to the other kind.
 //!
-//! What this does not do: keep time or run tasks. Whoever waits has its own timer and leaves when it fires.
+//! What this does not do: keep time or run tasks. A waiting request has its own timer and leaves when it fires.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -35,22 +35,22 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 #[cfg(not(loom))]
 use std::sync::{Mutex, MutexGuard};
 
-/// The line of a cluster. While nobody waits it costs a request two loads.
+/// The queue of a cluster. While it is empty it costs a request two loads.
 #[derive(Debug)]
 pub struct Queue {
     size: AtomicUsize,
     timeout_nanos: AtomicU64,
-    /// All who wait.
+    /// All waiting requests.
     waiting: AtomicUsize,
-    /// Those of them who hold others up.
+    /// Those of them that are not special: later requests queue behind them.
     ordinary: AtomicUsize,
-    line: Mutex<Line>,
+    waiters: Mutex<Waiters>,
 }
 
 #[derive(Debug, Default)]
-struct Line {
+struct Waiters {
     last: u64,
-    waiters: BTreeMap<u64, Waiter>,
+    by_number: BTreeMap<u64, Waiter>,
     report: QueueReport,
 }
 
@@ -58,17 +58,18 @@ struct Line {
 struct Waiter {
     waker: Waker,
     special: bool,
-    told: bool,
+    /// Woken, and has not polled its turn since.
+    notified: bool,
 }
 
-/// How a request left the line.
+/// How a request left the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Left {
+pub enum QueueExit {
     /// It got a slot.
     Served,
-    /// It had waited for as long as it may.
+    /// It waited for the queue's timeout.
     TimedOut,
-    /// Nobody could take it any more, full or not.
+    /// No endpoint could take it any more, full or not.
     NoEndpoint,
     /// It was dropped: its client went away, or its time was up.
     Cancelled,
@@ -80,15 +81,15 @@ pub enum Left {
 pub struct QueueReport {
     /// Waited and got a slot.
     pub served: u64,
-    /// Waited for as long as they may, in vain.
+    /// Waited for the queue's timeout.
     pub timed_out: u64,
-    /// Waited until nobody could take them any more.
+    /// Waited until no endpoint could take them any more.
     pub no_endpoint: u64,
     /// Were dropped while they waited.
     pub cancelled: u64,
     /// Found the queue full, and did not wait.
     pub refused: u64,
-    /// How long all those who left waited in sum, the cancelled ones apart.
+    /// Sum of the waiting times of all that left, without the cancelled ones.
     pub waited: Duration,
 }
 
@@ -107,13 +108,13 @@ impl Default for Queue {
             timeout_nanos: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
             ordinary: AtomicUsize::new(0),
-            line: Mutex::new(Line::default()),
+            waiters: Mutex::new(Waiters::default()),
         }
     }
 }
 
 impl Queue {
-    /// How many may wait, 0 (the default) for none, and how long each. Those in line stay.
+    /// How many may wait, 0 (the default) for none, and how long each. Requests in the queue stay.
     pub(crate) fn set(&self, size: usize, timeout: Duration) {
         self.size.store(size, Ordering::Relaxed);
         self.timeout_nanos.store(u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
@@ -137,16 +138,16 @@ impl Queue {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// Whether nobody waits.
+    /// Whether it is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether a request that comes now has to stand in line: somebody who may go wherever it may was there before.
+    /// Whether a request that arrives now has to queue: one that is not special waits already.
     #[inline]
     #[must_use]
-    pub fn holds_up(&self) -> bool {
+    pub fn must_queue(&self) -> bool {
         self.ordinary.load(Ordering::Relaxed) != 0
     }
 
@@ -156,30 +157,30 @@ impl Queue {
         self.lock().report
     }
 
-    /// Stands in line, at the end. The next step is [`Place::take_turn`]. `special` is a request that may not go, or may
-    /// go besides, where others may.
+    /// Queues a request, at the end. The next step is [`QueueTicket::poll_turn`]. `special` is a request whose set of endpoints
+    /// differs from the others'.
     ///
     /// # Errors
-    /// There is no place left, or there is no queue.
-    pub fn join(self: &Arc<Self>, special: bool, now: Mono) -> Result<Place, QueueFull> {
+    /// The queue is full, or its size is 0.
+    pub fn join(self: &Arc<Self>, special: bool, now: Mono) -> Result<QueueTicket, QueueFull> {
         let size = self.size();
-        let mut line = self.lock();
-        if line.waiters.len() >= size {
-            line.report.refused += 1;
+        let mut waiters = self.lock();
+        if waiters.by_number.len() >= size {
+            waiters.report.refused += 1;
             return Err(QueueFull { size });
         }
         let first = special || self.ordinary.load(Ordering::Relaxed) == 0;
-        line.last += 1;
-        let number = line.last;
-        line.waiters.insert(number, Waiter { waker: Waker::noop().clone(), special, told: first });
+        waiters.last += 1;
+        let number = waiters.last;
+        waiters.by_number.insert(number, Waiter { waker: Waker::noop().clone(), special, notified: first });
         self.waiting.fetch_add(1, Ordering::SeqCst);
         if !special {
             self.ordinary.fetch_add(1, Ordering::Relaxed);
         }
-        drop(line);
-        // From here on a slot given back is either seen by our pick or sees us.
+        drop(waiters);
+        // From here on a slot given back is either seen by this request's pick or wakes it.
         fence(Ordering::SeqCst);
-        Ok(Place { queue: Arc::clone(self), number, special, since: now, has_left: false })
+        Ok(QueueTicket { queue: Arc::clone(self), number, special, since: now, has_left: false })
     }
 
     /// A slot was given back. To be called after that step, which must be a sequentially consistent one.
@@ -189,42 +190,42 @@ impl Queue {
         #[cfg(loom)]
         fence(Ordering::SeqCst);
         if self.waiting.load(Ordering::SeqCst) != 0 {
-            self.tell(0, |_| true);
+            self.notify(0, |_| true);
         }
     }
 
-    /// Somebody joined, became eligible or ceased to be, or may take more. Who can go on now, goes on one by one.
+    /// An endpoint joined, became eligible or ineligible, or may take more. Requests that can go on now are woken one by one.
     pub(crate) fn on_change(&self) {
         fence(Ordering::SeqCst);
         self.on_free();
     }
 
-    /// Tells the oldest of these, from this number on; if it was told already, it has yet to look.
+    /// Wakes the oldest of these, from this number on, unless it has been woken and not polled yet.
     #[cold]
-    fn tell(&self, from: u64, whom: impl Fn(&Waiter) -> bool) {
-        let waker = self.lock().tell(from, whom);
+    fn notify(&self, from: u64, is_meant: impl Fn(&Waiter) -> bool) {
+        let waker = self.lock().notify(from, is_meant);
         if let Some(waker) = waker {
             waker.wake();
         }
     }
 
-    /// The line is consistent between statements that can panic, so a poisoned lock is taken as it is.
-    fn lock(&self) -> MutexGuard<'_, Line> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The waiters are consistent between statements that can panic, so a poisoned lock is taken as it is.
+    fn lock(&self) -> MutexGuard<'_, Waiters> {
+        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Line {
-    fn tell(&mut self, from: u64, whom: impl Fn(&Waiter) -> bool) -> Option<Waker> {
-        let waiter = self.waiters.range_mut(from..).map(|(_, waiter)| waiter).find(|waiter| whom(waiter))?;
-        let is_news = !std::mem::replace(&mut waiter.told, true);
-        is_news.then(|| waiter.waker.clone())
+impl Waiters {
+    fn notify(&mut self, from: u64, is_meant: impl Fn(&Waiter) -> bool) -> Option<Waker> {
+        let waiter = self.by_number.range_mut(from..).map(|(_, waiter)| waiter).find(|waiter| is_meant(waiter))?;
+        let was_notified = std::mem::replace(&mut waiter.notified, true);
+        (!was_notified).then(|| waiter.waker.clone())
     }
 }
 
-/// A request's place in line. Dropping it leaves, as cancelled.
-#[must_use = "dropping it leaves the line"]
-pub struct Place {
+/// A request's place in the queue. Dropping it leaves, as cancelled.
+#[must_use = "dropping it leaves the queue"]
+pub struct QueueTicket {
     queue: Arc<Queue>,
     number: u64,
     special: bool,
@@ -232,64 +233,64 @@ pub struct Place {
     has_left: bool,
 }
 
-impl fmt::Debug for Place {
+impl fmt::Debug for QueueTicket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Place").field("number", &self.number).finish_non_exhaustive()
+        f.debug_struct("QueueTicket").field("number", &self.number).finish_non_exhaustive()
     }
 }
 
-impl Place {
-    /// Whether it is time to pick: a slot may be free. If not, this waker will be woken when it is. Who gets a slot then
-    /// [leaves](Self::leave), and who finds everybody full again [passes it on](Self::pass).
+impl QueueTicket {
+    /// Whether it is time to pick: a slot may be free. If not, this waker will be woken when one is. A request that then gets a
+    /// slot [leaves](Self::leave); one that finds every endpoint full again [yields its turn](Self::yield_turn).
     #[must_use]
-    pub fn take_turn(&mut self, waker: &Waker) -> bool {
-        let mut line = self.queue.lock();
-        let Some(waiter) = line.waiters.get_mut(&self.number) else { return false };
+    pub fn poll_turn(&mut self, waker: &Waker) -> bool {
+        let mut waiters = self.queue.lock();
+        let Some(waiter) = waiters.by_number.get_mut(&self.number) else { return false };
         waiter.waker.clone_from(waker);
-        std::mem::take(&mut waiter.told)
+        std::mem::take(&mut waiter.notified)
     }
 
-    /// It was told and found everybody full: what is free may be for one of another kind.
-    pub fn pass(&self) {
+    /// It was woken and found every endpoint full: the free slot may be one that only the other kind may take.
+    pub fn yield_turn(&self) {
         let special = self.special;
-        self.queue.tell(self.number + 1, |waiter| special || waiter.special);
+        self.queue.notify(self.number + 1, |waiter| special || waiter.special);
     }
 
-    /// Leaves the line; whoever is next is told.
-    pub fn leave(mut self, left: Left, now: Mono) {
-        self.go(left, now.saturating_since(self.since));
+    /// Leaves the queue; the next one is woken.
+    pub fn leave(mut self, exit: QueueExit, now: Mono) {
+        self.go(exit, now.saturating_since(self.since));
     }
 
-    fn go(&mut self, left: Left, waited: Duration) {
+    fn go(&mut self, exit: QueueExit, waited: Duration) {
         if std::mem::replace(&mut self.has_left, true) {
             return;
         }
-        let mut line = self.queue.lock();
-        line.waiters.remove(&self.number);
+        let mut waiters = self.queue.lock();
+        waiters.by_number.remove(&self.number);
         self.queue.waiting.fetch_sub(1, Ordering::Relaxed);
         if !self.special {
             self.queue.ordinary.fetch_sub(1, Ordering::Relaxed);
         }
-        let report = &mut line.report;
-        let count = match left {
-            Left::Served => &mut report.served,
-            Left::TimedOut => &mut report.timed_out,
-            Left::NoEndpoint => &mut report.no_endpoint,
-            Left::Cancelled => &mut report.cancelled,
+        let report = &mut waiters.report;
+        let count = match exit {
+            QueueExit::Served => &mut report.served,
+            QueueExit::TimedOut => &mut report.timed_out,
+            QueueExit::NoEndpoint => &mut report.no_endpoint,
+            QueueExit::Cancelled => &mut report.cancelled,
         };
         *count += 1;
         report.waited = report.waited.saturating_add(waited);
-        let next = line.tell(0, |_| true);
-        drop(line);
+        let next = waiters.notify(0, |_| true);
+        drop(waiters);
         if let Some(waker) = next {
             waker.wake();
         }
     }
 }
 
-impl Drop for Place {
+impl Drop for QueueTicket {
     fn drop(&mut self) {
-        self.go(Left::Cancelled, Duration::ZERO);
+        self.go(QueueExit::Cancelled, Duration::ZERO);
     }
 }
 
@@ -306,9 +307,9 @@ mod loom_models {
         queue
     }
 
-    /// One poll of a request that waits: tells whether it got the slot.
-    fn poll(place: &mut Place, state: &EndpointState, queue: &Queue) -> bool {
-        if !place.take_turn(Waker::noop()) {
+    /// One poll of a request that waits: whether it got the slot.
+    fn poll(place: &mut QueueTicket, state: &EndpointState, queue: &Queue) -> bool {
+        if !place.poll_turn(Waker::noop()) {
             return false;
         }
         if !state.has_room(lb_core::Ignored::NOTHING) {
@@ -321,12 +322,12 @@ mod loom_models {
         taken
     }
 
-    fn is_told(place: &mut Place) -> bool {
-        place.take_turn(Waker::noop())
+    fn is_notified(place: &mut QueueTicket) -> bool {
+        place.poll_turn(Waker::noop())
     }
 
     #[test]
-    fn loom_a_slot_given_back_is_seen_or_told() {
+    fn loom_a_released_slot_is_seen_or_wakes_the_waiter() {
         loom::model(|| {
             let state = Arc::new(EndpointState::new(InFlightLimit::new(1)));
             let queue = queue();
@@ -341,16 +342,16 @@ mod loom_models {
             let mut place = queue.join(false, Mono::ZERO).unwrap();
             let served = poll(&mut place, &state, &queue);
             ending.join().unwrap();
-            assert!(served || is_told(&mut place), "it sleeps beside a free slot");
+            assert!(served || is_notified(&mut place), "it sleeps beside a free slot");
         });
     }
 
     #[test]
-    fn loom_an_overshoot_that_is_undone_leaves_nobody_asleep_beside_a_free_slot() {
+    fn loom_an_undone_overshoot_loses_no_wakeup() {
         loom::model(|| {
             let state = Arc::new(EndpointState::new(InFlightLimit::new(1)));
             let queue = queue();
-            // Somebody comes who has seen room, while the holder of the slot goes.
+            // Another request that has seen room arrives while the holder of the slot leaves.
             let _ = state.acquire();
             let other = {
                 let (state, queue) = (Arc::clone(&state), Arc::clone(&queue));
@@ -367,19 +368,19 @@ mod loom_models {
             queue.on_free();
             let served = before || poll(&mut place, &state, &queue);
             other.join().unwrap();
-            assert!(served || is_told(&mut place), "it sleeps beside a free slot");
+            assert!(served || is_notified(&mut place), "it sleeps beside a free slot");
         });
     }
 
     #[test]
-    fn loom_who_goes_away_does_not_take_the_news_with_it() {
+    fn loom_cancelled_waiter_passes_its_wakeup_on() {
         loom::model(|| {
             let state = Arc::new(EndpointState::new(InFlightLimit::new(1)));
             let queue = queue();
             let _ = state.acquire();
             let mut first = queue.join(false, Mono::ZERO).unwrap();
             let mut second = queue.join(false, Mono::ZERO).unwrap();
-            assert!(first.take_turn(Waker::noop()) && !second.take_turn(Waker::noop()));
+            assert!(first.poll_turn(Waker::noop()) && !second.poll_turn(Waker::noop()));
             let ending = {
                 let (state, queue) = (Arc::clone(&state), Arc::clone(&queue));
                 thread::spawn(move || {
@@ -390,7 +391,7 @@ mod loom_models {
             drop(first);
             let served = poll(&mut second, &state, &queue);
             ending.join().unwrap();
-            assert!(served || is_told(&mut second), "it sleeps beside a free slot");
+            assert!(served || is_notified(&mut second), "it sleeps beside a free slot");
         });
     }
 }
@@ -414,18 +415,18 @@ mod tests {
 
     struct Client {
         bell: Arc<Bell>,
-        place: Place,
+        place: QueueTicket,
     }
 
     impl Client {
         fn new(queue: &Arc<Queue>, special: bool) -> Self {
-            let place = queue.join(special, Mono::ZERO).expect("the tests ask for no more places than there are");
+            let place = queue.join(special, Mono::ZERO).expect("the tests queue no more than fit");
             Self { bell: Arc::default(), place }
         }
 
         /// Whether it may pick now, as its task finds when it is polled.
         fn turn(&mut self) -> bool {
-            self.place.take_turn(&Waker::from(Arc::clone(&self.bell)))
+            self.place.poll_turn(&Waker::from(Arc::clone(&self.bell)))
         }
 
         fn rung(&self) -> u32 {
@@ -439,8 +440,8 @@ mod tests {
         queue
     }
 
-    /// So many in line, all of whom have looked once and in vain.
-    fn line(queue: &Arc<Queue>, specials: &[bool]) -> Vec<Client> {
+    /// So many waiting requests, all of which have picked once and found no room.
+    fn waiting(queue: &Arc<Queue>, specials: &[bool]) -> Vec<Client> {
         specials
             .iter()
             .map(|&special| {
@@ -451,19 +452,19 @@ mod tests {
             .collect()
     }
 
-    fn turns(line: &mut [Client]) -> Vec<bool> {
-        line.iter_mut().map(Client::turn).collect()
+    fn turns(clients: &mut [Client]) -> Vec<bool> {
+        clients.iter_mut().map(Client::turn).collect()
     }
 
     #[test]
-    fn without_a_size_nobody_waits() {
+    fn of_size_zero_it_refuses_every_request() {
         let queue = Arc::new(Queue::default());
         assert_eq!(queue.join(false, Mono::ZERO).unwrap_err(), QueueFull { size: 0 });
-        assert!(queue.is_empty() && !queue.holds_up());
+        assert!(queue.is_empty() && !queue.must_queue());
     }
 
     #[test]
-    fn the_first_looks_at_once_and_the_others_wait_to_be_told() {
+    fn the_first_picks_at_once_and_the_others_wait_for_a_wakeup() {
         let queue = queue(3);
         let mut clients: Vec<_> = (0..3).map(|_| Client::new(&queue, false)).collect();
         assert_eq!(turns(&mut clients), [true, false, false]);
@@ -476,69 +477,69 @@ mod tests {
     #[test]
     fn slots_go_to_the_oldest_one_after_another() {
         let queue = queue(9);
-        let mut clients = line(&queue, &[false; 3]);
+        let mut clients = waiting(&queue, &[false; 3]);
         queue.on_free();
         queue.on_free();
         assert_eq!(clients.iter().map(Client::rung).collect::<Vec<_>>(), [1, 0, 0]);
         assert_eq!(turns(&mut clients), [true, false, false]);
-        // The first is still at it when the next slot comes: it is told anew.
+        // The first is still picking when the next slot comes free: it is woken again.
         queue.on_free();
         assert_eq!(turns(&mut clients), [true, false, false]);
-        clients.remove(0).place.leave(Left::Served, Mono::ZERO);
+        clients.remove(0).place.leave(QueueExit::Served, Mono::ZERO);
         assert_eq!(clients.iter().map(Client::rung).collect::<Vec<_>>(), [1, 0]);
         assert_eq!(turns(&mut clients), [true, false]);
     }
 
     #[test]
-    fn whoever_leaves_tells_the_next() {
-        for left in [Left::Served, Left::TimedOut, Left::NoEndpoint] {
+    fn leaving_wakes_the_next() {
+        for exit in [QueueExit::Served, QueueExit::TimedOut, QueueExit::NoEndpoint] {
             let queue = queue(9);
-            let mut clients = line(&queue, &[false; 3]);
+            let mut clients = waiting(&queue, &[false; 3]);
             queue.on_free();
-            clients.remove(0).place.leave(left, Mono::from_millis(20));
-            assert_eq!(turns(&mut clients), [true, false], "{left:?}");
+            clients.remove(0).place.leave(exit, Mono::from_millis(20));
+            assert_eq!(turns(&mut clients), [true, false], "{exit:?}");
         }
         let queue = queue(9);
-        let mut clients = line(&queue, &[false; 3]);
+        let mut clients = waiting(&queue, &[false; 3]);
         drop(clients.remove(1));
         assert_eq!((turns(&mut clients), queue.len()), (vec![true, false], 2));
         drop(clients);
-        assert!(queue.is_empty() && !queue.holds_up());
+        assert!(queue.is_empty() && !queue.must_queue());
     }
 
     #[test]
-    fn the_special_hold_nobody_up_and_look_before_they_wait() {
+    fn special_requests_block_no_others_and_pick_before_they_wait() {
         let queue = queue(9);
-        let mut clients = line(&queue, &[true, false]);
-        assert!(queue.holds_up());
+        let mut clients = waiting(&queue, &[true, false]);
+        assert!(queue.must_queue());
         drop(clients.pop());
-        assert!(!queue.holds_up(), "one who has tried an endpoint keeps nobody from it");
+        assert!(!queue.must_queue(), "a special request blocks no others");
         let mut ordinary = Client::new(&queue, false);
         assert!(ordinary.turn());
         assert!(Client::new(&queue, true).turn());
     }
 
     #[test]
-    fn told_in_vain_passes_it_on_to_the_other_kind() {
+    fn an_unused_wakeup_is_passed_to_the_other_kind() {
         let queue = queue(9);
-        let mut clients = line(&queue, &[true, false, false, true]);
+        let mut clients = waiting(&queue, &[true, false, false, true]);
         queue.on_free();
         assert_eq!(turns(&mut clients), [true, false, false, false]);
-        clients[0].place.pass();
+        clients[0].place.yield_turn();
         assert_eq!(turns(&mut clients), [false, true, false, false]);
-        clients[1].place.pass();
+        clients[1].place.yield_turn();
         assert_eq!(turns(&mut clients), [false, false, false, true], "another ordinary one would find the same");
-        clients[3].place.pass();
-        assert_eq!(turns(&mut clients), [false; 4], "nobody is left who could do better");
+        clients[3].place.yield_turn();
+        assert_eq!(turns(&mut clients), [false; 4], "no waiter is left that could do better");
     }
 
     #[test]
-    fn it_knows_what_became_of_those_who_waited() {
+    fn the_report_counts_every_exit() {
         let queue = queue(9);
-        let mut clients = line(&queue, &[false; 4]);
-        clients.remove(0).place.leave(Left::Served, Mono::from_millis(20));
-        clients.remove(0).place.leave(Left::TimedOut, Mono::from_millis(30));
-        clients.remove(0).place.leave(Left::NoEndpoint, Mono::from_millis(5));
+        let mut clients = waiting(&queue, &[false; 4]);
+        clients.remove(0).place.leave(QueueExit::Served, Mono::from_millis(20));
+        clients.remove(0).place.leave(QueueExit::TimedOut, Mono::from_millis(30));
+        clients.remove(0).place.leave(QueueExit::NoEndpoint, Mono::from_millis(5));
         drop(clients);
         let report = queue.report();
         assert_eq!((report.served, report.timed_out, report.no_endpoint, report.cancelled), (1, 1, 1, 1));
@@ -546,9 +547,9 @@ mod tests {
     }
 
     #[test]
-    fn a_smaller_queue_keeps_those_who_are_in_it() {
+    fn a_smaller_queue_keeps_the_requests_in_it() {
         let queue = queue(2);
-        let mut clients = line(&queue, &[false; 2]);
+        let mut clients = waiting(&queue, &[false; 2]);
         queue.set(0, Duration::ZERO);
         assert!(queue.join(false, Mono::ZERO).is_err());
         queue.on_free();

@@ -20,8 +20,8 @@ use crate::cluster::ticket::Ticket;
 use crate::cluster::view::View;
 use crate::context::PickCx;
 use crate::endpoint::Endpoint;
-use crate::error::{Census, PickError};
-use crate::estimate::latency::Teach;
+use crate::error::{EndpointCounts, PickError};
+use crate::estimate::latency::LatencySampler;
 use crate::hashing::{key_hash, mix, score};
 use crate::identity::Uid;
 use crate::index::Index;
@@ -68,7 +68,7 @@ impl<P: Policy, T: Send + Sync + 'static> Selector<P, T> {
         &self.inner.policy
     }
 
-    /// Those who wait for the cluster. A caller that lets requests wait asks it before each pick, see [`Queue::holds_up`].
+    /// Those who wait for the cluster. A caller that lets requests wait asks it before each pick, see [`Queue::must_queue`].
     #[must_use]
     pub fn queue(&self) -> &Arc<Queue> {
         &self.inner.shared.queue
@@ -100,14 +100,14 @@ impl<P: Policy, T: Send + Sync + 'static> Selector<P, T> {
     #[must_use]
     pub fn pick_at(&self, uid: Uid, now: Mono) -> Option<Ticket<T>> {
         let built = self.inner.built.load();
-        let Snapshot { endpoints, roster, .. } = &*built.snapshot;
+        let Snapshot { endpoints, members, .. } = &*built.snapshot;
         let place = endpoints.iter().position(|endpoint| endpoint.uid == uid)?;
         let endpoint = endpoints.get(place)?;
-        let ignored = roster.ignored(Index::new(u32::try_from(place).ok()?));
-        let answer = endpoint.state.acquire_told(false, ignored, |level| endpoint.lane.on_step(level));
+        let ignored = members.ignored(Index::new(u32::try_from(place).ok()?));
+        let answer = endpoint.state.acquire_notify(false, ignored, |level| endpoint.lane.on_step(level));
         let is_taken = matches!(answer, Acquire::Taken { .. });
         if !is_taken {
-            // See `Roster::acquire`.
+            // See `Members::acquire`.
             endpoint.queue.on_free();
         }
         is_taken.then(|| self.inner.shared.ticket(endpoint, ignored != Ignored::NOTHING, now))
@@ -118,7 +118,7 @@ impl<P: Policy, T: Send + Sync + 'static> Selector<P, T> {
     /// It keeps an outdated table in memory until its next pick.
     #[must_use]
     pub fn reader(&self) -> Reader<P, T> {
-        Reader { cache: arc_swap::Cache::new(Tap(Arc::clone(&self.inner))), selector: self.clone() }
+        Reader { cache: arc_swap::Cache::new(ReaderSource(Arc::clone(&self.inner))), selector: self.clone() }
     }
 }
 
@@ -127,9 +127,9 @@ impl<P: Policy, T: Send + Sync + 'static> Selector<P, T> {
     /// Shows the first tier's table and what it would see; none if there are no members. For tests and measurements.
     pub fn inspect<R>(&self, look: impl FnOnce(&P::Table, &View<'_>) -> R) -> Option<R> {
         let built = self.inner.built.load();
-        let roster = &built.snapshot.roster;
+        let members = &built.snapshot.members;
         let (_, table) = built.tiers.first()?;
-        Some(look(table, &View::new(roster, 0)))
+        Some(look(table, &View::new(members, 0)))
     }
 }
 
@@ -159,7 +159,7 @@ impl<P: Policy, T: Send + Sync + 'static> Reader<P, T> {
     }
 }
 
-type Cached<P, T> = arc_swap::Cache<Tap<P, T>, Arc<Built<<P as Policy>::Table, T>>>;
+type Cached<P, T> = arc_swap::Cache<ReaderSource<P, T>, Arc<Built<<P as Policy>::Table, T>>>;
 
 struct Inner<P: Policy, T> {
     policy: P,
@@ -184,14 +184,14 @@ impl<T> Shared<T> {
         if in_panic {
             self.panic_picks.fetch_add(1, Ordering::Relaxed);
         }
-        Ticket::new(Arc::clone(endpoint), now, Teach::from_bits(self.teach.load(Ordering::Relaxed)))
+        Ticket::new(Arc::clone(endpoint), now, LatencySampler::from_bits(self.sampler.load(Ordering::Relaxed)))
     }
 }
 
 /// Where a reader's cache finds the table.
-struct Tap<P: Policy, T>(Arc<Inner<P, T>>);
+struct ReaderSource<P: Policy, T>(Arc<Inner<P, T>>);
 
-impl<P: Policy, T> Deref for Tap<P, T> {
+impl<P: Policy, T> Deref for ReaderSource<P, T> {
     type Target = ArcSwap<Built<P::Table, T>>;
 
     fn deref(&self) -> &Self::Target {
@@ -210,9 +210,9 @@ struct Built<B, T> {
 impl<B: Table, T> Built<B, T> {
     fn new<P: Policy<Table = B>>(policy: &P, snapshot: Arc<Snapshot<T>>, previous: Option<&Self>) -> Self {
         let keyed = spans_all(policy);
-        let tiers = snapshot.roster.priorities().map(|priority| {
+        let tiers = snapshot.members.priorities().map(|priority| {
             let candidates: Vec<_> = candidates(&snapshot)
-                .filter(|(of, candidate)| *of == priority && (keyed || snapshot.roster.is_allowed(candidate.index)))
+                .filter(|(of, candidate)| *of == priority && (keyed || snapshot.members.is_allowed(candidate.index)))
                 .map(|(_, candidate)| candidate)
                 .collect();
             let previous = previous.and_then(|old| old.tiers.iter().find(|(of, _)| *of == priority));
@@ -222,7 +222,7 @@ impl<B: Table, T> Built<B, T> {
     }
 
     fn pick(&self, shared: &Shared<T>, cx: &mut PickCx<'_>) -> Result<Ticket<T>, PickError> {
-        self.picked(shared, cx).ok_or_else(|| self.census(cx))
+        self.picked(shared, cx).ok_or_else(|| self.why_none(cx))
     }
 
     #[inline]
@@ -230,7 +230,7 @@ impl<B: Table, T> Built<B, T> {
         cx.passed_over = None;
         let picked = match &*self.tiers {
             [(_, table)] if cx.preferred.is_none() => {
-                let view = View::new(&self.snapshot.roster, 0);
+                let view = View::new(&self.snapshot.members, 0);
                 self.pick_from(table, view, shared, cx).map(|index| (index, view.is_panicking()))
             }
             _ => self.pick_among_tiers(shared, cx),
@@ -242,9 +242,9 @@ impl<B: Table, T> Built<B, T> {
     /// The sticky endpoint, or somebody of the first tier that has one; and whether health was ignored for it.
     #[inline(never)]
     fn pick_among_tiers(&self, shared: &Shared<T>, cx: &mut PickCx<'_>) -> Option<(Index, bool)> {
-        let roster = &self.snapshot.roster;
+        let members = &self.snapshot.members;
         let picked = self.pick_preferred(cx).or_else(|| {
-            let first = roster.tier_at(|| match cx.key {
+            let first = members.tier_at(|| match cx.key {
                 Some(key) if self.keyed => (mix(key_hash(key)) % 100) as u32,
                 _ => cx.entropy.below(100) as u32,
             });
@@ -252,18 +252,18 @@ impl<B: Table, T> Built<B, T> {
             let others = places.clone().filter(|&place| place != first);
             places.skip(first).take(1).chain(others).find_map(|place| {
                 let (_, table) = self.tiers.get(place)?;
-                self.pick_from(table, View::new(roster, place), shared, cx)
+                self.pick_from(table, View::new(members, place), shared, cx)
             })
         });
-        picked.map(|index| (index, roster.ignored(index) != Ignored::NOTHING))
+        picked.map(|index| (index, members.ignored(index) != Ignored::NOTHING))
     }
 
     /// The sticky endpoint, if it may serve a sticky request now. A slot there is taken.
     fn pick_preferred(&self, cx: &PickCx<'_>) -> Option<Index> {
-        let roster = &self.snapshot.roster;
-        roster
-            .with_affinity(cx.preferred?)
-            .find(|&index| !cx.tried.contains(roster.uid(index)) && roster.acquire(index, true, roster.ignored(index)))
+        let members = &self.snapshot.members;
+        members.with_affinity(cx.preferred?).find(|&index| {
+            !cx.tried.contains(members.uid(index)) && members.acquire(index, true, members.ignored(index))
+        })
     }
 
     /// Somebody of one tier, found by its table or else by looking at everybody. A slot there is taken.
@@ -305,7 +305,7 @@ impl<B: Table, T> Built<B, T> {
     fn draw_by_key(&self, view: View<'_>, key: &[u8], cx: &PickCx<'_>) -> Option<Index> {
         let key = key_hash(key);
         let usable = view.eligible().filter(|&index| view.is_usable(index, cx));
-        let facts = usable.filter_map(|index| Some((index, self.snapshot.roster.facts().get(index.get())?)));
+        let facts = usable.filter_map(|index| Some((index, self.snapshot.members.facts().get(index.get())?)));
         facts
             .map(|(index, facts)| (index, score(mix(key ^ facts.affinity), facts.weight)))
             .max_by(|(_, a), (_, b)| a.total_cmp(b))
@@ -314,13 +314,13 @@ impl<B: Table, T> Built<B, T> {
 
     #[cold]
     #[inline(never)]
-    fn census(&self, cx: &PickCx<'_>) -> PickError {
-        let roster = &self.snapshot.roster;
-        let mut census = Census::default();
-        for ((state, facts), place) in roster.states().iter().zip(roster.facts()).zip(0..) {
-            census.count(state, roster.ignored(Index::new(place)), cx.tried.contains(facts.uid));
+    fn why_none(&self, cx: &PickCx<'_>) -> PickError {
+        let members = &self.snapshot.members;
+        let mut counts = EndpointCounts::default();
+        for ((state, facts), place) in members.states().iter().zip(members.facts()).zip(0..) {
+            counts.count(state, members.ignored(Index::new(place)), cx.tried.contains(facts.uid));
         }
-        census.into_error()
+        counts.into_error()
     }
 }
 

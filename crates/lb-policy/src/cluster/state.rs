@@ -1,6 +1,6 @@
 //! What the handles and selectors of a cluster share: the published member list, and the state that only changes look at.
 //!
-//! Picks read the published [`Snapshot`] and take no lock. A change takes the lock of [`Books`], makes the next snapshot and
+//! Picks read the published [`Snapshot`] and take no lock. A change takes the lock of [`ClusterState`], makes the next snapshot and
 //! every table that depends on it, and publishes them.
 
 use std::sync::atomic::AtomicU64;
@@ -13,8 +13,8 @@ use lb_core::{Axis, Mono};
 use crate::cluster::ledger::Ledger;
 use crate::cluster::queue::Queue;
 use crate::cluster::slow_start::{self, SlowStart};
-use crate::cluster::tiers::Judgement;
-use crate::cluster::view::{Facts, Roster};
+use crate::cluster::tiers::TierRules;
+use crate::cluster::view::{Facts, Members};
 use crate::endpoint::{Endpoint, Member};
 use crate::estimate::ladder;
 use crate::identity::{Identity, Uid};
@@ -48,9 +48,9 @@ const REBUILD_INTERVAL: Duration = Duration::from_millis(10);
 pub(crate) struct Shared<T> {
     pub(crate) name: Arc<str>,
     pub(crate) published: ArcSwap<Snapshot<T>>,
-    books: Mutex<Books<T>>,
-    /// What tickets teach, see [`Teach`].
-    pub(crate) teach: AtomicU64,
+    books: Mutex<ClusterState<T>>,
+    /// What tickets sampler, see [`LatencySampler`].
+    pub(crate) sampler: AtomicU64,
     pub(crate) panic_picks: AtomicU64,
     pub(crate) slow_start: ArcSwapOption<SlowStart>,
     pub(crate) queue: Arc<Queue>,
@@ -59,14 +59,15 @@ pub(crate) struct Shared<T> {
 impl<T> Shared<T> {
     /// Without members.
     pub(crate) fn new(name: Arc<str>) -> Self {
-        let (queue, judgement) = (Arc::new(Queue::default()), Judgement::default());
-        let roster = roster_of::<T>(&[], &queue, &judgement);
-        let books = Books { ledger: Ledger::default(), followers: Vec::new(), judgement, dirty: false, rebuilt: None };
+        let (queue, rules) = (Arc::new(Queue::default()), TierRules::default());
+        let members = members_of::<T>(&[], &queue, &rules);
+        let books =
+            ClusterState { ledger: Ledger::default(), followers: Vec::new(), rules, dirty: false, rebuilt: None };
         Self {
             name,
-            published: ArcSwap::from_pointee(Snapshot { generation: Generation(0), endpoints: Arc::from([]), roster }),
+            published: ArcSwap::from_pointee(Snapshot { generation: Generation(0), endpoints: Arc::from([]), members }),
             books: Mutex::new(books),
-            teach: AtomicU64::new(0),
+            sampler: AtomicU64::new(0),
             panic_picks: AtomicU64::new(0),
             slow_start: ArcSwapOption::empty(),
             queue,
@@ -74,7 +75,7 @@ impl<T> Shared<T> {
     }
 
     /// The books are consistent between statements that can panic, so a poisoned lock is taken as it is.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Books<T>> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, ClusterState<T>> {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -84,7 +85,7 @@ impl<T> Shared<T> {
 pub(crate) struct Snapshot<T> {
     pub(crate) generation: Generation,
     pub(crate) endpoints: Arc<[Arc<Endpoint<T>>]>,
-    pub(crate) roster: Roster,
+    pub(crate) members: Members,
 }
 
 /// Why tables are rebuilt.
@@ -100,24 +101,24 @@ pub(crate) trait Follow<T>: Send + Sync {
 }
 
 /// What only changes look at, under the lock.
-pub(crate) struct Books<T> {
+pub(crate) struct ClusterState<T> {
     pub(crate) ledger: Ledger,
     pub(crate) followers: Vec<Weak<dyn Follow<T>>>,
-    pub(crate) judgement: Judgement,
+    pub(crate) rules: TierRules,
     /// Eligibility has changed since the tables were built.
     pub(crate) dirty: bool,
     rebuilt: Option<Mono>,
 }
 
-impl<T> std::fmt::Debug for Books<T> {
+impl<T> std::fmt::Debug for ClusterState<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Books").field("ledger", &self.ledger).field("dirty", &self.dirty).finish_non_exhaustive()
+        f.debug_struct("ClusterState").field("ledger", &self.ledger).field("dirty", &self.dirty).finish_non_exhaustive()
     }
 }
 
-impl<T> Books<T> {
+impl<T> ClusterState<T> {
     /// The list after the update. States are readied on the way; those who leave are not touched yet.
-    pub(crate) fn enlist(
+    pub(crate) fn merge(
         &mut self,
         current: &[Arc<Endpoint<T>>],
         update: Update<T>,
@@ -186,15 +187,15 @@ impl<T> Books<T> {
 
     /// Before tables of these members are built: readies what they go by.
     pub(crate) fn settle(&self, snapshot: &Snapshot<T>) {
-        if self.ledger.is_watching() {
+        if self.ledger.is_mirrored() {
             let allowed =
-                snapshot.endpoints.iter().zip(0..).filter(|&(_, n)| snapshot.roster.is_allowed(Index::new(n)));
+                snapshot.endpoints.iter().zip(0..).filter(|&(_, n)| snapshot.members.is_allowed(Index::new(n)));
             ladder::settle(allowed.map(|(endpoint, _)| (&endpoint.lane, &*endpoint.state)));
         }
     }
 }
 
-pub(crate) fn roster_of<T>(endpoints: &[Arc<Endpoint<T>>], queue: &Arc<Queue>, judgement: &Judgement) -> Roster {
+pub(crate) fn members_of<T>(endpoints: &[Arc<Endpoint<T>>], queue: &Arc<Queue>, rules: &TierRules) -> Members {
     let facts = endpoints.iter().map(|endpoint| Facts {
         uid: endpoint.uid,
         weight: endpoint.weight(),
@@ -204,5 +205,5 @@ pub(crate) fn roster_of<T>(endpoints: &[Arc<Endpoint<T>>], queue: &Arc<Queue>, j
     let states = endpoints.iter().map(|endpoint| Arc::clone(&endpoint.state));
     let lanes = endpoints.iter().map(|endpoint| endpoint.lane.clone());
     let priorities: Vec<u8> = endpoints.iter().map(|endpoint| endpoint.priority()).collect();
-    Roster::new(states.collect(), lanes.collect(), Arc::clone(queue), facts.collect(), &priorities, judgement)
+    Members::new(states.collect(), lanes.collect(), Arc::clone(queue), facts.collect(), &priorities, rules)
 }

@@ -7,11 +7,12 @@ use lb_core::{End, InFlightLimit};
 use super::*;
 use crate::testing::{Bench, letters, member};
 use crate::{
-    Candidate, Census, Index, LeastRequest, PickCx, PickError, Random, Rendezvous, RoundRobin, Table, Tried, View,
+    Candidate, EndpointCounts, Index, LeastRequest, PickCx, PickError, Random, Rendezvous, RoundRobin, Table, Tried,
+    View,
 };
 
-fn census(error: PickError) -> Census {
-    error.census()
+fn counts(error: PickError) -> EndpointCounts {
+    error.counts()
 }
 
 #[test]
@@ -217,7 +218,7 @@ fn an_error_counts_the_reasons() {
     assert_eq!(error.to_string(), "no_endpoint: 1 of weight zero, 1 ejected, 1 tried, 1 full");
     let error = bench.pick_with(None, &tried(&bench.cluster, &[1, 2]), Mono::ZERO).unwrap_err();
     assert!(matches!(error, PickError::AllTried(_)));
-    assert_eq!(census(error).tried, 2);
+    assert_eq!(counts(error).tried, 2);
     for n in [1, 2] {
         bench.set(n, Axis::Check, true, Mono::ZERO);
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use lb_core::{Class, End, Mono};
 
 use crate::endpoint::Endpoint;
-use crate::estimate::latency::{Sample, Teach};
+use crate::estimate::latency::{LatencySampler, Sample};
 
 /// A slot in flight at one endpoint, from the pick until the attempt has ended.
 ///
@@ -20,13 +20,13 @@ use crate::estimate::latency::{Sample, Teach};
 pub struct Ticket<T> {
     slot: Slot<T>,
     started: Mono,
-    teach: Teach,
+    sampler: LatencySampler,
     head: bool,
 }
 
 impl<T> Ticket<T> {
-    pub(crate) fn new(endpoint: Arc<Endpoint<T>>, started: Mono, teach: Teach) -> Self {
-        Self { slot: Slot(endpoint), started, teach, head: false }
+    pub(crate) fn new(endpoint: Arc<Endpoint<T>>, started: Mono, sampler: LatencySampler) -> Self {
+        Self { slot: Slot(endpoint), started, sampler, head: false }
     }
 
     /// Where the request goes.
@@ -47,7 +47,7 @@ impl<T> Ticket<T> {
         if !std::mem::replace(&mut self.head, true) {
             let state = &self.slot.0.state;
             state.count(class.is_failure());
-            self.teach.apply(state, Sample::of(class, now.saturating_since(self.started)), now);
+            self.sampler.apply(state, Sample::of(class, now.saturating_since(self.started)), now);
         }
     }
 
@@ -58,7 +58,7 @@ impl<T> Ticket<T> {
             End::Completed => {}
             End::UpstreamAborted if self.head => {
                 let took = now.saturating_since(self.started);
-                self.teach.apply(&self.slot.0.state, Sample::Failed(took), now);
+                self.sampler.apply(&self.slot.0.state, Sample::Failed(took), now);
             }
             End::UpstreamAborted => self.on_head(Class::Reset, now),
             End::ClientGone | End::Cancelled => self.on_head(Class::Cancelled, now),
@@ -98,8 +98,8 @@ mod tests {
             member: Member::new(Identity::literal("a"), ()),
         });
         assert_eq!(endpoint.state.acquire(), Acquire::Taken { in_flight: 1 });
-        let teach = Teach::new(Signals::LATENCY, Learning::DEFAULT);
-        (Arc::clone(&endpoint), Ticket::new(endpoint, started, teach))
+        let sampler = LatencySampler::new(Signals::LATENCY, Learning::DEFAULT);
+        (Arc::clone(&endpoint), Ticket::new(endpoint, started, sampler))
     }
 
     fn learned(endpoint: &Endpoint<()>, now: Mono) -> Option<f32> {
@@ -148,7 +148,7 @@ mod tests {
         let (endpoint, mut first) = ticket(Mono::ZERO);
         first.on_head(Class::Status(200), Mono::from_millis(40));
         assert_eq!(endpoint.state.acquire(), Acquire::Taken { in_flight: 2 });
-        let second = Ticket::new(Arc::clone(&endpoint), Mono::from_millis(40), first.teach);
+        let second = Ticket::new(Arc::clone(&endpoint), Mono::from_millis(40), first.sampler);
         second.on_end(End::ClientGone, Mono::from_millis(41));
         assert_eq!(learned(&endpoint, Mono::from_millis(40)), Some(40.0));
     }

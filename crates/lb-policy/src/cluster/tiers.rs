@@ -42,7 +42,7 @@ pub enum PanicMode {
 
 /// How tiers are judged.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Judgement {
+pub(crate) struct TierRules {
     pub(crate) panic: PanicMode,
     pub(crate) spill: Spill,
 }
@@ -109,7 +109,7 @@ impl TierHealth {
     }
 }
 
-impl Judgement {
+impl TierRules {
     pub(crate) fn is_spilling(&self) -> bool {
         matches!(self.spill, Spill::Overprovisioned(_))
     }
@@ -196,12 +196,12 @@ fn shares_of_100(worth: &[u32], total: u32) -> Vec<u32> {
 mod tests {
     use super::*;
 
-    fn below(share: f64) -> Judgement {
-        Judgement { panic: PanicMode::Below(share), ..Judgement::default() }
+    fn below(share: f64) -> TierRules {
+        TierRules { panic: PanicMode::Below(share), ..TierRules::default() }
     }
 
-    fn spilling(judgement: Judgement) -> Judgement {
-        Judgement { spill: Spill::Overprovisioned(1.4), ..judgement }
+    fn spilling(rules: TierRules) -> TierRules {
+        TierRules { spill: Spill::Overprovisioned(1.4), ..rules }
     }
 
     /// A tier of so many endpoints that could serve, so many of which fail their check.
@@ -211,9 +211,9 @@ mod tests {
 
     /// Loads of tiers of a hundred endpoints, so many of each eligible.
     fn loads(eligible: &[u32]) -> Vec<u32> {
-        let judgement = spilling(Judgement { panic: PanicMode::Never, ..Judgement::default() });
+        let rules = spilling(TierRules { panic: PanicMode::Never, ..TierRules::default() });
         let tiers: Vec<_> = eligible.iter().map(|&eligible| of(eligible, 100)).collect();
-        judgement.judge(&tiers).iter().map(|verdict| verdict.load).collect()
+        rules.judge(&tiers).iter().map(|verdict| verdict.load).collect()
     }
 
     #[test]
@@ -232,7 +232,7 @@ mod tests {
     fn if_all_panic_heads_are_counted() {
         let verdicts = spilling(below(0.5)).judge(&[of(0, 60), of(1, 60)]);
         assert_eq!(verdicts, [Verdict { ignored: Ignored::CHECKS, load: 50 }; 2]);
-        let verdicts = spilling(Judgement::default()).judge(&[of(0, 20), of(0, 60)]);
+        let verdicts = spilling(TierRules::default()).judge(&[of(0, 20), of(0, 60)]);
         assert_eq!(verdicts.iter().map(|verdict| verdict.load).collect::<Vec<_>>(), [25, 75], "none is left");
     }
 
@@ -249,36 +249,36 @@ mod tests {
         assert_eq!(loads(&[]), []);
     }
 
-    fn panics(judgement: Judgement, tiers: &[(u32, u32)]) -> Vec<bool> {
+    fn panics(rules: TierRules, tiers: &[(u32, u32)]) -> Vec<bool> {
         let tiers: Vec<_> = tiers.iter().map(|&(well, able)| of(well, able)).collect();
-        judgement.judge(&tiers).iter().map(|verdict| verdict.ignored != Ignored::NOTHING).collect()
+        rules.judge(&tiers).iter().map(|verdict| verdict.ignored != Ignored::NOTHING).collect()
     }
 
     #[test]
     fn a_tier_panics_only_if_no_other_is_well() {
-        let judgement = below(0.5);
-        assert_eq!(panics(judgement, &[(1, 3)]), [true]);
-        assert_eq!(panics(judgement, &[(2, 4)]), [false], "exactly half");
-        assert_eq!(panics(judgement, &[(1, 3), (2, 2)]), [false, false], "the backups are well");
-        assert_eq!(panics(judgement, &[(0, 3), (0, 2)]), [true, true]);
-        assert_eq!(panics(judgement, &[(1, 3), (0, 0)]), [true, false], "backups that are all drained do not help");
-        assert_eq!(panics(judgement, &[(0, 0)]), [false], "nothing but orders keeps them out");
-        assert_eq!(panics(judgement, &[]), []);
+        let rules = below(0.5);
+        assert_eq!(panics(rules, &[(1, 3)]), [true]);
+        assert_eq!(panics(rules, &[(2, 4)]), [false], "exactly half");
+        assert_eq!(panics(rules, &[(1, 3), (2, 2)]), [false, false], "the backups are well");
+        assert_eq!(panics(rules, &[(0, 3), (0, 2)]), [true, true]);
+        assert_eq!(panics(rules, &[(1, 3), (0, 0)]), [true, false], "backups that are all drained do not help");
+        assert_eq!(panics(rules, &[(0, 0)]), [false], "nothing but orders keeps them out");
+        assert_eq!(panics(rules, &[]), []);
         assert_eq!(panics(below(f64::NAN), &[(1, 30)]), [false]);
     }
 
     #[test]
     fn with_spill_a_tier_panics_only_if_all_together_cannot_carry_the_load() {
-        let judgement = spilling(below(0.5));
-        assert_eq!(panics(judgement, &[(25, 100), (60, 100)]), [false, false], "35 and 84 of 100");
-        assert_eq!(panics(judgement, &[(25, 100), (20, 100)]), [true, true]);
-        assert_eq!(panics(judgement, &[(10, 100), (50, 100)]), [true, false], "14 and 70 of 100");
+        let rules = spilling(below(0.5));
+        assert_eq!(panics(rules, &[(25, 100), (60, 100)]), [false, false], "35 and 84 of 100");
+        assert_eq!(panics(rules, &[(25, 100), (20, 100)]), [true, true]);
+        assert_eq!(panics(rules, &[(10, 100), (50, 100)]), [true, false], "14 and 70 of 100");
     }
 
     #[test]
     fn by_default_nothing_is_ignored_while_one_is_eligible() {
         for able in 1..40 {
-            assert_eq!(panics(Judgement::default(), &[(1, able), (0, 9)]), [false, false], "{able}");
+            assert_eq!(panics(TierRules::default(), &[(1, able), (0, 9)]), [false, false], "{able}");
         }
     }
 
@@ -311,11 +311,11 @@ mod tests {
             (vec![tier(0, 0, 2)], Ignored::HEALTH),
             (vec![tier(0, 0, 0)], Ignored::NOTHING),
         ] {
-            for judgement in [Judgement::default(), below(0.5), below(0.0), spilling(below(0.5))] {
-                let verdicts = judgement.judge(&tiers);
-                assert!(verdicts.iter().all(|verdict| verdict.ignored == expected), "{tiers:?} {judgement:?}");
+            for rules in [TierRules::default(), below(0.5), below(0.0), spilling(below(0.5))] {
+                let verdicts = rules.judge(&tiers);
+                assert!(verdicts.iter().all(|verdict| verdict.ignored == expected), "{tiers:?} {rules:?}");
             }
-            let never = Judgement { panic: PanicMode::Never, ..Judgement::default() };
+            let never = TierRules { panic: PanicMode::Never, ..TierRules::default() };
             assert!(never.judge(&tiers).iter().all(|verdict| verdict.ignored == Ignored::NOTHING));
         }
     }

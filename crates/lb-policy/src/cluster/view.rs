@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use lb_core::{Acquire, EndpointState, Ignored, Weight};
 
 use crate::cluster::queue::Queue;
-use crate::cluster::tiers::{Judgement, TierHealth};
+use crate::cluster::tiers::{TierHealth, TierRules};
 use crate::context::PickCx;
 use crate::estimate::ladder::Lane;
 use crate::identity::Uid;
@@ -15,28 +15,28 @@ use crate::index::Index;
 /// The members of a cluster as a pick sees them. Reading it costs no more than the loads it makes.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
-    roster: &'a Roster,
+    members: &'a Members,
     tier: usize,
     ignored: Ignored,
 }
 
 impl<'a> View<'a> {
     /// What a pick from the tier in this place sees.
-    pub(crate) fn new(roster: &'a Roster, tier: usize) -> Self {
-        let ignored = roster.tiers.get(tier).map_or(Ignored::NOTHING, Tier::ignored);
-        Self { roster, tier, ignored }
+    pub(crate) fn new(members: &'a Members, tier: usize) -> Self {
+        let ignored = members.tiers.get(tier).map_or(Ignored::NOTHING, Tier::ignored);
+        Self { members, tier, ignored }
     }
 
     /// How many members there are, eligible or not.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.roster.states.len()
+        self.members.states.len()
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.roster.states.is_empty()
+        self.members.states.is_empty()
     }
 
     /// Whether health is ignored, in part or whole, because too few members are well.
@@ -49,7 +49,7 @@ impl<'a> View<'a> {
     #[inline]
     #[must_use]
     pub fn state(&self, index: Index) -> Option<&'a EndpointState> {
-        self.roster.states.get(index.get()).map(|state| &**state)
+        self.members.states.get(index.get()).map(|state| &**state)
     }
 
     /// The member's requests in flight; zero for a place past the end.
@@ -63,7 +63,7 @@ impl<'a> View<'a> {
     #[inline]
     #[must_use]
     pub fn weight(&self, index: Index) -> Weight {
-        self.roster.facts.get(index.get()).map_or(Weight::ZERO, |facts| facts.weight)
+        self.members.facts.get(index.get()).map_or(Weight::ZERO, |facts| facts.weight)
     }
 
     /// Whether this pick may go there: eligible (in panic mode, but for what is ignored), not full, not tried before, in
@@ -81,22 +81,22 @@ impl<'a> View<'a> {
     #[inline]
     #[must_use]
     pub fn usable_load(&self, index: Index, cx: &PickCx<'_>) -> Option<u32> {
-        let load = self.roster.states.get(index.get())?.load_with_room(self.ignored)?;
+        let load = self.members.states.get(index.get())?.load_with_room(self.ignored)?;
         self.is_free(index, cx).then_some(load)
     }
 
     /// The part of the predicate that the state does not know: not tried before, not passed over, in the tier being picked from.
     #[inline]
     pub(crate) fn is_free(&self, index: Index, cx: &PickCx<'_>) -> bool {
-        (cx.tried.is_empty() || !cx.tried.contains(self.roster.uid(index)))
+        (cx.tried.is_empty() || !cx.tried.contains(self.members.uid(index)))
             && cx.passed_over != Some(index)
-            && (self.roster.tiers.len() <= 1 || self.roster.tier(index) == self.tier)
+            && (self.members.tiers.len() <= 1 || self.members.tier(index) == self.tier)
     }
 
     /// Takes a slot there, unless it is full or may not be picked by now.
     #[inline]
     pub(crate) fn acquire(&self, index: Index) -> bool {
-        self.roster.acquire(index, false, self.ignored)
+        self.members.acquire(index, false, self.ignored)
     }
 
     /// Takes a slot as a selector does, for measurements; tells whether there was one. Give it back with [`let_go`](Self::let_go).
@@ -110,20 +110,20 @@ impl<'a> View<'a> {
     #[cfg(feature = "conformance")]
     pub fn let_go(&self, index: Index) {
         if let Some(state) = self.state(index) {
-            state.release_told(|level| self.roster.on_step(index, level));
+            state.release_notify(|level| self.members.on_step(index, level));
         }
     }
 
     /// The places that eligible members hold (in panic mode, all that only what is ignored keeps out), in the order of
     /// the list, tiers not told apart. Full and tried ones are among them.
     pub fn eligible(&self) -> impl Iterator<Item = Index> + 'a {
-        self.roster.allowed.ones()
+        self.members.allowed.ones()
     }
 }
 
 /// The part of a published member list that does not depend on the caller's type.
 #[derive(Debug)]
-pub(crate) struct Roster {
+pub(crate) struct Members {
     states: Box<[Arc<EndpointState>]>,
     lanes: Box<[Lane]>,
     /// Those who wait for a slot.
@@ -149,7 +149,7 @@ pub(crate) struct Facts {
     pub(crate) tier: usize,
 }
 
-impl Roster {
+impl Members {
     /// `priorities` has one entry a member; tiers are made of the distinct ones.
     pub(crate) fn new(
         states: Box<[Arc<EndpointState>]>,
@@ -157,7 +157,7 @@ impl Roster {
         queue: Arc<Queue>,
         mut facts: Box<[Facts]>,
         priorities: &[u8],
-        judgement: &Judgement,
+        rules: &TierRules,
     ) -> Self {
         let mut affinities: Box<[_]> =
             facts.iter().zip(0..).map(|(facts, place)| (facts.affinity, Index::new(place))).collect();
@@ -168,7 +168,7 @@ impl Roster {
         for (facts, priority) in facts.iter_mut().zip(priorities) {
             facts.tier = distinct.partition_point(|other| other < priority);
         }
-        let roster = Self {
+        let members = Self {
             allowed: Bitset::zeros(states.len()),
             states,
             lanes,
@@ -179,25 +179,25 @@ impl Roster {
             eligible: AtomicUsize::new(0),
             spills: AtomicBool::new(false),
         };
-        roster.refresh(judgement);
-        roster
+        members.refresh(rules);
+        members
     }
 
     /// Reads every state again and judges the tiers. Called under the cluster's lock, so that two refreshes never mix.
     /// Tells whether that changed who may be picked.
-    pub(crate) fn refresh(&self, judgement: &Judgement) -> bool {
+    pub(crate) fn refresh(&self, rules: &TierRules) -> bool {
         let mut healths = vec![TierHealth::default(); self.tiers.len()];
         for (state, facts) in self.states.iter().zip(&self.facts) {
             if let Some(health) = healths.get_mut(facts.tier) {
                 health.count(state);
             }
         }
-        let verdicts = judgement.judge(&healths);
+        let verdicts = rules.judge(&healths);
         for (tier, verdict) in self.tiers.iter().zip(&verdicts) {
             tier.ignored.store(verdict.ignored.bits(), Ordering::Relaxed);
             tier.load.store(verdict.load, Ordering::Relaxed);
         }
-        self.spills.store(judgement.is_spilling(), Ordering::Relaxed);
+        self.spills.store(rules.is_spilling(), Ordering::Relaxed);
         let mut changed = false;
         for ((state, facts), place) in self.states.iter().zip(&self.facts).zip(0..) {
             let ignored = verdicts.get(facts.tier).map_or(Ignored::NOTHING, |verdict| verdict.ignored);
@@ -211,7 +211,7 @@ impl Roster {
     #[inline]
     pub(crate) fn acquire(&self, index: Index, sticky: bool, ignored: Ignored) -> bool {
         let taken = |state: &Arc<EndpointState>| {
-            let answer = state.acquire_told(sticky, ignored, |level| self.on_step(index, level));
+            let answer = state.acquire_notify(sticky, ignored, |level| self.on_step(index, level));
             matches!(answer, Acquire::Taken { .. })
         };
         let is_taken = self.states.get(index.get()).is_some_and(taken);

@@ -147,9 +147,9 @@ impl Lane {
     }
 
     /// From now on every step of this endpoint's count is taken here.
-    pub(crate) fn watch(&self, state: &EndpointState) {
+    pub(crate) fn mirror(&self, state: &EndpointState) {
         self.ladder.rungs();
-        for level in 0..state.watch().unwrap_or(0) {
+        for level in 0..state.mirror().unwrap_or(0) {
             if let Some(rung) = self.ladder.rung(level) {
                 rung.fetch_xor(self.bit, Ordering::SeqCst);
             }
@@ -169,7 +169,7 @@ pub(crate) fn settle<'a>(listed: impl Iterator<Item = (&'a Lane, &'a EndpointSta
     }
     for (lane, state) in listed {
         // A plain load could miss the step of somebody who does not see the unsettled bound yet; this cannot.
-        let (Ok(in_flight) | Err(in_flight)) = state.watch();
+        let (Ok(in_flight) | Err(in_flight)) = state.mirror();
         lane.lower(in_flight);
     }
 }
@@ -252,11 +252,11 @@ mod loom_models {
         loom::model(|| {
             let state = Arc::new(EndpointState::new(lb_core::InFlightLimit::NONE));
             let lane = Ladders::default().take(1);
-            lane.watch(&state);
-            let _ = state.acquire_told(false, lb_core::Ignored::NOTHING, |level| lane.on_step(level));
+            lane.mirror(&state);
+            let _ = state.acquire_notify(false, lb_core::Ignored::NOTHING, |level| lane.on_step(level));
             let ending = {
                 let (lane, state) = (lane.clone(), Arc::clone(&state));
-                thread::spawn(move || state.release_told(|level| lane.on_step(level)))
+                thread::spawn(move || state.release_notify(|level| lane.on_step(level)))
             };
             settle([(&lane, &*state)].into_iter());
             ending.join().unwrap();
@@ -295,12 +295,12 @@ mod tests {
         let (early, late) = members.split_at(32);
         let step = |(lane, state): &(Lane, EndpointState), up: bool| {
             if up {
-                let _ = state.acquire_told(false, lb_core::Ignored::NOTHING, |level| lane.on_step(level));
+                let _ = state.acquire_notify(false, lb_core::Ignored::NOTHING, |level| lane.on_step(level));
             } else if state.in_flight() > 0 {
-                state.release_told(|level| lane.on_step(level));
+                state.release_notify(|level| lane.on_step(level));
             }
         };
-        let watch = |members: &[(Lane, EndpointState)]| members.iter().for_each(|(lane, state)| lane.watch(state));
+        let watch = |members: &[(Lane, EndpointState)]| members.iter().for_each(|(lane, state)| lane.mirror(state));
         watch(early);
         let mut highest = 0;
         // Up past a whole round of levels and down again; half of them watched from the middle of it on.

@@ -43,9 +43,9 @@ impl Sample {
 
 /// What a cluster's tickets learn, packed so that a pick reads it in one load. Zero: nothing.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Teach(u64);
+pub(crate) struct LatencySampler(u64);
 
-impl Teach {
+impl LatencySampler {
     pub(crate) const fn new(signals: Signals, learning: Learning) -> Self {
         let what = signals.bits() & (Signals::LATENCY.bits() | Signals::AVERAGE.bits());
         let decay = if learning.decay_ms > 0xff_ffff { 0xff_ffff } else { learning.decay_ms };
@@ -183,7 +183,7 @@ mod tests {
         Duration::from_millis(n)
     }
 
-    fn teach(cell: &AtomicU64, sample: Sample, now: u64) -> f32 {
+    fn sampler(cell: &AtomicU64, sample: Sample, now: u64) -> f32 {
         update(cell, Mono::from_millis(now), |old| peak(old, sample, 10_000.0, 5_000.0));
         read(cell, Mono::from_millis(now)).unwrap().ms
     }
@@ -192,10 +192,10 @@ mod tests {
     fn it_jumps_up_and_comes_down_gradually() {
         let cell = AtomicU64::new(0);
         assert_eq!(read(&cell, Mono::ZERO), None);
-        assert_eq!(teach(&cell, Sample::Answered(ms(10)), 0), 10.0);
-        assert_eq!(teach(&cell, Sample::Answered(ms(100)), 5), 100.0);
+        assert_eq!(sampler(&cell, Sample::Answered(ms(10)), 0), 10.0);
+        assert_eq!(sampler(&cell, Sample::Answered(ms(100)), 5), 100.0);
         // One decay time later the old weighs 1/e: 100/e + 10·(1 − 1/e) = 43.11.
-        let after = teach(&cell, Sample::Answered(ms(10)), 10_005);
+        let after = sampler(&cell, Sample::Answered(ms(10)), 10_005);
         assert!((after - 43.11).abs() < 0.01, "{after}");
     }
 
@@ -217,17 +217,17 @@ mod tests {
     #[test]
     fn a_failure_never_looks_fast() {
         let cell = AtomicU64::new(0);
-        assert_eq!(teach(&cell, Sample::Failed(ms(1)), 0), 5_000.0);
-        assert_eq!(teach(&cell, Sample::Failed(ms(7_000)), 1), 7_000.0);
-        assert_eq!(teach(&cell, Sample::Failed(ms(1)), 2), 7_000.0, "not even faster than it was");
+        assert_eq!(sampler(&cell, Sample::Failed(ms(1)), 0), 5_000.0);
+        assert_eq!(sampler(&cell, Sample::Failed(ms(7_000)), 1), 7_000.0);
+        assert_eq!(sampler(&cell, Sample::Failed(ms(1)), 2), 7_000.0, "not even faster than it was");
     }
 
     #[test]
     fn what_was_abandoned_counts_only_if_it_was_slow() {
         let cell = AtomicU64::new(0);
-        assert_eq!(teach(&cell, Sample::Answered(ms(50)), 0), 50.0);
-        assert_eq!(teach(&cell, Sample::Abandoned(ms(1)), 20_000), 50.0);
-        assert_eq!(teach(&cell, Sample::Abandoned(ms(80)), 20_000), 80.0);
+        assert_eq!(sampler(&cell, Sample::Answered(ms(50)), 0), 50.0);
+        assert_eq!(sampler(&cell, Sample::Abandoned(ms(1)), 20_000), 50.0);
+        assert_eq!(sampler(&cell, Sample::Abandoned(ms(80)), 20_000), 80.0);
     }
 
     #[test]
@@ -235,37 +235,37 @@ mod tests {
         let cell = AtomicU64::new(0);
         update(&cell, Mono::ZERO, |old| peak(old, Sample::Abandoned(ms(29)), 10_000.0, 5_000.0));
         assert_eq!(read(&cell, Mono::ZERO), None, "what was given up at once must not look fast");
-        assert_eq!(teach(&cell, Sample::Abandoned(ms(900)), 0), 900.0, "nor a black hole unknown for ever");
+        assert_eq!(sampler(&cell, Sample::Abandoned(ms(900)), 0), 900.0, "nor a black hole unknown for ever");
     }
 
     #[test]
     fn time_backwards_is_age_zero_and_the_clock_may_wrap() {
         let cell = AtomicU64::new(0);
-        teach(&cell, Sample::Answered(ms(50)), 10_000);
+        sampler(&cell, Sample::Answered(ms(50)), 10_000);
         assert_eq!(read(&cell, Mono::from_millis(9_000)).unwrap().age_ms, 0);
         let wrap = 1_u64 << 32;
         let cell = AtomicU64::new(0);
-        teach(&cell, Sample::Answered(ms(50)), wrap - 5);
+        sampler(&cell, Sample::Answered(ms(50)), wrap - 5);
         assert_eq!(read(&cell, Mono::from_millis(wrap + 5)).unwrap().age_ms, 10);
     }
 
     #[test]
     fn a_zero_sample_is_still_something_learned() {
         let cell = AtomicU64::new(0);
-        teach(&cell, Sample::Answered(Duration::ZERO), 0);
+        sampler(&cell, Sample::Answered(Duration::ZERO), 0);
         assert!(read(&cell, Mono::ZERO).is_some());
     }
 
     #[test]
     fn a_later_teacher_adds_to_an_earlier_one() {
-        let peak = Teach::new(Signals::LATENCY, Learning::DEFAULT);
-        let plain = Teach::new(Signals::AVERAGE, Learning { decay_ms: 1, penalty_ms: 2 });
+        let peak = LatencySampler::new(Signals::LATENCY, Learning::DEFAULT);
+        let plain = LatencySampler::new(Signals::AVERAGE, Learning { decay_ms: 1, penalty_ms: 2 });
         let both = plain.over(peak);
         let state = EndpointState::new(lb_core::InFlightLimit::NONE);
         both.apply(&state, Sample::Failed(ms(1)), Mono::ZERO);
         assert_eq!(read(state.latency_cell(), Mono::ZERO).unwrap().ms, 2.0);
         assert_eq!(read(state.average_cell(), Mono::ZERO).unwrap().ms, 2.0);
-        assert_eq!(Teach::new(Signals::ENTROPY, Learning::DEFAULT).bits(), 0);
-        assert_eq!(Teach::default().over(both).bits(), both.bits());
+        assert_eq!(LatencySampler::new(Signals::ENTROPY, Learning::DEFAULT).bits(), 0);
+        assert_eq!(LatencySampler::default().over(both).bits(), both.bits());
     }
 }

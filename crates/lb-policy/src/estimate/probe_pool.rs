@@ -78,7 +78,7 @@ pub(crate) struct Answer {
 
 const CAPACITY: usize = 16;
 const SEEN: usize = 64;
-const MOST_USES: f64 = 64.0;
+const MAX_USES: f64 = 64.0;
 
 impl ProbePool {
     /// An empty pool; what of the tuning is out of range is brought into it.
@@ -190,7 +190,7 @@ impl ProbePool {
         let net = spared.max(0.0) * self.tuning.probes_per_query - self.tuning.removals_per_query;
         let uses = (1.0 + self.tuning.reuse_surplus) / net;
         // No net gain of answers at all: use them until they are old.
-        if net <= 0.0 || uses.is_nan() { MOST_USES } else { uses.clamp(1.0, MOST_USES) }
+        if net <= 0.0 || uses.is_nan() { MAX_USES } else { uses.clamp(1.0, MAX_USES) }
     }
 
     fn oldest(&self) -> Option<usize> {
@@ -245,8 +245,8 @@ mod tests {
         assert!((pool.uses(100) - 1.3158).abs() < 1e-3);
         let tuning = ProbeTuning { probes_per_query: 1.0, removals_per_query: 0.25, ..ProbeTuning::default() };
         assert!((ProbePool::new(tuning).uses(100) - 3.3898).abs() < 1e-3);
-        assert_eq!(pool.uses(3), MOST_USES, "fewer endpoints than answers: they last until they are old");
-        assert_eq!(pool.uses(0), MOST_USES);
+        assert_eq!(pool.uses(3), MAX_USES, "fewer endpoints than answers: they last until they are old");
+        assert_eq!(pool.uses(0), MAX_USES);
     }
 
     #[test]

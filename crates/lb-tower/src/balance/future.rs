@@ -16,8 +16,8 @@ use super::Shared;
 use super::error::{Error, QueueError};
 use super::guard::{Events, Guard};
 use super::inspect::Inspect;
-use super::line::Line;
 use super::observe::Observe;
+use super::queue_wait::QueueWait;
 use super::search::{Found, Search};
 
 pin_project! {
@@ -52,8 +52,8 @@ pin_project! {
             request: Req,
             entropy: Entropy,
             search: Search<S>,
-            line: Line,
-            // Runs while it stands in line, and anew once somebody was drawn who is not ready.
+            wait: QueueWait,
+            // Runs while it is queued, and again once a service was drawn that is not ready.
             // Boxed, so that requests that do not wait carry no room for it.
             limit: Option<Pin<Box<Sleep>>>,
         },
@@ -80,8 +80,8 @@ where
         request: Req,
         picked: Option<Result<Ticket<S>, PickError>>,
     ) -> Self {
-        let line = Line::new(picked.is_none());
-        Self { shared, state: State::Pick { request, entropy, search: Search::new(picked), line, limit: None } }
+        let wait = QueueWait::new(picked.is_none());
+        Self { shared, state: State::Pick { request, entropy, search: Search::new(picked), wait, limit: None } }
     }
 }
 
@@ -100,16 +100,16 @@ where
         let mut this = self.project();
         loop {
             match this.state.as_mut().project() {
-                StateProj::Pick { request, entropy, search, line, limit } => {
-                    let stood = line.is_waiting();
-                    let polled = line.poll(search, this.shared, entropy, request, cx);
-                    if stood != line.is_waiting() {
+                StateProj::Pick { request, entropy, search, wait, limit } => {
+                    let stood = wait.is_waiting();
+                    let polled = wait.poll(search, this.shared, entropy, request, cx);
+                    if stood != wait.is_waiting() {
                         *limit = None;
                     }
                     let found = match polled {
                         Poll::Ready(Ok(found)) => found,
                         Poll::Ready(Err(full)) => return Poll::Ready(Err(Error::Queue(full.into()))),
-                        Poll::Pending if line.is_waiting() => {
+                        Poll::Pending if wait.is_waiting() => {
                             let within = this.shared.selector.queue().timeout();
                             if limit.is_none() {
                                 *limit = Some(Box::pin(tokio::time::sleep(within)));
@@ -117,7 +117,7 @@ where
                             if let Some(limit) = limit {
                                 ready!(limit.as_mut().poll(cx));
                             }
-                            line.time_out(&this.shared.clock);
+                            wait.time_out(&this.shared.clock);
                             return Poll::Ready(Err(Error::Queue(QueueError::TimedOut { within })));
                         }
                         Poll::Pending => {

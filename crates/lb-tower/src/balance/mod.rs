@@ -9,7 +9,7 @@
 //! ```text
 //!  Pick ── a ready one ──▶ Call ──▶ response head: the guard goes into the response
 //!   │ ▲                     └─────▶ error: the attempt is over
-//!   │ └── in line, everybody being full ──▶ Queue: no place left, or none free in time
+//!   │ └── every endpoint full, queued ──▶ Queue: no place left, or none free in time
 //!   └── nobody, or none ready in time ──▶ NoEndpoint
 //! ```
 //!
@@ -23,8 +23,8 @@ mod error;
 mod future;
 mod guard;
 mod inspect;
-mod line;
 mod observe;
+mod queue_wait;
 mod search;
 
 use std::fmt;
@@ -116,9 +116,9 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let mut pick = PickCx::new(self.shared.clock.now(), &mut self.entropy);
         self.shared.inspect.inspect(&request, &mut pick);
-        // Others wait, who may go wherever this one may: it stands in line behind them.
-        let is_held_up = self.shared.selector.queue().holds_up() && !is_special(&pick);
-        let picked = (!is_held_up).then(|| self.way.pick(&self.shared.selector, &mut pick));
+        // Others wait for the same endpoints: it queues behind them.
+        let queued_behind_others = self.shared.selector.queue().must_queue() && !is_special(&pick);
+        let picked = (!queued_behind_others).then(|| self.way.pick(&self.shared.selector, &mut pick));
         let entropy = Entropy::seeded(self.entropy.next_u64());
         BalanceFuture::new(Arc::clone(&self.shared), entropy, request, picked)
     }

@@ -217,7 +217,7 @@ fn no_news_is_lost_between_threads() {
             scope.spawn(work);
         }
     });
-    assert!(cluster.queue().is_empty() && !cluster.queue().holds_up());
+    assert!(cluster.queue().is_empty() && !cluster.queue().must_queue());
     let report = cluster.queue().report();
     assert_eq!((report.timed_out, report.refused, report.cancelled, report.no_endpoint), (0, 0, 0, 0));
     assert!(report.served > 0 && in_flight(&cluster) == [0, 0]);

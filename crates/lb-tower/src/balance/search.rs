@@ -43,7 +43,7 @@ impl<S> Search<S> {
 
     /// What became of the search when the time to wait is over.
     pub(super) fn timed_out(&self) -> PickError {
-        let mut census = lb_policy::Census::default();
+        let mut census = lb_policy::EndpointCounts::default();
         census.full = u32::try_from(self.unready.len()).unwrap_or(u32::MAX);
         PickError::AllFull(census)
     }
@@ -80,7 +80,7 @@ impl<S> Search<S> {
                 return Poll::Ready(found(service, guard(ticket), ready));
             }
         }
-        while self.unready.len() < MOST_UNREADY {
+        while self.unready.len() < MAX_UNREADY {
             let picked = self.picked().unwrap_or_else(|| {
                 let tried;
                 let mut pick = PickCx::new(shared.clock.now(), &mut *entropy);
@@ -132,4 +132,4 @@ where
 
 /// How many services a request is drawn to before it only waits for them. If one in five is ready, one request in a
 /// thousand does not find it; a look at all of a large cluster would cost every waiting request that much at each wake-up.
-const MOST_UNREADY: usize = 32;
+const MAX_UNREADY: usize = 32;

@@ -15,7 +15,7 @@ use tower_service::Service;
 use super::{GiveUp, RetryEvents, RetryPolicy, Shared, Verdict};
 
 /// Shortest pause when nobody is left to be tried.
-const LEAST_WAIT: Duration = Duration::from_millis(10);
+const MIN_BACKOFF: Duration = Duration::from_millis(10);
 
 pin_project! {
     /// The response future of [`Retry`](super::Retry).
@@ -229,7 +229,7 @@ where
             }
             return Step::ReturnPrevious;
         }
-        let least = if may_return { Duration::ZERO } else { LEAST_WAIT };
+        let least = if may_return { Duration::ZERO } else { MIN_BACKOFF };
         let pause = self.pause().max(least);
         if self.is_late(pause) {
             self.give_up(GiveUp::Time);

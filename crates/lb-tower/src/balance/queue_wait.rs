@@ -1,9 +1,9 @@
-//! A request's way through its cluster's queue, if there is one and everybody is full.
+//! A request's way through its cluster's queue, if there is one and every endpoint is full.
 
 use std::task::{Context, Poll};
 
 use lb_core::Clock;
-use lb_policy::{Entropy, Left, PickCx, PickError, Place, Policy, QueueFull};
+use lb_policy::{Entropy, PickCx, PickError, Policy, QueueExit, QueueFull, QueueTicket};
 use tower_service::Service;
 
 use super::guard::Events;
@@ -11,35 +11,35 @@ use super::inspect::Inspect;
 use super::search::{Found, Search};
 use super::{Shared, is_special};
 
-/// Where a request stands: nowhere, until it finds everybody full or others waiting.
+/// A request's place in the queue: none, until it finds every endpoint full or others waiting.
 #[derive(Debug)]
-pub(super) struct Line {
-    place: Option<Place>,
-    /// Others waited when it came, so that it has not picked yet.
-    is_held_up: bool,
+pub(super) struct QueueWait {
+    place: Option<QueueTicket>,
+    /// Others waited when it arrived, so it has not picked yet.
+    queued_behind_others: bool,
 }
 
 /// What came of looking, or why it cannot even wait.
 type Looked<S, C, V, E> = Result<Found<S, C, V, E>, QueueFull>;
 
-impl Line {
-    pub(super) const fn new(is_held_up: bool) -> Self {
-        Self { place: None, is_held_up }
+impl QueueWait {
+    pub(super) const fn new(queued_behind_others: bool) -> Self {
+        Self { place: None, queued_behind_others }
     }
 
-    /// Whether the request stands in line.
+    /// Whether the request is queued.
     pub(super) const fn is_waiting(&self) -> bool {
         self.place.is_some()
     }
 
-    /// Its time is over.
+    /// The queue's timeout has passed.
     pub(super) fn time_out<C: Clock>(&mut self, clock: &C) {
-        self.leave(Left::TimedOut, clock);
+        self.leave(QueueExit::TimedOut, clock);
     }
 
     /// Looks for a ready service, when it is the request's turn to.
     ///
-    /// Pending if it stands in line, or was drawn to somebody who may become ready.
+    /// Pending if it is queued, or was drawn to a service that may become ready.
     pub(super) fn poll<P, S, I, O, C, V, Req>(
         &mut self,
         search: &mut Search<S>,
@@ -57,7 +57,7 @@ impl Line {
     {
         let queue = shared.selector.queue();
         if self.place.is_none() {
-            if !std::mem::take(&mut self.is_held_up) || queue.size() == 0 {
+            if !std::mem::take(&mut self.queued_behind_others) || queue.size() == 0 {
                 match search.poll(shared, entropy, request, cx) {
                     Poll::Ready(Found::Nobody(PickError::AllFull(_))) if queue.size() > 0 => {}
                     polled => return polled.map(Ok),
@@ -72,25 +72,25 @@ impl Line {
             }
         }
         let Some(place) = &mut self.place else { return Poll::Pending };
-        if !place.take_turn(cx.waker()) {
+        if !place.poll_turn(cx.waker()) {
             return Poll::Pending;
         }
         let polled = search.poll(shared, entropy, request, cx);
         match &polled {
             Poll::Ready(Found::Nobody(PickError::AllFull(_))) => {
-                place.pass();
+                place.yield_turn();
                 return Poll::Pending;
             }
-            Poll::Ready(Found::Nobody(_)) => self.leave(Left::NoEndpoint, &shared.clock),
-            // Drawn to somebody who is not ready, it waits for that one from now on.
-            Poll::Ready(_) | Poll::Pending => self.leave(Left::Served, &shared.clock),
+            Poll::Ready(Found::Nobody(_)) => self.leave(QueueExit::NoEndpoint, &shared.clock),
+            // Drawn to a service that is not ready: it waits for that one from now on.
+            Poll::Ready(_) | Poll::Pending => self.leave(QueueExit::Served, &shared.clock),
         }
         polled.map(Ok)
     }
 
-    fn leave<C: Clock>(&mut self, left: Left, clock: &C) {
+    fn leave<C: Clock>(&mut self, exit: QueueExit, clock: &C) {
         if let Some(place) = self.place.take() {
-            place.leave(left, clock.now());
+            place.leave(exit, clock.now());
         }
     }
 }
