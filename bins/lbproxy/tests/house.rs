@@ -8,15 +8,16 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// A crate of the house, and the crates of the house it may import.
-const MAY_IMPORT: [(&str, &[&str]); 9] = [
+const MAY_IMPORT: [(&str, &[&str]); 10] = [
     ("lb-core", &[]),
     ("lb-policy", &["lb-core"]),
     ("lb-health", &["lb-core"]),
     ("lb-ratelimit", &["lb-core"]),
     ("lb-tower", &["lb-core", "lb-policy", "lb-health", "lb-ratelimit"]),
     ("lb-config", &["lb-core"]),
+    ("lb-discovery", &["lb-core"]),
     ("lb-sim", &["lb-core", "lb-policy", "lb-health", "lb-ratelimit"]),
-    ("lb-proxy", &["lb-core", "lb-policy", "lb-health", "lb-ratelimit", "lb-tower", "lb-config"]),
+    ("lb-proxy", &["lb-core", "lb-policy", "lb-health", "lb-ratelimit", "lb-tower", "lb-discovery", "lb-config"]),
     ("lbproxy", &["lb-core", "lb-config", "lb-proxy"]),
 ];
 
