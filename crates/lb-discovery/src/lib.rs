@@ -32,7 +32,7 @@
 //!
 //! impl Members {
 //!     fn apply(&self, listing: &Listing) {
-//!         let usable = listing.found.iter().filter(|found| found.ready && !found.terminating);
+//!         let usable = listing.found().filter(|found| found.ready && !found.terminating);
 //!         let members = usable.map(|found| {
 //!             let identity = Identity::new(Arc::clone(&found.name), found.address.to_string());
 //!             Member::new(identity, ()).weight(found.weight).priority(found.priority)
@@ -80,6 +80,6 @@ pub use driver::Driver;
 pub use fixed::StaticList;
 pub use found::{Address, Found};
 pub use lookup::{Lookup, LookupFuture, SystemLookup};
-pub use sink::{EndpointSink, Listing, Observer, Report};
+pub use sink::{EndpointSink, List, Listing, Observer, Report};
 pub use source::{Failure, Source, SourceFuture};
 pub use supervisor::{Heard, Supervisor};

@@ -18,7 +18,23 @@ use crate::supervisor::Supervisor;
 pub struct Listing {
     /// The cluster's name.
     pub cluster: Arc<str>,
-    /// The last good lists of its sources, in the order of the sources; each is sorted by name and address.
+    /// The list of each of its sources, in the order of the sources.
+    pub lists: Vec<List>,
+}
+
+impl Listing {
+    /// All endpoints, in the order of the sources, then by name and address.
+    pub fn found(&self) -> impl Iterator<Item = &Found> {
+        self.lists.iter().flat_map(|list| &list.found)
+    }
+}
+
+/// What one source has reported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct List {
+    /// The source's name.
+    pub source: Arc<str>,
+    /// Its last good list, sorted by name and address; empty if there has been none.
     pub found: Vec<Found>,
 }
 
@@ -147,8 +163,11 @@ pub(crate) struct RunningSource {
 
 impl Running {
     pub(crate) fn listing(&self, cluster: &Arc<str>) -> Listing {
-        let found = self.sources.iter().flat_map(|source| source.supervisor.found().iter().cloned());
-        Listing { cluster: Arc::clone(cluster), found: found.collect() }
+        let lists = self
+            .sources
+            .iter()
+            .map(|source| List { source: Arc::clone(&source.name), found: source.supervisor.found().to_vec() });
+        Listing { cluster: Arc::clone(cluster), lists: lists.collect() }
     }
 }
 

@@ -76,7 +76,7 @@ impl Observer for Tell {
 impl Seen {
     pub(crate) async fn next(&mut self) -> String {
         let listing = self.lists.recv().await.unwrap();
-        format!("{}: {}", listing.cluster, show(&listing.found))
+        format!("{}: {}", listing.cluster, show(listing.found()))
     }
 
     pub(crate) fn line(&mut self) -> Option<String> {
@@ -84,8 +84,8 @@ impl Seen {
     }
 }
 
-pub(crate) fn show(found: &[Found]) -> String {
-    found.iter().map(|found| format!("{}@{}", found.name, found.address)).collect::<Vec<_>>().join(" ")
+pub(crate) fn show<'a>(found: impl IntoIterator<Item = &'a Found>) -> String {
+    found.into_iter().map(|found| format!("{}@{}", found.name, found.address)).collect::<Vec<_>>().join(" ")
 }
 
 /// Runs until the handle is dropped.
