@@ -8,10 +8,10 @@ use crate::decode::{ActionWritten, ClusterWritten, Global, ListenerWritten, Rout
 use crate::language::diagnostic::Report;
 use crate::language::source::Span;
 use crate::language::suggest::{nearest, one_of};
+use crate::language::values::address::ListenAddress;
+use crate::language::values::http::{HostPattern, PathPattern};
 use crate::reach;
-use crate::valid::{
-    Action, Cluster, Config, HostPattern, ListenAddress, Listener, Match, PathPattern, RateLimit, Route,
-};
+use crate::valid::{Action, Cluster, Config, Listener, Match, RateLimit, Route};
 
 /// The start of the main file, for what is missing altogether.
 const START: Span = Span { file: 0, start: 0, end: 0 };

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::decode::{self, Fields, RouteNode};
-use crate::keys::{CLUSTER, DEFAULTS, INCLUDED, LISTENER, ROOT, ROUTE, SITE};
+use crate::keys::{self, CLUSTER, DEFAULTS, INCLUDED, LISTENER, ROOT, ROUTE, SITE};
 use crate::language::diagnostic::{Diagnostics, Report};
 use crate::language::files::{self, Disk, Files, NoFiles};
 use crate::language::inherit::inherit;
@@ -122,7 +122,7 @@ impl<'a> Reader<'a> {
             env,
             files,
             sources: Sources::default(),
-            report: Report::default(),
+            report: Report::new(keys::elsewhere),
             written: Written::default(),
             open: Vec::new(),
             read: Vec::new(),
@@ -138,7 +138,9 @@ impl<'a> Reader<'a> {
         let base = if directory.as_os_str().is_empty() { Path::new(".") } else { &directory };
         self.written.directories.push(self.files.identity(base));
         let (env, start) = (self.env, Span { file, start: 0, end: 0 });
-        let Some(mut table) = tree::parse(file, &mut |name| env(name), &mut self.sources, &mut self.report) else {
+        let Some(mut table) =
+            tree::parse(file, &mut |name| env(name), keys::is_known, &mut self.sources, &mut self.report)
+        else {
             self.broken = true;
             return;
         };

@@ -2,7 +2,8 @@
 
 use crate::decode::{ListenerWritten, RouteWritten};
 use crate::language::diagnostic::Report;
-use crate::valid::{Listener, Match, PathPattern, Route};
+use crate::language::values::http::PathPattern;
+use crate::valid::{Listener, Match, Route};
 
 /// Where a certificate authority looks for what certbot's webroot has (RFC 8555 §8.3), over plain HTTP.
 const CHALLENGES: &str = "/.well-known/acme-challenge";

@@ -9,12 +9,16 @@ mod upgrade;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::language::template::Template;
+use crate::language::values::address::{EndpointAddress, ListenAddress, Network};
+use crate::language::values::http::{HostPattern, PathPattern, ValuePattern};
+use crate::language::values::status::Condition;
+use crate::model::policy::Policy;
 pub use syntax::Syntax;
 pub use tls::{Alpn, CertificateFiles, CipherSuite, ClientAuth, ClusterTls, ListenerTls, TlsVersion};
 pub use upgrade::{Upgrade, is_never_upgraded_to, is_same_protocol};
@@ -62,24 +66,6 @@ pub struct Admin {
     pub allow: Vec<Network>,
     /// Names that a request's `Host` may have beside addresses and `localhost`.
     pub hosts: Vec<HostPattern>,
-}
-
-/// An address to bind.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum ListenAddress {
-    /// A TCP address; port 0 lets the kernel choose.
-    Tcp(SocketAddr),
-    /// A Unix socket.
-    Unix(PathBuf),
-}
-
-/// An IP network, `10.0.0.0/8` or `::1`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Network {
-    /// Any address of the network.
-    pub address: std::net::IpAddr,
-    /// Leading bits that must agree: 0..=32 or 0..=128.
-    pub prefix: u8,
 }
 
 /// Application and access log.
@@ -222,64 +208,6 @@ pub struct Match {
     pub listeners: Vec<usize>,
 }
 
-/// A host pattern, lower case, without port.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HostPattern {
-    /// This very host.
-    Exact(Arc<str>),
-    /// `*.example.org`: any host below it, at any depth; holds `.example.org`.
-    Wildcard(Arc<str>),
-}
-
-/// A path pattern. Matched against the percent-decoded, dot-normalised path.
-#[derive(Clone, Debug)]
-pub enum PathPattern {
-    /// Whole segments: `/api` matches `/api`, `/api/` and `/api/x`, not `/apix`. Without trailing slash; the root is empty.
-    Prefix(Arc<str>),
-    /// This very path.
-    Exact(Arc<str>),
-    /// A regular expression, found anywhere unless anchored.
-    Regex(regex::Regex),
-}
-
-/// How a header's value must look.
-#[derive(Clone, Debug)]
-pub enum ValuePattern {
-    /// This very value.
-    Exact(Arc<str>),
-    /// A regular expression, found anywhere unless anchored.
-    Regex(regex::Regex),
-}
-
-impl Default for PathPattern {
-    /// The root prefix: every path.
-    fn default() -> Self {
-        Self::Prefix(Arc::from(""))
-    }
-}
-
-/// Regular expressions are equal when they are written alike.
-impl PartialEq for PathPattern {
-    fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Prefix(a), Self::Prefix(b)) | (Self::Exact(a), Self::Exact(b)) => a == b,
-            (Self::Regex(a), Self::Regex(b)) => a.as_str() == b.as_str(),
-            _ => false,
-        }
-    }
-}
-
-/// Regular expressions are equal when they are written alike.
-impl PartialEq for ValuePattern {
-    fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Exact(a), Self::Exact(b)) => a == b,
-            (Self::Regex(a), Self::Regex(b)) => a.as_str() == b.as_str(),
-            _ => false,
-        }
-    }
-}
-
 /// What becomes of a matched request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
@@ -322,44 +250,6 @@ pub struct Respond {
     pub content_type: Arc<str>,
     /// Further headers.
     pub headers: Vec<(Arc<str>, Template)>,
-}
-
-/// Text with `{variables}`.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Template {
-    /// The pieces in order; a plain text is one piece.
-    pub parts: Vec<Part>,
-}
-
-/// A piece of a [`Template`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// Text as it stands.
-    Text(Arc<str>),
-    /// A variable of the request.
-    Variable(Variable),
-}
-
-/// A variable of the request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Variable {
-    ClientIp,
-    Host,
-    Path,
-    Query,
-    Uri,
-    Scheme,
-    Method,
-    ListenerPort,
-    RequestId,
-    Route,
-    Cluster,
-    Endpoint,
-    /// A request header, lower case.
-    Header(Arc<str>),
-    /// A request cookie.
-    Cookie(Arc<str>),
 }
 
 /// Everything about a route but its match and its action.
@@ -421,26 +311,6 @@ pub struct Retry {
     pub unsafe_methods: bool,
     /// Largest body kept for another attempt, bytes.
     pub body_limit: u64,
-}
-
-/// A kind of failure, or a range of statuses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Condition {
-    /// No connection was made; nothing was sent.
-    ConnectError,
-    /// The connection broke before the response head.
-    Reset,
-    /// The response head came too late.
-    Timeout,
-    /// What came was not HTTP.
-    InvalidResponse,
-    /// A status within these bounds, both included.
-    Status {
-        /// Lowest.
-        from: u16,
-        /// Highest.
-        to: u16,
-    },
 }
 
 /// Affinity by a signed cookie.
@@ -650,17 +520,6 @@ impl Endpoint {
     }
 }
 
-/// Where an endpoint is.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum EndpointAddress {
-    /// An address.
-    Ip(SocketAddr),
-    /// A name to resolve, and a port.
-    Name(Arc<str>, u16),
-    /// A Unix socket.
-    Unix(PathBuf),
-}
-
 /// Upstream connections kept, per worker and endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeepAlive {
@@ -690,41 +549,6 @@ pub struct Queue {
     pub size: usize,
     /// How long each may wait.
     pub timeout: Duration,
-}
-
-/// A selection policy by name, with its options.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Policy {
-    /// Which algorithm.
-    pub kind: PolicyKind,
-    /// What a hashing policy hashes; `None` where the kind needs none (`ip_hash` has the client address).
-    pub key: Option<Template>,
-    /// Options of the kind that were written, checked by name and range at load; durations in milliseconds.
-    pub options: BTreeMap<Arc<str>, f64>,
-}
-
-/// The algorithms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
-pub enum PolicyKind {
-    RoundRobin,
-    StaticStride,
-    Orca,
-    Random,
-    WeightedRandom,
-    LeastRequest,
-    P2c,
-    PeakEwma,
-    LeastTime,
-    Prequal,
-    C3,
-    IpHash,
-    Hash,
-    RingHash,
-    Maglev,
-    Rendezvous,
-    Memento,
-    First,
 }
 
 /// Active checks of a cluster's endpoints.

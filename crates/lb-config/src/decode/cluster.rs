@@ -7,14 +7,13 @@ use crate::keys::{ACTIVE, CLUSTER, ENDPOINT, HEALTH, KEEP_ALIVE, PASSIVE, QUEUE}
 use crate::language::diagnostic::Report;
 use crate::language::source::Span;
 use crate::language::tree::{Entry, Node};
+use crate::language::values::address::EndpointAddress;
 use crate::language::values::{Wrong, address, http, quantity};
-use crate::valid::{
-    ActiveCheck, Cluster, ClusterTls, Endpoint, EndpointAddress, KeepAlive, PassiveHealth, Probe, ProxyProtocol, Queue,
-};
+use crate::valid::{ActiveCheck, Cluster, ClusterTls, Endpoint, KeepAlive, PassiveHealth, Probe, ProxyProtocol, Queue};
 
 use super::placement::{subset, zone};
-use super::policy::policy;
 use super::tls;
+use crate::model::policy::policy;
 use crate::table::convert::{self, list, or_word};
 use crate::table::fields::Fields;
 
@@ -194,7 +193,10 @@ fn heads_of_the_only_tier(cluster: &Cluster) -> Option<u32> {
 type Placed = (Endpoint, Span);
 
 fn endpoint(report: &mut Report, node: &Node) -> Option<Placed> {
-    let at = |report: &mut Report, node: &Node| convert::read(report, node, address::ENDPOINT, address::endpoint);
+    let at = |report: &mut Report, node: &Node| {
+        let (address, https) = convert::read(report, node, address::ENDPOINT, address::endpoint)?;
+        Some(if https { Endpoint::https_at(address) } else { Endpoint::at(address) })
+    };
     if node.text().is_some() {
         return Some((at(report, node)?, node.span));
     }

@@ -8,10 +8,9 @@ use crate::keys::{ACCESS, ADMIN, LIMITS, LOG};
 use crate::language::diagnostic::Report;
 use crate::language::suggest::nearest;
 use crate::language::tree::Node;
+use crate::language::values::address::ListenAddress;
 use crate::language::values::{Wrong, address, http};
-use crate::valid::{
-    AccessFormat, AccessLog, AccessTarget, Admin, Level, Limits, ListenAddress, LocalZone, Log, LogFormat,
-};
+use crate::valid::{AccessFormat, AccessLog, AccessTarget, Admin, Level, Limits, LocalZone, Log, LogFormat};
 
 use super::placement::local_zone;
 use crate::table::convert::{self, list, or_word};

@@ -9,7 +9,8 @@ use crate::language::source::Span;
 use crate::language::tree::{Node, Value};
 use crate::language::values::Wrong;
 use crate::language::values::address;
-use crate::valid::{HeaderEdits, ListenAddress, Listener, Network};
+use crate::language::values::address::{ListenAddress, Network};
+use crate::valid::{HeaderEdits, Listener};
 
 use super::options::header_edits;
 use super::tls;

@@ -8,7 +8,6 @@ mod global;
 mod listener;
 mod options;
 mod placement;
-mod policy;
 mod route;
 mod site;
 mod tls;

@@ -7,14 +7,15 @@ use std::time::Duration;
 use crate::keys::{FORWARDED, HEADER_EDITS, HEADERS, RATE_LIMIT, RETRY, STICKY, TIMEOUT};
 use crate::language::diagnostic::Report;
 use crate::language::source::Span;
+use crate::language::template::{Part, Template, Variable};
 use crate::language::tree::{Entry, Node, Value};
 use crate::language::values::{Wrong, http, quantity};
 use crate::valid::{
-    Forwarded, HeaderEdits, LimitKey, Part, RateLimit, Retry, RouteOptions, SameSite, Sticky, Template, Timeouts,
-    Upgrade, Variable, is_never_upgraded_to,
+    Forwarded, HeaderEdits, LimitKey, RateLimit, Retry, RouteOptions, SameSite, Sticky, Timeouts, Upgrade,
+    is_never_upgraded_to,
 };
 
-use super::policy::policy;
+use crate::model::policy::policy;
 use crate::table::convert::{self, Moment, list, or_word};
 use crate::table::fields::Fields;
 
@@ -207,7 +208,7 @@ fn secret(report: &mut Report, node: &Node) -> Option<Arc<str>> {
 
 fn rate_limit(report: &mut Report, node: &Node) -> Option<RateLimit> {
     let fields = Fields::open(report, node, &RATE_LIMIT)?;
-    let key = fields.get(report, "key", convert::limit_key);
+    let key = fields.get(report, "key", limit_key);
     let rate = fields.get(report, "rate", |report, node| {
         if let Value::Integer(number) = node.value {
             let error = Wrong::new("has no period", quantity::RATE);
@@ -239,6 +240,27 @@ fn rate_limit(report: &mut Report, node: &Node) -> Option<RateLimit> {
         burst,
         status: status?,
         memory_bytes,
+    })
+}
+
+/// What a rate limit counts by: `client_ip`, or a text in which something of the request varies.
+fn limit_key(report: &mut Report, node: &Node) -> Option<LimitKey> {
+    const EXPECTED: &str = "\"client_ip\" or a text with `{variables}` such as \"{header:X-Api-Key}\"";
+    if node.text() == Some("client_ip") {
+        return Some(LimitKey::ClientIp);
+    }
+    let template = convert::template(Moment::Routed)(report, node)?;
+    if template.variables().next().is_none() {
+        let error = Wrong::new("is the same for every request", EXPECTED);
+        let braced = format!("{{{}}}", node.text().unwrap_or_default());
+        let is_variable = Template::parse(&braced).is_ok_and(|template| template.variables().next().is_some());
+        convert::wrong(report, node, if is_variable { error.help(format!("write \"{braced}\"")) } else { error });
+        return None;
+    }
+    // The same thing said in two ways has one meaning.
+    Some(match template.parts.as_slice() {
+        [Part::Variable(Variable::ClientIp)] => LimitKey::ClientIp,
+        _ => LimitKey::Template(template),
     })
 }
 

@@ -6,11 +6,11 @@ use crate::keys::{REDIRECT, RESPOND, ROUTE};
 use crate::language::diagnostic::Report;
 use crate::language::source::Span;
 use crate::language::suggest::nearest;
+use crate::language::template::{Part, Template, Variable};
 use crate::language::tree::{Entry, Node};
+use crate::language::values::http::ValuePattern;
 use crate::language::values::{Wrong, http};
-use crate::valid::{
-    Match, Part, Redirect, RedirectTo, Respond, RouteOptions, Syntax, Template, ValuePattern, Variable,
-};
+use crate::valid::{Match, Redirect, RedirectTo, Respond, RouteOptions, Syntax};
 
 use super::options::{self, header_name_once};
 use crate::table::convert::{self, Moment, list};
@@ -282,7 +282,7 @@ fn without_idle_options(node: &Node) -> Option<RouteOptions> {
     let mut table = node.table()?.clone();
     table.entries.retain(|entry| !IDLE.contains(&entry.key.as_str()));
     // What is wrong has been reported with the route itself.
-    let mut unheard = Report::default();
+    let mut unheard = Report::unread();
     let fields = Fields::of(&mut unheard, &table, node.span, &ROUTE);
     options::options(&mut unheard, &fields)
 }

@@ -11,7 +11,8 @@ use crate::language::inherit::inherit;
 use crate::language::source::Span;
 use crate::language::tree::{Entry, Node, Table, Value};
 use crate::language::values::http;
-use crate::valid::{CertificateFiles, HostPattern};
+use crate::language::values::http::HostPattern;
+use crate::valid::CertificateFiles;
 
 use super::route::{ACTIONS, RouteNode};
 use super::tls;

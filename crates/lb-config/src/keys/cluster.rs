@@ -1,7 +1,9 @@
 //! Keys of clusters, endpoints and health.
 
-use super::Default::{Required, Unset, Value};
-use super::{CLUSTER_TLS, Kind, POLICY, SUBSET, Section, key, later};
+use super::{CLUSTER_TLS, SUBSET};
+use crate::model::policy::POLICY;
+use crate::table::section::Default::{Required, Unset, Value};
+use crate::table::section::{Kind, Section, key, later};
 
 pub(crate) const CLUSTER: Section = Section {
     name: "cluster",

@@ -1,7 +1,8 @@
 //! Keys of the top level, the logs, the limits and the listeners.
 
-use super::Default::{Required, Unset, Value};
-use super::{Key, Kind, Section, ZONE, cluster, key, route, site, tls};
+use super::{ZONE, cluster, route, site, tls};
+use crate::table::section::Default::{Required, Unset, Value};
+use crate::table::section::{Key, Kind, Section, key};
 
 pub(crate) const ROOT: Section = Section {
     name: "root",

@@ -7,151 +7,21 @@
 mod cluster;
 mod global;
 mod placement;
-mod policy;
 mod route;
 mod site;
 mod tls;
 
+use crate::model::policy::POLICIES;
+use crate::table::section::Section;
+use crate::table::vocabulary::ALIASES;
 pub(crate) use cluster::{ACTIVE, CLUSTER, ENDPOINT, HEALTH, KEEP_ALIVE, PASSIVE, QUEUE};
 pub(crate) use global::{ACCESS, ADMIN, DEFAULTS, INCLUDED, LIMITS, LISTENER, LISTENER_HEADERS, LOG, ROOT};
 pub(crate) use placement::{SUBSET, ZONE};
-pub(crate) use policy::{KeyUse, OptionInfo, POLICIES, POLICY, PolicyInfo, Unit};
 pub(crate) use route::{
     FORWARDED, HEADER_EDITS, HEADERS, RATE_LIMIT, REDIRECT, RESPOND, RETRY, ROUTE, STICKY, TIMEOUT,
 };
 pub(crate) use site::{SITE, SITE_TLS};
 pub(crate) use tls::{CERTIFICATE, CLIENT_AUTH, CLUSTER_TLS, LISTENER_TLS};
-
-/// A table of the configuration and the keys it may have.
-#[derive(Debug)]
-pub(crate) struct Section {
-    /// Its name, unique, for the schema's definitions.
-    pub(crate) name: &'static str,
-    /// How it is called in messages: `[[listener]]`, `timeout`.
-    pub(crate) title: &'static str,
-    pub(crate) doc: &'static str,
-    pub(crate) keys: &'static [Key],
-}
-
-/// A key.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Key {
-    pub(crate) name: &'static str,
-    pub(crate) kind: Kind,
-    pub(crate) default: Default,
-    pub(crate) doc: &'static str,
-}
-
-/// What happens when a key is left out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Default {
-    /// It may not be left out.
-    Required,
-    /// This TOML literal stands for it.
-    Value(&'static str),
-    /// It then has no value, or one that depends on others; in words.
-    Unset(&'static str),
-    /// The key is reserved: whoever writes it is told "not built yet".
-    NotBuilt,
-}
-
-/// What may be written.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Kind {
-    Bool,
-    /// A whole number within bounds, both included.
-    Integer(i64, i64),
-    /// A duration; whether zero makes sense.
-    Duration {
-        zero: bool,
-    },
-    /// A size, at least this many bytes.
-    Size {
-        least: u64,
-    },
-    Rate,
-    Share,
-    /// A status, a class or a range of statuses.
-    Status,
-    /// A text of a form that only the decoder knows.
-    Text,
-    /// One of these words.
-    Word(&'static [&'static str]),
-    List(&'static Kind),
-    /// A table whose keys are names.
-    Map(&'static Kind),
-    Table(&'static Section),
-    /// Any of these.
-    Any(&'static [Kind]),
-    /// For reserved keys.
-    Anything,
-}
-
-impl Section {
-    pub(crate) fn find(&self, name: &str) -> Option<&'static Key> {
-        self.keys.iter().find(|key| key.name == name)
-    }
-
-    /// The keys that work.
-    pub(crate) fn built(&self) -> impl Iterator<Item = &'static Key> {
-        self.keys.iter().filter(|key| key.default != Default::NotBuilt)
-    }
-
-    /// The keys that work, for a message.
-    pub(crate) fn list(&self) -> String {
-        let names: Vec<String> = self.built().map(|key| format!("`{}`", key.name)).collect();
-        names.join(", ")
-    }
-}
-
-impl Kind {
-    /// The sections that may stand below.
-    pub(crate) fn sections(&self) -> Vec<&'static Section> {
-        match self {
-            Self::Table(section) => vec![section],
-            Self::List(kind) | Self::Map(kind) => kind.sections(),
-            Self::Any(kinds) => kinds.iter().flat_map(Kind::sections).collect(),
-            _ => Vec::new(),
-        }
-    }
-
-    /// The bounds of the number that may be written.
-    pub(crate) fn bounds(&self) -> Option<(i64, i64)> {
-        match self {
-            Self::Integer(least, most) => Some((*least, *most)),
-            Self::Any(kinds) => kinds.iter().find_map(Kind::bounds),
-            _ => None,
-        }
-    }
-
-    /// Whether a duration may be zero.
-    pub(crate) fn allows_zero(&self) -> bool {
-        match self {
-            Self::Duration { zero } => *zero,
-            Self::Any(kinds) => kinds.iter().any(Kind::allows_zero),
-            _ => false,
-        }
-    }
-
-    /// The smallest size that may be written, bytes.
-    pub(crate) fn least(&self) -> Option<u64> {
-        match self {
-            Self::Size { least } => Some(*least),
-            Self::Any(kinds) => kinds.iter().find_map(Kind::least),
-            _ => None,
-        }
-    }
-
-    /// The words that may be written.
-    pub(crate) fn words(&self) -> Vec<&'static str> {
-        match self {
-            Self::Word(words) => words.to_vec(),
-            Self::List(kind) => kind.words(),
-            Self::Any(kinds) => kinds.iter().flat_map(Kind::words).collect(),
-            _ => Vec::new(),
-        }
-    }
-}
 
 /// Every section reachable from the root, each once, in order of appearance.
 pub(crate) fn all_sections() -> Vec<&'static Section> {
@@ -175,19 +45,34 @@ pub(crate) fn is_known(name: &str) -> bool {
     all_sections().into_iter().any(|section| section.find(name).is_some()) || option()
 }
 
-/// A key that works.
-const fn key(name: &'static str, kind: Kind, default: Default, doc: &'static str) -> Key {
-    Key { name, kind, default, doc }
+/// What to do about a key that its table has not, but another one has, under this name or under ours for it.
+pub(crate) fn elsewhere(name: &str) -> Option<String> {
+    if let Some((_, ours)) = ALIASES.iter().find(|(theirs, _)| *theirs == name) {
+        return home(ours).map(|section| format!("it is `{ours}` here, which belongs to {}", place(section)));
+    }
+    let section = all_sections().into_iter().find(|section| section.find(name).is_some())?;
+    Some(format!("`{name}` belongs to {}", place(section)))
 }
 
-/// A key that is reserved.
-const fn later(name: &'static str, doc: &'static str) -> Key {
-    Key { name, kind: Kind::Anything, default: Default::NotBuilt, doc }
+/// A table as a sentence names it.
+fn place(section: &Section) -> &'static str {
+    if section.name == "root" { "the top level of the file" } else { section.title }
+}
+
+/// The table that one of [`ALIASES`] is written in: the first of those that people fill in that has the key.
+fn home(ours: &str) -> Option<&'static Section> {
+    let of_name = |name: &str| all_sections().into_iter().find(|section| section.name == name);
+    ["listener", "cluster", "route", "endpoint", "root"]
+        .into_iter()
+        .filter_map(of_name)
+        .find(|section| section.find(ours).is_some())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::table::section::Default;
+    use crate::table::vocabulary::{WORDS, until_built};
 
     /// The manual's table for a section.
     fn rows(section: &Section) -> String {
@@ -256,6 +141,28 @@ mod tests {
             for (at, key) in section.keys.iter().enumerate() {
                 assert!(section.keys[..at].iter().all(|other| other.name != key.name), "{}.{}", section.name, key.name);
                 assert!(!key.doc.contains('|') && key.doc.ends_with('.'), "{}.{}", section.name, key.name);
+            }
+        }
+    }
+
+    #[test]
+    fn no_word_of_others_hides_a_key_of_ours_and_each_stands_once() {
+        let mut seen: Vec<&str> = Vec::new();
+        for word in WORDS.iter().flat_map(|(words, _)| words.iter()) {
+            assert!(!seen.contains(word), "{word} stands twice");
+            seen.push(word);
+        }
+        for (word, ours) in ALIASES {
+            assert!(!seen.contains(&word), "{word} is an alias and a word");
+            assert!(home(ours).is_some(), "{ours} is no key");
+        }
+    }
+
+    #[test]
+    fn every_reserved_key_says_what_to_do_until_it_is_built() {
+        for section in all_sections() {
+            for key in section.keys.iter().filter(|key| key.default == Default::NotBuilt) {
+                assert!(until_built(section, key.name).is_some(), "{}.{}", section.name, key.name);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Keys that say where things are, and which of them this proxy uses.
 
-use super::Default::{Required, Unset, Value};
-use super::{Kind, Section, key};
+use crate::table::section::Default::{Required, Unset, Value};
+use crate::table::section::{Kind, Section, key};
 
 pub(crate) const ZONE: Section = Section {
     name: "zone",

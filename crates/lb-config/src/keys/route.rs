@@ -1,7 +1,8 @@
 //! Keys of routes.
 
-use super::Default::{Required, Unset, Value};
-use super::{Kind, POLICY, Section, key, later};
+use crate::model::policy::POLICY;
+use crate::table::section::Default::{Required, Unset, Value};
+use crate::table::section::{Kind, Section, key, later};
 
 const FAILURES: Kind =
     Kind::List(&Kind::Any(&[Kind::Word(&["connect_error", "reset", "timeout", "invalid_response"]), Kind::Status]));

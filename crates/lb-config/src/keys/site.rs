@@ -1,7 +1,8 @@
 //! Keys of sites: their own, and those of routes, which theirs inherit.
 
-use super::Default::{Unset, Value};
-use super::{CERTIFICATE, Key, Kind, ROUTE, Section, key};
+use super::{CERTIFICATE, ROUTE};
+use crate::table::section::Default::{Unset, Value};
+use crate::table::section::{Key, Kind, Section, key};
 
 /// What only a site has, or has in another sense than a route.
 pub(crate) const SITE_OWN: &[Key] = &[

@@ -1,7 +1,7 @@
 //! Keys of TLS, in both directions.
 
-use super::Default::{Required, Unset, Value};
-use super::{Kind, Section, key, later};
+use crate::table::section::Default::{Required, Unset, Value};
+use crate::table::section::{Kind, Section, key, later};
 
 pub(crate) const LISTENER_TLS: Section = Section {
     name: "listener_tls",

@@ -218,8 +218,10 @@ impl Problem {
 }
 
 /// Where problems are collected.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Report {
+    /// What to do about a key that stands in the wrong table.
+    elsewhere: fn(&str) -> Option<String>,
     problems: Vec<Problem>,
     /// Where strings may be secrets that no decoder knows as such, and the key that may be shown all the same.
     hidden: Vec<(Span, Span)>,
@@ -228,6 +230,20 @@ pub(crate) struct Report {
 }
 
 impl Report {
+    pub(crate) fn new(elsewhere: fn(&str) -> Option<String>) -> Self {
+        Self { elsewhere, problems: Vec::new(), hidden: Vec::new(), files: Vec::new() }
+    }
+
+    /// A report that is thrown away.
+    pub(crate) fn unread() -> Self {
+        Self::new(|_| None)
+    }
+
+    /// What to do about a key that stands in the wrong table.
+    pub(crate) fn elsewhere(&self, key: &str) -> Option<String> {
+        (self.elsewhere)(key)
+    }
+
     pub(crate) fn error(&mut self, span: Span, message: impl Into<String>) -> &mut Problem {
         self.push(Severity::Error, span, message.into())
     }

@@ -3,7 +3,7 @@
 //! Substitution happens on strings that TOML has already delimited, and its result is never looked at again: whatever
 //! a variable holds, it stays one string and cannot become a key, a table or another variable.
 
-use crate::language::vocabulary;
+use crate::language::foreign_variables;
 
 /// A string after substitution.
 #[derive(Debug, PartialEq, Eq)]
@@ -64,7 +64,7 @@ fn variable(inner: &str, piece: &str, env: &mut dyn FnMut(&str) -> Option<String
     let is_name = name.chars().all(|char| char.is_ascii_alphanumeric() || char == '_')
         && name.chars().next().is_some_and(|char| !char.is_ascii_digit());
     if !is_name {
-        let help = match vocabulary::placeholder(name) {
+        let help = match foreign_variables::placeholder(name) {
             Some(ours) => format!("write `{{{ours}}}`: a variable of the request has no `$`"),
             None if name.chars().all(|char| char.is_ascii_digit()) && !name.is_empty() => {
                 "there are no groups of a regular expression here; write `$${` for a literal `${`".to_owned()
@@ -84,7 +84,7 @@ fn variable(inner: &str, piece: &str, env: &mut dyn FnMut(&str) -> Option<String
         (None, None) => Err(EnvError {
             message: format!("the environment variable `{name}` is not set"),
             // nginx's `${host}`, or our own with a `$` too many.
-            help: match vocabulary::nginx(name).filter(|ours| !ours.is_empty()) {
+            help: match foreign_variables::nginx(name).filter(|ours| !ours.is_empty()) {
                 Some(ours) => format!("write `{ours}` for the request's, or set it in the environment"),
                 None => format!("set it, or give a default: `${{{name}:-default}}`"),
             },

@@ -9,10 +9,47 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::language::foreign_variables;
 use crate::language::suggest::nearest;
 use crate::language::values::http::is_token;
-use crate::language::vocabulary;
-use crate::valid::{Part, Template, Variable};
+
+/// Text with `{variables}`.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Template {
+    /// The pieces in order; a plain text is one piece.
+    pub parts: Vec<Part>,
+}
+
+/// A piece of a [`Template`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Text as it stands.
+    Text(Arc<str>),
+    /// A variable of the request.
+    Variable(Variable),
+}
+
+/// A variable of the request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Variable {
+    ClientIp,
+    Host,
+    Path,
+    Query,
+    Uri,
+    Scheme,
+    Method,
+    ListenerPort,
+    RequestId,
+    Route,
+    Cluster,
+    Endpoint,
+    /// A request header, lower case.
+    Header(Arc<str>),
+    /// A request cookie.
+    Cookie(Arc<str>),
+}
 
 /// The variables that take no name.
 const PLAIN: [(&str, Variable); 12] = [
@@ -155,7 +192,7 @@ fn variable(word: &str, name: Option<&str>) -> Result<Variable, (String, String)
             if NAMED.contains(&word) {
                 return Err((format!("`{{{word}}}` names no {word}"), format!("write `{{{word}:NAME}}`")));
             }
-            if let Some(ours) = vocabulary::placeholder(word) {
+            if let Some(ours) = foreign_variables::placeholder(word) {
                 return Err((format!("`{{{word}}}` is not a variable"), format!("write `{{{ours}}}`")));
             }
             let known = PLAIN.iter().map(|(known, _)| *known);

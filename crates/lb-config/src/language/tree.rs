@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::keys;
 use crate::language::diagnostic::Report;
 use crate::language::env;
 use crate::language::foreign::{self, Language};
@@ -82,7 +81,7 @@ impl Node {
     /// A default, from its TOML literal. What is not TOML becomes an empty table, which no scalar key accepts.
     pub(crate) fn literal(literal: &'static str) -> Self {
         match DeValue::parse(literal) {
-            Ok(value) => Builder::new(usize::MAX, &mut |_| None, &mut Sources::default(), &mut Report::default())
+            Ok(value) => Builder::new(usize::MAX, &mut |_| None, &mut Sources::default(), &mut Report::unread())
                 .node(value.into_inner(), 0..0),
             Err(_) => Self::made(Value::Table(Table::default())),
         }
@@ -146,6 +145,7 @@ impl Node {
 pub(crate) fn parse(
     file: usize,
     env: &mut dyn FnMut(&str) -> Option<String>,
+    is_known: fn(&str) -> bool,
     sources: &mut Sources,
     report: &mut Report,
 ) -> Option<Table> {
@@ -170,7 +170,7 @@ pub(crate) fn parse(
             problem.help(help);
         }
     }
-    for hidden in secrecy::behind_unknown_keys(&text, keys::is_known) {
+    for hidden in secrecy::behind_unknown_keys(&text, is_known) {
         sources.hide(Span { file, start: hidden.start, end: hidden.end });
     }
     hide_by_sight(file, &text, sources);

@@ -4,7 +4,8 @@
 //! table that is off by default is there and empty. So no list of defaults can lag behind the decoder.
 
 use crate::language::source::Sources;
-use crate::table::document::{Document, Fields, Item};
+use crate::table::document::Document;
+use crate::table::item::{Fields, Item};
 use crate::valid::Config;
 
 /// As little as a configuration may have.

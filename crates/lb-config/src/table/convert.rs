@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use crate::language::diagnostic::Report;
+use crate::language::foreign_variables;
 use crate::language::suggest::{nearest, one_of};
 use crate::language::template::TemplateError;
+use crate::language::template::{Template, Variable};
 use crate::language::tree::{Entry, Node, Value};
+use crate::language::values::address::Network;
+use crate::language::values::status::Condition;
 use crate::language::values::status::{self, FAILURES};
 use crate::language::values::{Wrong, address, quantity};
-use crate::language::vocabulary;
-use crate::valid::{Condition, LimitKey, Network, Part, Template, Variable};
 
 /// The value is of another kind altogether. A value already complained about is passed over.
 pub(crate) fn mismatch(report: &mut Report, node: &Node, expected: impl Into<String>) {
@@ -311,7 +313,7 @@ pub(crate) fn template(moment: Moment) -> impl Fn(&mut Report, &Node) -> Option<
 
 /// `$host` is text here, and was hardly meant to be.
 fn warn_of_foreign_variables(report: &mut Report, node: &Node, text: &str) {
-    let found = vocabulary::variables(text);
+    let found = foreign_variables::variables(text);
     if found.is_empty() {
         return;
     }
@@ -337,25 +339,4 @@ fn template_error(report: &mut Report, node: &Node, error: TemplateError) {
     } else {
         report.error(node.span, error.message).help(error.help);
     }
-}
-
-/// What a rate limit counts by: `client_ip`, or a text in which something of the request varies.
-pub(crate) fn limit_key(report: &mut Report, node: &Node) -> Option<LimitKey> {
-    const EXPECTED: &str = "\"client_ip\" or a text with `{variables}` such as \"{header:X-Api-Key}\"";
-    if node.text() == Some("client_ip") {
-        return Some(LimitKey::ClientIp);
-    }
-    let template = template(Moment::Routed)(report, node)?;
-    if template.variables().next().is_none() {
-        let error = Wrong::new("is the same for every request", EXPECTED);
-        let braced = format!("{{{}}}", node.text().unwrap_or_default());
-        let is_variable = Template::parse(&braced).is_ok_and(|template| template.variables().next().is_some());
-        wrong(report, node, if is_variable { error.help(format!("write \"{braced}\"")) } else { error });
-        return None;
-    }
-    // The same thing said in two ways has one meaning.
-    Some(match template.parts.as_slice() {
-        [Part::Variable(Variable::ClientIp)] => LimitKey::ClientIp,
-        _ => LimitKey::Template(template),
-    })
 }

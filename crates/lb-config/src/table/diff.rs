@@ -6,7 +6,8 @@
 use std::fmt;
 
 use crate::language::source::Sources;
-use crate::table::document::{Document, Fields, Item, Leaf};
+use crate::table::document::Document;
+use crate::table::item::{Fields, Item, Leaf};
 use crate::valid::Config;
 
 /// The changes from one configuration to another, in the order of the file; empty if there are none.

@@ -3,44 +3,23 @@
 //! What may be secret is marked: a signing secret is never in a document, only a mark that tells whether it changed, and
 //! free text that the environment filled appears as it was written, `${NAME}` and all.
 
-use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::language::env;
 use crate::language::source::Sources;
+use crate::language::template::Template;
+use crate::language::values::http::{PathPattern, ValuePattern};
 use crate::language::values::{quantity, status};
-use crate::valid::{
-    AccessFormat, AccessTarget, Action, ActiveCheck, CertificateFiles, Cluster, ClusterTls, Condition, Config,
-    Endpoint, Forwarded, HeaderEdits, KeepAlive, Level, LimitKey, Limits, Listener, ListenerTls, LocalZone, Log,
-    LogFormat, Match, PassiveHealth, PathPattern, Policy, Probe, ProxyProtocol, Queue, RateLimit, Redirect, RedirectTo,
-    Respond, Retry, Route, SameSite, Sticky, Subset, SubsetBy, Template, Timeouts, TlsVersion, Upgrade, ValuePattern,
+use crate::table::item::{
+    Fields, Item, Leaf, Writer, bare, conditions, duration, duration_or, fields, or, quote, size_or_none, text, texts,
 };
-
-/// Keys and values in order.
-pub(crate) type Fields = Vec<(String, Item)>;
-
-/// A value.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Item {
-    Leaf(Leaf),
-    Table(Fields),
-    /// Endpoints, by address.
-    Endpoints(Vec<(String, Fields)>),
-}
-
-/// A value that is not a table.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Leaf {
-    /// As TOML.
-    pub(crate) toml: String,
-    /// To compare, and to show unless `quiet`.
-    pub(crate) value: String,
-    /// Free text, which may hold a secret: a change is told without the values.
-    pub(crate) quiet: bool,
-}
+use crate::valid::{
+    AccessFormat, AccessTarget, Action, ActiveCheck, CertificateFiles, Cluster, ClusterTls, Config, Endpoint,
+    Forwarded, HeaderEdits, KeepAlive, Level, LimitKey, Limits, Listener, ListenerTls, LocalZone, Log, LogFormat,
+    Match, PassiveHealth, Probe, ProxyProtocol, Queue, RateLimit, Redirect, RedirectTo, Respond, Retry, Route,
+    SameSite, Sticky, Subset, SubsetBy, Timeouts, TlsVersion, Upgrade,
+};
 
 /// A whole configuration.
 #[derive(Clone, Debug)]
@@ -71,96 +50,7 @@ impl Document {
     }
 }
 
-/// A TOML basic string.
-pub(crate) fn quote(text: &str) -> String {
-    let mut quoted = String::with_capacity(text.len() + 2);
-    quoted.push('"');
-    for char in text.chars() {
-        match char {
-            '"' => quoted.push_str("\\\""),
-            '\\' => quoted.push_str("\\\\"),
-            '\n' => quoted.push_str("\\n"),
-            '\r' => quoted.push_str("\\r"),
-            '\t' => quoted.push_str("\\t"),
-            char if char.is_control() => quoted.push_str(&format!("\\u{:04X}", u32::from(char))),
-            char => quoted.push(char),
-        }
-    }
-    quoted.push('"');
-    quoted
-}
-
-fn text(value: &str) -> Item {
-    Item::Leaf(Leaf { toml: quote(&env::escape(value)), value: value.to_owned(), quiet: false })
-}
-
-/// A number or a boolean.
-fn plain(value: impl Display) -> Item {
-    let value = value.to_string();
-    Item::Leaf(Leaf { toml: value.clone(), value, quiet: false })
-}
-
-fn or(word: &str, value: Option<impl Display>) -> Item {
-    value.map_or_else(|| text(word), plain)
-}
-
-fn duration(value: Duration) -> Item {
-    text(&quantity::show_duration(value))
-}
-
-fn duration_or(word: &str, value: Option<Duration>) -> Item {
-    value.map_or_else(|| text(word), duration)
-}
-
-fn size_or_none(bytes: Option<u64>) -> Item {
-    bytes.map_or_else(|| text("none"), |bytes| text(&quantity::show_size(bytes)))
-}
-
-fn texts<T: AsRef<str>>(values: impl IntoIterator<Item = T>) -> Item {
-    let (toml, values): (Vec<String>, Vec<String>) =
-        values.into_iter().map(|value| (quote(&env::escape(value.as_ref())), value.as_ref().to_owned())).unzip();
-    Item::Leaf(Leaf { toml: format!("[{}]", toml.join(", ")), value: format!("[{}]", values.join(", ")), quiet: false })
-}
-
-fn conditions(on: &[Condition]) -> Item {
-    texts(on.iter().map(|condition| status::show_condition(*condition)))
-}
-
-macro_rules! fields {
-    ($($key:literal: $value:expr),* $(,)?) => { vec![$(($key.to_owned(), $value)),*] };
-}
-
-struct Writer<'a> {
-    /// What the environment filled: the text in force, and what was written.
-    written: BTreeMap<String, &'a str>,
-}
-
-impl<'a> Writer<'a> {
-    fn new(sources: &'a Sources) -> Self {
-        let mut written = BTreeMap::new();
-        for text in &sources.substituted {
-            written.insert(text.value.to_string(), &*text.written);
-            // Templates are told apart by what they mean, not by how their braces were written.
-            if let Ok(template) = Template::parse(&text.value) {
-                written.insert(template.to_string(), &*text.written);
-            }
-        }
-        Self { written }
-    }
-
-    /// Free text.
-    fn free(&self, value: &str) -> Item {
-        let toml = match self.written.get(value) {
-            Some(written) => quote(written),
-            None => quote(&env::escape(value)),
-        };
-        Item::Leaf(Leaf { toml, value: value.to_owned(), quiet: true })
-    }
-
-    fn template(&self, template: &Template) -> Item {
-        self.free(&template.to_string())
-    }
-
+impl Writer<'_> {
     fn root(&self, config: &Config) -> Fields {
         let admin = config.admin.as_ref();
         let address = admin.map_or_else(|| "off".to_owned(), |admin| admin.address.to_string());
@@ -185,7 +75,7 @@ impl<'a> Writer<'a> {
         all.push(self.action(config, &route.action));
         let options = &route.options;
         if let Some(policy) = &options.policy {
-            all.push(("policy".into(), self.policy(policy)));
+            all.push(("policy".into(), policy.show(self)));
         }
         let off = || text("off");
         // The others forward nothing and have no use for these.
@@ -255,37 +145,17 @@ impl<'a> Writer<'a> {
             RedirectTo::Path(path) => self.free(path),
             RedirectTo::Template(template) => self.template(template),
         };
-        Item::Table(fields! { "to": to, "status": plain(redirect.status) })
+        Item::Table(fields! { "to": to, "status": bare(redirect.status) })
     }
 
     fn respond(&self, respond: &Respond) -> Item {
         let headers = respond.headers.iter().map(|(name, value)| (name.to_string(), self.template(value)));
         Item::Table(fields! {
-            "status": plain(respond.status),
+            "status": bare(respond.status),
             "body": self.template(&respond.body),
             "content_type": self.free(&respond.content_type),
             "headers": Item::Table(headers.collect()),
         })
-    }
-
-    fn policy(&self, policy: &Policy) -> Item {
-        if policy.key.is_none() && policy.options.is_empty() {
-            return text(policy.kind.name());
-        }
-        let mut all = fields! { "name": text(policy.kind.name()) };
-        all.extend(policy.key.iter().map(|key| ("key".to_owned(), self.template(key))));
-        all.extend(policy.options.iter().map(|(name, value)| {
-            // Durations come from whole milliseconds, so the way back loses nothing.
-            let item = if policy.kind.is_duration(name) {
-                duration(Duration::from_millis(*value as u64))
-            } else if policy.kind.is_switch(name) {
-                plain(*value != 0.0)
-            } else {
-                plain(value)
-            };
-            (name.to_string(), item)
-        }));
-        Item::Table(all)
     }
 
     fn rate_limit(&self, limit: &RateLimit) -> Item {
@@ -296,8 +166,8 @@ impl<'a> Writer<'a> {
         Item::Table(fields! {
             "key": key,
             "rate": text(&quantity::show_rate(limit.requests, limit.period)),
-            "burst": plain(limit.burst),
-            "status": plain(limit.status),
+            "burst": bare(limit.burst),
+            "status": bare(limit.status),
             "name": text(&limit.name),
             "memory": text(&quantity::show_size(limit.memory_bytes)),
         })
@@ -310,7 +180,7 @@ impl<'a> Writer<'a> {
             "redirect": text(if listener.redirect_https { "https" } else { "off" }),
             "trusted_proxies": texts(listener.trusted_proxies.iter().map(ToString::to_string)),
             "proxy_protocol": listener.proxy_protocol.as_ref().map_or_else(
-                || plain(false),
+                || bare(false),
                 |networks| texts(networks.iter().map(ToString::to_string)),
             ),
             "backlog": or("auto", listener.backlog),
@@ -355,7 +225,7 @@ impl<'a> Writer<'a> {
         let off = || text("off");
         let endpoints = cluster.endpoints.iter().map(|endpoint| (endpoint.name.to_string(), self::endpoint(endpoint)));
         fields! {
-            "policy": self.policy(&cluster.policy),
+            "policy": cluster.policy.show(self),
             "endpoints": Item::Endpoints(endpoints.collect()),
             "protocol": text(if cluster.http2 { "h2" } else { "http1" }),
             "tls": cluster.tls.as_ref().map_or_else(off, cluster_tls),
@@ -381,19 +251,19 @@ impl<'a> Writer<'a> {
     fn active(&self, active: &ActiveCheck) -> Item {
         let mut all = Vec::new();
         match &active.probe {
-            Probe::Tcp => all.extend(fields! { "tcp": plain(true) }),
+            Probe::Tcp => all.extend(fields! { "tcp": bare(true) }),
             Probe::Http { path, method, host, expect } => {
                 all.extend(fields! { "path": self.free(path), "method": text(method) });
                 all.extend(host.iter().map(|host| ("host".to_owned(), self.free(host))));
                 all.extend(fields! { "expect": texts(expect.iter().map(|range| status::show_range(*range))) });
             }
         }
-        all.extend(active.port.map(|port| ("port".to_owned(), plain(port))));
+        all.extend(active.port.map(|port| ("port".to_owned(), bare(port))));
         all.extend(fields! {
             "interval": duration(active.interval),
             "timeout": duration(active.timeout),
-            "rise": plain(active.rise),
-            "fall": plain(active.fall),
+            "rise": bare(active.rise),
+            "fall": bare(active.fall),
             "initial": text(if active.initial_up { "up" } else { "down" }),
         });
         Item::Table(all)
@@ -433,11 +303,11 @@ fn log(log: &Log) -> Fields {
 fn limits(limits: &Limits) -> Fields {
     fields! {
         "request_head": text(&quantity::show_size(limits.request_head_bytes as u64)),
-        "headers": plain(limits.headers),
+        "headers": bare(limits.headers),
         "uri": text(&quantity::show_size(limits.uri_bytes as u64)),
         "request_body": size_or_none(limits.request_body_bytes),
         "response_head": text(&quantity::show_size(limits.response_head_bytes as u64)),
-        "response_headers": plain(limits.response_headers),
+        "response_headers": bare(limits.response_headers),
         "connections": or("auto", limits.connections),
         "endpoint_connections": or("auto", limits.endpoint_connections),
         "connections_per_client": or("none", limits.connections_per_client),
@@ -473,7 +343,7 @@ fn cluster_tls(tls: &ClusterTls) -> Item {
     all.extend(tls.client.iter().flat_map(|files| {
         [("client_cert".to_owned(), path(&files.cert)), ("client_key".to_owned(), path(&files.key))]
     }));
-    all.push(("verify".into(), plain(tls.verify)));
+    all.push(("verify".into(), bare(tls.verify)));
     Item::Table(all)
 }
 
@@ -488,19 +358,19 @@ fn certificate(files: &CertificateFiles) -> String {
 }
 
 fn zone(zone: &LocalZone) -> Item {
-    let proxies = zone.proxies.iter().map(|(name, count)| (name.to_string(), plain(count)));
+    let proxies = zone.proxies.iter().map(|(name, count)| (name.to_string(), bare(count)));
     Item::Table(fields! {
         "name": text(&zone.name),
         "proxies": Item::Table(proxies.collect()),
-        "minimum": plain(zone.minimum),
+        "minimum": bare(zone.minimum),
     })
 }
 
 fn subset(subset: &Subset) -> Item {
-    let mut all = fields! { "size": plain(subset.size) };
+    let mut all = fields! { "size": bare(subset.size) };
     all.push(match &subset.by {
         SubsetBy::Name(name) => ("client".into(), text(name)),
-        SubsetBy::Number(number) => ("number".into(), plain(number)),
+        SubsetBy::Number(number) => ("number".into(), bare(number)),
     });
     Item::Table(all)
 }
@@ -518,11 +388,11 @@ fn timeout(timeout: &Timeouts) -> Item {
 fn retry(retry: &Retry) -> Item {
     Item::Table(fields! {
         "on": conditions(&retry.on),
-        "attempts": plain(retry.attempts),
+        "attempts": bare(retry.attempts),
         "for": duration_or("none", retry.within),
         "interval": duration(retry.interval),
         "budget": text(&quantity::show_share(retry.budget_ratio)),
-        "unsafe_methods": plain(retry.unsafe_methods),
+        "unsafe_methods": bare(retry.unsafe_methods),
         "body_limit": text(&quantity::show_size(retry.body_limit)),
     })
 }
@@ -530,8 +400,8 @@ fn retry(retry: &Retry) -> Item {
 fn sticky(sticky: &Sticky) -> Item {
     let mut all = fields! {
         "cookie": text(&sticky.cookie),
-        "secure": plain(sticky.secure),
-        "http_only": plain(sticky.http_only),
+        "secure": bare(sticky.secure),
+        "http_only": bare(sticky.http_only),
     };
     let same_site = sticky.same_site.map(|site| match site {
         SameSite::Strict => "strict",
@@ -567,39 +437,39 @@ fn forwarded(forwarded: Forwarded) -> Item {
 fn endpoint(endpoint: &Endpoint) -> Fields {
     let mut all = fields! {
         "address": text(&endpoint.name),
-        "weight": plain(endpoint.weight),
+        "weight": bare(endpoint.weight),
         "max_in_flight": or("none", endpoint.max_in_flight),
-        "backup": plain(endpoint.backup),
+        "backup": bare(endpoint.backup),
     };
     if !endpoint.backup {
-        all.push(("priority".into(), plain(endpoint.priority)));
+        all.push(("priority".into(), bare(endpoint.priority)));
     }
     all.extend(fields! {
         "zone": text(endpoint.zone.as_deref().unwrap_or("none")),
-        "drain": plain(endpoint.drain),
+        "drain": bare(endpoint.drain),
     });
     all
 }
 
 fn keep_alive(keep_alive: &KeepAlive) -> Item {
     Item::Table(fields! {
-        "idle": plain(keep_alive.idle),
+        "idle": bare(keep_alive.idle),
         "timeout": duration(keep_alive.timeout),
-        "requests": plain(keep_alive.requests),
+        "requests": bare(keep_alive.requests),
         "age": duration(keep_alive.age),
     })
 }
 
 fn queue(queue: Queue) -> Item {
     Item::Table(fields! {
-        "size": plain(queue.size),
+        "size": bare(queue.size),
         "timeout": duration(queue.timeout),
     })
 }
 
 fn passive(passive: &PassiveHealth) -> Item {
     Item::Table(fields! {
-        "failures": plain(passive.failures),
+        "failures": bare(passive.failures),
         "window": duration(passive.window),
         "eject_for": duration(passive.eject_for),
         "on": conditions(&passive.on),

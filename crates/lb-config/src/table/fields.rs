@@ -3,15 +3,15 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use crate::keys::{Default, Key, Section, all_sections};
 use crate::language::diagnostic::Report;
 use crate::language::source::Span;
 use crate::language::suggest::nearest;
 use crate::language::tree::{Entry, Node, Table};
 use crate::language::values::http::is_token;
-use crate::language::vocabulary::{self, ALIASES};
+use crate::table::section::{Default, Key, Section};
+use crate::table::vocabulary::{self, ALIASES};
 
-use super::convert;
+use crate::table::convert;
 
 /// A table being read.
 ///
@@ -229,27 +229,23 @@ fn unknown_key(report: &mut Report, entry: &Entry, section: &'static Section) {
     let name = &entry.key;
     // A misspelt `secret` is one all the same.
     report.hide_strings(Span { end: entry.node.span.end.max(entry.key_span.end), ..entry.key_span }, entry.key_span);
+    let help = match meant(name, section) {
+        Some(Meant::Alias(ours) | Meant::Near(ours)) => Some(format!("did you mean `{ours}`?")),
+        Some(Meant::Word(help)) => Some(help.to_owned()),
+        None if matches!(section.name, "headers" | "header_edits") && is_token(name) && !is_alias(name) => {
+            Some(format!("write headers.response.set = {{ {name} = \"…\" }}, or headers.request.set"))
+        }
+        None => report.elsewhere(name),
+    };
     let problem = report.error(entry.key_span, format!("unknown key `{}` in {}", name.escape_debug(), section.title));
     problem.expected(format!("one of {}", section.list()));
-    let help = match meant(name, section) {
-        Some(Meant::Alias(ours)) => format!("did you mean `{ours}`?"),
-        Some(Meant::Word(help)) => help.to_owned(),
-        Some(Meant::Near(ours)) => format!("did you mean `{ours}`?"),
-        Some(Meant::Elsewhere(ours, other)) => format!("it is `{ours}` here, which belongs to {}", place(other)),
-        None if matches!(section.name, "headers" | "header_edits") && is_token(name) => {
-            format!("write headers.response.set = {{ {name} = \"…\" }}, or headers.request.set")
-        }
-        None => match all_sections().into_iter().find(|section| section.find(name).is_some()) {
-            Some(other) => format!("`{name}` belongs to {}", place(other)),
-            None => return,
-        },
-    };
-    problem.help(help);
+    if let Some(help) = help {
+        problem.help(help);
+    }
 }
 
-/// A table as a sentence names it.
-fn place(section: &Section) -> &'static str {
-    if section.name == "root" { "the top level of the file" } else { section.title }
+fn is_alias(name: &str) -> bool {
+    ALIASES.iter().any(|(theirs, _)| *theirs == name)
 }
 
 /// What an unknown key was probably meant to be.
@@ -260,8 +256,6 @@ enum Meant {
     Word(&'static str),
     /// A slip in this key.
     Near(&'static str),
-    /// What another product calls this key of ours, which another table has.
-    Elsewhere(&'static str, &'static Section),
 }
 
 fn meant(name: &str, section: &'static Section) -> Option<Meant> {
@@ -272,9 +266,5 @@ fn meant(name: &str, section: &'static Section) -> Option<Meant> {
     if let Some(help) = vocabulary::ours(name) {
         return Some(Meant::Word(help));
     }
-    if let Some(ours) = nearest(name, section.built().map(|key| key.name)) {
-        return Some(Meant::Near(ours));
-    }
-    let (_, ours) = ALIASES.iter().find(|(theirs, _)| *theirs == name)?;
-    vocabulary::home(ours).map(|home| Meant::Elsewhere(ours, home))
+    nearest(name, section.built().map(|key| key.name)).map(Meant::Near)
 }

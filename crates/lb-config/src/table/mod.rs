@@ -5,5 +5,8 @@ pub(crate) mod convert;
 pub(crate) mod diff;
 pub(crate) mod document;
 pub(crate) mod fields;
+pub(crate) mod item;
 mod print;
 pub(crate) mod schema;
+pub(crate) mod section;
+pub(crate) mod vocabulary;

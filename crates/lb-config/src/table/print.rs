@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use crate::language::source::Sources;
 use crate::table::changed::changed;
-use crate::table::document::{Document, Fields, Item, Leaf, quote};
+use crate::table::document::Document;
+use crate::table::item::{Fields, Item, Leaf, quote};
 use crate::valid::Config;
 
 impl Config {

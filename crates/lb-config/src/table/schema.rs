@@ -5,8 +5,10 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::keys::{Default, Key, Kind, POLICIES, ROOT, Section, Unit, all_sections};
+use crate::keys::{ROOT, all_sections};
 use crate::language::tree::{self, Node};
+use crate::model::policy::{POLICIES, Unit};
+use crate::table::section::{Default, Key, Kind, Section};
 
 /// The JSON Schema (draft 2020-12) of a configuration file.
 #[must_use]

@@ -2,9 +2,38 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::{Wrong, http};
-use crate::valid::{Endpoint, EndpointAddress, ListenAddress, Network};
+
+/// An address to bind.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ListenAddress {
+    /// A TCP address; port 0 lets the kernel choose.
+    Tcp(SocketAddr),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+/// An IP network, `10.0.0.0/8` or `::1`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Network {
+    /// Any address of the network.
+    pub address: std::net::IpAddr,
+    /// Leading bits that must agree: 0..=32 or 0..=128.
+    pub prefix: u8,
+}
+
+/// Where an endpoint is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum EndpointAddress {
+    /// An address.
+    Ip(SocketAddr),
+    /// A name to resolve, and a port.
+    Name(Arc<str>, u16),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
 
 pub(crate) const LISTEN: &str = "an address such as \"0.0.0.0:80\", \"[::1]:80\" or \"unix:/run/lbproxy.sock\"";
 pub(crate) const ENDPOINT: &str =
@@ -65,9 +94,9 @@ fn is_name_or_address(name: &str) -> bool {
     name.is_empty() || http::host_name(name).is_ok() || inside.is_some_and(|inside| inside.parse::<Ipv6Addr>().is_ok())
 }
 
-/// An endpoint, with everything but its address by default.
-pub(crate) fn endpoint(text: &str) -> Result<Endpoint, Wrong> {
-    let Some(rest) = text.strip_prefix("https://") else { return address(text).map(Endpoint::at) };
+/// Where an endpoint is, and whether it was written with `https://`.
+pub(crate) fn endpoint(text: &str) -> Result<(EndpointAddress, bool), Wrong> {
+    let Some(rest) = text.strip_prefix("https://") else { return address(text).map(|at| (at, false)) };
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     if rest.contains('/') {
         return Err(Wrong::new("has a path, which belongs to the request", ENDPOINT));
@@ -75,7 +104,7 @@ pub(crate) fn endpoint(text: &str) -> Result<Endpoint, Wrong> {
     // An IPv6 address has colons of its own.
     let has_port = rest.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
     let address = if has_port { address(rest) } else { address(&format!("{rest}:443")) };
-    address.map(Endpoint::https_at)
+    address.map(|at| (at, true))
 }
 
 fn address(text: &str) -> Result<EndpointAddress, Wrong> {
@@ -277,18 +306,18 @@ mod tests {
     #[test]
     fn addresses_of_endpoints() {
         for text in ["10.0.0.1:80", "[::1]:80", "n8n-1:5678", "my_app:80", "unix:/run/x.sock"] {
-            assert_eq!(&*endpoint(text).unwrap().name, text);
+            assert_eq!(endpoint(text).unwrap().0.to_string(), text);
         }
-        assert_eq!(&*endpoint("App:80").unwrap().name, "app:80");
+        assert_eq!(endpoint("App:80").unwrap().0.to_string(), "app:80");
         for (text, name) in [
-            ("https://App:8443", "https://app:8443"),
-            ("https://app", "https://app:443"),
-            ("https://10.0.0.1/", "https://10.0.0.1:443"),
-            ("https://[::1]", "https://[::1]:443"),
-            ("https://[::1]:8443", "https://[::1]:8443"),
+            ("https://App:8443", "app:8443"),
+            ("https://app", "app:443"),
+            ("https://10.0.0.1/", "10.0.0.1:443"),
+            ("https://[::1]", "[::1]:443"),
+            ("https://[::1]:8443", "[::1]:8443"),
         ] {
-            let endpoint = endpoint(text).unwrap();
-            assert_eq!((&*endpoint.name, endpoint.https), (name, true), "{text}");
+            let (address, https) = endpoint(text).unwrap();
+            assert_eq!((address.to_string().as_str(), https), (name, true), "{text}");
         }
         for (text, what) in [
             ("", "has no port"),

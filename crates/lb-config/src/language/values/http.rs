@@ -5,7 +5,64 @@ use std::sync::Arc;
 use regex::{Regex, RegexBuilder};
 
 use super::Wrong;
-use crate::valid::{HostPattern, PathPattern, ValuePattern};
+
+/// A host pattern, lower case, without port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostPattern {
+    /// This very host.
+    Exact(Arc<str>),
+    /// `*.example.org`: any host below it, at any depth; holds `.example.org`.
+    Wildcard(Arc<str>),
+}
+
+/// A path pattern. Matched against the percent-decoded, dot-normalised path.
+#[derive(Clone, Debug)]
+pub enum PathPattern {
+    /// Whole segments: `/api` matches `/api`, `/api/` and `/api/x`, not `/apix`. Without trailing slash; the root is empty.
+    Prefix(Arc<str>),
+    /// This very path.
+    Exact(Arc<str>),
+    /// A regular expression, found anywhere unless anchored.
+    Regex(Regex),
+}
+
+/// How a header's value must look.
+#[derive(Clone, Debug)]
+pub enum ValuePattern {
+    /// This very value.
+    Exact(Arc<str>),
+    /// A regular expression, found anywhere unless anchored.
+    Regex(Regex),
+}
+
+impl Default for PathPattern {
+    /// The root prefix: every path.
+    fn default() -> Self {
+        Self::Prefix(Arc::from(""))
+    }
+}
+
+/// Regular expressions are equal when they are written alike.
+impl PartialEq for PathPattern {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Prefix(a), Self::Prefix(b)) | (Self::Exact(a), Self::Exact(b)) => a == b,
+            (Self::Regex(a), Self::Regex(b)) => a.as_str() == b.as_str(),
+            _ => false,
+        }
+    }
+}
+
+/// Regular expressions are equal when they are written alike.
+impl PartialEq for ValuePattern {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Exact(a), Self::Exact(b)) => a == b,
+            (Self::Regex(a), Self::Regex(b)) => a.as_str() == b.as_str(),
+            _ => false,
+        }
+    }
+}
 
 pub(crate) const PATH: &str = "a prefix (\"/api/\"), an exact path (\"=/api\") or a regex (\"~^/v[0-9]+/\")";
 

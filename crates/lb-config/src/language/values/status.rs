@@ -1,7 +1,26 @@
 //! Statuses, ranges of them, and the kinds of failure that stand beside them.
 
 use super::Wrong;
-use crate::valid::Condition;
+
+/// A kind of failure, or a range of statuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// No connection was made; nothing was sent.
+    ConnectError,
+    /// The connection broke before the response head.
+    Reset,
+    /// The response head came too late.
+    Timeout,
+    /// What came was not HTTP.
+    InvalidResponse,
+    /// A status within these bounds, both included.
+    Status {
+        /// Lowest.
+        from: u16,
+        /// Highest.
+        to: u16,
+    },
+}
 
 pub(crate) const STATUSES: &str = "a status such as 404, \"5xx\" or \"500-504\"";
 

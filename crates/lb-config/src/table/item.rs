@@ -1,0 +1,129 @@
+//! Values as they are printed and compared.
+//!
+//! What may be secret is marked: free text that the environment filled appears as it was written, `${NAME}` and all.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::time::Duration;
+
+use crate::language::env;
+use crate::language::source::Sources;
+use crate::language::template::Template;
+use crate::language::values::quantity;
+use crate::language::values::status::{self, Condition};
+
+/// Keys and values in order.
+pub(crate) type Fields = Vec<(String, Item)>;
+
+/// A value.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Item {
+    Leaf(Leaf),
+    Table(Fields),
+    /// Endpoints, by address.
+    Endpoints(Vec<(String, Fields)>),
+}
+
+/// A value that is not a table.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Leaf {
+    /// As TOML.
+    pub(crate) toml: String,
+    /// To compare, and to show unless `quiet`.
+    pub(crate) value: String,
+    /// Free text, which may hold a secret: a change is told without the values.
+    pub(crate) quiet: bool,
+}
+
+/// A TOML basic string.
+pub(crate) fn quote(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for char in text.chars() {
+        match char {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            char if char.is_control() => quoted.push_str(&format!("\\u{:04X}", u32::from(char))),
+            char => quoted.push(char),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+pub(crate) fn text(value: &str) -> Item {
+    Item::Leaf(Leaf { toml: quote(&env::escape(value)), value: value.to_owned(), quiet: false })
+}
+
+/// A number or a boolean.
+pub(crate) fn bare(value: impl Display) -> Item {
+    let value = value.to_string();
+    Item::Leaf(Leaf { toml: value.clone(), value, quiet: false })
+}
+
+pub(crate) fn or(word: &str, value: Option<impl Display>) -> Item {
+    value.map_or_else(|| text(word), bare)
+}
+
+pub(crate) fn duration(value: Duration) -> Item {
+    text(&quantity::show_duration(value))
+}
+
+pub(crate) fn duration_or(word: &str, value: Option<Duration>) -> Item {
+    value.map_or_else(|| text(word), duration)
+}
+
+pub(crate) fn size_or_none(bytes: Option<u64>) -> Item {
+    bytes.map_or_else(|| text("none"), |bytes| text(&quantity::show_size(bytes)))
+}
+
+pub(crate) fn texts<T: AsRef<str>>(values: impl IntoIterator<Item = T>) -> Item {
+    let (toml, values): (Vec<String>, Vec<String>) =
+        values.into_iter().map(|value| (quote(&env::escape(value.as_ref())), value.as_ref().to_owned())).unzip();
+    Item::Leaf(Leaf { toml: format!("[{}]", toml.join(", ")), value: format!("[{}]", values.join(", ")), quiet: false })
+}
+
+pub(crate) fn conditions(on: &[Condition]) -> Item {
+    texts(on.iter().map(|condition| status::show_condition(*condition)))
+}
+
+/// Keys, each with its item.
+macro_rules! fields {
+    ($($key:literal: $value:expr),* $(,)?) => { vec![$(($key.to_owned(), $value)),*] };
+}
+pub(crate) use fields;
+
+pub(crate) struct Writer<'a> {
+    /// What the environment filled: the text in force, and what was written.
+    written: BTreeMap<String, &'a str>,
+}
+
+impl<'a> Writer<'a> {
+    pub(crate) fn new(sources: &'a Sources) -> Self {
+        let mut written = BTreeMap::new();
+        for text in &sources.substituted {
+            written.insert(text.value.to_string(), &*text.written);
+            // Templates are told apart by what they mean, not by how their braces were written.
+            if let Ok(template) = Template::parse(&text.value) {
+                written.insert(template.to_string(), &*text.written);
+            }
+        }
+        Self { written }
+    }
+
+    /// Free text.
+    pub(crate) fn free(&self, value: &str) -> Item {
+        let toml = match self.written.get(value) {
+            Some(written) => quote(written),
+            None => quote(&env::escape(value)),
+        };
+        Item::Leaf(Leaf { toml, value: value.to_owned(), quiet: true })
+    }
+
+    pub(crate) fn template(&self, template: &Template) -> Item {
+        self.free(&template.to_string())
+    }
+}
