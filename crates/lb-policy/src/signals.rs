@@ -17,9 +17,11 @@ impl Signals {
     pub const LATENCY: Self = Self(8);
     /// The plain average of latency.
     pub const AVERAGE: Self = Self(16);
-    /// Who has the fewest requests in flight. Costs every pick through the cluster, whatever its policy, two atomic operations more on
-    /// words that 64 endpoints share.
+    /// The endpoints with the fewest requests in flight. Costs every pick through the cluster, whatever its policy, two atomic
+    /// operations more on words that 64 endpoints share.
     pub(crate) const FEWEST: Self = Self(32);
+    /// What endpoints report of their load ([`Endpoint::on_report`](crate::Endpoint::on_report)).
+    pub const REPORT: Self = Self(64);
 
     /// Both sets of needs.
     #[must_use]

@@ -12,6 +12,7 @@ use lb_core::Weight;
 use crate::cluster::view::View;
 use crate::context::PickCx;
 use crate::index::Index;
+use crate::signals::Signals;
 
 /// How far above its fair share of the requests in flight an endpoint may go: a factor above 1; 1.25 to 2 are usual.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -61,6 +62,48 @@ pub(crate) fn least_loaded(view: &View<'_>, cx: &PickCx<'_>, bound: Bound) -> Op
     let load = |index| f64::from(view.in_flight(index)) / f64::from(view.weight(index).value());
     open.map(|index| (load(index), index)).min_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, index)| index)
 }
+
+/// What a hash with this bound needs.
+pub(crate) fn signals(bounded: Option<BoundedLoad>) -> Signals {
+    if bounded.is_some() { Signals::KEY.and(Signals::IN_FLIGHT) } else { Signals::KEY }
+}
+
+/// A policy that hashes a key and whose only option is a [`BoundedLoad`]: its type, its constructors and its entry in the catalog.
+macro_rules! bounded_policy {
+    ($(#[$doc:meta])* $policy:ident = $name:literal, hashes $key:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default)]
+        pub struct $policy {
+            bounded: Option<BoundedLoad>,
+        }
+
+        impl $policy {
+            /// Without a bound.
+            #[must_use]
+            pub const fn new() -> Self {
+                Self { bounded: None }
+            }
+
+            /// Bounds what an endpoint may carry: one at its bound is passed over like one that is out.
+            #[must_use]
+            pub const fn bounded(mut self, bound: BoundedLoad) -> Self {
+                self.bounded = Some(bound);
+                self
+            }
+        }
+
+        impl $crate::options::Configurable for $policy {
+            const INFO: $crate::options::PolicyInfo = $crate::options::PolicyInfo::new($name)
+                .key($crate::options::KeyUse::$key)
+                .options(&[$crate::options::BOUNDED_LOAD]);
+
+            fn from_options(options: &$crate::options::Options<'_>) -> Self {
+                Self { bounded: options.get(&$crate::options::BOUNDED_LOAD).map(BoundedLoad::new) }
+            }
+        }
+    };
+}
+pub(crate) use bounded_policy;
 
 #[cfg(test)]
 mod tests {

@@ -26,10 +26,11 @@ use crate::cluster::view::View;
 use crate::context::PickCx;
 use crate::estimate::load_report;
 use crate::index::Index;
+use crate::options::{Configurable, DECAY, Options, PENALTY, PolicyInfo};
 use crate::policy::{Candidate, Policy, Table};
 use crate::signals::{Learning, Signals};
 
-/// The policy `c3`.
+/// The policy `c3`: the best of three by latency and reported load, the queue counted cubed.
 #[derive(Clone, Copy, Debug)]
 pub struct C3 {
     learning: Learning,
@@ -57,11 +58,19 @@ impl Default for C3 {
     }
 }
 
+impl Configurable for C3 {
+    const INFO: PolicyInfo = PolicyInfo::new("c3").options(&[DECAY, PENALTY]);
+
+    fn from_options(options: &Options<'_>) -> Self {
+        Self::new(options.learning())
+    }
+}
+
 impl Policy for C3 {
     type Table = C3Table;
 
     fn signals(&self) -> Signals {
-        Signals::ENTROPY.and(Signals::IN_FLIGHT).and(Signals::AVERAGE)
+        Signals::ENTROPY.and(Signals::IN_FLIGHT).and(Signals::AVERAGE).and(Signals::REPORT)
     }
 
     fn build(&self, candidates: &[Candidate<'_>], _previous: Option<&Self::Table>) -> Self::Table {

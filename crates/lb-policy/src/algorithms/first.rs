@@ -9,12 +9,21 @@
 use crate::cluster::view::View;
 use crate::context::PickCx;
 use crate::index::Index;
+use crate::options::{Configurable, Options, PolicyInfo};
 use crate::policy::{Candidate, Policy, Table};
 use crate::signals::Signals;
 
-/// The policy `first`.
+/// The policy `first`: the first usable in the order of the list.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct First;
+
+impl Configurable for First {
+    const INFO: PolicyInfo = PolicyInfo::new("first");
+
+    fn from_options(_options: &Options<'_>) -> Self {
+        Self
+    }
+}
 
 impl Policy for First {
     type Table = FirstTable;

@@ -11,7 +11,7 @@
 //!
 //! With a [`BoundedLoad`], which nginx has not, a member at its bound is tried past too.
 
-use crate::algorithms::bounded::{BoundedLoad, is_open, least_loaded};
+use crate::algorithms::bounded::{self, BoundedLoad, bounded_policy, is_open, least_loaded};
 use crate::algorithms::ip_hash::{MAX_REHASHES, Shares};
 use crate::algorithms::turns::Turns;
 use crate::cluster::view::View;
@@ -20,32 +20,16 @@ use crate::index::Index;
 use crate::policy::{Candidate, Policy, Table};
 use crate::signals::Signals;
 
-/// The policy `hash`.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Hash {
-    bounded: Option<BoundedLoad>,
-}
-
-impl Hash {
-    /// Without a bound, as nginx does.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self { bounded: None }
-    }
-
-    /// Bounds what an endpoint may carry: one at its bound is passed over like one that is out.
-    #[must_use]
-    pub const fn bounded(mut self, bound: BoundedLoad) -> Self {
-        self.bounded = Some(bound);
-        self
-    }
+bounded_policy! {
+    /// The policy `hash`: nginx's `hash`: modulo the total weight.
+    Hash = "hash", hashes Text
 }
 
 impl Policy for Hash {
     type Table = HashTable;
 
     fn signals(&self) -> Signals {
-        if self.bounded.is_some() { Signals::KEY.and(Signals::IN_FLIGHT) } else { Signals::KEY }
+        bounded::signals(self.bounded)
     }
 
     fn build(&self, candidates: &[Candidate<'_>], previous: Option<&Self::Table>) -> Self::Table {

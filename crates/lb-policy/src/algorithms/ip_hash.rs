@@ -12,7 +12,7 @@
 //! The key is the address's 4 or 16 octets; any other key counts as nginx counts a Unix socket: three zeros. Without one, turns.
 //! With a [`BoundedLoad`], which nginx has not, a member at its bound is hashed past too.
 
-use crate::algorithms::bounded::{BoundedLoad, is_open, least_loaded};
+use crate::algorithms::bounded::{self, BoundedLoad, bounded_policy, is_open, least_loaded};
 use crate::algorithms::turns::Turns;
 use crate::cluster::view::View;
 use crate::context::PickCx;
@@ -20,32 +20,16 @@ use crate::index::Index;
 use crate::policy::{Candidate, Policy, Table};
 use crate::signals::Signals;
 
-/// The policy `ip_hash`.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct IpHash {
-    bounded: Option<BoundedLoad>,
-}
-
-impl IpHash {
-    /// Without a bound, as nginx does.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self { bounded: None }
-    }
-
-    /// Bounds what an endpoint may carry: one at its bound is passed over like one that is out.
-    #[must_use]
-    pub const fn bounded(mut self, bound: BoundedLoad) -> Self {
-        self.bounded = Some(bound);
-        self
-    }
+bounded_policy! {
+    /// The policy `ip_hash`: nginx's `ip_hash`.
+    IpHash = "ip_hash", hashes ClientAddress
 }
 
 impl Policy for IpHash {
     type Table = IpHashTable;
 
     fn signals(&self) -> Signals {
-        if self.bounded.is_some() { Signals::KEY.and(Signals::IN_FLIGHT) } else { Signals::KEY }
+        bounded::signals(self.bounded)
     }
 
     fn build(&self, candidates: &[Candidate<'_>], previous: Option<&Self::Table>) -> Self::Table {

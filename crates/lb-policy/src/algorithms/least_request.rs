@@ -21,10 +21,11 @@ use crate::algorithms::turns::{DRAWS, Turns};
 use crate::cluster::view::View;
 use crate::context::PickCx;
 use crate::index::Index;
+use crate::options::{Configurable, OptionInfo, Options, PolicyInfo, Unit};
 use crate::policy::{Candidate, Policy, Table};
 use crate::signals::Signals;
 
-/// The policy `least_request`.
+/// The policy `least_request`: fewest in flight per weight.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LeastRequest {
     choices: Option<u8>,
@@ -41,6 +42,23 @@ impl LeastRequest {
     #[must_use]
     pub fn choices(choices: u8) -> Self {
         Self { choices: Some(choices.clamp(1, MAX_CHOICES as u8)) }
+    }
+}
+
+const CHOICES: OptionInfo = OptionInfo {
+    name: "choices",
+    unit: Unit::Count,
+    min: 1.0,
+    max: MAX_CHOICES as f64,
+    default: None,
+    doc: "`least_request`: look at this many, drawn at random; left out, at all.",
+};
+
+impl Configurable for LeastRequest {
+    const INFO: PolicyInfo = PolicyInfo::new("least_request").options(&[CHOICES]);
+
+    fn from_options(options: &Options<'_>) -> Self {
+        options.get(&CHOICES).map_or(Self::exact(), |choices| Self::choices(choices as u8))
     }
 }
 

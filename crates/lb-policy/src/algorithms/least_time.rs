@@ -19,10 +19,11 @@ use crate::cluster::view::View;
 use crate::context::PickCx;
 use crate::estimate::latency;
 use crate::index::Index;
+use crate::options::{Configurable, Options, PENALTY, PolicyInfo};
 use crate::policy::{Candidate, Policy, Table};
 use crate::signals::{Learning, Signals};
 
-/// The policy `least_time`.
+/// The policy `least_time`: the one expected to answer first.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LeastTime {
     learning: Learning,
@@ -33,6 +34,14 @@ impl LeastTime {
     #[must_use]
     pub const fn new(learning: Learning) -> Self {
         Self { learning }
+    }
+}
+
+impl Configurable for LeastTime {
+    const INFO: PolicyInfo = PolicyInfo::new("least_time").options(&[PENALTY]);
+
+    fn from_options(options: &Options<'_>) -> Self {
+        Self::new(options.learning())
     }
 }
 

@@ -13,7 +13,7 @@
 //!
 //! Without a key turns are taken. [`BoundedLoad`] is optional.
 
-use crate::algorithms::bounded::{BoundedLoad, is_open, least_loaded};
+use crate::algorithms::bounded::{self, BoundedLoad, bounded_policy, is_open, least_loaded};
 use crate::algorithms::turns::Turns;
 use crate::cluster::view::View;
 use crate::context::PickCx;
@@ -22,32 +22,16 @@ use crate::index::Index;
 use crate::policy::{Candidate, Policy, Table};
 use crate::signals::Signals;
 
-/// The policy `maglev`.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Maglev {
-    bounded: Option<BoundedLoad>,
-}
-
-impl Maglev {
-    /// A table of a size that fits the number of endpoints.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self { bounded: None }
-    }
-
-    /// Bounds what an endpoint may carry.
-    #[must_use]
-    pub const fn bounded(mut self, bound: BoundedLoad) -> Self {
-        self.bounded = Some(bound);
-        self
-    }
+bounded_policy! {
+    /// The policy `maglev`: a table of scattered slots.
+    Maglev = "maglev", hashes Text
 }
 
 impl Policy for Maglev {
     type Table = MaglevTable;
 
     fn signals(&self) -> Signals {
-        if self.bounded.is_some() { Signals::KEY.and(Signals::IN_FLIGHT) } else { Signals::KEY }
+        bounded::signals(self.bounded)
     }
 
     fn build(&self, candidates: &[Candidate<'_>], previous: Option<&Self::Table>) -> Self::Table {

@@ -17,7 +17,7 @@
 //! At a bucket whose endpoint is not usable the key is hashed on, so a flap moves only the keys of the one that flapped, and is not a
 //! removal; nor is it one to be at one's bound ([`BoundedLoad`], optional). Without a key turns are taken.
 
-use crate::algorithms::bounded::{BoundedLoad, is_open, least_loaded};
+use crate::algorithms::bounded::{self, BoundedLoad, bounded_policy, is_open, least_loaded};
 use crate::algorithms::turns::Turns;
 use crate::cluster::view::View;
 use crate::context::PickCx;
@@ -26,32 +26,16 @@ use crate::index::Index;
 use crate::policy::{Candidate, Policy, Table};
 use crate::signals::Signals;
 
-/// The policy `memento`.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Memento {
-    bounded: Option<BoundedLoad>,
-}
-
-impl Memento {
-    /// Without a bound.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self { bounded: None }
-    }
-
-    /// Bounds what an endpoint may carry: one at its bound is passed over like one that is out.
-    #[must_use]
-    pub const fn bounded(mut self, bound: BoundedLoad) -> Self {
-        self.bounded = Some(bound);
-        self
-    }
+bounded_policy! {
+    /// The policy `memento`: jump hash that remembers removed endpoints, for very many of equal weight.
+    Memento = "memento", hashes Text
 }
 
 impl Policy for Memento {
     type Table = MementoTable;
 
     fn signals(&self) -> Signals {
-        if self.bounded.is_some() { Signals::KEY.and(Signals::IN_FLIGHT) } else { Signals::KEY }
+        bounded::signals(self.bounded)
     }
 
     fn build(&self, candidates: &[Candidate<'_>], previous: Option<&Self::Table>) -> Self::Table {

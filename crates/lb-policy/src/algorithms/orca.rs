@@ -16,10 +16,11 @@ use crate::cluster::view::View;
 use crate::context::PickCx;
 use crate::estimate::load_report;
 use crate::index::Index;
+use crate::options::{Configurable, Options, PolicyInfo, RANDOM_START};
 use crate::policy::{Candidate, Policy, Table};
 use crate::signals::Signals;
 
-/// The policy `orca`.
+/// The policy `orca`: turns by the load that endpoints report.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Orca {
     start: u64,
@@ -40,11 +41,19 @@ impl Orca {
     }
 }
 
+impl Configurable for Orca {
+    const INFO: PolicyInfo = PolicyInfo::new("orca").options(&[RANDOM_START]);
+
+    fn from_options(options: &Options<'_>) -> Self {
+        Self::new().starting_at(options.start())
+    }
+}
+
 impl Policy for Orca {
     type Table = OrcaTable;
 
     fn signals(&self) -> Signals {
-        Signals::NONE
+        Signals::REPORT
     }
 
     fn build(&self, candidates: &[Candidate<'_>], previous: Option<&Self::Table>) -> Self::Table {

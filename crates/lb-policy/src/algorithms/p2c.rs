@@ -17,12 +17,21 @@ use crate::algorithms::alias::Alias;
 use crate::cluster::view::View;
 use crate::context::PickCx;
 use crate::index::Index;
+use crate::options::{Configurable, Options, PolicyInfo};
 use crate::policy::{Candidate, Policy, Table};
 use crate::signals::Signals;
 
-/// The policy `p2c`.
+/// The policy `p2c`: the less busy of two drawn at random.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct P2c;
+
+impl Configurable for P2c {
+    const INFO: PolicyInfo = PolicyInfo::new("p2c");
+
+    fn from_options(_options: &Options<'_>) -> Self {
+        Self
+    }
+}
 
 impl Policy for P2c {
     type Table = P2cTable;

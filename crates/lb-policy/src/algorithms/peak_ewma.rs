@@ -25,10 +25,11 @@ use crate::cluster::view::View;
 use crate::context::PickCx;
 use crate::estimate::latency;
 use crate::index::Index;
+use crate::options::{Configurable, DECAY, Options, PENALTY, PolicyInfo};
 use crate::policy::{Candidate, Policy, Table};
 use crate::signals::{Learning, Signals};
 
-/// The policy `peak_ewma`.
+/// The policy `peak_ewma`: the less loaded of two, by latency.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PeakEwma {
     learning: Learning,
@@ -39,6 +40,14 @@ impl PeakEwma {
     #[must_use]
     pub const fn new(learning: Learning) -> Self {
         Self { learning }
+    }
+}
+
+impl Configurable for PeakEwma {
+    const INFO: PolicyInfo = PolicyInfo::new("peak_ewma").options(&[DECAY, PENALTY]);
+
+    fn from_options(options: &Options<'_>) -> Self {
+        Self::new(options.learning())
     }
 }
 

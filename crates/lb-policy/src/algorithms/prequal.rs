@@ -18,10 +18,11 @@ use crate::cluster::view::View;
 use crate::context::PickCx;
 use crate::identity::Uid;
 use crate::index::Index;
+use crate::options::{Configurable, DECAY, OptionInfo, Options, PENALTY, PolicyInfo, Unit};
 use crate::policy::{Candidate, Policy, Table};
 use crate::signals::{Learning, Signals};
 
-/// The policy `prequal`.
+/// The policy `prequal`: hot or cold by requests in flight, then by latency.
 #[derive(Clone, Copy, Debug)]
 pub struct Prequal {
     quantile: f64,
@@ -49,6 +50,23 @@ impl Prequal {
 impl Default for Prequal {
     fn default() -> Self {
         Self::new(Self::QUANTILE, Learning::DEFAULT)
+    }
+}
+
+const QUANTILE: OptionInfo = OptionInfo {
+    name: "quantile",
+    unit: Unit::Factor,
+    min: 0.0,
+    max: 1.0,
+    default: Some(Prequal::QUANTILE),
+    doc: "`prequal`: an endpoint is hot if it has more in flight than this share of the others, 0.84 if left out.",
+};
+
+impl Configurable for Prequal {
+    const INFO: PolicyInfo = PolicyInfo::new("prequal").options(&[QUANTILE, DECAY, PENALTY]);
+
+    fn from_options(options: &Options<'_>) -> Self {
+        Self::new(options.get(&QUANTILE).unwrap_or(Self::QUANTILE), options.learning())
     }
 }
 

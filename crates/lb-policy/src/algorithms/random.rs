@@ -11,12 +11,21 @@ use crate::algorithms::alias::Alias;
 use crate::cluster::view::View;
 use crate::context::PickCx;
 use crate::index::Index;
+use crate::options::{Configurable, Options, PolicyInfo};
 use crate::policy::{Candidate, Policy, Table};
 use crate::signals::Signals;
 
-/// The policy `random`, by its other name `weighted_random`.
+/// The policy `random`, alias `weighted_random`: at random, by weight.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Random;
+
+impl Configurable for Random {
+    const INFO: PolicyInfo = PolicyInfo::new("random").aliases(&["weighted_random"]);
+
+    fn from_options(_options: &Options<'_>) -> Self {
+        Self
+    }
+}
 
 impl Policy for Random {
     type Table = RandomTable;

@@ -11,7 +11,7 @@
 //!
 //! Without a key turns are taken. With a [`BoundedLoad`] the highest bid among those with room has the key.
 
-use crate::algorithms::bounded::{BoundedLoad, is_open};
+use crate::algorithms::bounded::{self, BoundedLoad, bounded_policy, is_open};
 use crate::algorithms::turns::Turns;
 use crate::cluster::view::View;
 use crate::context::PickCx;
@@ -20,32 +20,16 @@ use crate::index::Index;
 use crate::policy::{Candidate, Policy, Table};
 use crate::signals::Signals;
 
-/// The policy `rendezvous`.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Rendezvous {
-    bounded: Option<BoundedLoad>,
-}
-
-impl Rendezvous {
-    /// Highest bid wins.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self { bounded: None }
-    }
-
-    /// Bounds what an endpoint may carry.
-    #[must_use]
-    pub const fn bounded(mut self, bound: BoundedLoad) -> Self {
-        self.bounded = Some(bound);
-        self
-    }
+bounded_policy! {
+    /// The policy `rendezvous`: the highest bid for the key.
+    Rendezvous = "rendezvous", hashes Text
 }
 
 impl Policy for Rendezvous {
     type Table = RendezvousTable;
 
     fn signals(&self) -> Signals {
-        if self.bounded.is_some() { Signals::KEY.and(Signals::IN_FLIGHT) } else { Signals::KEY }
+        bounded::signals(self.bounded)
     }
 
     fn build(&self, candidates: &[Candidate<'_>], previous: Option<&Self::Table>) -> Self::Table {

@@ -15,7 +15,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::algorithms::bounded::{Bound, BoundedLoad, is_open};
+use crate::algorithms::bounded::{self, Bound, BoundedLoad, bounded_policy, is_open};
 use crate::algorithms::ip_hash::MAX_REHASHES;
 use crate::algorithms::turns::Turns;
 use crate::cluster::view::View;
@@ -24,32 +24,16 @@ use crate::index::Index;
 use crate::policy::{Candidate, Policy, Table};
 use crate::signals::Signals;
 
-/// The policy `ring_hash`.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct RingHash {
-    bounded: Option<BoundedLoad>,
-}
-
-impl RingHash {
-    /// nginx's ring.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self { bounded: None }
-    }
-
-    /// Bounds what an endpoint may carry.
-    #[must_use]
-    pub const fn bounded(mut self, bound: BoundedLoad) -> Self {
-        self.bounded = Some(bound);
-        self
-    }
+bounded_policy! {
+    /// The policy `ring_hash`: nginx's `hash … consistent`.
+    RingHash = "ring_hash", hashes Text
 }
 
 impl Policy for RingHash {
     type Table = RingHashTable;
 
     fn signals(&self) -> Signals {
-        if self.bounded.is_some() { Signals::KEY.and(Signals::IN_FLIGHT) } else { Signals::KEY }
+        bounded::signals(self.bounded)
     }
 
     fn build(&self, candidates: &[Candidate<'_>], previous: Option<&Self::Table>) -> Self::Table {

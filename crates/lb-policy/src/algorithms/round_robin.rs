@@ -19,10 +19,11 @@ use crate::algorithms::turns::Turns;
 use crate::cluster::view::View;
 use crate::context::PickCx;
 use crate::index::Index;
+use crate::options::{Configurable, Options, PolicyInfo, RANDOM_START};
 use crate::policy::{Candidate, Policy, Table};
 use crate::signals::Signals;
 
-/// The policy `round_robin`, the default.
+/// The policy `round_robin`, the default: turns by weight, in nginx's order.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RoundRobin;
 
@@ -55,6 +56,14 @@ pub struct RoundRobinFrom {
 impl From<RoundRobin> for RoundRobinFrom {
     fn from(first: RoundRobin) -> Self {
         first.starting_at(0)
+    }
+}
+
+impl Configurable for RoundRobinFrom {
+    const INFO: PolicyInfo = PolicyInfo::new("round_robin").options(&[RANDOM_START]);
+
+    fn from_options(options: &Options<'_>) -> Self {
+        RoundRobin.starting_at(options.start())
     }
 }
 

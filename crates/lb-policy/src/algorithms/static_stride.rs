@@ -16,10 +16,11 @@ use crate::algorithms::turns::cursor;
 use crate::cluster::view::View;
 use crate::context::PickCx;
 use crate::index::Index;
+use crate::options::{Configurable, Options, PolicyInfo, RANDOM_START};
 use crate::policy::{Candidate, Policy, Table};
 use crate::signals::Signals;
 
-/// The policy `static_stride`.
+/// The policy `static_stride`: turns by weight, spread out, in gRPC's order.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct StaticStride {
     start: u64,
@@ -37,6 +38,14 @@ impl StaticStride {
     pub const fn starting_at(mut self, step: u64) -> Self {
         self.start = step;
         self
+    }
+}
+
+impl Configurable for StaticStride {
+    const INFO: PolicyInfo = PolicyInfo::new("static_stride").options(&[RANDOM_START]);
+
+    fn from_options(options: &Options<'_>) -> Self {
+        Self::new().starting_at(options.start())
     }
 }
 
