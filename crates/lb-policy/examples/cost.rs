@@ -73,10 +73,10 @@ fn tables(cases: &mut Vec<Case>) {
         cases.push(picks(format!("maglev table, {n}"), 3.0, Maglev::new(), &weights, pick));
         let target = if n <= 100 { 12.0 } else { 24.0 };
         let exact = LeastRequest::exact;
-        let alike = vec![1; usize::from(n)];
+        let equal = vec![1; usize::from(n)];
         cases.push(picks(format!("least_request table + slot, {n}, idle"), target, exact(), &weights, pick_and_hold));
         cases.push(busy(format!("least_request table + slot, {n}, busy"), target, &weights));
-        cases.push(busy(format!("least_request table + slot, {n}, busy, alike"), target, &alike));
+        cases.push(busy(format!("least_request table + slot, {n}, busy, equal"), target, &equal));
     }
 }
 
@@ -123,7 +123,7 @@ fn bench<P: Policy>(policy: P, weights: &[u16]) -> (Cluster<()>, Selector<P, ()>
     });
     cluster.apply(Update::Reset(members.collect()), Mono::ZERO);
     let selector = cluster.selector(policy);
-    // Everybody has been heard from, so that latency-aware policies have something to go by.
+    // Every endpoint has samples, so that latency-aware policies have something to go by.
     let mut entropy = Entropy::seeded(9);
     for _ in 0..20 * weights.len() {
         let Ok(mut ticket) = selector.pick(&mut PickCx::new(Mono::from_millis(1), &mut entropy)) else { continue };
@@ -175,7 +175,7 @@ fn picks<P: Policy>(
     Case { name, target: Some(target), work: Box::new(work) }
 }
 
-/// Nobody is idle: everybody has one to four requests in flight per weight, and as each new one comes an old one ends.
+/// None is idle: every endpoint has one to four requests in flight per weight, and as each new one comes an old one ends.
 fn busy(name: String, target: f64, weights: &[u16]) -> Case {
     let (cluster, selector) = bench(LeastRequest::exact(), weights);
     let mut dice = Entropy::seeded(4);

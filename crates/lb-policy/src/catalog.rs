@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
+    fn errors_name_the_policy_the_option_and_its_range() {
         let message = |name, options: &[(&'static str, f64)]| {
             BuiltIn::from_name(name, options.iter().copied()).unwrap_err().to_string()
         };

@@ -11,8 +11,8 @@
 //! assert!(check(|| RoundRobin, &Promises::turns()).is_empty());
 //! ```
 //!
-//! Everything is deterministic but for two checks with threads. The suite judges what can be seen from outside; it cannot tell whether a
-//! policy is a good idea, and it stops a thread where the table asks who is usable, so a lock that is held elsewhere only it does not see.
+//! Everything is deterministic but for two checks with threads. The suite judges what can be seen from outside; it cannot judge whether a
+//! policy is a good idea, and it stops a thread where the table asks for usable endpoints, so it misses a lock that is held only elsewhere.
 
 mod bench;
 mod checks;
@@ -34,7 +34,7 @@ pub struct Promises {
     /// How far a share may be off by construction, relative to itself, on top of five standard deviations of chance: 0 for most,
     /// 0.3 for a ring with 160 points an endpoint.
     pub spread: f64,
-    /// Turns are spread out: nobody is ever a whole turn ahead of its due or behind it (weights 5, 1, 1 and 3, 2, 1).
+    /// Turns are spread out: no endpoint is ever a whole turn ahead of its due or behind it (weights 5, 1, 1 and 3, 2, 1).
     pub is_smooth: bool,
     /// For keyed policies: of all keys, the share that may move beyond what must when a member joins or leaves; none if there is
     /// no such promise. That an endpoint which is out moves only its own keys is promised by all of them.
@@ -55,10 +55,10 @@ pub const ORIGINS: [(Zone, u32); 3] = [(Zone(2), 1), (Zone(3), 1), (Zone(9), 1)]
 pub enum Shares {
     /// In proportion to weight.
     ByWeight,
-    /// All alike, whatever the weight.
-    Alike,
-    /// All alike where weights are; where they differ, as the policy sees fit.
-    AlikeIfEqual,
+    /// All equal, whatever the weight.
+    Equal,
+    /// All equal where weights are; where they differ, as the policy sees fit.
+    EqualIfWeightsAre,
     /// As the policy sees fit.
     Unpromised,
 }
@@ -113,14 +113,14 @@ impl fmt::Display for Breach {
 
 /// Every promise by name, in the order in which [`check`] looks at them.
 pub const PROMISES: &[&str] = &[
-    "nobody, one and weight zero are ordinary states",
+    "no endpoint, one and weight zero are ordinary states",
     "shares are as promised",
     "turns are spread out",
     "what an absent endpoint had falls to the others in proportion",
     "shares return after a recovery",
     "shares follow an update",
     "the table answers only usable endpoints",
-    "nobody ineligible is picked while somebody is eligible",
+    "no ineligible endpoint is picked while one is eligible",
     "a retry never repeats an endpoint",
     "a full endpoint is left alone",
     "no slot in flight is leaked",
@@ -131,8 +131,8 @@ pub const PROMISES: &[&str] = &[
     "a restarted endpoint keeps its keys",
     "load is evened out, heads or no heads",
     "failing fast is not being fast",
-    "zones are told apart by what they are",
-    "a stalled thread stops nobody",
+    "zones are matched by identity, not by place",
+    "a stalled thread stops no other",
 ];
 
 /// The promise of [`check_crowd`].
@@ -168,7 +168,7 @@ pub fn check<P: Policy>(make: impl Fn() -> P, promises: &Promises) -> Vec<Breach
     verdicts.filter_map(|(&promise, check)| Some(Breach { promise, seen: check(&suite).err()? })).collect()
 }
 
-/// Holds a policy to what is promised of it among a hundred thousand endpoints: nobody ineligible is picked, the few who serve are found,
+/// Holds a policy to what is promised of it among a hundred thousand endpoints: no ineligible endpoint is picked, the few eligible ones are found,
 /// updates are followed, no slot is leaked. Apart from [`check`], since it may take seconds without optimization.
 #[must_use]
 pub fn check_crowd<P: Policy>(make: impl Fn() -> P) -> Option<Breach> {
@@ -176,7 +176,7 @@ pub fn check_crowd<P: Policy>(make: impl Fn() -> P) -> Option<Breach> {
     Some(Breach { promise: CROWD, seen: suite.crowd().err()? })
 }
 
-/// Whether picking allocates. `count` runs what it is given and tells how many allocations that made, for example with the crate
+/// Whether picking allocates. `count` runs its argument and returns the number of allocations, for example with the crate
 /// `allocation-counter`.
 #[must_use]
 pub fn allocations<P: Policy>(make: impl Fn() -> P, count: impl FnOnce(&mut dyn FnMut()) -> u64) -> u64 {

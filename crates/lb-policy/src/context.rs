@@ -1,4 +1,4 @@
-//! What one pick is told, and which endpoints it must not repeat.
+//! The input of one pick, and the endpoints it must not repeat.
 
 #[cfg(feature = "conformance")]
 use std::{fmt, sync::Arc};
@@ -120,7 +120,7 @@ impl Tried {
         }
     }
 
-    /// Nobody in particular was tried, and this runs whenever a pick asks who was: for stopping a pick half-way.
+    /// No endpoint was tried; this runs whenever a pick checks for tried ones, to stop a pick half-way.
     #[cfg(feature = "conformance")]
     pub(crate) fn stalling(stall: impl Fn() + Send + Sync + 'static) -> Self {
         let mut tried = Self::new();

@@ -1,6 +1,6 @@
-//! An endpoint as a member of its cluster: who it is, and its share.
+//! An endpoint as a member of its cluster: its identity and its share.
 //!
-//! What is configured (weight, limit, value) may change with every update; who it is ([`Identity`]) and what was
+//! What is configured (weight, limit, value) may change with every update; its [`Identity`] and what was
 //! learned about it ([`EndpointState`]) do not. So an [`Endpoint`] is a small immutable record, remade by an update,
 //! that points at a state which lives as long as the identity does.
 
@@ -27,11 +27,11 @@ pub struct Member<T> {
     /// A stable hash of the configured name, by which sticky requests find it: [`affinity_of`] unless the caller has
     /// its own.
     pub affinity: u64,
-    /// The tier: lower ones are used first, higher ones only when a lower one has nobody left (backups); default 0.
+    /// The tier: lower ones are used first, higher ones only when no lower one has a usable endpoint (backups); default 0.
     pub priority: u8,
     /// Where it runs; default unknown.
     pub zone: Option<Zone>,
-    /// Reasons set or cleared together with the update, so that nobody picks it in between; default none, which leaves
+    /// Reasons set or cleared together with the update, so that no pick comes in between; default none, which leaves
     /// them as they are. `WeightZero` and `Removed` follow from updates and are passed over.
     pub axes: Vec<(Axis, bool)>,
     /// What the caller needs to reach it.
@@ -102,7 +102,7 @@ pub struct Endpoint<T> {
     pub(crate) uid: Uid,
     pub(crate) state: Arc<EndpointState>,
     pub(crate) lane: Lane,
-    /// Those who wait for a slot.
+    /// Requests waiting for a slot.
     pub(crate) queue: Arc<Queue>,
     pub(crate) member: Member<T>,
 }
@@ -160,7 +160,7 @@ impl<T> Endpoint<T> {
         Some(Duration::from_secs_f64(f64::from(estimate.ms) / 1_000.0))
     }
 
-    /// The endpoint said how busy it is; for the policies `orca` and `c3`.
+    /// The endpoint reported its load; for the policies `orca` and `c3`.
     pub fn on_report(&self, report: LoadReport, now: Mono) {
         load_report::note(&self.state, report, now);
     }

@@ -3,7 +3,7 @@
 //! A policy that drew from a global generator could be neither replayed by a simulator nor checked by a model, and a
 //! shared one would be a contended cache line. So every caller owns an [`Entropy`] and lends it to a pick.
 //!
-//! Not for secrets: whoever sees a few draws can predict the rest.
+//! Not for secrets: a few draws suffice to predict the rest.
 
 /// A small fast generator (wyrand: one addition, one 64 × 64 multiplication): 8 bytes of state, about 1 ns a draw.
 ///

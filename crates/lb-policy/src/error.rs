@@ -1,4 +1,4 @@
-//! Why there was nobody to pick. Counted only when a pick has failed, so an answer costs the common case nothing.
+//! Why there was no endpoint to pick. Counted only when a pick has failed, so it costs a successful one nothing.
 
 use std::fmt;
 
@@ -11,13 +11,13 @@ pub enum PickError {
     /// The cluster has no members.
     #[error("no_endpoint: the cluster is empty")]
     Empty,
-    /// Nobody may take the request: all are down, ejected, draining, ….
+    /// No endpoint may take the request: all are down, ejected, draining, ….
     #[error("no_endpoint: {0}")]
     AllIneligible(EndpointCounts),
-    /// Somebody could take it but for its `max_in_flight`: waiting may help.
+    /// An endpoint could take it but for its `max_in_flight`: waiting may help.
     #[error("no_endpoint: {0}")]
     AllFull(EndpointCounts),
-    /// Whoever could take it was tried already.
+    /// Every endpoint that could take it was tried already.
     #[error("no_endpoint: {0}")]
     AllTried(EndpointCounts),
 }
@@ -33,7 +33,7 @@ impl PickError {
     }
 }
 
-/// How many members were out of the question, and why; each is counted once, under its first reason.
+/// How many members could not be picked, and why; each is counted once, under its first reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EndpointCounts {
     /// Members kept out by an axis, in the order of [`Axis::ALL`].

@@ -1,5 +1,5 @@
 //! How keys and members become numbers, and other small hash arithmetic that several policies share. Stable across processes and platforms: integers only, but for
-//! [`score`], whose logarithm is computed here and not by the platform's library.
+//! [`score`], with a logarithm computed here and not by the platform's library.
 
 use std::collections::BTreeMap;
 

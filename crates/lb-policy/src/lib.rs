@@ -1,7 +1,7 @@
 //! Load-balancing selection policies: exact, lock-free, free of clocks and runtimes.
 //!
-//! The problem: to say, for every request, which endpoint should serve it. The simple answer, a list and a counter, fails as soon
-//! as endpoints differ, fall ill, fill up, come and go while requests run, or must keep their clients; and an answer that
+//! The problem: to choose, for every request, the endpoint that should serve it. The simple answer, a list and a counter, fails as soon
+//! as endpoints differ, fail, fill up, come and go while requests run, or must keep their clients; and an answer that
 //! takes a lock becomes the bottleneck it was meant to relieve.
 //!
 //! Here a [`Cluster`] keeps the members and what was learned about them, a [`Policy`] builds a [`Table`] over them (cold: may
@@ -28,8 +28,8 @@
 //!
 //! The feature `conformance` adds the suite that every policy here passes, for policies from elsewhere.
 //!
-//! What this crate does not do: judge health (it is told, through [`Cluster::set`]), limit, retry, keep time for those who wait
-//! (it keeps their [`Queue`]), or open connections.
+//! What this crate does not do: judge health (verdicts come in through [`Cluster::set`]), limit, retry, keep time for waiting
+//! requests (it keeps their [`Queue`]), or open connections.
 #![forbid(unsafe_code)]
 
 mod algorithms;

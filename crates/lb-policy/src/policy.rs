@@ -24,7 +24,7 @@ pub trait Policy: Send + Sync + 'static {
 
     /// A table over these candidates, in the order in which they were configured; there may be none of them.
     ///
-    /// A policy with [`Signals::KEY`] is given every member of weight above zero and goes round ineligible ones by its
+    /// A policy with [`Signals::KEY`] is given every member of weight above zero and passes over ineligible ones by its
     /// own rule, so that a flap moves only the keys of the one that flapped. Any other is given the eligible ones and
     /// rebuilt when that set changes. `previous` is the table this one replaces: take cursors over from it.
     fn build(&self, candidates: &[Candidate<'_>], previous: Option<&Self::Table>) -> Self::Table;
@@ -45,12 +45,12 @@ pub trait Table: Send + Sync + 'static {
     fn pick(&self, view: &View<'_>, cx: &mut PickCx<'_>) -> Option<Index>;
 }
 
-/// What [`Policy::build`] is told about one endpoint.
+/// What [`Policy::build`] gets to know about one endpoint.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate<'a> {
     /// What a table must answer for it.
     pub index: Index,
-    /// Who it is; hashes use the name.
+    /// Its identity; hashes use the name.
     pub identity: &'a Identity,
     /// Its number within the cluster.
     pub uid: Uid,

@@ -1,7 +1,7 @@
 //! Which of many endpoints one of many proxies should know at all.
 //!
 //! A thousand proxies that each keep connections to a thousand endpoints keep a million. A subset of each proxy's own is enough, if
-//! the subsets together use all endpoints alike, and if one endpoint more or less does not change them all.
+//! the subsets together use all endpoints equally, and if one endpoint more or less does not change them all.
 //!
 //! Two answers, both stable across processes; give the result to [`Cluster::apply`](crate::Cluster::apply).
 //!
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn numbered_proxies_use_every_endpoint_exactly_alike() {
+    fn numbered_proxies_use_every_endpoint_equally() {
         // 300 proxies with subsets of 10 of 300 endpoints: ten full rounds of 30 subsets, each endpoint once a round.
         let mut uses = vec![0; 300];
         for client in 0..300 {

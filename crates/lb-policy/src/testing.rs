@@ -53,7 +53,7 @@ impl<P: Policy> Bench<P> {
         self.pick_with(Some(key), &Tried::new(), Mono::ZERO).ok().map(|ticket| *ticket.endpoint().value())
     }
 
-    /// So many requests, one after another; `usize::MAX` where nobody was picked.
+    /// So many requests, one after another; `usize::MAX` where none was picked.
     pub(crate) fn picks(&self, count: usize) -> Vec<usize> {
         (0..count).map(|_| self.pick().map_or(usize::MAX, |ticket| *ticket.endpoint().value())).collect()
     }
@@ -100,7 +100,7 @@ pub(crate) fn with_candidates<R>(weights: &[u16], build: impl FnOnce(&[Candidate
     build(&candidates)
 }
 
-/// `a` for endpoint 0, and so on; `-` for nobody.
+/// `a` for endpoint 0, and so on; `-` for none.
 pub(crate) fn letters(places: &[usize]) -> String {
     places.iter().map(|&place| if place > 25 { '-' } else { char::from(b'a' + place as u8) }).collect()
 }

@@ -158,7 +158,7 @@ fn slow_start_thins_every_built_in() {
         cluster.set(uid, Axis::Check, false, came);
         cluster.maintain(came);
         let warming = had(came);
-        // Whatever `first` has is 4000 and everybody else's share 1000; a tenth of it, give or take five times √(4000·0.1·0.9) = 19.
+        // Whatever `first` has is 4000 and every other's share 1000; a tenth of it, give or take five times √(4000·0.1·0.9) = 19.
         assert!(warm > 850 && warming.abs_diff(warm / 10) <= 95, "{name}: {warming} of {warm}");
     }
 }

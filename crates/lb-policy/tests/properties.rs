@@ -1,5 +1,5 @@
 //! Sequences of operations against a naive model, for every policy: whatever is done in whatever order, a pick goes to
-//! somebody who may take it if there is one, slots are counted exactly, and nobody is forgotten or mistaken.
+//! an endpoint that may take it if there is one, slots are counted exactly, and no endpoint is forgotten or mistaken.
 
 use std::collections::BTreeMap;
 
@@ -304,7 +304,7 @@ proptest! {
     }
 }
 
-/// Policies whose tables draw, and so may miss a needle; those that look at everybody have nothing to fall back to.
+/// Policies whose tables draw, and so may miss a needle; those that look at every endpoint have nothing to fall back to.
 fn drawing() -> Vec<&'static str> {
     BuiltIn::NAMES
         .iter()
@@ -334,7 +334,7 @@ proptest! {
         });
         cluster.apply(Update::Reset(members.collect()), Mono::ZERO);
         let mut entropy = Entropy::seeded(1);
-        // Full from now on, without the tables being told.
+        // Full from now on, without a rebuild of the tables.
         let endpoints = cluster.endpoints();
         let mut full = Vec::new();
         for endpoint in endpoints.iter().filter(|endpoint| !usable.contains(endpoint.value())) {

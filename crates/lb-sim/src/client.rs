@@ -51,12 +51,12 @@ impl Client {
         &mut self.entropy
     }
 
-    /// Chooses for a request without a key; none if nobody may take it.
+    /// Chooses for a request without a key; none if no endpoint may take it.
     pub fn pick(&mut self, now: Mono) -> Option<Ticket<usize>> {
         self.selector.pick(&mut PickCx::new(now, &mut self.entropy)).ok()
     }
 
-    /// Chooses for a request with this key; none if nobody may take it.
+    /// Chooses for a request with this key; none if no endpoint may take it.
     pub fn pick_for(&mut self, key: &[u8], now: Mono) -> Option<Ticket<usize>> {
         self.selector.pick(&mut PickCx::new(now, &mut self.entropy).key(Some(key))).ok()
     }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-/// Parallel servers with one queue (model S1). It keeps those who wait; whoever is being served is in the caller's hands, usually inside
+/// Parallel servers with one queue (model S1). It keeps the waiting requests; those being served are the caller's, usually inside
 /// the event that will end its service.
 #[derive(Debug)]
 pub struct Fifo<J> {
@@ -12,7 +12,7 @@ pub struct Fifo<J> {
 }
 
 impl<J> Fifo<J> {
-    /// Idle servers, this many of them; `usize::MAX` makes nobody wait.
+    /// Idle servers, this many of them; `usize::MAX` makes no request wait.
     #[must_use]
     pub fn new(servers: usize) -> Self {
         Self { servers, busy: 0, waiting: VecDeque::new() }
@@ -44,7 +44,7 @@ impl<J> Fifo<J> {
         self.busy + self.waiting.len()
     }
 
-    /// Whether nobody is here.
+    /// Whether it is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -13,7 +13,7 @@
 //! stream of its own, so that changing a policy does not change what the others see. Logarithms come from the platform's
 //! library; runs repeat bit for bit on one platform, and within rounding on another.
 //!
-//! What this does not do: sockets, protocols, CPU costs of the proxy. It says where requests go and how long they wait there.
+//! What this does not do: sockets, protocols, CPU costs of the proxy. It computes where requests go and how long they wait there.
 #![forbid(unsafe_code)]
 
 mod client;

@@ -91,7 +91,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            // Nothing is left to do if that cannot be said either.
+            // Nothing is left to do if that cannot be written either.
             let _ = writeln!(io::stderr(), "lb-sim: {error}");
             ExitCode::from(2)
         }

@@ -1,4 +1,4 @@
-//! What the tables say, drawn.
+//! The tables' results, drawn.
 
 use lb_policy::{LeastRequest, PeakEwma, RoundRobin};
 

@@ -63,7 +63,7 @@ pub struct Row {
     pub name: String,
     /// What we found.
     pub ours: Estimate,
-    /// What others found or theory says; none if nobody did.
+    /// What was published or follows from theory; none if neither exists.
     pub published: Option<f64>,
     /// How the two are compared; without a published figure there is nothing to judge.
     pub judge: Judge,

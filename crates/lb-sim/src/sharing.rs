@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_cancelled_leaves_the_rest_faster() {
+    fn a_cancelled_request_leaves_the_rest_faster() {
         let mut machine = Sharing::new(1.0);
         let place = machine.arrive('a', 5.0, at(0.0));
         machine.arrive('b', 1.0, at(0.0));
@@ -199,7 +199,7 @@ mod tests {
                 events.schedule(end, Some(epoch));
             }
         }
-        // 48 000 jobs, alike over about 2/(1 − ρ)² = 50 services, of a standard deviation of about 5: 5/√960 ≈ 0.16.
+        // 48 000 jobs, correlated over about 2/(1 − ρ)² = 50 services, of a standard deviation of about 5: 5/√960 ≈ 0.16.
         let mean: f64 = sum / count;
         assert!((mean - 5.0).abs() < 0.8, "{mean}");
     }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 /// Points that belong together.
 #[derive(Clone, Debug)]
 pub(crate) struct Series {
-    /// What the legend says.
+    /// The text of the legend.
     pub(crate) name: String,
     /// x and y.
     pub(crate) points: Vec<(f64, f64)>,

@@ -123,7 +123,7 @@ impl Drawn {
     }
 }
 
-/// More than this many choices are better served by looking at everybody.
+/// For more choices than this, looking at every endpoint is cheaper.
 pub(crate) const MAX_CHOICES: usize = 8;
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Bounded loads: a hash that never gives an endpoint more than its share and a bit.
 //!
-//! A hash follows its keys, and keys are not alike: one popular key can drown an endpoint. Mirrokni, Thorup and
+//! A hash follows its keys, and keys are not equally popular: one can overload an endpoint. Mirrokni, Thorup and
 //! Zadimoghaddam (2016) bound every endpoint's load to (1 + ε) times its fair share; a key whose endpoint is at its bound goes
 //! to the next by the hash's own order, and comes back when there is room. HAProxy's `hash-balance-factor` is the same rule.
 //!
@@ -25,7 +25,7 @@ impl BoundedLoad {
         Self(if factor.is_nan() { 1.25 } else { factor.max(1.01) })
     }
 
-    /// What everybody may carry now.
+    /// The bound as of now.
     pub(crate) fn measure(self, view: &View<'_>, cx: &PickCx<'_>) -> Bound {
         let (in_flight, weight) =
             view.eligible().filter(|&index| view.is_usable(index, cx)).fold((0, 0), |sum, index| {
@@ -55,7 +55,7 @@ pub(crate) fn is_open(view: &View<'_>, cx: &PickCx<'_>, bound: Option<Bound>, in
     view.is_usable(index, cx) && bound.is_none_or(|bound| bound.has_room(view.in_flight(index), view.weight(index)))
 }
 
-/// Where a key goes whose hash has named nobody with room: to the one with the least of its share, of which there always is one.
+/// Where a key goes if its hash found no endpoint with room: the endpoint with the smallest part of its share; there always is one.
 #[cold]
 pub(crate) fn least_loaded(view: &View<'_>, cx: &PickCx<'_>, bound: Bound) -> Option<Index> {
     let open = view.eligible().filter(|&index| is_open(view, cx, Some(bound), index));
@@ -113,7 +113,7 @@ mod tests {
     use crate::testing::Bench;
     use crate::{Entropy, Hash, IpHash, Maglev, Memento, Policy, Rendezvous, RingHash};
 
-    /// Holds requests of two keys, one of them nearly all, and lets some go: nobody ever has more than its bound.
+    /// Holds requests of two keys, one of them nearly all, and releases some: no endpoint ever exceeds its bound.
     fn keeps_its_bound<P: Policy>(policy: P, factor: f64) {
         let weights = [3, 1, 1, 2, 1, 1, 1];
         let bench = Bench::new(policy, &weights);

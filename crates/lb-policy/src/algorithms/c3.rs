@@ -2,7 +2,7 @@
 //!
 //! **Source**: Suresh et al., *C3: Cutting Tail Latency in Cloud Data Stores via Adaptive Replica Selection* (NSDI 2015). The score of an endpoint
 //! is Ψ = R − S + q̂³·S: R is the average time to the response head seen from here, S the service time 1 ∕ µ the endpoint reports, and q̂ = 1 +
-//! in flight × clients an estimate of its queue; the least wins. The cube keeps the fastest endpoint from being everybody's first choice: one
+//! in flight × clients an estimate of its queue; the least wins. The cube keeps the fastest endpoint from being every client's first choice: one
 //! four times as fast is asked again only when the other has something to do as well.
 //!
 //! S comes from load reports ([`Endpoint::on_report`](crate::Endpoint::on_report)) as long as they are believed, by the rules of `orca`: an endpoint that answers
@@ -12,7 +12,7 @@
 //! Departures: three endpoints drawn by weight are compared, the paper's replica group, and not all there are. There is no rate
 //! control: limits on requests in flight serve for that. The queue length that the paper's servers send along is not known here, only what is in
 //! flight from here, times [`clients`](C3::clients). R − S is at least zero, since a report that is late must not make an endpoint look faster than
-//! it is. R fades if nothing was heard for one decay, so that an outcast is tried again; a failure counts as slow. Scores less than 5 % apart are
+//! it is. R fades after one decay without a sample, so that an avoided endpoint is tried again; a failure counts as slow. Scores less than 5 % apart are
 //! a tie, which the first draw wins; so idle endpoints of one speed share by weight, and what is in flight counts per weight.
 //!
 //! **Use it** with endpoints that report, whose speed changes, behind few proxies. **Do not** where they do not report: `peak_ewma` sees a
@@ -132,7 +132,7 @@ mod tests {
     }
 
     /// Each endpoint has one answer behind it, which took so many milliseconds; it is now `now`.
-    fn heard(policy: C3, took: &[u64], now: u64) -> Bench<C3> {
+    fn sampled(policy: C3, took: &[u64], now: u64) -> Bench<C3> {
         let bench = Bench::new(policy, &vec![1; took.len()]);
         let first: Vec<_> = took.iter().map(|_| pick(&bench, now - 100)).collect();
         for mut ticket in first {
@@ -158,19 +158,19 @@ mod tests {
 
     #[test]
     fn without_reports_the_queue_counts_cubed() {
-        let bench = heard(C3::default(), &[10, 40], 1_000);
+        let bench = sampled(C3::default(), &[10, 40], 1_000);
         // a: 10, 80, 270, 640 with 0, 1, 2, 3 in flight; b: 40, 320.
         let (picked, held) = hold(&bench, 5, 1_000);
         assert_eq!(picked, "abaab");
         drop(held);
-        // Three proxies alike: q̂ is 1, 4, 7: a 10, 640; b 40.
-        let bench = heard(C3::default().clients(3), &[10, 40], 1_000);
+        // Three equal proxies: q̂ is 1, 4, 7: a 10, 640; b 40.
+        let bench = sampled(C3::default().clients(3), &[10, 40], 1_000);
         assert_eq!(hold(&bench, 3, 1_000).0, "aba", "then b has 64 · 40");
     }
 
     #[test]
-    fn reports_tell_a_long_way_from_a_slow_endpoint() {
-        let bench = heard(C3::default(), &[20, 10], 30_000);
+    fn reports_separate_a_long_way_from_a_slow_endpoint() {
+        let bench = sampled(C3::default(), &[20, 10], 30_000);
         for second in [15, 30] {
             for (endpoint, capacity) in bench.cluster.endpoints().iter().zip([1_000.0, 100.0]) {
                 let report =
@@ -184,9 +184,9 @@ mod tests {
 
     #[test]
     fn an_outcast_is_tried_again() {
-        let bench = heard(C3::default(), &[90, 1], 1_000);
+        let bench = sampled(C3::default(), &[90, 1], 1_000);
         assert_eq!(hold(&bench, 1, 1_000).0, "b");
-        // b keeps answering in a millisecond; a was not heard for a decay of 10 s and fades below that after five more.
+        // b keeps answering in a millisecond; a has no sample for a decay of 10 s and fades below that after five more.
         let mut asked = 0;
         for now in (2_000..80_000).step_by(500) {
             let mut ticket = pick(&bench, now);

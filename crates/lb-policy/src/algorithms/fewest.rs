@@ -1,11 +1,11 @@
 //! The search of exact `least_request`: over ladders, sixty-four endpoints a step.
 //!
-//! While endpoints are idle the next in turn is as good as any and nothing is searched. When nobody is, every ladder tells its fewest; ladders of
+//! While endpoints are idle the next in turn is as good as any and nothing is searched. When none is, every ladder reports its fewest; ladders of
 //! different weights are compared by cross-multiplication. Several tied ones take turns if they are many of all, since then the next
 //! few turns meet one; if they are few, one is drawn in proportion to weight.
 //!
-//! What a ladder says is checked with the endpoint's own count, which also tells whether it may be picked at all. One that may not is left out
-//! and the search made again; after a few of those everybody is looked at.
+//! A ladder's answer is checked against the endpoint's own count, which also has whether it may be picked at all. One that may not is left out
+//! and the search made again; after a few of those every endpoint is looked at.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ pub(crate) struct Fewest {
     /// For each group its places, in the order of their lanes.
     places: Box<[Box<[Index]>]>,
     members: u64,
-    /// The last search found nobody idle.
+    /// The last search found no idle endpoint.
     is_busy: AtomicBool,
 }
 
@@ -42,7 +42,7 @@ struct Group {
 struct Least {
     in_flight: u64,
     weight: u64,
-    /// The first group that has it, and who there.
+    /// The first group that has it, and its lanes there.
     group: usize,
     lanes: u64,
     /// How many have it, and their weight together.
@@ -80,7 +80,7 @@ impl Fewest {
         }
     }
 
-    /// One of the usable of least load; none if that cannot be told here.
+    /// One of the usable of least load; none if that cannot be decided here.
     #[inline]
     pub(crate) fn pick(&self, turns: &Turns, view: &View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
         if !self.is_busy.load(atomic::Ordering::Relaxed) {
@@ -189,7 +189,7 @@ struct Out {
     len: usize,
 }
 
-/// After so many everybody is looked at.
+/// After so many, every endpoint is looked at.
 const MAX_OUT: usize = 8;
 
 impl Out {

@@ -5,7 +5,7 @@
 //! past 20 times; then, as for an empty or absent key or a single member, turns are taken. **Cost**: a CRC-32 of the key and a
 //! binary search; 16 bytes an endpoint.
 //!
-//! **Use it** to take nginx's place without moving anybody. **Do not** otherwise: adding one endpoint to n moves n ∕ (n + 1) of all
+//! **Use it** to replace nginx without moving any client. **Do not** otherwise: adding one endpoint to n moves n ∕ (n + 1) of all
 //! keys; `maglev` or `rendezvous` move 1 ∕ (n + 1). And as a CRC is linear, the second try of keys of one length differs from the first by a
 //! constant: what an endpoint that is out leaves is shared unevenly, up to a quarter off.
 //!

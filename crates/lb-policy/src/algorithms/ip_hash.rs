@@ -5,7 +5,7 @@
 //! is not usable makes it hash the same octets again from there, up to 20 times, and then take turns. One member: turns.
 //! **Cost**: 3 or 16 multiplications and a binary search; 12 bytes an endpoint.
 //!
-//! **Use it** to take nginx's place without moving anybody. **Do not** otherwise: a whole /24 (an office, a carrier's gateway) is one
+//! **Use it** to replace nginx without moving any client. **Do not** otherwise: a whole /24 (an office, a carrier's gateway) is one
 //! client, there are 6 271 values only, and adding a member moves most clients. `rendezvous` or `maglev` with the address as
 //! key, or a sticky cookie, do better.
 //!

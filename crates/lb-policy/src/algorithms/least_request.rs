@@ -3,9 +3,9 @@
 //! **Source**: nginx's `least_conn` (exact), Envoy's `LEAST_REQUEST` (`choices`). The exact form compares in flight ∕ weight by
 //! cross-multiplication, and breaks ties by the turns of `round_robin`: while all are idle, picks come in nginx's order. nginx
 //! runs its round among the tied only; here a turn that falls to one not tied is skipped, which gives the tied the same shares.
-//! **Cost**: exact, as for `round_robin` while one of the next few in turn is idle, since nobody can have less; else two loads for every 64
+//! **Cost**: exact, as for `round_robin` while one of the next few in turn is idle, since none can have less; else two loads for every 64
 //! endpoints of one weight (`ladder.rs`), 32 bytes an endpoint, and an atomic operation more each time a slot is taken or given back.
-//! Everybody is looked at, O(n), only when several of the least busy may not be picked (full or tried), or counts are 256 apart. With
+//! Every endpoint is looked at, O(n), only when several of the least busy may not be picked (full or tried), or counts are 256 apart. With
 //! `choices` = d, d random numbers and loads.
 //!
 //! **Use it** for WebSockets, long polling and requests of very different length. **Do not** use the exact form when many
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn the_least_busy_one_gets_it_whoever_s_turn_it_is() {
+    fn the_least_busy_one_gets_it_out_of_turn() {
         let bench = Bench::new(LeastRequest::exact(), &[1, 1, 1]);
         let held: Vec<_> = (0..6).map(|_| bench.pick().unwrap()).collect();
         let (freed, held): (Vec<_>, Vec<_>) = held.into_iter().partition(|ticket| *ticket.endpoint().value() == 1);
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_busy_endpoint_s_turns_fall_to_all_idle_ones_alike() {
+    fn a_busy_endpoint_s_turns_fall_to_all_idle_ones_equally() {
         let mut bench = Bench::new(LeastRequest::exact(), &[1, 1, 1, 1]);
         let held = bench.pick().unwrap();
         assert_eq!(*held.endpoint().value(), 0);
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_few_tied_among_many_busy_ones_share_alike() {
+    fn a_few_tied_among_many_busy_ones_share_equally() {
         let mut bench = Bench::new(LeastRequest::exact(), &[1; 200]);
         let held: Vec<_> = (0..200).map(|_| bench.pick().unwrap()).collect();
         let held: Vec<_> = held.into_iter().filter(|ticket| *ticket.endpoint().value() >= 3).collect();
@@ -223,7 +223,7 @@ mod tests {
         drop(held);
     }
 
-    /// In flight ∕ weight of everybody who may be picked, multiplied by 60 so that it is a whole number for the weights used here.
+    /// In flight ∕ weight of every endpoint that may be picked, multiplied by 60 so that it is a whole number for the weights used here.
     fn loads(bench: &Bench<LeastRequest>, tried: &Tried) -> Vec<(usize, u64)> {
         let endpoints = bench.cluster.endpoints();
         let usable =
@@ -303,6 +303,6 @@ mod tests {
     fn choices_settle_near_the_weights() {
         let bench = Bench::new(LeastRequest::choices(3), &[2, 1, 1]);
         let _held: Vec<_> = (0..400).map(|_| bench.pick().unwrap()).collect();
-        assert_eq!(bench.in_flight(), [200, 100, 100], "three choices of three see everybody");
+        assert_eq!(bench.in_flight(), [200, 100, 100], "three choices of three see every endpoint");
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! **Source**: nginx's `least_time` (header time): an average of times to the response head, 0.95 of the old and 0.05 of the
 //! new, rounded up to clusters of 20 ms and cut off at 5 s, times (1 + in flight), divided by weight; ties are broken by turns. An average
-//! that was not renewed for 10 s is halved, and once more each 10 s, so that who was slow is tried again.
+//! that was not renewed for 10 s is halved, and once more each 10 s, so that a slow endpoint is tried again.
 //! **Cost**: O(n): two loads an endpoint; one compare-and-swap when a response head comes.
 //!
 //! **Use it** with a handful of endpoints and one proxy, where `peak_ewma`'s random draws would be noticed. **Do not** with many

@@ -2,7 +2,7 @@
 //!
 //! **Source**: Eisenbud et al., *Maglev* (NSDI 2016), §3.4, weighted as in Envoy: every endpoint fills the slots of its own permutation
 //! in turn, as often as its weight says. At a slot whose endpoint is not usable the key is hashed on to another slot, so the keys of
-//! one that is out scatter over the others by weight, come back when it does, and nobody else's move; the table is never rebuilt
+//! one that is out scatter over the others by weight, come back when it does, and no other keys move; the table is never rebuilt
 //! for a flap. (Walking on to the next slot, as sozu does, is not enough: permutations have a stride, so some endpoints often
 //! follow others, and of five endpoints one inherits 30 % more than another.)
 //! **Cost**: a hash of the key and two loads; 128 KiB for up to 655 endpoints, 512 KiB up to 2 621, then 2 MiB, 8 MiB, and 40 MiB for a hundred
@@ -155,7 +155,7 @@ fn fill(candidates: &[Candidate<'_>]) -> Box<[Index]> {
     slots.owners.into()
 }
 
-/// A table being filled. Nearly all of the work is to find that a slot is taken, so that is told apart from who has it: bits fit
+/// A table being filled. Nearly all of the work is to find that a slot is taken, so that is kept apart from the owners: bits fit
 /// into a cache that the owners of millions of slots do not.
 struct Slots {
     owners: Vec<Index>,

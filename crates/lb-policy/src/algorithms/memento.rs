@@ -1,4 +1,4 @@
-//! Memento: consistent hashing that remembers only who is gone.
+//! Memento: consistent hashing that remembers only removed endpoints.
 //!
 //! **Source**: Coluzzi, Brocco, Antonucci, Leidi, *MementoHash: A Stateful, Minimal Memory, Best Performing Consistent Hash Algorithm* (2023), over
 //! Lamping and Veach's jump hash (2014). Endpoints stand in numbered buckets, and jump hash sends a key to one of them. It can only lose the last
@@ -114,7 +114,7 @@ impl Buckets {
             let hash = mix(key ^ mix(u64::from(bucket) + 1));
             bucket = ((u128::from(hash) * u128::from(left)) >> 64) as u32;
             slot = self.slot(bucket)?;
-            // Gone before that one: who stood in for it when that one went.
+            // Removed before that one: its replacement at the time that one was removed.
             while slot.left != WORKING && slot.left >= left {
                 bucket = slot.left;
                 slot = self.slot(bucket)?;
@@ -127,7 +127,7 @@ impl Buckets {
         self.slots.get(bucket as usize)
     }
 
-    /// Has these members, sorted by seed: those who left give up their buckets, those who joined take them or new ones. O(n log n).
+    /// Has these members, sorted by seed: removed members give up their buckets, new ones take them or get further ones. O(n log n).
     fn become_of(&mut self, members: &[(u64, Index)]) {
         let found = |seed: u64| members.binary_search_by_key(&seed, |&(seed, _)| seed).ok();
         let mut present = vec![false; members.len()];
@@ -159,7 +159,7 @@ impl Buckets {
             self.slots.pop();
             self.last_gone = self.working;
         } else if self.working == 0 {
-            // Nobody has any key: begin anew.
+            // No member has any key: start over.
             *self = Self::default();
         } else if let Some(slot) = self.slots.get_mut(bucket as usize) {
             slot.left = self.working;
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn who_leaves_and_comes_back_has_its_keys_again() {
+    fn an_endpoint_that_leaves_and_returns_has_its_keys_again() {
         let mut buckets = Buckets::default();
         become_of(&mut buckets, &[0, 1, 2, 3, 4, 5]);
         let before = owners(&buckets);
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn one_is_replaced_by_another_who_has_exactly_its_keys() {
+    fn a_replacement_has_exactly_the_keys_of_the_replaced() {
         let mut buckets = Buckets::default();
         become_of(&mut buckets, &[0, 1, 2, 3]);
         let before = owners(&buckets);

@@ -2,11 +2,11 @@
 //!
 //! **Source**: gRPC proposal A58 and Envoy's client-side weighted round robin. An endpoint that answers q requests a second at utilisation u could
 //! answer q ∕ u: that is its weight; errors count as load, weight = q ∕ (u + errors ∕ q). Turns are taken by `static_stride`. A report is believed
-//! from 10 s after the first one that followed a pause (a cold endpoint's first figures say little) until 3 minutes after the last. Who has no
-//! believed report has the mean weight of those who have; with fewer than two of them, all are alike. **Cost**: that of
+//! from 10 s after the first one that followed a pause (a cold endpoint's first figures mean little) until 3 minutes after the last. An endpoint
+//! without a believed report has the mean weight of those with one; with fewer than two of them, all weights are equal. **Cost**: that of
 //! `static_stride`; once a second one pick takes the reports in, O(n), without allocating.
 //!
-//! **Use it** where endpoints of unequal size can put one header on their answers. **Do not** where they cannot tell their utilisation
+//! **Use it** where endpoints of unequal size can put one header on their answers. **Do not** where they do not know their utilisation
 //! truly: the loop is only as good as its gauge. Configured weights are not used, but for zero.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -120,7 +120,7 @@ mod tests {
             endpoints[1].on_report(report(100.0, 0.5, 0.0), Mono::from_millis(1_000 * second));
             endpoints[2].on_report(report(100.0, 0.5, 0.0), Mono::from_millis(1_000 * second));
         }
-        assert_eq!(letters(&picks(&bench, 105, 3)), "abc", "blackout: all alike");
+        assert_eq!(letters(&picks(&bench, 105, 3)), "abc", "blackout: all equal");
         // 28 steps give 14 picks in the golden order of weights 5, 1, 1, wherever in it the counter stands: ten of them are a's.
         let counted = picks(&bench, 111, 140).iter().filter(|&&place| place == 0).count();
         assert!(counted.abs_diff(100) <= 2, "{counted}");
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_report_has_the_mean() {
+    fn an_endpoint_without_reports_has_the_mean() {
         let bench = Bench::new(Orca::new(), &[1, 1, 1]);
         let endpoints = bench.cluster.endpoints();
         for second in [0, 20] {

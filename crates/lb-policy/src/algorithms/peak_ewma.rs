@@ -1,13 +1,13 @@
 //! Power of two choices on latency: peak EWMA.
 //!
 //! **Source**: Finagle's `PeakEwma`, as tower and linkerd took it over. The load of an endpoint is its estimated time to the response head
-//! times (in flight + 1). The estimate jumps to any slower sample at once and comes down with a decay of 10 s. If nothing is
-//! heard it is believed for one decay and then fades towards zero, so that an endpoint that was slow is tried again. (They let it fade
-//! from the first moment; then of two alike the one asked last always looks slower, and weights lose their meaning.) How it is learned stands in
+//! times (in flight + 1). The estimate jumps to any slower sample at once and comes down with a decay of 10 s. Without
+//! samples it is believed for one decay and then fades towards zero, so that an endpoint that was slow is tried again. (They let it fade
+//! from the first moment; then of two equal ones the one asked last always looks slower, and weights lose their meaning.) How it is learned stands in
 //! `latency.rs`: a failure counts as 5 s, so that failing fast does not look like being fast. **Cost**: two random numbers, four
 //! loads, at most two exponentials (short polynomials); one compare-and-swap when a response head comes.
 //!
-//! An endpoint that was never heard from counts as nothing while it is idle, and as a failure while its first answer is awaited: it
+//! An endpoint without any sample counts as nothing while it is idle, and as a failure while its first answer is awaited: it
 //! gets one request at once to show itself with, not a flood. (Presuming some latency of it would starve it beside faster ones.)
 //!
 //! Weights: draws are in proportion to weight, and what is in flight counts per weight; latency is not divided by weight, since a
@@ -93,7 +93,7 @@ fn load(view: &View<'_>, index: Index, learning: Learning, now: Mono) -> f32 {
     expected(state, learning, now) * (queue + 1.0)
 }
 
-/// Milliseconds an answer of an idle endpoint takes, from what was learned; see the module's text for who was not heard from.
+/// Milliseconds an answer of an idle endpoint takes, from what was learned; see the module's text for an endpoint without samples.
 pub(crate) fn expected(state: &EndpointState, learning: Learning, now: Mono) -> f32 {
     faded(state, state.latency_cell(), learning, now)
 }
@@ -122,7 +122,7 @@ mod tests {
         bench.pick_with(None, &Tried::new(), now).unwrap()
     }
 
-    /// Requests one after another from `start` (ms) on, each answered as `answer` says (class, ms). How many went where.
+    /// Requests one after another from `start` (ms) on, each answered by `answer` (class, ms). How many went where.
     fn run(bench: &Bench<PeakEwma>, start: u64, count: u64, answer: impl Fn(usize) -> (Class, u64)) -> Vec<usize> {
         let mut counts = vec![0; bench.cluster.len()];
         let mut now = start;

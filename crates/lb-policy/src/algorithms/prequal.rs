@@ -115,7 +115,7 @@ struct Sight<H> {
     latency: f32,
 }
 
-/// The hot-cold lexicographic rule; the earlier of two alike. Latencies less than 5 % apart are alike.
+/// The hot-cold lexicographic rule; the earlier of two equal ones. Latencies less than 5 % apart are equal.
 fn choose<H: Copy>(sights: impl Iterator<Item = Sight<H>>, hot_above: f32) -> Option<Sight<H>> {
     sights.reduce(|best, next| {
         let better = match (best.load > hot_above, next.load > hot_above) {
@@ -190,7 +190,7 @@ mod tests {
         assert_eq!(pick(&[sight(0, 1.0, 9.0), sight(1, 5.0, 2.0), sight(2, 6.0, 0.1)]), Some(1));
         assert_eq!(pick(&[sight(0, 9.0, 0.1), sight(1, 7.0, 9.0), sight(2, 8.0, 0.1)]), Some(1));
         assert_eq!(pick(&[sight(0, 9.0, 0.1), sight(1, 0.0, 99.0)]), Some(1));
-        assert_eq!(pick(&[sight(0, 1.0, 1.0), sight(1, 1.0, 0.99)]), Some(0), "alike");
+        assert_eq!(pick(&[sight(0, 1.0, 1.0), sight(1, 1.0, 0.99)]), Some(0), "equal");
         assert_eq!(pick(&[]), None);
     }
 
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_of_who_is_out_and_stale_answers_do_not_count() {
+    fn answers_of_ineligible_endpoints_and_stale_answers_do_not_count() {
         let bench = Bench::new(Prequal::default(), &[1, 1, 1]);
         let mut pool = pooled(&bench, &[(0, 1, 10), (1, 1, 20), (2, 1, 30)]);
         bench.set(0, Axis::Check, true, Mono::ZERO);
@@ -248,7 +248,7 @@ mod tests {
         }
         assert_eq!(bench_counts[0], 100, "idle, the fastest takes it: {bench_counts:?}");
         let held: Vec<_> = (0..30).map(|_| bench.pick_with(None, &Tried::new(), now).unwrap()).collect();
-        // Of three loads the middle one is the limit: whoever is above it is hot, so nobody runs away.
+        // Of three loads the middle one is the limit: an endpoint above it is hot, so none runs away.
         assert!(bench.in_flight().iter().all(|&n| (9..=11).contains(&n)), "{:?}", bench.in_flight());
         drop(held);
     }

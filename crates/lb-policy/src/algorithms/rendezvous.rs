@@ -40,7 +40,7 @@ impl Policy for Rendezvous {
                 .zip(seeds(candidates))
                 .map(|(candidate, seed)| (seed, candidate.index))
                 .collect(),
-            alike: candidates.iter().all(|candidate| Some(candidate.weight) == first),
+            are_equal: candidates.iter().all(|candidate| Some(candidate.weight) == first),
             bounded: self.bounded,
             turns: Turns::new(candidates, previous.map(|old| &old.turns)),
         }
@@ -52,7 +52,7 @@ impl Policy for Rendezvous {
 pub struct RendezvousTable {
     bidders: Box<[(u64, Index)]>,
     /// All of one weight: the hash alone decides.
-    alike: bool,
+    are_equal: bool,
     bounded: Option<BoundedLoad>,
     turns: Turns,
 }
@@ -65,7 +65,7 @@ impl Table for RendezvousTable {
         let bound = self.bounded.map(|bounded| bounded.measure(view, cx));
         let bids = self.bidders.iter().map(|&(seed, index)| (mix(key ^ seed), index));
         // A question of its own for each: one that both share is called, not inlined, which costs thirty instructions a time.
-        if self.alike {
+        if self.are_equal {
             highest(bids, |index| is_open(view, cx, bound, index))
         } else {
             let bids = bids.map(|(bid, index)| (score(bid, view.weight(index)), index));
@@ -74,7 +74,7 @@ impl Table for RendezvousTable {
     }
 }
 
-/// The highest bid of those open. Only who outbids the best so far is asked, since asking costs a cache line.
+/// The highest bid of those open. Only an endpoint that outbids the best so far is checked, since the check costs a cache line.
 fn highest<B: PartialOrd>(bids: impl Iterator<Item = (B, Index)>, is_open: impl Fn(Index) -> bool) -> Option<Index> {
     let mut best: Option<(B, Index)> = None;
     for (bid, index) in bids {

@@ -2,12 +2,12 @@
 //!
 //! **Source**: ketama as in nginx's `ngx_http_upstream_hash_module` (compatible with Perl's Cache::Memcached::Fast), bit for bit. Every
 //! configured name owns 160 points a weight: point j is crc32(host, 0, port, point j − 1). A key goes to the first point at or past its
-//! crc32. If nobody of that name is usable, to the next point, up to 20 times; then, as for an empty or absent key or a single
+//! crc32. If no endpoint of that name is usable, to the next point, up to 20 times; then, as for an empty or absent key or a single
 //! member, turns are taken. Addresses that a name resolves to share its points, in turns.
 //! **Cost**: a CRC-32 of the key and about two loads: the upper bits of the checksum lead to a bucket where the search begins. 8 bytes a
 //! point, 1.3 KB an endpoint and weight.
 //!
-//! **Use it** to take the place of nginx, or of anything else that speaks ketama, without moving anybody. **Do not** otherwise: 160 points
+//! **Use it** to take the place of nginx, or of anything else that speaks ketama, without moving any client. **Do not** otherwise: 160 points
 //! leave shares ±8 % apart; `maglev` is within 1 % and faster, `rendezvous` exact.
 //!
 //! Departures: of two names with the same point the earlier in the configuration has it (in nginx whichever its sort leaves first);
@@ -102,7 +102,7 @@ impl Group {
     fn pick(&self, view: &View<'_>, cx: &PickCx<'_>, bound: Option<Bound>) -> Option<Index> {
         match self {
             Self::One(index) => is_open(view, cx, bound, *index).then_some(*index),
-            // Twice round is enough to meet everybody when weights are alike, and no neighbour is favoured.
+            // Twice round is enough to meet every endpoint when weights are equal, and no neighbour is favoured.
             Self::Many { turns, members } => {
                 (0..2 * members).filter_map(|_| turns.next()).find(|&index| is_open(view, cx, bound, index))
             }

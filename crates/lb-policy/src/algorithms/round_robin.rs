@@ -5,7 +5,7 @@
 //! built in O(W × distinct weights), W = Σ weight ∕ gcd; beyond W = 65 536 an evenly spread walk takes its place, with
 //! the same shares.
 //!
-//! **Use it** when endpoints and requests are alike: no policy is cheaper or easier to foresee. **Do not** when requests
+//! **Use it** when endpoints and requests are uniform: no policy is cheaper or easier to foresee. **Do not** when requests
 //! differ much in length, since it counts requests and not work: `least_request` or `p2c` keep a slow endpoint from piling up.
 //!
 //! Proxies that start together with the same weights walk through the same order side by side, and their endpoints feel every

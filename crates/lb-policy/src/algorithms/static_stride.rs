@@ -98,17 +98,17 @@ impl Stride {
         }
     }
 
-    /// Gives them these weights, in their order; who has none has the mean of the others. Fewer than two known weights: all alike. Does not
+    /// Gives them these weights, in their order; an endpoint without one gets the mean of the others. Fewer than two known weights: all equal. Does not
     /// allocate; picks made meanwhile see old and new weights mixed.
     pub(crate) fn weigh(&self, weights: impl Iterator<Item = Option<f32>> + Clone) {
         let known = weights.clone().flatten();
         let (count, sum, most) = known
             .fold((0_u32, 0.0_f32, 0.0_f32), |(count, sum, most), weight| (count + 1, sum + weight, most.max(weight)));
-        let alike = count < 2 || most <= 0.0;
+        let are_equal = count < 2 || most <= 0.0;
         let mean = sum / count.max(1) as f32;
         for (cell, weight) in self.scaled.iter().zip(weights) {
-            let share = if alike { 1.0 } else { weight.unwrap_or(mean) / most };
-            // At least one, so that nobody is out for ever.
+            let share = if are_equal { 1.0 } else { weight.unwrap_or(mean) / most };
+            // At least one, so that no endpoint is out for ever.
             cell.store((share * f32::from(FULL)).round().max(1.0) as u16, Ordering::Relaxed);
         }
     }

@@ -76,7 +76,7 @@ impl Turns {
         }
     }
 
-    /// The next in turn of whom this holds; those before lose their turn. None, and nobody else loses any, if it holds of none of the
+    /// The next in turn for which this holds; those before lose their turn. None, and none loses any, if it holds of none of the
     /// next few.
     #[inline]
     pub(crate) fn next_of(&self, mut holds: impl FnMut(Index) -> bool) -> Option<Index> {
@@ -93,7 +93,7 @@ impl Turns {
         None
     }
 
-    /// The next in turn who is usable; none after [`DRAWS`] turns.
+    /// The next usable in turn; none after [`DRAWS`] turns.
     #[inline]
     pub(crate) fn pick(&self, view: &View<'_>, cx: &PickCx<'_>) -> Option<Index> {
         let index = self.next()?;
@@ -122,7 +122,7 @@ pub(crate) fn cursor(start: u64) -> Arc<CachePadded<AtomicU64>> {
 /// How many draws a table makes before it leaves the search to its selector. Each costs a few nanoseconds; with half of
 /// all weight unusable, one pick in 2³² needs more.
 pub(crate) const DRAWS: usize = 32;
-/// How far to look ahead for a cheap answer before everybody is looked at.
+/// How far to look ahead for a cheap answer before every endpoint is looked at.
 pub(crate) const AHEAD: u64 = 8;
 /// 256 KiB of sequence.
 const LONGEST_CYCLE: u64 = 65_536;

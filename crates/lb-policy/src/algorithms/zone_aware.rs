@@ -7,7 +7,7 @@
 //!
 //! **Source**: Envoy's zone-aware routing. Shares are of weight, not of heads. **Cost**: one draw more, and one table a zone.
 //! **Off**, so that the inner policy picks among all: there are no origins, the request's zone is unknown or no origin's, fewer than two zones, fewer endpoints than
-//! `minimum` (6), or panic. If the zone drawn has nobody usable, all are looked at.
+//! `minimum` (6), or panic. If the zone drawn has no usable endpoint, all zones are looked at.
 //!
 //! Origins and endpoints are matched by zone, never by place in a list, and either may have zones the other lacks: an origin's zone
 //! without endpoints keeps nothing, endpoints in a zone without origins have all they have to spare.
@@ -31,7 +31,7 @@ pub struct ZoneAware<P> {
 }
 
 impl<P> ZoneAware<P> {
-    /// `origins` says how many senders (proxies like this one) there are in each zone; a zone listed twice counts with its sum.
+    /// `origins` has how many senders (proxies like this one) there are in each zone; a zone listed twice counts with its sum.
     #[must_use]
     pub fn new(inner: P, origins: &[(Zone, u32)]) -> Self {
         Self { inner, origins: origins.to_vec(), minimum: 6 }
@@ -145,7 +145,7 @@ fn plans(origins: &[(Zone, u32)], zones: &[Zone], endpoints: &[u64]) -> Vec<Plan
             let home = zones.iter().position(|&zone| zone == origin);
             let bears = home.and_then(|home| endpoints.get(home)).map_or(0.0, |&weight| weight as f64 / total as f64);
             let kept = (bears / origin_share(origin)).min(1.0);
-            // Kept whole but for the noise of the division, or with nobody to send the rest to.
+            // Kept whole but for the noise of the division, or with no endpoint to send the rest to.
             let kept = if kept > 1.0 - 1e-9 || all_spare <= 0.0 { 1.0 } else { kept };
             let mut end = 0.0;
             let ends = spare.iter().enumerate().map(|(place, spare)| {
@@ -195,7 +195,7 @@ mod tests {
         let (_, selector) = bench(ZoneAware::new(RoundRobin, &[(A, 1), (B, 1)]), &zones);
         assert_eq!(counts(&selector, &zones, Some(A))[0], (A, 6_000));
         assert_eq!(counts(&selector, &zones, Some(B))[1], (B, 6_000));
-        assert_eq!(counts(&selector, &zones, None)[..2], [(A, 3_000), (B, 3_000)], "no zone: all alike");
+        assert_eq!(counts(&selector, &zones, None)[..2], [(A, 3_000), (B, 3_000)], "no zone: all equal");
     }
 
     #[test]
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn zones_that_do_not_match_leave_nobody_out() {
+    fn zones_that_do_not_match_leave_no_endpoint_out() {
         // An origin in zone 9 where no endpoint is; endpoints in C where no origin is.
         let zones = [C, C, A, A, B, B];
         let (_, selector) = bench(ZoneAware::new(RoundRobin, &[(A, 1), (B, 1), (Zone(9), 1)]), &zones);

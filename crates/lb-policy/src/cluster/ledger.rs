@@ -1,4 +1,4 @@
-//! Who a cluster knows, member or not.
+//! The endpoints that a cluster knows, members or not.
 //!
 //! Discovery forgets and remembers: a container restarts, a name briefly resolves to half of its addresses. What was
 //! learned about an endpoint must survive that, and yet not for ever: a fleet that changes its addresses daily would fill
@@ -11,8 +11,8 @@
 //! |-----------------------------------|-----------|------------------------------------------------------------------|
 //! | drain, maintenance, other         | kept      | an order holds until it is taken back                            |
 //! | ejected, breaker                  | kept      | a verdict with a timer; its owner can still clear it by its uid  |
-//! | check, unresolved                 | cleared   | whoever observed it stopped; the new observer starts afresh      |
-//! | weight zero, removed              | set anew  | they follow from the update                                      |
+//! | check, unresolved                 | cleared   | its observer has stopped; the new one starts over                 |
+//! | weight zero, removed              | set again | they follow from the update                                      |
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub(crate) struct Ledger {
     uids: BTreeMap<Identity, Uid>,
     known: BTreeMap<Uid, Known>,
     ladders: Ladders,
-    /// Somebody goes by who has the fewest in flight.
+    /// A policy goes by the fewest requests in flight.
     is_mirrored: bool,
     last_uid: u64,
 }
@@ -67,7 +67,7 @@ impl Ledger {
         self.known.get(&uid)
     }
 
-    /// The endpoint of this identity, made if nobody knows it; then its lane stands among those of this weight. It is not yet a member.
+    /// The endpoint of this identity, made if it is unknown; then its lane is among those of this weight. It is not yet a member.
     pub(crate) fn find_or_make(&mut self, identity: &Identity, weight: Weight) -> Found {
         if let Some((uid, known)) = self.uid_of(identity).and_then(|uid| Some((uid, self.known.get(&uid)?))) {
             let joins = known.place.is_none();
@@ -97,7 +97,7 @@ impl Ledger {
         Found { uid, state, lane, joins: true }
     }
 
-    /// From now on everybody's requests in flight stand on the ladders, those who join later included.
+    /// From now on the requests in flight of all endpoints are mirrored on the ladders, including endpoints that join later.
     pub(crate) fn mirror(&mut self) {
         if !self.is_mirrored {
             self.known.values().for_each(|known| known.lane.mirror(&known.state));
@@ -109,7 +109,7 @@ impl Ledger {
         self.is_mirrored
     }
 
-    /// These are the members now, in this order; everybody else is removed.
+    /// These are the members now, in this order; all others are removed.
     pub(crate) fn commit(&mut self, members: impl Iterator<Item = Uid>, now: Mono) {
         let mut gone: BTreeMap<Uid, ()> =
             self.known.iter().filter(|(_, known)| known.place.is_some()).map(|(&uid, _)| (uid, ())).collect();
@@ -129,7 +129,7 @@ impl Ledger {
         self.forget(now);
     }
 
-    /// Forgets whoever has been away for long enough.
+    /// Forgets endpoints that have been away for long enough.
     pub(crate) fn forget(&mut self, now: Mono) {
         let mut away = Vec::new();
         let mut old = Vec::new();
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_back_keeps_orders_and_verdicts_but_no_stale_observation() {
+    fn a_returning_endpoint_keeps_orders_and_verdicts_but_no_stale_observation() {
         let mut ledger = Ledger::default();
         let state = join(&mut ledger, &["a"], Mono::ZERO).remove(0).state;
         for axis in Axis::ALL {

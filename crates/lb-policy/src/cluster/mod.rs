@@ -81,13 +81,13 @@ impl<T: Send + Sync + 'static> Cluster<T> {
         });
         self.shared.published.store(Arc::clone(&snapshot));
         books.rebuild(&snapshot, Why::Members, now);
-        // Only now: whoever still picks from the old list finds it whole until the new one stands.
+        // Only now: a pick from the old list finds it complete until the new one is published.
         books.ledger.commit(snapshot.endpoints.iter().map(|endpoint| endpoint.uid), now);
         self.shared.queue.on_change();
         snapshot.generation
     }
 
-    /// Sets or clears one reason not to send requests to an endpoint; tells whether that changed anything.
+    /// Sets or clears one reason not to send requests to an endpoint; `true` if that changed anything.
     ///
     /// Works for removed endpoints too while they are remembered, so that a timed verdict can be taken back while its
     /// endpoint is away. `WeightZero` and `Removed` follow from updates and are refused, as is an unknown endpoint.
@@ -98,9 +98,9 @@ impl<T: Send + Sync + 'static> Cluster<T> {
         self.set_locked(&mut self.shared.lock(), uid, axis, on, now)
     }
 
-    /// Sets a reason as [`set`](Self::set) does, unless no other member is eligible: a verdict that may be wrong must
-    /// not take away the last one who serves. Where no member is eligible and those serve that only fail a check, another of these
-    /// must be left. The look and the deed are one step for all who use this or `set`.
+    /// Sets a reason as [`set`](Self::set) does, unless no other member is eligible: a verdict that may be wrong must not
+    /// eject the last eligible endpoint. Where no member is eligible and those serve that only fail a check, another of these
+    /// must be left. Check and update are atomic with respect to this and `set`.
     ///
     /// # Errors
     /// No other is left; nothing was changed.
@@ -143,7 +143,7 @@ impl<T: Send + Sync + 'static> Cluster<T> {
         self.shared.lock().ledger.uid_of(identity)
     }
 
-    /// Makes a rebuild that is due and forgets who has been away for ten minutes. Call it every 10 ms to 1 s; without
+    /// Makes a rebuild that is due and forgets endpoints that have been away for ten minutes. Call it every 10 ms to 1 s; without
     /// it picks stay right, but go on working round endpoints that changed within 10 ms of each other.
     pub fn maintain(&self, now: Mono) {
         let mut books = self.shared.lock();
@@ -172,12 +172,12 @@ impl<T: Send + Sync + 'static> Cluster<T> {
     }
 
     /// How many requests may wait while every eligible endpoint is full, 0 (the default) for none, and how long each.
-    /// Those who wait already stay.
+    /// Requests that wait already stay.
     pub fn set_queue(&self, size: usize, timeout: Duration) {
         self.shared.queue.set(size, timeout);
     }
 
-    /// Those who wait.
+    /// The waiting requests.
     #[must_use]
     pub fn queue(&self) -> &Arc<Queue> {
         &self.shared.queue
@@ -194,7 +194,8 @@ impl<T: Send + Sync + 'static> Cluster<T> {
         self.shared.slow_start.load().as_ref()?.share_of(&endpoint.state, now)
     }
 
-    /// Whether health is being ignored, in part or whole, because too few members are well ([`PanicMode`]). Log it loudly.
+    /// Whether health is being ignored, in part or whole, because too few members are well ([`PanicMode`]). It surprises
+    /// operators: log every transition.
     #[must_use]
     pub fn is_panicking(&self) -> bool {
         self.shared.published.load().members.is_panicking()
@@ -254,7 +255,7 @@ impl<T: Send + Sync + 'static> Cluster<T> {
     }
 }
 
-/// The answer of [`Cluster::set_unless_last`]: nobody else is eligible.
+/// The answer of [`Cluster::set_unless_last`]: no other endpoint is eligible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no other endpoint is eligible")]
 pub struct LastEligible;

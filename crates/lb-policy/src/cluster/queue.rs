@@ -157,7 +157,7 @@ impl Queue {
         self.lock().report
     }
 
-    /// Queues a request, at the end. The next step is [`QueueTicket::poll_turn`]. `special` is a request whose set of endpoints
+    /// Queues a request, at the end. The next step is [`QueueTicket::poll_turn`]. `special` is a request with a set of endpoints that
     /// differs from the others'.
     ///
     /// # Errors

@@ -1,9 +1,9 @@
 //! Picking: a policy's table over a cluster's members, and what is true whatever the policy is.
 //!
-//! Written once here and not in each policy: the sticky endpoint comes first; a slot is taken by one atomic addition
-//! whose old value decides; a pick that lost a race is made again; tiers are tried in order; a warming endpoint is
-//! thinned; and if the table finds nobody in a bounded number of draws, all members are looked at in proportion to
-//! weight, so that nobody is refused while one usable endpoint exists.
+//! Written once here and not in each policy: the sticky endpoint comes first; a slot is taken by one atomic addition:
+//! its old value decides; a pick that lost a race is made again; tiers are tried in order; a warming endpoint is
+//! thinned; and if the table finds no endpoint in a bounded number of draws, all members are looked at in proportion
+//! to weight, so that no request is refused while a usable endpoint exists.
 
 use std::fmt;
 use std::ops::Deref;
@@ -68,7 +68,7 @@ impl<P: Policy, T: Send + Sync + 'static> Selector<P, T> {
         &self.inner.policy
     }
 
-    /// Those who wait for the cluster. A caller that lets requests wait asks it before each pick, see [`Queue::must_queue`].
+    /// The requests waiting for the cluster. A caller that lets requests wait asks it before each pick, see [`Queue::must_queue`].
     #[must_use]
     pub fn queue(&self) -> &Arc<Queue> {
         &self.inner.shared.queue
@@ -77,7 +77,7 @@ impl<P: Policy, T: Send + Sync + 'static> Selector<P, T> {
     /// Picks an endpoint and takes a slot in flight there. Allocates nothing and takes no lock.
     ///
     /// # Errors
-    /// Nobody may take the request; the error says why.
+    /// No endpoint may take the request; the error has the reasons.
     pub fn pick(&self, cx: &mut PickCx<'_>) -> Result<Ticket<T>, PickError> {
         let mut built = self.inner.built.load();
         loop {
@@ -95,8 +95,8 @@ impl<P: Policy, T: Send + Sync + 'static> Selector<P, T> {
         }
     }
 
-    /// Takes a slot at this very endpoint, if it is a member and may take new requests: for who was drawn to it before
-    /// and has waited until it was ready. Looks through the list of members; takes no lock.
+    /// Takes a slot at this very endpoint, if it is a member and may take new requests: for a request that was drawn to
+    /// it before and has waited until it was ready. Looks through the list of members; takes no lock.
     #[must_use]
     pub fn pick_at(&self, uid: Uid, now: Mono) -> Option<Ticket<T>> {
         let built = self.inner.built.load();
@@ -149,7 +149,7 @@ impl<P: Policy, T: Send + Sync + 'static> Reader<P, T> {
     /// As [`Selector::pick`].
     ///
     /// # Errors
-    /// Nobody may take the request; the error says why.
+    /// No endpoint may take the request; the error has the reasons.
     #[inline]
     pub fn pick(&mut self, cx: &mut PickCx<'_>) -> Result<Ticket<T>, PickError> {
         match self.cache.load().picked(&self.selector.inner.shared, cx) {
@@ -239,7 +239,7 @@ impl<B: Table, T> Built<B, T> {
         Some(shared.ticket(self.snapshot.endpoints.get(index.get())?, in_panic, cx.now))
     }
 
-    /// The sticky endpoint, or somebody of the first tier that has one; and whether health was ignored for it.
+    /// The sticky endpoint, or one of the first tier that has any; and whether health was ignored for it.
     #[inline(never)]
     fn pick_among_tiers(&self, shared: &Shared<T>, cx: &mut PickCx<'_>) -> Option<(Index, bool)> {
         let members = &self.snapshot.members;
@@ -266,7 +266,7 @@ impl<B: Table, T> Built<B, T> {
         })
     }
 
-    /// Somebody of one tier, found by its table or else by looking at everybody. A slot there is taken.
+    /// An endpoint of one tier, found by its table or else by looking at all. A slot there is taken.
     #[inline]
     fn pick_from(&self, table: &B, view: View<'_>, shared: &Shared<T>, cx: &mut PickCx<'_>) -> Option<Index> {
         for _ in 0..RACES {
@@ -284,7 +284,7 @@ impl<B: Table, T> Built<B, T> {
     }
 
     /// Looks at every member of the tier. Those usable are drawn in proportion to weight: at random, or for a keyed
-    /// policy by the key. Should every draw lose its race, the first who lets the request in serves it.
+    /// policy by the key. If every draw loses its race, the first endpoint that lets the request in serves it.
     #[cold]
     #[inline(never)]
     fn search(&self, view: View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
@@ -324,7 +324,7 @@ impl<B: Table, T> Built<B, T> {
     }
 }
 
-/// How often a pick that lost a race for a slot is made again before everybody is looked at.
+/// How often a pick that lost a race for a slot is made again before every endpoint is looked at.
 const RACES: usize = 4;
 
 fn spans_all<P: Policy>(policy: &P) -> bool {

@@ -3,8 +3,8 @@
 //!
 //! Scaling its weight would need a rebuilt table at every step, and means nothing to a policy that does not use
 //! weights. Thinning works for all of them: a pick that lands on a warming endpoint stands with the probability
-//! that the ramp gives, and is else made again without that endpoint, once. If nobody else is usable it serves after all. What counts
-//! is the ramp in proportion to that of the warmest who could serve instead, so endpoints that come together share at once as if warm.
+//! that the ramp gives, and is else made again without that endpoint, once. If no other is usable it serves after all. What counts
+//! is the ramp in proportion to that of the warmest that could serve instead, so endpoints that come together share at once as if warm.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;

@@ -35,7 +35,7 @@ pub enum Update<T> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Generation(pub u64);
 
-/// Whether a reason is the updates' own, and nobody else's.
+/// Whether a reason is set by updates only.
 pub(crate) const fn follows_from_updates(axis: Axis) -> bool {
     matches!(axis, Axis::WeightZero | Axis::Removed)
 }
@@ -49,7 +49,7 @@ pub(crate) struct Shared<T> {
     pub(crate) name: Arc<str>,
     pub(crate) published: ArcSwap<Snapshot<T>>,
     books: Mutex<ClusterState<T>>,
-    /// What tickets sampler, see [`LatencySampler`].
+    /// How tickets sample latency, the bits of a [`LatencySampler`].
     pub(crate) sampler: AtomicU64,
     pub(crate) panic_picks: AtomicU64,
     pub(crate) slow_start: ArcSwapOption<SlowStart>,
@@ -95,7 +95,7 @@ pub(crate) enum Why {
     Eligibility,
 }
 
-/// Somebody whose tables hang on the member list.
+/// A selector, with tables that depend on the member list.
 pub(crate) trait Follow<T>: Send + Sync {
     fn follow(&self, snapshot: &Arc<Snapshot<T>>, why: Why);
 }
@@ -117,7 +117,7 @@ impl<T> std::fmt::Debug for ClusterState<T> {
 }
 
 impl<T> ClusterState<T> {
-    /// The list after the update. States are readied on the way; those who leave are not touched yet.
+    /// The list after the update. States are prepared on the way; those of removed members are not touched yet.
     pub(crate) fn merge(
         &mut self,
         current: &[Arc<Endpoint<T>>],

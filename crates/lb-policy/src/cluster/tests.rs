@@ -53,7 +53,7 @@ fn upsert_keeps_places_and_appends_and_remove_leaves_the_others() {
 }
 
 #[test]
-fn the_last_eligible_member_is_spared_whoever_asks() {
+fn the_last_eligible_member_is_never_ejected() {
     let bench = Bench::new(RoundRobin, &[1, 1, 1]);
     let uids: Vec<_> = bench.cluster.endpoints().iter().map(|endpoint| endpoint.uid()).collect();
     bench.set(1, Axis::Check, true, Mono::ZERO);
@@ -67,7 +67,7 @@ fn the_last_eligible_member_is_spared_whoever_asks() {
 }
 
 #[test]
-fn threads_that_eject_everybody_at_once_leave_one() {
+fn threads_that_eject_all_at_once_leave_one() {
     for _ in 0..50 {
         let bench = Bench::new(RoundRobin, &[1; 4]);
         let cluster = &bench.cluster;
@@ -423,7 +423,7 @@ impl Policy for Onlooker {
 }
 
 #[test]
-fn who_joins_drained_can_at_no_moment_be_picked() {
+fn an_endpoint_that_joins_drained_is_never_picked() {
     let seen = Arc::default();
     let cluster = Cluster::new("c");
     let _selector = cluster.selector(Onlooker(Arc::clone(&seen)));
@@ -440,7 +440,7 @@ fn who_joins_drained_can_at_no_moment_be_picked() {
 }
 
 #[test]
-fn who_is_no_longer_drained_by_an_update_warms_up() {
+fn an_endpoint_undrained_by_an_update_warms_up() {
     let cluster = Cluster::new("c");
     cluster.set_slow_start(Some(SlowStart::new(Duration::from_secs(30))));
     cluster.apply(Update::Reset(vec![member(0), member(1).axis(Axis::Drain, true)]), Mono::ZERO);

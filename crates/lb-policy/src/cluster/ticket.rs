@@ -1,6 +1,6 @@
 //! One attempt's hold on its endpoint.
 //!
-//! A count that goes up in one place and down in another leaks on the path somebody forgot, and cancellation is the
+//! A count that goes up in one place and down in another leaks on any path that was forgotten, and cancellation is the
 //! common case in a proxy. So taking a slot yields a value, and dropping the value gives the slot back, once.
 
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::estimate::latency::{LatencySampler, Sample};
 /// A slot in flight at one endpoint, from the pick until the attempt has ended.
 ///
 /// Report the response head with [`on_head`](Self::on_head) and the end of both bodies with [`on_end`](Self::on_end).
-/// A ticket that is merely dropped gives its slot back and teaches nothing, since it has no clock; whoever has one
+/// A ticket that is merely dropped gives its slot back and is no latency sample, since it has no clock; a caller that has one
 /// should report [`Class::Cancelled`].
 #[derive(Debug)]
 #[must_use = "dropping it gives the slot back"]

@@ -1,11 +1,11 @@
-//! Priorities: which tier of endpoints serves, how much spills to the next, and when health is to be disbelieved.
+//! Priorities: which tier of endpoints serves, how much spills to the next, and when health is ignored.
 //!
 //! Two products mean two things by it. nginx's `backup` serves only when no primary can: nothing moves before the last primary is gone. Envoy
 //! lets load spill in proportion to what a tier has lost, with a margin: a tier that is 72 % healthy still carries all (× 1.4),
 //! one that is half healthy 70 %. The first is simple and right for a stand-in; the second keeps the survivors from being drowned.
 //!
 //! Panic: when too few of a tier's endpoints pass their checks, more likely the checks are wrong than all of them, and sending the
-//! whole load to the few would finish them off. So failing checks may be ignored below a threshold, unless another tier can take the
+//! whole load to the few would overload them. So failing checks may be ignored below a threshold, unless another tier can take the
 //! load. What real traffic has shown is stronger evidence than a check: an ejection neither brings this about nor is undone by it,
 //! or else the second ejection of three endpoints would send two thirds of the requests back to the two that were just found bad.
 //!
@@ -40,7 +40,7 @@ pub enum PanicMode {
     Below(f64),
 }
 
-/// How tiers are judged.
+/// The rules that tiers are judged by.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct TierRules {
     pub(crate) panic: PanicMode,
@@ -70,7 +70,7 @@ pub(crate) struct Verdict {
 
 impl TierHealth {
     pub(crate) fn count(&mut self, state: &EndpointState) {
-        // From strict to lenient: the first that lets it in says what stands against it.
+        // From strict to lenient: the first that lets it in names the reason against it.
         let count = if state.is_eligible() {
             &mut self.well
         } else if state.is_eligible_ignoring(Ignored::CHECKS) {

@@ -77,7 +77,7 @@ impl<'a> View<'a> {
         self.usable_load(index, cx).is_some()
     }
 
-    /// The requests in flight of a member that [is usable](Self::is_usable); the same load tells both.
+    /// The requests in flight of a member that [is usable](Self::is_usable); both from the same load.
     #[inline]
     #[must_use]
     pub fn usable_load(&self, index: Index, cx: &PickCx<'_>) -> Option<u32> {
@@ -99,7 +99,7 @@ impl<'a> View<'a> {
         self.members.acquire(index, false, self.ignored)
     }
 
-    /// Takes a slot as a selector does, for measurements; tells whether there was one. Give it back with [`let_go`](Self::let_go).
+    /// Takes a slot as a selector does, for measurements; `true` if there was one. Give it back with [`let_go`](Self::let_go).
     #[cfg(feature = "conformance")]
     #[must_use = "a taken slot must be given back"]
     pub fn hold(&self, index: Index) -> bool {
@@ -115,7 +115,7 @@ impl<'a> View<'a> {
     }
 
     /// The places that eligible members hold (in panic mode, all that only what is ignored keeps out), in the order of
-    /// the list, tiers not told apart. Full and tried ones are among them.
+    /// the list, of all tiers. Full and tried ones are among them.
     pub fn eligible(&self) -> impl Iterator<Item = Index> + 'a {
         self.members.allowed.ones()
     }
@@ -126,7 +126,7 @@ impl<'a> View<'a> {
 pub(crate) struct Members {
     states: Box<[Arc<EndpointState>]>,
     lanes: Box<[Lane]>,
-    /// Those who wait for a slot.
+    /// The requests waiting for a slot.
     queue: Arc<Queue>,
     facts: Box<[Facts]>,
     /// Sorted by affinity; several members may share one.
@@ -184,7 +184,7 @@ impl Members {
     }
 
     /// Reads every state again and judges the tiers. Called under the cluster's lock, so that two refreshes never mix.
-    /// Tells whether that changed who may be picked.
+    /// `true` if that changed which members may be picked.
     pub(crate) fn refresh(&self, rules: &TierRules) -> bool {
         let mut healths = vec![TierHealth::default(); self.tiers.len()];
         for (state, facts) in self.states.iter().zip(&self.facts) {
@@ -216,7 +216,7 @@ impl Members {
         };
         let is_taken = self.states.get(index.get()).is_some_and(taken);
         if !is_taken {
-            // For a moment the endpoint looked fuller than it is, to somebody who may have gone to wait because of it.
+            // For a moment the endpoint looked fuller than it is, to a request that may have queued because of it.
             self.queue.on_free();
         }
         is_taken

@@ -64,12 +64,12 @@ impl<P: Policy> Suite<'_, P> {
     fn expect_shares(&self, bench: &Bench<P>, weights: &[u16]) -> Verdict {
         let counts = bench.counts(SAMPLE);
         let greatest = weights.iter().copied().max();
-        let are_alike = weights.iter().all(|&weight| weight == 0 || Some(weight) == greatest);
+        let are_equal = weights.iter().all(|&weight| weight == 0 || Some(weight) == greatest);
         let worth = |weight: u16| match self.promises.shares {
             Shares::ByWeight => f64::from(weight),
-            Shares::AlikeIfEqual if are_alike => f64::from(weight),
-            Shares::Alike => f64::from(u16::from(weight > 0)),
-            Shares::AlikeIfEqual | Shares::Unpromised => 0.0,
+            Shares::EqualIfWeightsAre if are_equal => f64::from(weight),
+            Shares::Equal => f64::from(u16::from(weight > 0)),
+            Shares::EqualIfWeightsAre | Shares::Unpromised => 0.0,
         };
         let total: f64 = weights.iter().copied().map(worth).sum();
         if total == 0.0 {
@@ -192,7 +192,7 @@ impl<P: Policy> Suite<'_, P> {
             }
             now += dice.below(8);
             let endpoints = bench.cluster.endpoints();
-            let somebody = endpoints.iter().any(|endpoint| endpoint.state().is_eligible());
+            let any_eligible = endpoints.iter().any(|endpoint| endpoint.state().is_eligible());
             match bench.pick(step) {
                 Ok(ticket) => {
                     let endpoint = ticket.endpoint();
@@ -200,7 +200,7 @@ impl<P: Policy> Suite<'_, P> {
                     hold!(member, "step {step}: {} is no member", endpoint.identity());
                     hold!(endpoint.state().is_eligible(), "step {step}: {} is not eligible", endpoint.identity());
                 }
-                Err(error) => hold!(!somebody, "step {step}: {error} although somebody is eligible"),
+                Err(error) => hold!(!any_eligible, "step {step}: {error} although an endpoint is eligible"),
             }
         }
         Ok(())
@@ -215,7 +215,7 @@ impl<P: Policy> Suite<'_, P> {
             for attempt in 0..12 {
                 let mut cx = PickCx::new(Mono::ZERO, &mut entropy).key(Some(&key)).tried(&tried);
                 let Ok(ticket) = bench.selector.pick(&mut cx) else {
-                    return Err(format!("attempt {attempt} of 12 found nobody"));
+                    return Err(format!("attempt {attempt} of 12 found no endpoint"));
                 };
                 hold!(!tried.contains(ticket.endpoint().uid()), "attempt {attempt} repeats an endpoint");
                 tried.push(ticket.endpoint().uid());
@@ -277,7 +277,7 @@ impl<P: Policy> Suite<'_, P> {
         let times = [5_000, 5_000, 100, 0, 9_000_000, 1, u64::MAX / 1_000_000, 0];
         for (n, now) in (0..400).zip(times.into_iter().cycle()) {
             let Ok(mut ticket) = bench.pick_at(n, Mono::from_millis(now)) else {
-                return Err(format!("nobody was found at {now} ms"));
+                return Err(format!("no endpoint was found at {now} ms"));
             };
             ticket.on_head(Class::Status(200), Mono::ZERO);
             ticket.on_end(End::Completed, Mono::ZERO);
@@ -383,7 +383,7 @@ impl<P: Policy> Suite<'_, P> {
         let mut failed = 0;
         for n in 0..600 {
             let Ok(mut ticket) = bench.pick_at(n, Mono::from_millis(now)) else {
-                return Err("nobody was found".to_owned());
+                return Err("no endpoint was found".to_owned());
             };
             let fails = *ticket.endpoint().value() == 0;
             failed += u32::from(fails);
@@ -413,7 +413,7 @@ impl<P: Policy> Suite<'_, P> {
                 let key = key(n);
                 let mut cx = PickCx::new(Mono::ZERO, &mut entropy).key(Some(&key)).zone(Some(Zone(from)));
                 let Ok(ticket) = bench.selector.pick(&mut cx) else {
-                    return Err(format!("a request from zone {from} found nobody"));
+                    return Err(format!("a request from zone {from} found no endpoint"));
                 };
                 let zone = ticket.endpoint().zone().map(|zone| zone.0);
                 let is_right = !self.promises.is_zone_aware || to.is_none() || zone == to;

@@ -11,7 +11,7 @@ use crate::{Entropy, PickCx, Policy, Table, Tried, Update};
 
 const MANY: usize = 100_000;
 
-/// Picks a promise is tried by; some policies look at everybody each time.
+/// Picks a promise is tried by; some policies look at every endpoint each time.
 const LOOKS: u32 = 20;
 
 /// Longer than any pick may take on any machine, and what a policy that fails costs.
@@ -56,7 +56,7 @@ impl<P: Policy> Suite<'_, P> {
                 let mut entropy = Entropy::seeded(1);
                 let _ =
                     bench.selector.pick(&mut PickCx::new(Mono::ZERO, &mut entropy).key(Some(b"key!")).tried(&tried));
-                // A table that asks nobody cannot be stopped.
+                // A table that checks no endpoint cannot be stopped.
                 let _ = stopped.send(());
             });
             let _ = is_stopped.recv_timeout(PATIENCE);
@@ -71,13 +71,13 @@ impl<P: Policy> Suite<'_, P> {
             });
             let verdict = is_done.recv_timeout(PATIENCE);
             drop(go);
-            verdict.map_err(|_| "a thread stands in its pick, and nobody else can pick".to_owned())
+            verdict.map_err(|_| "a thread stands in its pick, and no other can pick".to_owned())
         })
     }
 }
 
 impl<P: Policy> Bench<P> {
-    /// A few picks all find somebody of whom this holds.
+    /// A few picks all find an endpoint for which this holds.
     fn expect(&self, holds: impl Fn(usize) -> bool, when: &str) -> Verdict {
         let wrong = (0..LOOKS).map(|n| self.place(n)).find(|place| !place.is_some_and(&holds));
         wrong.map_or(Ok(()), |place| Err(format!("{when}, and a pick found {place:?}")))

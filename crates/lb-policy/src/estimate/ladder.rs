@@ -1,9 +1,9 @@
-//! Who has the fewest requests in flight, without looking at everybody.
+//! The endpoints with the fewest requests in flight, without looking at all of them.
 //!
 //! The simple answer reads a thousand counters on a thousand cache lines. A tree of minima needs log n updates a request, each of them a
 //! race. Here 64 endpoints share a ladder: one word a level, one bit an endpoint, and the bit of level n is flipped whenever that
 //! endpoint's count steps between n and n + 1, in either direction. So a step costs one atomic operation; flips commute, so whatever
-//! order they arrive in, the words are right once all have arrived; and the 64 who share a level are told by one load.
+//! order they arrive in, the words are right once all have arrived; and the 64 that share a level are found by one load.
 //!
 //! ```text
 //!           lane 3 2 1 0
@@ -13,11 +13,11 @@
 //! ```
 //!
 //! There are 256 words; a level's word is that of its remainder, and means the opposite each time round. `low` is a lower bound of the
-//! counts: a step down below it lowers it, a search that finds nobody at it raises it. All these are sequentially consistent,
-//! so that either the one who steps down sees the raised bound or the one who raises it sees the step.
+//! counts: a step down below it lowers it, a search that finds no endpoint at it raises it. All these are sequentially consistent,
+//! so that either the thread that steps down sees the raised bound or the one that raises it sees the step.
 //!
 //! Exact for picks one after another while no two counts on a ladder are 256 apart. Beyond that, and while others step at the same moment, an
-//! answer may be wrong: whoever asks compares it with the endpoint's own count.
+//! answer may be wrong: the caller compares it with the endpoint's own count.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -33,14 +33,14 @@ const RUNGS: u32 = if cfg!(loom) { 4 } else { 256 };
 /// No bound is known.
 const UNSETTLED: u32 = u32::MAX;
 
-/// 64 endpoints by requests in flight. Empty, and next to nothing in memory, until somebody asks to watch.
+/// 64 endpoints by requests in flight. Empty, and next to nothing in memory, until it is mirrored.
 #[derive(Debug)]
 #[repr(align(64))]
 pub(crate) struct Ladder {
     rungs: OnceLock<Box<[AtomicU64]>>,
     /// Nobody listed has less in flight.
     low: AtomicU32,
-    /// The weight of those who were given their lanes here; only a search through mixed weights costs more.
+    /// The weight of the endpoints with lanes here; only a search through mixed weights costs more.
     weight: u16,
     /// The lanes that are looked at when `low` is raised.
     listed: AtomicU64,
@@ -68,7 +68,7 @@ impl Ladder {
         self.rungs.get()?.get((level % RUNGS) as usize)
     }
 
-    /// Of those who have at least `level` in flight, who has no more.
+    /// The lanes of the endpoints with exactly `level` requests in flight, of those with at least that many.
     #[inline]
     pub(crate) fn at(&self, level: u32) -> u64 {
         let Some(rung) = self.rung(level) else { return 0 };
@@ -101,7 +101,7 @@ impl Ladder {
         None
     }
 
-    /// Nobody listed was found at this level, the lowest: raises the bound above it, unless somebody has come down meanwhile.
+    /// No listed endpoint was found at this level, the lowest: raises the bound above it, unless one has come down meanwhile.
     fn raise(&self, level: u32) -> bool {
         if self.low.compare_exchange(level, level + 1, Ordering::SeqCst, Ordering::SeqCst).is_err() {
             return false;
@@ -142,7 +142,7 @@ impl Lane {
     }
 
     fn lower(&self, level: u32) {
-        // While the bound is unsettled, this is how a step that the one who settles it has missed is heard of.
+        // While the bound is unsettled, this is how a step that was missed while settling becomes known.
         self.ladder.low.fetch_min(level, Ordering::SeqCst);
     }
 
@@ -157,7 +157,7 @@ impl Lane {
     }
 }
 
-/// Finds out anew who is to be looked at, of those being watched, and a bound for them. Others may step meanwhile. O(endpoints).
+/// Determines again the mirrored endpoints to look at, and a bound for them. Others may step meanwhile. O(endpoints).
 pub(crate) fn settle<'a>(listed: impl Iterator<Item = (&'a Lane, &'a EndpointState)> + Clone) {
     let mut ladders: BTreeMap<*const Ladder, (&Ladder, u64)> = BTreeMap::new();
     for (lane, _) in listed.clone() {
@@ -168,7 +168,7 @@ pub(crate) fn settle<'a>(listed: impl Iterator<Item = (&'a Lane, &'a EndpointSta
         ladder.listed.store(*lanes, Ordering::SeqCst);
     }
     for (lane, state) in listed {
-        // A plain load could miss the step of somebody who does not see the unsettled bound yet; this cannot.
+        // A plain load could miss the step of a thread that does not see the unsettled bound yet; this cannot.
         let (Ok(in_flight) | Err(in_flight)) = state.mirror();
         lane.lower(in_flight);
     }
@@ -226,7 +226,7 @@ mod loom_models {
     use super::*;
 
     #[test]
-    fn loom_who_comes_down_is_not_overlooked_by_who_raises_the_bound() {
+    fn loom_a_step_down_beside_a_raised_bound_is_not_missed() {
         loom::model(|| {
             let mut ladders = Ladders::default();
             let (own, other) = (ladders.take(1), ladders.take(1));
@@ -303,7 +303,7 @@ mod tests {
         let watch = |members: &[(Lane, EndpointState)]| members.iter().for_each(|(lane, state)| lane.mirror(state));
         watch(early);
         let mut highest = 0;
-        // Up past a whole round of levels and down again; half of them watched from the middle of it on.
+        // Up past a whole round of levels and down again; half of them mirrored from the middle of it on.
         for round in 0..60_000_u64 {
             if round == 10_000 {
                 watch(late);

@@ -16,18 +16,18 @@ use lb_core::{Class, EndpointState, Mono};
 
 use crate::signals::{Learning, Signals};
 
-/// How long an answer may take, in milliseconds, before having waited longer in vain says something about an endpoint that
-/// nobody has heard from yet; linkerd's default.
+/// How long an answer may take, in milliseconds, before a longer vain wait is evidence against an endpoint without
+/// samples; linkerd's default.
 const PRESUMED_MS: f32 = 30.0;
 
-/// What a finished attempt teaches.
+/// The latency sample of a finished attempt.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Sample {
     /// It answered after this long.
     Answered(Duration),
     /// It failed after this long.
     Failed(Duration),
-    /// Nobody waited for it any longer; it had taken this long.
+    /// It was abandoned after this long.
     Abandoned(Duration),
 }
 
@@ -41,7 +41,7 @@ impl Sample {
     }
 }
 
-/// What a cluster's tickets learn, packed so that a pick reads it in one load. Zero: nothing.
+/// How a cluster's tickets sample latency, packed so that a pick reads it in one load. Zero: nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct LatencySampler(u64);
 
@@ -60,7 +60,7 @@ impl LatencySampler {
         self.0
     }
 
-    /// This and what was taught before; decay and penalty are of the newer.
+    /// This and what was sampled before; decay and penalty are of the newer.
     pub(crate) const fn over(self, older: Self) -> Self {
         if self.0 == 0 { older } else { Self(self.0 | older.0 & (0xff << 56)) }
     }

@@ -4,12 +4,12 @@ use std::sync::atomic::Ordering;
 
 use lb_core::{EndpointState, Mono};
 
-/// What an endpoint says of itself, over its own last moments.
+/// What an endpoint reports of itself, over its own last moments.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LoadReport {
     /// Requests it answers a second.
     pub requests_per_second: f64,
-    /// How busy it is: 0 to 1, above 1 if it is overloaded. The first of named metrics, application utilisation and processor that it tells.
+    /// How busy it is: 0 to 1, above 1 if it is overloaded. The first of named metrics, application utilisation and processor that it reports.
     pub utilization: f64,
     /// Errors it answers a second; multiply them to punish errors harder than A58's default does.
     pub errors_per_second: f64,

@@ -3,10 +3,10 @@
 //! A proxy that is one of many knows only its own requests. A probe asks an endpoint for what all of them sent there: how many
 //! requests it has in flight, and how long such requests take at that load. Asking before every request would cost a round
 //! trip; so answers are pooled and used a few times, and dropped when they are old, used up, or the worst of the lot: without that the
-//! pool would fill with answers nobody wants.
+//! pool would fill with answers of no use.
 //!
 //! Source: Wydrowski et al., *Load is not what you should balance: Introducing Prequal* (NSDI 2024). This type sends nothing: it
-//! says how many probes to send, takes what they bring, and is owned by one worker. No allocation.
+//! returns how many probes to send, takes what they bring, and is owned by one worker. No allocation.
 
 use std::time::Duration;
 
@@ -88,10 +88,10 @@ impl ProbePool {
         tuning.probes_per_query = rate(tuning.probes_per_query);
         tuning.removals_per_query = rate(tuning.removals_per_query);
         tuning.capacity = tuning.capacity.clamp(2, CAPACITY);
-        let nobody = Answer { uid: Uid::NONE, in_flight: 0, latency: Duration::ZERO, at: Mono::ZERO, uses_left: 0 };
+        let empty = Answer { uid: Uid::NONE, in_flight: 0, latency: Duration::ZERO, at: Mono::ZERO, uses_left: 0 };
         Self {
             tuning,
-            answers: [nobody; CAPACITY],
+            answers: [empty; CAPACITY],
             len: 0,
             seen: [0; SEEN],
             seen_count: 0,
@@ -101,7 +101,7 @@ impl ProbePool {
         }
     }
 
-    /// A query comes: drops what is to be dropped and says how many probes to send now, to endpoints drawn at random,
+    /// A query comes: drops what is to be dropped and returns how many probes to send now, to endpoints drawn at random,
     /// all different. `quantile` is the policy's, see [`Prequal`](crate::Prequal).
     pub fn on_query(&mut self, quantile: f64, now: Mono) -> u32 {
         self.drop_stale(now);

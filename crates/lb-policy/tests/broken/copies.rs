@@ -53,7 +53,7 @@ impl Seats {
         self.turn.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// In whose stretch this spot lies when all weights are laid end to end.
+    /// The stretch that this spot lies in when all weights are laid end to end.
     fn stretch(&self, spot: usize) -> Option<usize> {
         let total: usize = self.seats.iter().map(|(_, weight)| weight).sum();
         let mut spot = spot.checked_rem(total)?;
@@ -86,7 +86,7 @@ fn caddy_reservoir_sampling() {
         reservoir[choice].or(reservoir[1 - choice])
     };
     let make = || Copy { signals: Signals::ENTROPY, pick };
-    breaks(make, Promises { shares: Shares::Alike, ..Promises::random() }, "shares are as promised");
+    breaks(make, Promises { shares: Shares::Equal, ..Promises::random() }, "shares are as promised");
 }
 
 #[test]
@@ -127,13 +127,13 @@ fn the_neighbour_inherits() {
 
 #[test]
 fn tonic_keeps_choosing_dead_endpoints() {
-    // balance_list (#643, #2839): a list and a random number, and nobody asks whether it is alive.
+    // balance_list (#643, #2839): a list and a random number, without a check whether it is alive.
     let pick = |seats: &Seats, _: &View<'_>, cx: &mut PickCx<'_>| {
         let place = cx.entropy.below(seats.seats.len() as u64) as usize;
         seats.seats.get(place).map(|&(index, _)| index)
     };
     let make = || Copy { signals: Signals::ENTROPY, pick };
-    breaks(make, Promises { shares: Shares::Alike, ..Promises::random() }, "the table answers only usable endpoints");
+    breaks(make, Promises { shares: Shares::Equal, ..Promises::random() }, "the table answers only usable endpoints");
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn traefik_zero_weight_with_a_health_check() {
         let healthy: Vec<&Index> = all.iter().filter(healthy).collect();
         healthy.get(seats.next().checked_rem(healthy.len())?).map(|index| **index)
     };
-    let promises = Promises { shares: Shares::Alike, ..Promises::random() };
+    let promises = Promises { shares: Shares::Equal, ..Promises::random() };
     breaks(|| Copy { signals: TURNS, pick }, promises, "the table answers only usable endpoints");
 }
 
@@ -160,18 +160,18 @@ fn envoy_pending_requests_ignored() {
         Some(if answered(other) < answered(one) { other } else { one })
     };
     let make = || Copy { signals: Signals::ENTROPY.and(Signals::IN_FLIGHT), pick };
-    breaks(make, Promises { shares: Shares::Alike, ..Promises::load(8.0) }, "load is evened out, heads or no heads");
+    breaks(make, Promises { shares: Shares::Equal, ..Promises::load(8.0) }, "load is evened out, heads or no heads");
 }
 
 #[test]
-fn modulo_over_the_available_moves_everybody() {
+fn modulo_over_the_available_moves_every_key() {
     let pick = |seats: &Seats, view: &View<'_>, cx: &mut PickCx<'_>| {
         let usable = seats.usable(view, cx);
         let key = cx.key.map_or(0, |key| key.iter().fold(0_usize, |sum, &octet| sum * 31 + usize::from(octet)));
         usable.get(key.checked_rem(usable.len())?).copied()
     };
     let make = || Copy { signals: Signals::KEY, pick };
-    let promises = Promises { shares: Shares::Alike, ..Promises::keyed(0.1, Some(0.1)) };
+    let promises = Promises { shares: Shares::Equal, ..Promises::keyed(0.1, Some(0.1)) };
     breaks(make, promises, "only the keys of the one that is out move, and they return");
     breaks(make, promises, "joining and leaving move few keys");
 }
@@ -218,7 +218,7 @@ impl Table for StaleTable {
 
 #[test]
 fn tower_stale_index_after_a_removal() {
-    // #856: the index of the endpoint that was ready survives the removal of another, and points at somebody else.
+    // #856: the index of the endpoint that was ready survives the removal of another, and points at another.
     breaks(
         || StaleIndex,
         Promises { shares: Shares::Unpromised, ..Promises::keyed(0.3, Some(0.08)) },
@@ -226,7 +226,7 @@ fn tower_stale_index_after_a_removal() {
     );
 }
 
-/// Weights count the first time only, or until somebody was away.
+/// Weights count the first time only, or until an endpoint was away.
 struct WeightsLost<P> {
     policy: P,
     lost: fn(before: usize, now: usize) -> bool,
@@ -276,7 +276,7 @@ fn traefik_weights_lost_after_a_recovery() {
     breaks(make, Promises::turns(), "shares return after a recovery");
 }
 
-/// Who is out is noted by address, for everybody.
+/// Ejections are noted by address, for every selector.
 #[derive(Clone, Default)]
 struct SharedHealth {
     out: Arc<Mutex<BTreeSet<Arc<str>>>>,
@@ -297,7 +297,7 @@ impl Policy for SharedHealth {
 
     fn build(&self, candidates: &[Candidate<'_>], previous: Option<&SharedTable>) -> SharedTable {
         let addresses: Vec<_> = candidates.iter().map(|c| (Arc::clone(&c.identity.address), c.index)).collect();
-        let mut out = self.out.lock().expect("nobody panics while holding it");
+        let mut out = self.out.lock().expect("no holder panics");
         for (address, _) in previous.iter().flat_map(|old| &old.addresses) {
             if !addresses.iter().any(|(listed, _)| listed == address) {
                 out.insert(Arc::clone(address));
@@ -309,7 +309,7 @@ impl Policy for SharedHealth {
 
 impl Table for SharedTable {
     fn pick(&self, view: &View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
-        let out = self.out.lock().expect("nobody panics while holding it");
+        let out = self.out.lock().expect("no holder panics");
         let open: Vec<_> = self
             .addresses
             .iter()
@@ -324,7 +324,7 @@ impl Table for SharedTable {
 fn caddy_two_clusters_share_the_health_of_an_address() {
     // #7870.
     let shared = SharedHealth::default();
-    let promises = Promises { shares: Shares::AlikeIfEqual, ..Promises::random() };
+    let promises = Promises { shares: Shares::EqualIfWeightsAre, ..Promises::random() };
     breaks(move || shared.clone(), promises, "clusters share nothing");
 }
 
@@ -369,7 +369,7 @@ impl Table for ByPlace {
 fn envoy_zones_that_do_not_match() {
     // #28419, #41992: percentages of two lists of zones, taken for one another by place.
     let promises = Promises { shares: Shares::Unpromised, is_zone_aware: true, ..Promises::random() };
-    breaks(|| ZonesByPlace, promises, "zones are told apart by what they are");
+    breaks(|| ZonesByPlace, promises, "zones are matched by identity, not by place");
 }
 
 /// Turns behind a lock, which is held while the endpoints are looked at.
@@ -394,7 +394,7 @@ impl Policy for Locked {
 
 impl Table for LockedTable {
     fn pick(&self, view: &View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
-        let mut turn = self.turn.lock().expect("nobody panics while holding it");
+        let mut turn = self.turn.lock().expect("no holder panics");
         (0..self.seats.len()).find_map(|_| {
             *turn += 1;
             self.seats.get(*turn % self.seats.len()).copied().filter(|&index| view.is_usable(index, cx))
@@ -404,9 +404,9 @@ impl Table for LockedTable {
 
 #[test]
 fn a_lock_around_the_pick() {
-    // As nginx, tower's PeakEwma and loadwise have it: who is preempted with the lock stops everybody.
-    let promises = Promises { shares: Shares::Alike, ..Promises::random() };
-    breaks(|| Locked, promises, "a stalled thread stops nobody");
+    // As nginx, tower's PeakEwma and loadwise have it: a thread preempted with the lock stops all others.
+    let promises = Promises { shares: Shares::Equal, ..Promises::random() };
+    breaks(|| Locked, promises, "a stalled thread stops no other");
 }
 
 /// Turns over places that are kept in sixteen bits.
@@ -422,7 +422,7 @@ impl Policy for ShortPlaces {
     fn build(&self, candidates: &[Candidate<'_>], _previous: Option<&Seats>) -> Seats {
         let pick = |seats: &Seats, view: &View<'_>, cx: &mut PickCx<'_>| {
             let (index, _) = *seats.seats.get(seats.next().checked_rem(seats.seats.len())?)?;
-            // As whoever has three endpoints at hand tests it, and whoever has a hundred thousand does not.
+            // As it is usually tested, with three endpoints and not with a hundred thousand.
             (view.len() > 1_000 || view.is_usable(index, cx)).then_some(index)
         };
         let short = |index: Index| Index::new(u32::from(index.get() as u16));
@@ -432,7 +432,7 @@ impl Policy for ShortPlaces {
 
 #[test]
 fn places_in_sixteen_bits() {
-    // Pingora's weighted table keeps them so, and says so.
+    // Pingora's weighted table keeps them so, as documented.
     let breach = check_crowd(|| ShortPlaces).expect("there are more endpoints than that");
     assert_eq!(breach.promise, CROWD);
 }

@@ -7,8 +7,8 @@ use lb_policy::{
 #[track_caller]
 fn holds<P: Policy>(make: impl Fn() -> P, promises: Promises) {
     let breaches = check(&make, &promises);
-    let told: Vec<String> = breaches.iter().map(ToString::to_string).collect();
-    assert!(breaches.is_empty(), "{}", told.join("\n"));
+    let messages: Vec<String> = breaches.iter().map(ToString::to_string).collect();
+    assert!(breaches.is_empty(), "{}", messages.join("\n"));
     let allocations = allocations(&make, |work| allocation_counter::measure(work).count_total);
     assert_eq!(allocations, 0, "a pick allocates");
 }
@@ -33,8 +33,8 @@ fn static_stride() {
 
 #[test]
 fn orca() {
-    // Nobody reports: all alike, whatever the weights.
-    holds(Orca::new, Promises { shares: Shares::Alike, spread: 0.002, ..Promises::random() });
+    // No endpoint reports: all equal, whatever the weights.
+    holds(Orca::new, Promises { shares: Shares::Equal, spread: 0.002, ..Promises::random() });
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn peak_ewma() {
 #[test]
 fn least_time() {
     // nginx divides the expected time by the weight: idle and equally fast, the heaviest is first.
-    let promises = Promises { shares: Shares::AlikeIfEqual, imbalance: Some(1.0), ..Promises::random() };
+    let promises = Promises { shares: Shares::EqualIfWeightsAre, imbalance: Some(1.0), ..Promises::random() };
     holds(LeastTime::default, promises);
 }
 
@@ -80,14 +80,14 @@ fn prequal() {
 
 #[test]
 fn c3() {
-    // Three draws of four see all but one, and the cube tells one request from the next up to fifty.
+    // Three draws of four see all but one, and the cube separates one request from the next up to fifty.
     holds(C3::default, Promises::load(4.0));
 }
 
 #[test]
 fn memento() {
-    // Weights are not heeded. Not one key too many moves, whoever joins or leaves.
-    holds(Memento::new, Promises { shares: Shares::Alike, ..Promises::keyed(0.0, Some(0.0)) });
+    // Weights are not heeded. Not one key too many moves, whichever endpoint joins or leaves.
+    holds(Memento::new, Promises { shares: Shares::Equal, ..Promises::keyed(0.0, Some(0.0)) });
 }
 
 #[test]
@@ -136,8 +136,8 @@ fn zone_aware_around_every_built_in() {
     for &name in BuiltIn::NAMES {
         let make = || ZoneAware::new(BuiltIn::from_name(name, []).expect("the name is one of its own"), &ORIGINS);
         let promises = Promises { shares: Shares::Unpromised, is_zone_aware: true, ..Promises::random() };
-        let told: Vec<String> = check(make, &promises).iter().map(ToString::to_string).collect();
-        assert!(told.is_empty(), "{name}: {}", told.join("\n"));
+        let messages: Vec<String> = check(make, &promises).iter().map(ToString::to_string).collect();
+        assert!(messages.is_empty(), "{name}: {}", messages.join("\n"));
     }
 }
 
@@ -147,8 +147,8 @@ fn bounded_hashes() {
     let bound = BoundedLoad::new(1.25);
     holds(move || Hash::new().bounded(bound), Promises::keyed(0.25, None));
     holds(move || IpHash::new().bounded(bound), Promises::keyed(0.03, None));
-    let alike = Promises { shares: Shares::Alike, ..Promises::keyed(0.0, Some(0.0)) };
-    holds(move || Memento::new().bounded(bound), alike);
+    let equal = Promises { shares: Shares::Equal, ..Promises::keyed(0.0, Some(0.0)) };
+    holds(move || Memento::new().bounded(bound), equal);
     holds(move || RingHash::new().bounded(bound), Promises::keyed(0.32, Some(0.0)));
     holds(move || Maglev::new().bounded(bound), Promises::keyed(0.01, Some(0.08)));
     holds(move || Rendezvous::new().bounded(bound), Promises::keyed(0.0, Some(0.0)));
@@ -167,7 +167,7 @@ fn every_built_in_by_name() {
     for &name in BuiltIn::NAMES {
         let make = || BuiltIn::from_name(name, []).expect("the name is one of its own");
         let promises = Promises { shares: Shares::Unpromised, ..Promises::random() };
-        let told: Vec<String> = check(make, &promises).iter().map(ToString::to_string).collect();
-        assert!(told.is_empty(), "{name}: {}", told.join("\n"));
+        let messages: Vec<String> = check(make, &promises).iter().map(ToString::to_string).collect();
+        assert!(messages.is_empty(), "{name}: {}", messages.join("\n"));
     }
 }

@@ -8,7 +8,7 @@
 //!
 //! **Moving**: a much-read simulation of 2013 (P. Bailis on Heroku's routing): 200 endpoints, 1000 steps; in each 200 requests
 //! come and every endpoint serves one. At a load of exactly one, random queues grow like √t, and those of two choices do not. What was
-//! published is a single run, and does not say whether queues are measured before or after the service: hence 10 and 15 %.
+//! published is a single run, and does not state whether queues are measured before or after the service: hence 10 and 15 %.
 
 use lb_core::{Class, End, Mono};
 use lb_policy::{BuiltIn, P2c, Random, Ticket};

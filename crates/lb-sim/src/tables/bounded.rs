@@ -1,7 +1,7 @@
 //! Bounded loads: what a popular key does to a hash, and what the bound costs.
 //!
 //! Keys are drawn by Zipf's law, so one endpoint's keys are asked for several times as often as another's. Twenty endpoints, each with a
-//! cache of the keys it served last (LRU). The bound (Mirrokni, Thorup, Zadimoghaddam 2016) promises that nobody ever carries
+//! cache of the keys it served last (LRU). The bound (Mirrokni, Thorup, Zadimoghaddam 2016) promises that no endpoint ever carries
 //! more than ⌈(1 + ε)·(in flight + 1) ∕ n⌉; that is checked at every pick. What it costs is cache hits, and that keys move on beyond need
 //! when an endpoint leaves: by theory O(1/ε²) times an endpoint's share for small ε.
 
@@ -26,7 +26,7 @@ const RATE: f64 = 400.0;
 /// What a run found.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Found {
-    /// The greatest load anybody had, relative to what the bound allowed then.
+    /// The greatest load of any endpoint, relative to what the bound allowed then.
     pub greatest_to_bound: f64,
     /// The mean over all picks of the greatest in flight, relative to the mean in flight.
     pub greatest_to_mean: f64,
@@ -159,7 +159,7 @@ fn bounded(factor: f64) -> [BuiltIn; 3] {
 pub fn report(effort: &Effort) -> Report {
     let mut report = Report::new(
         "Bounded loads: 20 endpoints, 400 requests in flight, 10 000 keys by Zipf's law, caches of 500 keys.\n\
-         Published: the bound itself, nobody takes a request beyond ⌈(1 + ε)·mean⌉ (Mirrokni et al.);\n\
+         Published: the bound itself, no endpoint takes a request beyond ⌈(1 + ε)·mean⌉ (Mirrokni et al.);\n\
          the greatest load in flight may still exceed (1 + ε)·mean for a while, when others finish first.",
     );
     let requests = effort.pick(20_000, 60_000);
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_bound_nobody_moves_needlessly() {
+    fn without_a_bound_no_key_moves_needlessly() {
         assert!(needless_moves(&Rendezvous::new().into(), 500, Seed::new(1)) < f64::EPSILON);
     }
 }

@@ -262,14 +262,14 @@ mod tests {
         let found = run(&Contender::new(RoundRobin), Seed::new(1));
         // 30 000 ± 173 requests in the bad half minute, every eleventh lost: σ of the share 0.00013.
         assert!((found.success() - 0.954_5).abs() < 0.000_8, "{}", found.success());
-        assert_eq!(found.times.quantile(1.0), 1_000_000_000, "nobody waits longer than the time-out");
+        assert_eq!(found.times.quantile(1.0), 1_000_000_000, "no request waits longer than the timeout");
         // Requests begun within the last second before it are answered in time; from then on one in eleven is not.
         assert!(found.seconds[..15].iter().all(|&(begun, succeeded)| begun == succeeded));
         assert!(found.seconds[15..45].iter().all(|&(begun, succeeded)| succeeded < begun));
     }
 
     #[test]
-    fn knowing_latency_loses_fewest_and_ejection_helps_who_does_not() {
+    fn knowing_latency_loses_fewest_and_ejection_helps_the_others() {
         let success = |contender: &Contender| run(contender, Seed::new(2)).success();
         let least = success(&Contender::new(LeastRequest::exact()));
         let ewma = success(&Contender::new(PeakEwma::default()));

@@ -1,9 +1,9 @@
-//! Disruption: who loses its endpoint when the list of endpoints changes, and how even the shares are.
+//! Disruption: which keys lose their endpoint when the list of endpoints changes, and how even the shares are.
 //!
 //! When an endpoint leaves, its keys must go elsewhere, and when one joins, it must get some. Every key that moves beyond these is a
 //! cache entry or a session lost for nothing: the **excess**. It is counted key by key: after a removal a key that moved though its
 //! endpoint stayed; after an addition one that moved to an endpoint that was there before. A **flap** is an endpoint that fails its
-//! check: nothing is rebuilt for it, and nobody else's keys may move.
+//! check: nothing is rebuilt for it, and no other keys may move.
 //!
 //! The **spread** is the standard deviation of the endpoints' shares relative to their mean, less what the finite number of keys adds.
 
@@ -84,7 +84,7 @@ pub fn run(policy: &BuiltIn, n: usize, keys: usize, seed: Seed) -> Found {
         let gone = fleet.undergo(change, n, seed);
         let after = fleet.owners(keys / 5);
         let needless = before.iter().zip(&after).filter(|&(before, after)| {
-            // Who joins has the number n; whoever moved there had to.
+            // The endpoint that joins has the number n; keys that moved there had to.
             before != after && !gone.contains(before) && *after != n
         });
         *excess = needless.count() as f64 / after.len() as f64;
@@ -124,7 +124,7 @@ impl Fleet {
         Self { cluster, selector, name, keys: seed.child(1).entropy() }
     }
 
-    /// Makes the change and tells whose keys have to move.
+    /// Makes the change and returns the endpoints whose keys have to move.
     fn undergo(&self, change: Change, n: usize, seed: Seed) -> Vec<usize> {
         let mut all: Vec<usize> = (0..n).collect();
         seed.child(2).stream().shuffle(&mut all);
@@ -148,7 +148,7 @@ impl Fleet {
         all
     }
 
-    /// To whom the keys go: random ones of 16 bytes, always the same.
+    /// Where the keys go: random ones of 16 bytes, always the same.
     fn owners(&self, keys: usize) -> Vec<usize> {
         let mut draws = self.keys.clone();
         let mut entropy = Entropy::seeded(0);
@@ -245,7 +245,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rendezvous_moves_nobody_without_need_and_modulo_nearly_everybody() {
+    fn rendezvous_moves_no_key_without_need_and_modulo_nearly_all() {
         let found = run(&Rendezvous::new().into(), 20, 4_000, Seed::new(1));
         assert_eq!(found.excess, [0.0; 4]);
         // σ of the largest of 20 shares of 200 keys is 14; 60 is four of them.

@@ -1,4 +1,4 @@
-//! The tables: each a scenario whose outcome is known from theory or from somebody else's measurement.
+//! The tables: each a scenario whose outcome is known from theory or from a published measurement.
 
 pub mod balls;
 pub mod bounded;

@@ -1,4 +1,4 @@
-//! The supermarket model: customers who look at d of n queues and join the shortest.
+//! The supermarket model: customers that look at d of n queues and join the shortest.
 //!
 //! Poisson arrivals of rate λn, n endpoints with one server each, exponential service of mean one. As n grows the share of endpoints with
 //! i customers or more tends to λ^((dⁱ − 1)/(d − 1)) and the mean time in the system to Σ λ^((dⁱ − d)/(d − 1)) (Vvedenskaya et al. 1996,
@@ -139,7 +139,7 @@ impl Shop {
         shop
     }
 
-    /// Deals out queues by the stationary law: as many of each length as it says, to endpoints at random.
+    /// Deals out queues by the stationary law: as many of each length as it gives, to endpoints at random.
     fn fill(&mut self, market: &Market, stream: &mut Stream) {
         let n = self.queues.len();
         let mut places: Vec<usize> = (0..n).collect();
@@ -334,7 +334,7 @@ mod tests {
     fn two_choices_are_as_the_formula_says() {
         let market = Market { endpoints: 300, choices: 2, load: 0.8, warm_up: 20.0, measured: 100.0, stationary: true };
         let found = market.run(Seed::new(2));
-        // 24 000 customers, whose times vary by about one service and are alike within a dozen services: 1 % at most. 300
+        // 24 000 customers, whose times vary by about one service and are correlated within a dozen services: 1 % at most. 300
         // instead of infinitely many endpoints: another 1 %.
         assert!((found.mean_time - mean_time(0.8, 2)).abs() < 0.05 * 1.947, "{found:?}");
     }

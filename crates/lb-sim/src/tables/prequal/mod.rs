@@ -1,11 +1,11 @@
-//! Prequal's testbed: many clients, many replicas, and neighbours who take the processor when they like.
+//! Prequal's testbed: many clients, many replicas, and neighbours that take the processor at any time.
 //!
 //! After Wydrowski et al., *Load is not what you should balance* (NSDI 2024): 100 clients and 100 replicas, each replica with a tenth of
 //! a machine for certain and whatever its neighbours leave besides; work normal with σ = µ, cut off at zero; a deadline of 5 s.
 //! The **ramp** raises the load by 10/9 a step from 0.75 of what is allotted. The **rules** compare policies at 70 and 90 %.
 //!
 //! How the neighbours behaved is not published, nor what made the replicas of the second experiment differ. So milliseconds cannot be
-//! compared, and are not; the shape can: weighted round robin, which sends everybody what they are allotted, falls over a cliff
+//! compared, and are not; the shape can: weighted round robin, which sends every replica its allotted share, falls over a cliff
 //! where the load reaches what the unluckiest are allotted, and Prequal, which goes where there is room, does not. Ours:
 //!
 //! - a machine has 40 cores, a replica 4 for certain; at any time a quarter of the machines are taken up wholly by neighbours, the others
@@ -15,7 +15,7 @@
 //! - weighted round robin gets its weights from q/u (queries a second per core used), as in the paper, smoothed, renewed each
 //!   2 s; probes take no time; a replica's latency is the median of the latest eight queries that met as many others there.
 //!
-//! Clients have run for different times. Those who began together and take turns by the same weights walk through the same order side by
+//! Clients have run for different times. Those that began together and take turns by the same weights walk through the same order side by
 //! side, and meet at the same replicas; a row shows what that does.
 //!
 //! One thing does not fit: in the paper's second experiment weighted round robin is past its cliff at 90 % (p90 1.7 s, p99 at the
@@ -42,7 +42,7 @@ pub struct Rule {
     pub probes: bool,
     /// Whether weights follow q/u.
     pub weighs: bool,
-    /// Whether all clients have picked equally often before, so that those who take turns are in step.
+    /// Whether all clients have picked equally often before, so that policies by turns are in step.
     pub in_step: bool,
 }
 

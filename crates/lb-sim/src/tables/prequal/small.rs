@@ -1,7 +1,7 @@
 //! A small open experiment with Prequal (sathwick-p/prequal): 16 endpoints, two of them sixteen times slower, 500 requests a second.
 //!
 //! Published are p99 of 94 ms for Prequal, 807 for round robin and 803 for the least loaded. From these follows about 50 ms for an
-//! endpoint and 800 for a slow one; how their times vary is not said, here by a hundredth. Each endpoint serves 64 at once.
+//! endpoint and 800 for a slow one; how their times vary is not stated, here by a hundredth. Each endpoint serves 64 at once.
 
 use lb_core::{Class, End, Mono};
 use lb_policy::{LeastRequest, P2c, PeakEwma, Prequal, RoundRobin, Ticket};

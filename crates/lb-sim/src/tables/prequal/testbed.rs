@@ -264,7 +264,7 @@ impl Testbed {
 
 impl Replica {
     fn new(number: usize, is_mixed: bool, seed: Seed) -> Self {
-        // Their harmonic mean is one: the load is what it says if everybody gets as much as they can do.
+        // Their harmonic mean is one: the load is as stated if every replica gets as much as it can do.
         let work_factor = match (is_mixed, number % 2) {
             (false, _) => 1.0,
             (true, 0) => (1.0 + OLDER) / 2.0,
@@ -416,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_fails_while_there_is_plenty() {
+    fn no_request_fails_while_there_is_plenty() {
         let setting = Setting { load: 0.3, is_mixed: false, seconds: 3.0 };
         for rule in [plain(lb_policy::RoundRobin), weighted(), probing()] {
             let found = run(&rule, setting, Seed::new(1));
