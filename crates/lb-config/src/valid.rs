@@ -21,7 +21,8 @@ use crate::language::values::status::Condition;
 use crate::model::policy::Policy;
 pub use syntax::Syntax;
 pub use tls::{Alpn, CertificateFiles, CipherSuite, ClientAuth, ClusterTls, ListenerTls, TlsVersion};
-pub use upgrade::{Upgrade, is_never_upgraded_to, is_same_protocol};
+pub use lb_core::{is_never_upgraded_to, is_same_protocol};
+pub use upgrade::Upgrade;
 
 /// A whole configuration, valid and complete.
 #[derive(Clone, Debug, PartialEq)]

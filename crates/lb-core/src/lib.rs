@@ -8,10 +8,12 @@
 
 mod endpoint;
 mod outcome;
+mod protocol;
 mod time;
 mod weight;
 
 pub use endpoint::{Acquire, Axis, EndpointState, Ignored, InFlightLimit};
 pub use outcome::{Class, End};
+pub use protocol::{is_never_upgraded_to, is_same_protocol};
 pub use time::{Clock, ManualClock, Mono, SystemClock};
 pub use weight::Weight;

@@ -16,6 +16,9 @@ use crate::wire::h1::{
 /// Room for the method, the version and what is written of lengths, hosts and upgrades.
 const LINES: usize = 128;
 
+/// The protocol that an extended CONNECT is a request for, where it stands for one (RFC 8441 §5).
+pub(crate) const WEBSOCKET: &str = "websocket";
+
 /// The other library had limits of its own.
 pub(super) const NO_LIMITS: HeadLimits = HeadLimits { bytes: usize::MAX, headers: usize::MAX, uri: usize::MAX };
 
@@ -82,7 +85,7 @@ impl RequestHead {
         });
         if let Some(key) = websocket {
             put(&mut text, b"connection", b"upgrade");
-            put(&mut text, b"upgrade", super::websocket::NAME.as_bytes());
+            put(&mut text, b"upgrade", WEBSOCKET.as_bytes());
             put(&mut text, b"sec-websocket-key", key.as_bytes());
         }
         if is_http2 {

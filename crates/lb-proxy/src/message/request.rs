@@ -216,7 +216,7 @@ impl RequestHead {
 
     /// The one protocol the client offers to switch to, such as `websocket`. `None` unless `Connection` nominates
     /// `upgrade` and the request is HTTP/1.1. With a body, the body comes first. Also `None` where several are offered,
-    /// and for `h2c`, `TLS/…` and whatever else [`lb_config::is_never_upgraded_to`] names: a tunnel of those would carry
+    /// and for `h2c`, `TLS/…` and whatever else [`lb_core::is_never_upgraded_to`] names: a tunnel of those would carry
     /// requests past every rule of ours, and RFC 9110 §7.8 lets us ignore an offer.
     #[must_use]
     pub fn upgrade(&self) -> Option<&[u8]> {

@@ -4,7 +4,7 @@
 //! only where the endpoint knows that protocol: one that passes on whatever it is sent, and is made to answer 101 by
 //! somebody else, would otherwise open a way past us.
 
-use lb_config::is_same_protocol;
+use lb_core::is_same_protocol;
 
 use super::{RequestHead, ResponseHead, websocket};
 

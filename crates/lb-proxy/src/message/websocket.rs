@@ -8,13 +8,13 @@ use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::BytesMut;
-use lb_config::is_same_protocol;
+use lb_core::is_same_protocol;
 
 use super::convert::{put, put_headers, version_line};
 use super::{Framing, Method, RequestHead, ResponseHead, name};
 use crate::wire::h1::{Answering, Cause, HeadError, HeadLimits, ResponseParser};
 
-pub(crate) const NAME: &str = "websocket";
+pub(crate) use super::convert::WEBSOCKET as NAME;
 
 /// What RFC 6455 §1.3 appends to a key.
 const SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";

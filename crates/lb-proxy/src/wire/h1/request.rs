@@ -11,7 +11,7 @@
 //! around values, and bytes above 0x7F in values.
 
 use bytes::{Buf, BytesMut};
-use lb_config::is_never_upgraded_to;
+use lb_core::is_never_upgraded_to;
 
 use super::error::{Cause, HeadError};
 use super::framing::{Seen, Sender, list};
