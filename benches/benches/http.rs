@@ -5,11 +5,11 @@ use std::hint::black_box;
 use bytes::BytesMut;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use lb_config::{Part, Template, Variable};
-use lb_proxy::message::Edits;
+use lb_http::message::Edits;
+use lb_http::wire::h1::{Connection, encode_request, encode_response};
 use lb_proxy::rules::forwarded::{Arrival, Origin};
 use lb_proxy::rules::networks::Networks;
 use lb_proxy::rules::template::{Facts, Place, fill};
-use lb_proxy::wire::h1::{Connection, encode_request, encode_response};
 
 #[path = "support/heads.rs"]
 mod heads;

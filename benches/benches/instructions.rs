@@ -12,8 +12,8 @@ use std::process::{Command, ExitCode};
 use bytes::BytesMut;
 use lb_benches::counts::{self, COUNTED, Count, Verdict, counted};
 use lb_benches::{Layer, POLICIES, Shape, picker, policy};
-use lb_proxy::message::Edits;
-use lb_proxy::wire::h1::{Connection, encode_request, encode_response};
+use lb_http::message::Edits;
+use lb_http::wire::h1::{Connection, encode_request, encode_response};
 
 #[path = "support/heads.rs"]
 mod heads;

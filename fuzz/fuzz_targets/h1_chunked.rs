@@ -4,8 +4,8 @@
 
 use bytes::BytesMut;
 use lb_fuzz::{body, response_body};
-use lb_proxy::message::Framing;
-use lb_proxy::wire::h1::{encode_chunk, encode_last_chunk};
+use lb_http::message::Framing;
+use lb_http::wire::h1::{encode_chunk, encode_last_chunk};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {

@@ -4,8 +4,8 @@
 
 use bytes::BytesMut;
 use lb_fuzz::requests;
-use lb_proxy::message::{Edits, RequestHead, TargetForm, name};
-use lb_proxy::wire::h1::{Connection, HeadLimits, encode_request};
+use lb_http::message::{Edits, RequestHead, TargetForm, name};
+use lb_http::wire::h1::{Connection, HeadLimits, encode_request};
 use libfuzzer_sys::fuzz_target;
 
 const NO_LIMITS: HeadLimits = HeadLimits { bytes: usize::MAX, headers: usize::MAX, uri: usize::MAX };

@@ -4,8 +4,8 @@
 
 use bytes::BytesMut;
 use lb_fuzz::responses;
-use lb_proxy::message::{Edits, Framing, ResponseHead};
-use lb_proxy::wire::h1::{Answering, Connection, HeadLimits, encode_response};
+use lb_http::message::{Edits, Framing, ResponseHead};
+use lb_http::wire::h1::{Answering, Connection, HeadLimits, encode_response};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {

@@ -4,8 +4,8 @@
 #![no_main]
 
 use lb_fuzz::{body, cut, requests, response_body, responses, seen_request, seen_response};
-use lb_proxy::message::Framing;
-use lb_proxy::wire::h1::{Answering, HeadLimits};
+use lb_http::message::Framing;
+use lb_http::wire::h1::{Answering, HeadLimits};
 use libfuzzer_sys::fuzz_target;
 
 const TIGHT: HeadLimits = HeadLimits { bytes: 100, headers: 3, uri: 16 };

@@ -2,7 +2,7 @@
 #![no_main]
 
 use bytes::BytesMut;
-use lb_proxy::wire::proxy_protocol::{MOST_BYTES, Version, parse, write};
+use lb_http::wire::proxy_protocol::{MOST_BYTES, Version, parse, write};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {

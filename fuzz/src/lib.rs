@@ -2,8 +2,8 @@
 #![forbid(unsafe_code)]
 
 use bytes::{Bytes, BytesMut};
-use lb_proxy::message::{Framing, RequestHead, ResponseHead};
-use lb_proxy::wire::h1::{Answering, BodyDecoder, Cause, HeadLimits, RequestParser, ResponseParser, Step};
+use lb_http::message::{Framing, RequestHead, ResponseHead};
+use lb_http::wire::h1::{Answering, BodyDecoder, Cause, HeadLimits, RequestParser, ResponseParser, Step};
 
 /// Everything a parser made of a stream of heads: the heads, then an error or the bytes left over.
 pub type Heads<T> = (Vec<T>, Result<Vec<u8>, Cause>);

@@ -2,9 +2,9 @@
 
 use bytes::BytesMut;
 use lb_config::{HostPattern, Match, PathPattern};
-use lb_proxy::message::{Edits, RequestHead, ResponseHead, name};
+use lb_http::message::{Edits, RequestHead, ResponseHead, name};
+use lb_http::wire::h1::{Answering, HeadLimits, RequestParser, ResponseParser};
 use lb_proxy::rules::router::Router;
-use lb_proxy::wire::h1::{Answering, HeadLimits, RequestParser, ResponseParser};
 
 /// A browser's request.
 pub(crate) const REQUEST: &str = "GET /api/v1/items?page=2&sort=name HTTP/1.1\r\n\

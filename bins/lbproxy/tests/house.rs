@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// A crate of the house, and the crates of the house it may import.
-const MAY_IMPORT: [(&str, &[&str]); 10] = [
+const MAY_IMPORT: [(&str, &[&str]); 11] = [
     ("lb-core", &[]),
+    ("lb-http", &["lb-core"]),
     ("lb-policy", &["lb-core"]),
     ("lb-health", &["lb-core"]),
     ("lb-ratelimit", &["lb-core"]),
@@ -17,13 +18,18 @@ const MAY_IMPORT: [(&str, &[&str]); 10] = [
     ("lb-config", &["lb-core"]),
     ("lb-discovery", &["lb-core"]),
     ("lb-sim", &["lb-core", "lb-policy", "lb-health", "lb-ratelimit"]),
-    ("lb-proxy", &["lb-core", "lb-policy", "lb-health", "lb-ratelimit", "lb-tower", "lb-discovery", "lb-config"]),
+    (
+        "lb-proxy",
+        &["lb-core", "lb-http", "lb-policy", "lb-health", "lb-ratelimit", "lb-tower", "lb-discovery", "lb-config"],
+    ),
     ("lbproxy", &["lb-core", "lb-config", "lb-proxy"]),
 ];
 
 /// What the crates that decide must not know: runtimes, protocols, services.
 const NO_RUNTIME: [&str; 4] = ["lb-core", "lb-policy", "lb-health", "lb-ratelimit"];
-const RUNTIMES: [&str; 8] = ["tokio", "tokio-util", "tower", "tower-service", "tower-layer", "hyper", "http", "mio"];
+const RUNTIMES: [&str; 8] = ["tokio", "tokio-util", "tower", "tower-service", "tower-layer", "hyper", "h2", "mio"];
+/// Types of HTTP's messages, which the crate for those may know.
+const MESSAGES: &str = "http";
 
 fn dependencies(manifest: &Path) -> BTreeSet<String> {
     let text = std::fs::read_to_string(manifest).unwrap();
@@ -59,12 +65,21 @@ fn crates_import_one_another_in_one_direction() {
 }
 
 #[test]
-fn crates_that_decide_know_no_runtime() {
+fn crates_that_decide_know_no_runtime_and_no_protocol() {
     let crates = crates();
     for name in NO_RUNTIME {
         let (_, dependencies) = crates.iter().find(|(found, _)| found == name).unwrap();
-        for runtime in RUNTIMES {
+        for runtime in RUNTIMES.into_iter().chain([MESSAGES]) {
             assert!(!dependencies.contains(runtime), "{name} must not import {runtime}");
         }
+    }
+}
+
+#[test]
+fn messages_and_wire_formats_know_no_runtime() {
+    let crates = crates();
+    let (_, dependencies) = crates.iter().find(|(found, _)| found == "lb-http").unwrap();
+    for runtime in RUNTIMES {
+        assert!(!dependencies.contains(runtime), "lb-http must not import {runtime}");
     }
 }

@@ -19,9 +19,9 @@ use crate::language::values::address::{EndpointAddress, ListenAddress, Network};
 use crate::language::values::http::{HostPattern, PathPattern, ValuePattern};
 use crate::language::values::status::Condition;
 use crate::model::policy::Policy;
+pub use lb_core::{is_never_upgraded_to, is_same_protocol};
 pub use syntax::Syntax;
 pub use tls::{Alpn, CertificateFiles, CipherSuite, ClientAuth, ClusterTls, ListenerTls, TlsVersion};
-pub use lb_core::{is_never_upgraded_to, is_same_protocol};
 pub use upgrade::Upgrade;
 
 /// A whole configuration, valid and complete.

@@ -10,7 +10,6 @@ mod error;
 mod exchange;
 mod forward;
 mod framing;
-pub mod message;
 mod net;
 pub mod observe;
 pub mod rules;
@@ -18,8 +17,9 @@ mod runtime;
 mod stage;
 pub mod tls;
 mod upstream;
-pub mod wire;
 mod worker;
+
+use lb_http::{message, wire};
 
 pub use engine::{Engine, Hurry, validate};
 pub use error::EngineError;

@@ -6,7 +6,10 @@ use bytes::BytesMut;
 use lb_config::{
     Forwarded, HeaderEdits, Network, Part, PathPattern, Redirect, RedirectTo, Respond, Template, Variable,
 };
-use lb_proxy::message::{Edits, Framing, RequestHead};
+use lb_http::message::{Edits, Framing, RequestHead};
+use lb_http::wire::h1::{
+    Answering, Connection, HeadLimits, RequestParser, ResponseParser, encode_request, encode_response,
+};
 use lb_proxy::rules::forwarded::{Arrival, Origin, write};
 use lb_proxy::rules::headers::HeaderRules;
 use lb_proxy::rules::networks::Networks;
@@ -14,9 +17,6 @@ use lb_proxy::rules::redirect;
 use lb_proxy::rules::request_id::RequestId;
 use lb_proxy::rules::respond::Responder;
 use lb_proxy::rules::template::Facts;
-use lb_proxy::wire::h1::{
-    Answering, Connection, HeadLimits, RequestParser, ResponseParser, encode_request, encode_response,
-};
 use proptest::prelude::*;
 
 const STRANGER: [u8; 4] = [192, 0, 2, 1];

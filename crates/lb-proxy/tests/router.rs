@@ -2,10 +2,10 @@
 
 use bytes::BytesMut;
 use lb_config::{HostPattern, Match, PathPattern, ValuePattern};
-use lb_proxy::message::RequestHead;
+use lb_http::message::RequestHead;
+use lb_http::wire::h1::{HeadLimits, RequestParser};
 use lb_proxy::rules::path::{MatchPath, PathError};
 use lb_proxy::rules::router::{Routed, Router};
-use lb_proxy::wire::h1::{HeadLimits, RequestParser};
 use proptest::prelude::*;
 
 /// A route's match in the words of the configuration: `"GET,POST host,*.host =/path"`; `-` leaves a part out.

@@ -156,7 +156,11 @@ impl NetProber {
 async fn introduced<S: AsyncWrite + Unpin>(mut stream: S, check: &ActiveCheck) -> Result<S, String> {
     if let Some(version) = check.proxy_protocol {
         let mut header = BytesMut::new();
-        proxy_protocol::write(&mut header, version.into(), Said::Nothing);
+        let version = match version {
+            lb_config::ProxyProtocol::V1 => proxy_protocol::Version::V1,
+            lb_config::ProxyProtocol::V2 => proxy_protocol::Version::V2,
+        };
+        proxy_protocol::write(&mut header, version, Said::Nothing);
         stream.write_all(&header).await.map_err(|error| connect_cause(&error))?;
     }
     Ok(stream)

@@ -84,9 +84,9 @@ mod tests {
             let mut edits = Edits::new();
             write(None, false, &head, &mut edits);
             assert_eq!(sent(&head, &edits), ["Host: a", "Kept: 1"]);
-            edits.removed_names()
+            head.iter().filter(|(name, _)| edits.is_removed(&Name::from_bytes(name))).count()
         };
-        assert_eq!(forged(95), forged(1));
+        assert_eq!((forged(95), forged(1)), (0, 0), "left out by their place");
     }
 
     #[test]

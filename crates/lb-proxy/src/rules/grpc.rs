@@ -144,10 +144,12 @@ pub(crate) fn answer(status: u16, cause: Cause, request_id: &str) -> Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::Edits;
     use crate::rules::testing::head;
 
     fn request(text: &str) -> RequestHead {
-        head(text).amended(|index| index.version = Version::Http2)
+        let parts = head(text).to_parts(&Edits::new(), Framing::None, Some("http")).unwrap();
+        RequestHead::from_parts(&parts, Framing::None).unwrap()
     }
 
     fn call(lines: &str) -> RequestHead {
@@ -195,9 +197,11 @@ mod tests {
     #[test]
     fn a_head_without_a_body_tells_how_the_call_ended() {
         let of = |status, kind: &str, grpc: Option<&str>| {
-            let head = ResponseHead::build(status).header("content-type", kind);
+            let head = http::Response::builder().status(status).version(http::Version::HTTP_2);
+            let head = head.header("content-type", kind);
             let head = grpc.into_iter().fold(head, |head, grpc| head.header("grpc-status", grpc));
-            status_of(&head.finish().unwrap().amended(|index| index.version = Version::Http2))
+            let parts = head.body(()).unwrap().into_parts().0;
+            status_of(&ResponseHead::from_parts(&parts, Framing::None).unwrap())
         };
         assert_eq!(of(200, "application/grpc", Some("14")), 503);
         assert_eq!(of(200, "application/grpc+proto", Some("4")), 504);

@@ -6,13 +6,13 @@
 //! Not done here: whether the text is a valid host at all, and where its port begins, was decided when the request was
 //! read.
 
-use crate::message::MAX_NAME;
+use crate::message::MAX_HOST_NAME;
 
 /// A host as routes see it.
 #[derive(Clone, Debug)]
 pub struct MatchHost<'a> {
     borrowed: &'a str,
-    lowered: Option<([u8; MAX_NAME], usize)>,
+    lowered: Option<([u8; MAX_HOST_NAME], usize)>,
 }
 
 impl<'a> MatchHost<'a> {
@@ -25,13 +25,13 @@ impl<'a> MatchHost<'a> {
     pub fn new(name: &'a [u8]) -> Self {
         let host = if name.is_ascii() { std::str::from_utf8(name).unwrap_or_default() } else { "" };
         let host = host.strip_suffix('.').unwrap_or(host);
-        if host.len() > MAX_NAME {
+        if host.len() > MAX_HOST_NAME {
             return Self { borrowed: "", lowered: None };
         }
         if !host.bytes().any(|byte| byte.is_ascii_uppercase()) {
             return Self { borrowed: host, lowered: None };
         }
-        let mut buffer = [0; MAX_NAME];
+        let mut buffer = [0; MAX_HOST_NAME];
         for (to, from) in buffer.iter_mut().zip(host.bytes()) {
             *to = from.to_ascii_lowercase();
         }

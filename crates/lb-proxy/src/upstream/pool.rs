@@ -128,10 +128,10 @@ impl Upstream {
     }
 
     pub(crate) fn set_proxy_protocol(&self, version: Option<lb_config::ProxyProtocol>) {
-        let number = match version.map(Version::from) {
+        let number = match version {
             None => 0,
-            Some(Version::V1) => 1,
-            Some(Version::V2) => 2,
+            Some(lb_config::ProxyProtocol::V1) => 1,
+            Some(lb_config::ProxyProtocol::V2) => 2,
         };
         self.proxy_protocol.store(number, Ordering::Relaxed);
     }

@@ -4,12 +4,12 @@
 
 use std::collections::BTreeMap;
 
-use lb_proxy::message::Framing;
+use lb_http::message::Framing;
 
 use super::{is_cut, is_refused};
 use crate::support::{Client, Endpoint, Message, Proxy, config, wait_until};
 
-#[path = "../../../../../crates/lb-proxy/tests/corpus/mod.rs"]
+#[path = "../../../../../crates/lb-http/tests/corpus/mod.rs"]
 mod corpus;
 
 use corpus::{CHUNKED, Case, REQUESTS, Verdict};

@@ -1,0 +1,294 @@
+//! The head of a request.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::fields::{Fields, Headers, Span};
+use super::method::Method;
+use super::name::{self, Name};
+use super::{Authority, Framing, Version, split_authority};
+
+/// A request's head: its bytes as received and an index into them. Cloning is one reference count.
+///
+/// Built by the HTTP/1 codec, or from another library's head by [`from_parts`](Self::from_parts). What it holds has
+/// been checked by the codec's rules: names are tokens, values have no control characters, the authority is one that
+/// can be read in one way only, and the framing is not in doubt.
+#[derive(Clone)]
+pub struct RequestHead(Arc<Inner>);
+
+struct Inner {
+    bytes: Bytes,
+    index: RequestIndex,
+}
+
+/// What parsing found, as places in the head's bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestIndex {
+    pub(crate) fields: Fields,
+    pub(crate) framing: Framing,
+    pub(crate) method: Span,
+    pub(crate) target: Span,
+    /// Of the target; absent in origin and asterisk form.
+    pub(crate) authority: Span,
+    pub(crate) path: Span,
+    pub(crate) query: Span,
+    /// The effective authority: the target's, else the value of `Host`.
+    pub(crate) host: Span,
+    pub(crate) upgrade: Span,
+    pub(crate) form: TargetForm,
+    pub(crate) version: Version,
+    pub(crate) is_https: bool,
+    pub(crate) keep_alive: bool,
+    pub(crate) expects_continue: bool,
+    pub(crate) accepts_trailers: bool,
+}
+
+impl Default for RequestIndex {
+    fn default() -> Self {
+        Self {
+            fields: Fields::default(),
+            framing: Framing::None,
+            method: Span::NONE,
+            target: Span::NONE,
+            authority: Span::NONE,
+            path: Span::NONE,
+            query: Span::NONE,
+            host: Span::NONE,
+            upgrade: Span::NONE,
+            form: TargetForm::Origin,
+            version: Version::Http11,
+            is_https: false,
+            keep_alive: true,
+            expects_continue: false,
+            accepts_trailers: false,
+        }
+    }
+}
+
+/// The form a request target was written in (RFC 9112 §3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TargetForm {
+    /// `/path?query`, the usual one.
+    Origin,
+    /// `http://authority/path`, as sent to proxies. Its authority wins over `Host`.
+    Absolute,
+    /// `authority:port`, with CONNECT only.
+    Authority,
+    /// `*`, with OPTIONS only: the service as a whole.
+    Asterisk,
+}
+
+impl RequestHead {
+    pub(crate) fn new(bytes: Bytes, index: RequestIndex) -> Self {
+        Self(Arc::new(Inner { bytes, index }))
+    }
+
+    /// The same head with some of what was derived from its bytes replaced.
+    pub(crate) fn amended(mut self, amend: impl FnOnce(&mut RequestIndex)) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            amend(&mut inner.index);
+            return self;
+        }
+        let mut index = self.0.index.clone();
+        amend(&mut index);
+        Self::new(self.0.bytes.clone(), index)
+    }
+
+    pub(crate) fn index(&self) -> &RequestIndex {
+        &self.0.index
+    }
+
+    /// The same request without the offer to switch protocols.
+    #[must_use]
+    pub fn without_upgrade(&self) -> Self {
+        self.clone().amended(|index| index.upgrade = Span::NONE)
+    }
+
+    /// About the memory that it takes.
+    #[must_use]
+    pub fn footprint(&self) -> usize {
+        size_of::<Inner>() + self.0.bytes.len() + self.0.index.fields.footprint()
+    }
+
+    /// The head as received, with the empty line at its end. For a head that came by conversion, its HTTP/1.1 text.
+    #[must_use]
+    pub fn as_bytes(&self) -> &Bytes {
+        &self.0.bytes
+    }
+
+    /// The method.
+    #[must_use]
+    pub fn method(&self) -> Method<'_> {
+        Method::from_bytes(self.text(self.0.index.method))
+    }
+
+    /// The request target exactly as received.
+    #[must_use]
+    pub fn target(&self) -> &[u8] {
+        self.text(self.0.index.target)
+    }
+
+    /// The form of the target.
+    #[must_use]
+    pub fn target_form(&self) -> TargetForm {
+        self.0.index.form
+    }
+
+    /// `http` or `https` if the target was in absolute form. What the client says, not how it came.
+    #[must_use]
+    pub fn scheme(&self) -> Option<&'static str> {
+        let absolute = self.0.index.form == TargetForm::Absolute;
+        absolute.then_some(if self.0.index.is_https { "https" } else { "http" })
+    }
+
+    /// The authority written in the target: absolute and authority form only.
+    #[must_use]
+    pub fn target_authority(&self) -> Option<&[u8]> {
+        self.0.index.authority.optional(&self.0.bytes)
+    }
+
+    /// The path as received, percent escapes and dot segments included. Starts with `/`; `*` for a request about the
+    /// service as a whole (also `OPTIONS http://name`, RFC 9112 §3.2.4); empty for CONNECT.
+    #[must_use]
+    pub fn path(&self) -> &[u8] {
+        let index = &self.0.index;
+        match index.form {
+            TargetForm::Origin => self.text(index.path),
+            TargetForm::Asterisk => b"*",
+            TargetForm::Authority => b"",
+            TargetForm::Absolute if index.path.len() > 0 => self.text(index.path),
+            TargetForm::Absolute if index.query.is_none() && self.method() == Method::Options => b"*",
+            TargetForm::Absolute => b"/",
+        }
+    }
+
+    /// What follows the first `?` of the target, as received; `None` without one.
+    #[must_use]
+    pub fn query(&self) -> Option<&[u8]> {
+        self.0.index.query.optional(&self.0.bytes)
+    }
+
+    /// The effective authority: the target's if it has one, else the value of `Host` (RFC 9112 §3.2.2). With its port,
+    /// in its received case. `None` when there is none, as HTTP/1.0 allows, or when `Host` is empty.
+    #[must_use]
+    pub fn host(&self) -> Option<&[u8]> {
+        self.0.index.host.optional(&self.0.bytes).filter(|host| !host.is_empty())
+    }
+
+    /// [`host`](Self::host) split into name and port.
+    #[must_use]
+    pub fn authority(&self) -> Option<Authority<'_>> {
+        split_authority(self.host()?)
+    }
+
+    /// [`host`](Self::host) without its port. An IPv6 address keeps its brackets.
+    #[must_use]
+    pub fn host_name(&self) -> Option<&[u8]> {
+        // What `host` gives was checked: before the name ends there is neither a colon nor, within brackets, another one.
+        let host = self.host()?;
+        let (last, skip) = if host.first() == Some(&b'[') { (b']', 1) } else { (b':', 0) };
+        memchr::memchr(last, host).map_or(Some(host), |at| host.get(..at + skip))
+    }
+
+    /// The protocol version the client spoke.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.0.index.version
+    }
+
+    /// How the body ends. Never [`Framing::Close`].
+    #[must_use]
+    pub fn framing(&self) -> Framing {
+        self.0.index.framing
+    }
+
+    /// Whether the client lets the connection go on after this request.
+    #[must_use]
+    pub fn keep_alive(&self) -> bool {
+        self.0.index.keep_alive
+    }
+
+    /// Whether the client waits for `100 Continue` before it sends the body. Never for HTTP/1.0 (RFC 9110 §10.1.1).
+    #[must_use]
+    pub fn expects_continue(&self) -> bool {
+        self.0.index.expects_continue
+    }
+
+    /// The one protocol the client offers to switch to, such as `websocket`. `None` unless `Connection` nominates
+    /// `upgrade` and the request is HTTP/1.1. With a body, the body comes first. Also `None` where several are offered,
+    /// and for `h2c`, `TLS/…` and whatever else [`lb_core::is_never_upgraded_to`] names: a tunnel of those would carry
+    /// requests past every rule of ours, and RFC 9110 §7.8 lets us ignore an offer.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<&[u8]> {
+        self.0.index.upgrade.optional(&self.0.bytes)
+    }
+
+    /// Whether the client said `TE: trailers`.
+    #[must_use]
+    pub fn accepts_trailers(&self) -> bool {
+        self.0.index.accepts_trailers
+    }
+
+    /// Whether this is CONNECT, whose answer would turn the connection into a tunnel.
+    #[must_use]
+    pub fn is_connect(&self) -> bool {
+        self.0.index.form == TargetForm::Authority
+    }
+
+    /// The value of the first header of that name, without surrounding whitespace. Costs one comparison of numbers
+    /// per header.
+    #[must_use]
+    pub fn header<'n>(&self, name: impl Into<Name<'n>>) -> Option<&[u8]> {
+        self.0.index.fields.first(&name.into(), &self.0.bytes)
+    }
+
+    /// The values of all headers of that name, in order.
+    pub fn headers<'a>(&'a self, name: impl Into<Name<'a>>) -> impl Iterator<Item = &'a [u8]> {
+        self.0.index.fields.all(name.into(), &self.0.bytes)
+    }
+
+    /// All headers as received, in order; connection headers included.
+    #[must_use]
+    pub fn iter(&self) -> Headers<'_> {
+        self.0.index.fields.iter(&self.0.bytes)
+    }
+
+    /// The value of the first cookie of that name (case-sensitive), over all `Cookie` headers. Quotes are part of it.
+    #[must_use]
+    pub fn cookie(&self, wanted: &[u8]) -> Option<&[u8]> {
+        self.headers(name::COOKIE).flat_map(|line| line.split(|&b| b == b';')).find_map(|pair| {
+            let pair = pair.trim_ascii();
+            let end = memchr::memchr(b'=', pair)?;
+            let (name, value) = pair.split_at_checked(end)?;
+            (name.trim_ascii_end() == wanted).then(|| value.get(1..).unwrap_or_default().trim_ascii_start())
+        })
+    }
+
+    fn text(&self, span: Span) -> &[u8] {
+        span.of(&self.0.bytes)
+    }
+}
+
+impl<'a> IntoIterator for &'a RequestHead {
+    type Item = (&'a [u8], &'a [u8]);
+    type IntoIter = Headers<'a>;
+
+    fn into_iter(self) -> Headers<'a> {
+        self.iter()
+    }
+}
+
+/// Method, target and the names of the headers. Values may be secrets and are left out.
+impl fmt::Debug for RequestHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestHead")
+            .field("method", &self.method().as_str())
+            .field("target", &String::from_utf8_lossy(self.target()))
+            .field("version", &self.version())
+            .field("framing", &self.framing())
+            .field("headers", &self.iter().map(|(name, _)| String::from_utf8_lossy(name)).collect::<Vec<_>>())
+            .finish()
+    }
+}
