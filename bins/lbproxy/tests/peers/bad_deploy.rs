@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::nginx::{Nginx, Ports, has_nginx};
+use crate::programs::{Nginx, Ports, has_nginx};
 use crate::support::{Endpoint, Proxy, config, get, text};
 
 /// Requests a second and in all: five seconds of it.

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-use crate::is_there;
+use crate::programs::is_there;
 use crate::support::{Endpoint, Message, Proxy, Wire, config, last_text, text, wait_until};
 
 /// What curl said and was told.

@@ -5,7 +5,7 @@ use std::path::Path;
 use rustix::process::Signal;
 
 use crate::curl::{curl, has_curl};
-use crate::nginx::{Nginx, Ports, has_nginx, stream_module};
+use crate::programs::{Nginx, Ports, has_nginx, stream_module};
 use crate::support::{Authority, Client, Endpoint, Load, Message, Proxy, SWITCHED, WEBSOCKET, Wire, config, text};
 
 /// Where clients come from, and nginx: addresses that tell the two apart.

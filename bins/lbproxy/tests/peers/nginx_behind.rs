@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rustix::process::Signal;
 
-use crate::nginx::{Nginx, Ports, has_nginx};
+use crate::programs::{Nginx, Ports, has_nginx};
 use crate::support::{Authority, Client, Load, Message, Proxy, config, get};
 
 /// nginx with these blocks of `http`, and the proxy in front of its first address.

@@ -1,45 +1,19 @@
 //! nginx as a child process with a configuration of the test's.
 
 use std::io::{self, BufRead, BufReader};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
-use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
-use crate::is_there;
+use super::{Ports, is_there};
 
 /// A running nginx, its master and one worker; ended when dropped.
 pub(crate) struct Nginx {
     master: Child,
     /// Where it may keep files, and where `DIR` of its configuration is.
     pub(crate) directory: TempDir,
-}
-
-/// Ports that are ours: bound and not listening, so that nobody else is given them. nginx and HAProxy set `SO_REUSEADDR`
-/// as well, and so may listen there.
-pub(crate) struct Ports {
-    sockets: Vec<Socket>,
-}
-
-impl Ports {
-    /// So many of them.
-    pub(crate) fn new(count: usize) -> Self {
-        Self { sockets: (0..count).map(|_| bound()).collect() }
-    }
-
-    /// How many.
-    pub(crate) fn count(&self) -> usize {
-        self.sockets.len()
-    }
-
-    /// The address that `PORT0`, `PORT1`, … of a configuration stand for.
-    #[track_caller]
-    pub(crate) fn at(&self, number: usize) -> SocketAddr {
-        self.sockets[number].local_addr().ok().and_then(|address| address.as_socket()).expect("a bound socket")
-    }
 }
 
 /// Whether there is an nginx; see [`is_there`].
@@ -75,7 +49,7 @@ impl Nginx {
         let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
         let temporary: String = temporary.map(|what| format!("  {what}_temp_path DIR/{what};\n")).concat();
         let mut configuration = format!(
-            "{main}\ndaemon off;\nuser root;\nworker_processes 1;\npid DIR/pid;\nerror_log stderr notice;\nevents {{}}\n\
+            "{main}\ndaemon off;\nuser root;\nworker_processes 1;\npid DIR/pid;\nerror_log stderr notice;\nevents {{ worker_connections 8192; }}\n\
              http {{\n  access_log off;\n{temporary}{http}\n}}\n"
         );
         if !rustix::process::geteuid().is_root() {
@@ -117,11 +91,4 @@ impl Drop for Nginx {
         self.signal(Signal::TERM);
         let _ = self.master.wait();
     }
-}
-
-fn bound() -> Socket {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    socket.set_reuse_address(true).expect("a socket");
-    socket.bind(&SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
-    socket
 }
