@@ -9,6 +9,9 @@ mod curl;
 mod haproxy;
 mod nginx_before;
 mod nginx_behind;
+#[path = "../../benches/outage/mod.rs"]
+mod outage;
+mod outages;
 #[path = "../programs/mod.rs"]
 mod programs;
 
