@@ -1,7 +1,7 @@
 //! The balancer under test.
 
 use lb_core::Mono;
-use lb_policy::{BuiltIn, Cluster, Entropy, Identity, Member, PickCx, Selector, Ticket, Uid, Update};
+use lb_policy::{BuiltIn, Cluster, Entropy, Identity, Member, PickCx, Selector, Ticket, Tried, Uid, Update};
 
 use crate::seed::Seed;
 
@@ -54,6 +54,11 @@ impl Client {
     /// Chooses for a request without a key; none if no endpoint may take it.
     pub fn pick(&mut self, now: Mono) -> Option<Ticket<usize>> {
         self.selector.pick(&mut PickCx::new(now, &mut self.entropy)).ok()
+    }
+
+    /// Chooses for a request that has tried these; none if no other may take it.
+    pub fn pick_untried(&mut self, tried: &Tried, now: Mono) -> Option<Ticket<usize>> {
+        self.selector.pick(&mut PickCx::new(now, &mut self.entropy).tried(tried)).ok()
     }
 
     /// Chooses for a request with this key; none if no endpoint may take it.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use lb_sim::tables::{balls, bounded, buoyant, disruption, prequal, supermarket};
+use lb_sim::tables::{balls, bounded, buoyant, disruption, outage, prequal, supermarket};
 use lb_sim::{Effort, Report, pictures};
 
 /// Compares what the selection policies do, in simulation, with published figures.
@@ -57,11 +57,13 @@ enum Table {
     Bounded,
     /// Time and failures on Prequal's testbed as load rises
     Prequal,
+    /// What outages cost with our rule of health and with those of others
+    Outage,
 }
 
 impl Table {
-    const EACH: [Self; 6] =
-        [Self::Supermarket, Self::Buoyant, Self::Balls, Self::Disruption, Self::Bounded, Self::Prequal];
+    const EACH: [Self; 7] =
+        [Self::Supermarket, Self::Buoyant, Self::Balls, Self::Disruption, Self::Bounded, Self::Prequal, Self::Outage];
 
     fn reports(self, effort: &Effort) -> Vec<Report> {
         let report = match self {
@@ -72,6 +74,7 @@ impl Table {
             Self::Disruption => disruption::report(effort),
             Self::Bounded => bounded::report(effort),
             Self::Prequal => prequal::report(effort),
+            Self::Outage => outage::report(effort),
         };
         vec![report]
     }

@@ -17,6 +17,8 @@ pub enum Judge {
     AtLeast,
     /// No more than the published figure.
     AtMost,
+    /// No more than so much above the published figure.
+    AtMostBeyond(f64),
     /// Not judged: there is nothing to compare it with, or it is shown for comparison.
     Shown,
 }
@@ -102,6 +104,7 @@ impl Row {
             // A rounding error of the mean is not a finding.
             Judge::AtLeast => ours >= published - 1e-9,
             Judge::AtMost => ours <= published + 1e-9,
+            Judge::AtMostBeyond(distance) => ours <= published + distance + 1e-9,
             Judge::Shown => true,
         }
     }
@@ -113,6 +116,7 @@ impl Row {
             Judge::Near(distance) => format!("± {}", trimmed(distance)),
             Judge::AtLeast => "at least".to_owned(),
             Judge::AtMost => "at most".to_owned(),
+            Judge::AtMostBeyond(distance) => format!("at most + {}", trimmed(distance)),
             Judge::Shown => "shown".to_owned(),
         }
     }
@@ -230,6 +234,7 @@ mod tests {
         assert!(row(0.95, 0.96, Judge::Near(0.0101)).is_ok() && !row(0.95, 0.97, Judge::Near(0.0101)).is_ok());
         assert!(row(2.0, 2.0, Judge::AtLeast).is_ok() && !row(1.9, 2.0, Judge::AtLeast).is_ok());
         assert!(row(2.0, 2.0, Judge::AtMost).is_ok() && !row(2.1, 2.0, Judge::AtMost).is_ok());
+        assert!(row(2.5, 2.0, Judge::AtMostBeyond(0.5)).is_ok() && !row(2.6, 2.0, Judge::AtMostBeyond(0.5)).is_ok());
         assert!(row(9.0, 2.0, Judge::Shown).is_ok() && Row::shown("x", Estimate::exact(1.0)).is_ok());
         assert!(!row(f64::NAN, 2.0, Judge::AtMost).is_ok(), "what is no number is not ok");
     }

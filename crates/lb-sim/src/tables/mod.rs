@@ -4,5 +4,6 @@ pub mod balls;
 pub mod bounded;
 pub mod buoyant;
 pub mod disruption;
+pub mod outage;
 pub mod prequal;
 pub mod supermarket;
