@@ -18,14 +18,15 @@ use crate::control::Control;
 use crate::descriptors::{self, Shares};
 use crate::error::EngineError;
 use crate::net::bind::{self, Bound};
+use crate::net::socket::Socket;
 use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::Metrics;
 use crate::runtime::build::Registry;
 use crate::runtime::snapshot::Snapshot;
-use crate::stage::accept::Socket;
 use crate::tls::Store;
-use crate::worker::run::{self as worker, Command, Worker, WorkerHandle};
+use crate::worker::run;
 use crate::worker::shared::Shared;
+use crate::worker::state::{Command, Worker, WorkerHandle};
 
 /// How long the access log may take to write what it still has.
 const LAST_LINES: Duration = Duration::from_secs(2);
@@ -33,6 +34,7 @@ const LAST_LINES: Duration = Duration::from_secs(2);
 /// A running proxy.
 pub struct Engine {
     shared: Arc<Shared>,
+    workers: Arc<[WorkerHandle]>,
     state: Mutex<State>,
     threads: Vec<JoinHandle<()>>,
     control: Control,
@@ -102,8 +104,7 @@ impl Engine {
         let mut handles = Vec::new();
         let mut threads = Vec::new();
         for index in 0..workers {
-            let own = lock(&registry).for_worker(&snapshot);
-            let worker = Arc::new(Worker::new(index, Arc::clone(&shared), own));
+            let worker = Arc::new(Worker::new(index, Arc::clone(&shared), &snapshot));
             let (commands, orders) = mpsc::unbounded_channel();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.map_err(EngineError::Thread)?;
@@ -112,17 +113,19 @@ impl Engine {
                 .name(format!("worker-{index}"))
                 .spawn(move || {
                     let guard = Death { index, tell: Some(death) };
-                    runtime.block_on(worker::run(mine, orders));
+                    runtime.block_on(run::run(mine, orders));
                     guard.ended_well();
                 })
                 .map_err(EngineError::Thread)?;
             threads.push(thread);
             handles.push(WorkerHandle { worker, commands });
         }
-        shared.set_workers(handles);
+        let workers: Arc<[_]> = handles.into();
+        workers.iter().for_each(|handle| handle.worker.introduce(&workers));
         let engine = Self {
             state: Mutex::new(State { registry, snapshot, bound: HashMap::new(), tls }),
             shared,
+            workers,
             threads,
             control,
             deaths: Mutex::new(deaths),
@@ -170,9 +173,8 @@ impl Engine {
             remove_socket_file(&address);
             self.unlisten(&address);
         }
-        for handle in self.shared.workers() {
-            let own = lock(&registry).for_worker(&snapshot);
-            handle.worker.publish(own);
+        for handle in &*self.workers {
+            handle.worker.publish(&snapshot);
         }
         self.change_sockets(&state.snapshot.config, &config);
         share_descriptors(&self.shared, self.threads.len(), &config);
@@ -251,7 +253,7 @@ impl Engine {
         }
         let deadline = Instant::now() + grace;
         let mut answers = Vec::new();
-        for handle in self.shared.workers() {
+        for handle in &*self.workers {
             let (done, answer) = oneshot::channel();
             if handle.commands.send(Command::Stop(deadline, self.hurry.0.clone(), done)).is_ok() {
                 answers.push(answer);
@@ -273,7 +275,7 @@ impl Engine {
     /// Has every worker accept on its sockets.
     fn listen(&self, state: &mut State, mut fresh: Fresh) {
         for (address, actual, sockets) in std::mem::take(&mut fresh.listeners) {
-            for (handle, socket) in self.shared.workers().iter().zip(sockets) {
+            for (handle, socket) in self.workers.iter().zip(sockets) {
                 // A worker that died ends the process; see `worker_died`.
                 let _ = handle.commands.send(Command::Listen(address.clone(), socket));
             }
@@ -292,7 +294,7 @@ impl Engine {
                 tracing::warn!("listener {} keeps its permissions: {error}", crate::show(&listener.address));
             }
             if before.is_some_and(|before| before.backlog != listener.backlog) {
-                for handle in self.shared.workers() {
+                for handle in &*self.workers {
                     // A worker that has ended listens no more.
                     let _ = handle.commands.send(Command::Backlog(listener.address.clone(), listener.backlog));
                 }
@@ -306,7 +308,7 @@ impl Engine {
         // before the others answered the first.
         for _ in 0..2 {
             let mut answers = Vec::new();
-            for handle in self.shared.workers() {
+            for handle in &*self.workers {
                 let (done, answer) = oneshot::channel();
                 // A worker that has ended has nothing to stop.
                 if handle.commands.send(Command::Unlisten(address.clone(), done)).is_ok() {
@@ -441,7 +443,7 @@ mod tests {
                 client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
                 assert_ne!(client.read(&mut [0; 512]).unwrap(), 0);
                 clients.push(client);
-                let each = engine.shared.workers().iter().map(|own| own.worker.connections.load(Ordering::Relaxed));
+                let each = engine.workers.iter().map(|own| own.worker.connections.load(Ordering::Relaxed));
                 let each: Vec<_> = each.collect();
                 assert_eq!(each.iter().sum::<usize>(), count, "{each:?}");
                 // Who has so many takes one more. One against none is left alone.

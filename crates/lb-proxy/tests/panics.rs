@@ -98,8 +98,10 @@ fn a_panic_costs_one_connection_is_counted_and_logged_and_the_worker_serves_on()
     assert_eq!(ask(&mut connect(address), "/"), Some(204));
     let metrics = engine.metrics().encode(&engine.status());
     assert!(metrics.contains("\nlbproxy_panics_total 1\n"), "{metrics}");
-    let lost =
-        format!("a bug has cost a connection client={}: told of a limited request", victim.local_addr().unwrap());
+    let lost = format!(
+        "panic while serving a connection, connection closed client={} panic=told of a limited request",
+        victim.local_addr().unwrap()
+    );
     assert!(log().iter().any(|line| line.contains(&lost)), "{:?}", log());
     drop(bystander);
     // The connection is given back, and with it its request: nothing is left to be cut.

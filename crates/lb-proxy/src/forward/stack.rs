@@ -9,21 +9,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lb_core::{Class, Clock};
-use lb_policy::{BuiltIn, PickCx, Selector, Zone};
+use lb_core::{Class, Clock, Mono};
+use lb_policy::{BuiltIn, Endpoint, PickCx, Selector, Zone};
 use lb_tower::{
-    Balance, Guard, Inspect, Observe, QueueError, Retry, RetryLayer, RetryPolicy, Timeout, TimeoutError, Verdict,
+    Balance, Events, Guard, Inspect, Observe, QueueError, Retry, RetryEvents, RetryLayer, RetryPolicy, Timeout,
+    TimeoutError, Verdict,
 };
 use tower_layer::Layer;
 
 use crate::exchange::{Request, Response};
 use crate::forward::attempt::SendError;
 use crate::net::clock::TurnClock;
+use crate::observe::metrics::RouteMetrics;
 use crate::rules::cause::Cause;
 use crate::rules::{grpc, load_report};
 use crate::runtime::placement::ZonedPolicy;
 use crate::runtime::snapshot::RouteRuntime;
-use crate::stage::outcome::Watch;
 use crate::upstream::{EndpointService, Outliers};
 use lb_config::Condition;
 
@@ -88,6 +89,28 @@ impl Inspect<Request> for ReadRequest {
             cx.tried = tried;
         }
         cx.zone = self.zone;
+    }
+}
+
+/// Hears of every attempt of a route.
+#[derive(Clone)]
+pub(crate) struct Watch {
+    /// Of the first listener: retries are counted for the route, whichever listener it was reached by.
+    pub(crate) route: Arc<RouteMetrics>,
+}
+
+impl Events<EndpointService> for Watch {
+    fn on_head(&self, endpoint: &Arc<Endpoint<EndpointService>>, class: Class, elapsed: Duration, _now: Mono) {
+        // An endpoint that refuses connections is not fast. One that hangs is as slow as the wait for it was long.
+        if matches!(class, Class::Status(_) | Class::Timeout) {
+            endpoint.value().upstream.metrics.on_head(elapsed);
+        }
+    }
+}
+
+impl RetryEvents for Watch {
+    fn on_retry(&self, _class: Class, _attempt: u32) {
+        self.route.on_retry();
     }
 }
 

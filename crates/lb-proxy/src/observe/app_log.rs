@@ -17,10 +17,11 @@
 //! log.close(Duration::from_secs(2));               // the last thing before exit: what is still in memory is written
 //! ```
 
+use std::any::Any;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, IsTerminal, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -287,6 +288,14 @@ impl LimitLog {
         let slot = &self.slots[slot];
         slot.load(Ordering::Relaxed) < second && slot.fetch_max(second, Ordering::Relaxed) < second
     }
+}
+
+/// A panic while a connection or a stream was served, which is closed. The process's panic hook has logged where.
+pub(crate) fn panicked(what: &str, client: Option<SocketAddr>, panic: &(dyn Any + Send)) {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+    let client = client.map_or_else(|| "unix".to_owned(), |client| client.to_string());
+    tracing::error!("panic while serving a {what}, {what} closed client={client} panic={text}");
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! endpoint may be reached through both. Only a proxy that the listener trusts is believed, and not where we ask
 //! clients for certificates ourselves.
 
-use super::forwarded::{begins_like, is_like};
+use super::look_alike::{begins_like, is_like};
 use crate::message::{Edits, Line, Name, RequestHead};
 
 /// `SUCCESS`, or `NONE` for a client without a certificate where one is optional.

@@ -43,6 +43,7 @@ use lb_config::Forwarded;
 use smallvec::SmallVec;
 
 use super::client_cert;
+use super::look_alike::{begins_like, is_like};
 use super::networks::Networks;
 use super::text::{AddressText, Text};
 use crate::message::{Edits, Name, RequestHead, name};
@@ -428,16 +429,6 @@ fn address(node: &[u8]) -> Option<IpAddr> {
         },
     };
     host.parse::<IpAddr>().ok().map(|address| address.to_canonical())
-}
-
-/// Whether a name is this one, ignoring case and taking `_` for `-`. `known` is in lower case.
-pub(super) fn is_like(name: &[u8], known: &[u8]) -> bool {
-    name.len() == known.len() && begins_like(name, known)
-}
-
-pub(super) fn begins_like(name: &[u8], known: &[u8]) -> bool {
-    let fold = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
-    name.len() >= known.len() && name.iter().zip(known).all(|(&a, &b)| fold(a) == b)
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ pub mod host;
 pub mod limit_key;
 pub mod load_report;
 pub(crate) mod login;
+mod look_alike;
 pub mod networks;
 pub mod path;
 pub mod redirect;

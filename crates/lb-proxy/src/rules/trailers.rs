@@ -9,6 +9,7 @@
 use super::client_cert;
 use super::forwarded;
 use super::headers::HeaderRules;
+use super::look_alike::is_like;
 use crate::message::Trailers;
 
 /// What a request's trailers have to keep to.
@@ -28,7 +29,7 @@ impl RequestTrailers<'_> {
         let no_certificates = !self.is_trusted || self.asks_for_certificates;
         without(trailers, |name| {
             forwarded::is_scrubbed(self.is_trusted, name)
-                || forwarded::is_like(name, b"x-request-id")
+                || is_like(name, b"x-request-id")
                 || (no_certificates && client_cert::is_of_the_family(name))
                 || self.edits.takes_out(name)
         })

@@ -22,8 +22,6 @@ use crate::drivers::Address;
 use crate::drivers::checks::Target;
 use crate::drivers::resolve::Resolution;
 use crate::error::EngineError;
-use crate::forward::stack;
-use crate::net::clock::TurnClock;
 use crate::observe::metrics::{EndpointMetrics, Series};
 use crate::rules::headers::{HeaderError, HeaderRules};
 use crate::rules::networks::Networks;
@@ -31,9 +29,7 @@ use crate::rules::respond::Responder;
 use crate::rules::router::Router;
 use crate::rules::sticky::StickyCookie;
 use crate::runtime::placement::{self, ZoneNames, ZonedPolicy, Zoning};
-use crate::runtime::snapshot::{
-    ClusterRuntime, Deed, HashKey, ListenerRuntime, RouteRuntime, Snapshot, WorkerSnapshot,
-};
+use crate::runtime::snapshot::{ClusterRuntime, Deed, HashKey, ListenerRuntime, RouteRuntime, Snapshot};
 use crate::tls::{ClusterSettings, Loaded, UpstreamTls};
 use crate::upstream::{EjectionReporter, EndpointService, Outliers, Share, Upstream};
 use crate::worker::shared::Shared;
@@ -243,6 +239,7 @@ impl Registry {
             config: config.clone(),
             members: state.members.clone(),
             passive: state.passive.clone(),
+            zone: state.zoning().map(|zoning| zoning.local),
         })
     }
 
@@ -277,6 +274,9 @@ impl Registry {
                     })
                     .unwrap_or_default();
                 let cluster_name = cluster.map(|cluster| &*cluster.name);
+                let selector = cluster.and_then(|cluster| {
+                    Some(self.clusters.get_mut(&cluster.name)?.selector(policy_of(route, cluster)))
+                });
                 let metrics = config
                     .listeners
                     .iter()
@@ -291,6 +291,7 @@ impl Registry {
                     response_headers: rules.response_headers,
                     sticky: rules.sticky,
                     key: cluster.and_then(|cluster| hash_key(policy_of(route, cluster))),
+                    selector,
                     limiter: route.options.rate_limit.as_ref().and_then(|limit| self.limiter(limit)),
                     budget: route.options.retry.as_ref().map(|retry| self.budget(&route.name, retry, &old_budgets)),
                     metrics,
@@ -330,23 +331,6 @@ impl Registry {
         };
         self.budgets.insert(key, Arc::clone(&budget));
         budget
-    }
-
-    /// The snapshot as this worker will hold it.
-    pub(crate) fn for_worker(&mut self, snapshot: &Arc<Snapshot>) -> WorkerSnapshot {
-        let stacks = snapshot
-            .routes
-            .iter()
-            .map(|route| {
-                let Deed::Forward(cluster) = &route.deed else { return None };
-                let configured = &snapshot.config.routes[route.index];
-                let state = self.clusters.get_mut(&cluster.name)?;
-                let selector = state.selector(policy_of(configured, cluster));
-                let zone = state.zoning().map(|zoning| zoning.local);
-                Some(stack::stack(route, selector, zone, TurnClock))
-            })
-            .collect();
-        WorkerSnapshot::new(Arc::clone(snapshot), stacks)
     }
 
     /// Everybody who is to be checked actively.

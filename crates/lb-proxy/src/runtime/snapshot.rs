@@ -7,18 +7,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use atomic_refcell::{AtomicRefCell, AtomicRefMut};
 use lb_config::{self as valid, Config, ListenAddress, RouteOptions};
-use lb_policy::Cluster;
+use lb_policy::{Cluster, Selector, Zone};
 use lb_ratelimit::{Keyed, RetryBudget};
 
-use crate::forward::stack::Stack;
 use crate::observe::metrics::{ListenerMetrics, RouteMetrics};
 use crate::rules::headers::HeaderRules;
 use crate::rules::networks::Networks;
 use crate::rules::respond::Responder;
 use crate::rules::router::Router;
 use crate::rules::sticky::StickyCookie;
+use crate::runtime::placement::ZonedPolicy;
 use crate::tls::Terminator;
 use crate::upstream::{EndpointService, Outliers};
 
@@ -78,6 +77,8 @@ pub(crate) struct RouteRuntime {
     pub(crate) sticky: Option<StickyCookie>,
     /// What the policy hashes, where it does.
     pub(crate) key: Option<HashKey>,
+    /// Picks its endpoints: the same one for all workers, so that turns are shared. `None` where it does not forward.
+    pub(crate) selector: Option<Selector<ZonedPolicy, EndpointService>>,
     pub(crate) limiter: Option<Arc<Keyed>>,
     pub(crate) budget: Option<Arc<RetryBudget>>,
     /// One a listener.
@@ -112,22 +113,12 @@ pub(crate) struct ClusterRuntime {
     pub(crate) config: valid::Cluster,
     pub(crate) members: Cluster<EndpointService>,
     pub(crate) passive: Option<Outliers>,
+    /// Where this proxy is, if that matters.
+    pub(crate) zone: Option<Zone>,
 }
 
-/// A snapshot as one worker holds it, with its own stacks.
+/// A snapshot as the requests of one worker refer to it. Each worker has one of its own, so that the count of its references,
+/// which every request changes, is written by that worker only.
 pub(crate) struct WorkerSnapshot {
     pub(crate) shared: Arc<Snapshot>,
-    /// One a route; `None` where the route does not forward.
-    stacks: Vec<Option<AtomicRefCell<Stack>>>,
-}
-
-impl WorkerSnapshot {
-    pub(crate) fn new(shared: Arc<Snapshot>, stacks: Vec<Option<Stack>>) -> Self {
-        Self { shared, stacks: stacks.into_iter().map(|stack| stack.map(AtomicRefCell::new)).collect() }
-    }
-
-    /// The stack of a route. Nobody but this worker borrows it, for the length of a call.
-    pub(crate) fn stack(&self, route: usize) -> Option<AtomicRefMut<'_, Stack>> {
-        Some(self.stacks.get(route)?.as_ref()?.borrow_mut())
-    }
 }

@@ -3,10 +3,8 @@
 //! The kernel deals connections out by a hash, blind to how long each lives; with long-lived connections one worker
 //! can end up with most of them. A worker that has more than twice as many as the least busy one hands new ones over.
 
-use std::any::Any;
 use std::io;
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,22 +12,21 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use lb_config::ListenAddress;
-#[cfg(target_os = "linux")]
-use socket2::SockFilter;
-use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc::error::SendError;
 use tokio::time::Instant;
 
 use crate::net::Timer;
 use crate::net::clock::Turn;
-use crate::net::{Shortage, Stream, bind};
+use crate::net::socket::{AcceptedSocket, Socket};
+use crate::net::{Shortage, Stream};
+use crate::observe::app_log;
 use crate::observe::metrics::ListenerMetrics;
-use crate::runtime::snapshot::WorkerSnapshot;
+use crate::runtime::snapshot::Snapshot;
 use crate::stage::{http, proxied, tls};
-use crate::worker::run::{Command, Counted, Worker};
 use crate::worker::shared::{Admitted, Refusal};
 use crate::worker::shutdown::Stop;
+use crate::worker::state::{Accepted, Command, Counted, Stacks, Worker};
 
 /// Below this many connections a worker keeps what it gets: one against none is no difference worth the trouble.
 const HAND_OVER_FROM: usize = 2;
@@ -41,31 +38,6 @@ const LOOK: Duration = Duration::from_millis(5);
 const RECENTLY: Duration = Duration::from_secs(1);
 /// How long accepting rests when the process has run out of file descriptors.
 const REST: Duration = Duration::from_millis(100);
-
-/// A bound socket on its way to a worker.
-pub(crate) enum Socket {
-    Tcp(std::net::TcpListener),
-    Unix(std::os::unix::net::UnixListener),
-}
-
-/// An accepted connection that is not registered with a runtime.
-pub(crate) struct Accepted {
-    socket: AcceptedSocket,
-    address: ListenAddress,
-    /// So that the worker that is to have it counts it from now on, and not only when it comes to it.
-    _counted: Counted,
-}
-
-impl Accepted {
-    pub(crate) fn address(&self) -> &ListenAddress {
-        &self.address
-    }
-}
-
-enum AcceptedSocket {
-    Tcp(std::net::TcpStream),
-    Unix(std::os::unix::net::UnixStream),
-}
 
 enum Listening {
     Tcp(TcpListener),
@@ -95,66 +67,6 @@ impl Listening {
         Ok(match self {
             Self::Tcp(listener) => Socket::Tcp(listener.into_std()?),
             Self::Unix(listener) => Socket::Unix(listener.into_std()?),
-        })
-    }
-}
-
-impl Socket {
-    /// The same socket, owned once more.
-    pub(crate) fn try_clone(&self) -> io::Result<Self> {
-        Ok(match self {
-            Self::Tcp(socket) => Self::Tcp(socket.try_clone()?),
-            Self::Unix(socket) => Self::Unix(socket.try_clone()?),
-        })
-    }
-
-    /// Changes the length of the kernel's queue, by listening anew; what is in it stays.
-    pub(crate) fn set_backlog(&self, backlog: Option<NonZeroU32>) -> io::Result<()> {
-        let length = bind::backlog(backlog);
-        match self {
-            Self::Tcp(socket) => SockRef::from(socket).listen(length),
-            Self::Unix(socket) => SockRef::from(socket).listen(length),
-        }
-    }
-
-    /// Has the kernel drop requests for new connections, so that what is queued when nothing more comes is all there
-    /// is: between the last accept and the close another one could be established, and would be reset. Who was not
-    /// heard asks again within a second, and finds the port closed, or its next owner. Tells whether it does; elsewhere
-    /// the gap stays.
-    #[cfg(target_os = "linux")]
-    fn deafen(&self) -> bool {
-        /// Byte 13 of a TCP header has the flags; SYN without ACK asks for a connection.
-        const DROP_SYN: [SockFilter; 5] = [
-            SockFilter::new(0x30, 0, 0, 13),       // load the flags
-            SockFilter::new(0x54, 0, 0, 0x12),     // and with SYN and ACK
-            SockFilter::new(0x15, 0, 1, 0x02),     // unless it is SYN alone, skip one
-            SockFilter::new(0x06, 0, 0, 0),        // drop
-            SockFilter::new(0x06, 0, 0, u32::MAX), // keep
-        ];
-        match self {
-            Self::Tcp(listener) => SockRef::from(listener).attach_filter(&DROP_SYN).is_ok(),
-            Self::Unix(_) => false,
-        }
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn deafen(&self) -> bool {
-        false
-    }
-
-    /// The next connection that the kernel has queued, without waiting.
-    fn queued(&self) -> io::Result<AcceptedSocket> {
-        Ok(match self {
-            Self::Tcp(listener) => {
-                let (stream, _) = listener.accept()?;
-                stream.set_nonblocking(true)?;
-                AcceptedSocket::Tcp(stream)
-            }
-            Self::Unix(listener) => {
-                let (stream, _) = listener.accept()?;
-                stream.set_nonblocking(true)?;
-                AcceptedSocket::Unix(stream)
-            }
         })
     }
 }
@@ -198,8 +110,7 @@ pub(crate) async fn accept(socket: Socket, address: ListenAddress, worker: Arc<W
     loop {
         match socket.queued() {
             Ok(socket) => {
-                let accepted = Accepted { socket, address: address.clone(), _counted: Counted::new(&worker) };
-                adopt(accepted, &worker, &stop);
+                adopt(Accepted::new(socket, address.clone(), &worker), &worker, &stop);
             }
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < until => {
@@ -229,12 +140,13 @@ fn place(stream: Stream, peer: Option<SocketAddr>, address: &ListenAddress, work
     if mine < HAND_OVER_FROM {
         return start(stream, peer, address, worker, stop);
     }
-    let workers = worker.shared.workers();
+    let workers = worker.workers();
+    let workers = workers.as_deref().unwrap_or_default();
     let least = workers.iter().min_by_key(|other| other.worker.connections.load(Ordering::Relaxed));
     match least {
         Some(other) if other.worker.connections.load(Ordering::Relaxed) * 2 < mine => {
             let Ok(socket) = detach(stream) else { return };
-            let accepted = Accepted { socket, address: address.clone(), _counted: Counted::new(&other.worker) };
+            let accepted = Accepted::new(socket, address.clone(), &other.worker);
             let handed = other.commands.send(Command::Take(accepted));
             // The other one is stopping already.
             if let Err(SendError(Command::Take(accepted))) = handed {
@@ -277,9 +189,9 @@ struct Open {
 
 impl Open {
     /// `None` when the listener has just been removed.
-    fn new(address: &ListenAddress, snapshot: &WorkerSnapshot, worker: &Arc<Worker>) -> Option<Self> {
-        let listener = snapshot.shared.listener(address)?;
-        let listener = Arc::clone(&snapshot.shared.listeners[listener].metrics);
+    fn new(address: &ListenAddress, snapshot: &Snapshot, worker: &Arc<Worker>) -> Option<Self> {
+        let listener = snapshot.listener(address)?;
+        let listener = Arc::clone(&snapshot.listeners[listener].metrics);
         listener.on_connect();
         Some(Self { _counted: Counted::new(worker), listener })
     }
@@ -296,11 +208,11 @@ fn is_within(
     admitted: &mut Admitted,
     client: Option<SocketAddr>,
     address: &ListenAddress,
-    snapshot: &WorkerSnapshot,
+    snapshot: &Snapshot,
     worker: &Worker,
 ) -> bool {
     let Some(client) = client.map(|client| client.ip().to_canonical()) else { return true };
-    let is_within = admitted.is_within(&snapshot.shared.config.limits, client);
+    let is_within = admitted.is_within(&snapshot.config.limits, client);
     if !is_within {
         worker.shared.on_refused(address, snapshot, &Refusal::Client(client));
     }
@@ -310,43 +222,37 @@ fn is_within(
 fn start(stream: Stream, peer: Option<SocketAddr>, address: &ListenAddress, worker: &Arc<Worker>, stop: &Stop) {
     // The snapshot that knows the listener goes with the connection: the next reload may remove the listener before the
     // task has run once.
-    let snapshot = worker.snapshot.load_full();
+    let stacks = worker.in_force();
+    let snapshot = &*stacks.snapshot.shared;
     let Some(mut admitted) = worker.shared.admit() else {
-        return worker.shared.on_refused(address, &snapshot, &Refusal::Full);
+        return worker.shared.on_refused(address, snapshot, &Refusal::Full);
     };
-    let is_proxied = proxied::is_expected(&snapshot, address, peer);
-    if !is_proxied && !is_within(&mut admitted, peer, address, &snapshot, worker) {
+    let is_proxied = proxied::is_expected(snapshot, address, peer);
+    if !is_proxied && !is_within(&mut admitted, peer, address, snapshot, worker) {
         return;
     }
-    let Some(open) = Open::new(address, &snapshot, worker) else { return };
+    let Some(open) = Open::new(address, snapshot, worker) else { return };
     let (address, worker, stop) = (address.clone(), Arc::clone(worker), stop.clone());
     // Boxed, since the runtime moves what it is given eight times before it comes to rest and is done with.
     tokio::spawn(Box::pin(async move {
         let mut held = (admitted, open);
         let (stream, peer) = if is_proxied {
             // Boxed, so that its room is given back when it is done.
-            let identified = proxied::identify(stream, &address, &snapshot, &worker.shared, &stop);
+            let identified = proxied::identify(stream, &address, &stacks.snapshot.shared, &worker.shared, &stop);
             let Some((stream, peer)) = Box::pin(identified).await else { return };
-            if !is_within(&mut held.0, peer, &address, &snapshot, &worker) {
+            if !is_within(&mut held.0, peer, &address, &stacks.snapshot.shared, &worker) {
                 return;
             }
             (stream, peer)
         } else {
             (stream, peer)
         };
-        let serving = serve(stream, peer, address, snapshot, Arc::clone(&worker), stop);
+        let serving = serve(stream, peer, address, stacks, Arc::clone(&worker), stop);
         if let Err(panic) = AssertUnwindSafe(Turn::new(serving)).catch_unwind().await {
             worker.shared.metrics.on_panic();
-            let client = peer.map_or_else(|| "a Unix socket".to_owned(), |peer| peer.to_string());
-            tracing::error!("a bug has cost a connection client={client}: {}", said_by(&*panic));
+            app_log::panicked("connection", peer, &*panic);
         }
     }));
-}
-
-/// The words of a panic. Where it happened, the process's panic hook has told.
-pub(crate) fn said_by(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without words")
 }
 
 /// Serves a connection to its end, behind TLS where the listener has it.
@@ -354,22 +260,23 @@ async fn serve(
     stream: Stream,
     peer: Option<SocketAddr>,
     address: ListenAddress,
-    snapshot: Arc<WorkerSnapshot>,
+    stacks: Arc<Stacks>,
     worker: Arc<Worker>,
     stop: Stop,
 ) {
     let mut timer = Timer::new();
-    let Some(position) = snapshot.shared.listener(&address) else { return };
-    let listener = &snapshot.shared.listeners[position];
+    let snapshot = &*stacks.snapshot.shared;
+    let Some(position) = snapshot.listener(&address) else { return };
+    let listener = &snapshot.listeners[position];
     let (stream, secured) = match &listener.tls {
         None => (stream, None),
         Some(terminator) => {
-            let limit = snapshot.shared.config.limits.head_timeout;
+            let limit = snapshot.config.limits.head_timeout;
             // Boxed, so that its room is given back when it is done.
             let shaking = tls::shake_hands(stream, terminator, listener, peer, &mut timer, limit, &stop);
             let Some((stream, secured)) = Box::pin(shaking).await else { return };
             (stream, Some(secured))
         }
     };
-    http::serve(stream, peer, address, snapshot, worker, stop, (secured, timer)).await;
+    http::serve(stream, peer, address, stacks, worker, stop, (secured, timer)).await;
 }

@@ -21,13 +21,14 @@ use crate::message::RequestHead;
 use crate::net::{Stream, Timer, clock};
 use crate::rules::cause::Cause;
 use crate::rules::forwarded::{Arrival, Origin, Told};
-use crate::runtime::snapshot::{Snapshot, WorkerSnapshot};
+use crate::runtime::snapshot::Snapshot;
 use crate::stage::http2::{self, Arrived};
 use crate::stage::tls::Secured;
 use crate::stage::visit::{self, After};
 use crate::wire::{h1, h2};
-use crate::worker::run::Worker;
+
 use crate::worker::shutdown::{Ear, Stop};
+use crate::worker::state::{Stacks, Worker};
 
 /// How long, and how much of, a request that was answered early is read before the connection closes. Closing at once
 /// would reset it, and a client that is still sending would never see the answer.
@@ -72,7 +73,7 @@ pub(crate) async fn serve(
     stream: Stream,
     peer: Option<SocketAddr>,
     address: ListenAddress,
-    mut snapshot: Arc<WorkerSnapshot>,
+    mut stacks: Arc<Stacks>,
     worker: Arc<Worker>,
     stop: Stop,
     (secured, timer): (Option<Arc<Secured>>, Timer),
@@ -90,10 +91,10 @@ pub(crate) async fn serve(
         is_hurried: false,
     };
     let mut is_first = true;
-    let Some(mut listener) = snapshot.shared.listener(&address) else { return };
+    let Some(mut listener) = stacks.snapshot.shared.listener(&address) else { return };
     let speaks_http2 = session.downstream.lock().stream.alpn() == Some(b"h2");
     loop {
-        let limits = &snapshot.shared.config.limits;
+        let limits = &stacks.snapshot.shared.config.limits;
         let mut refused = false;
         let after = match poll_fn(|cx| session.poll_next(cx, limits, is_first, speaks_http2)).await {
             Next::Close => return session.part(),
@@ -101,17 +102,17 @@ pub(crate) async fn serve(
                 let Session { downstream, peer, stopping, secured, .. } = session;
                 let Some((stream, read)) = downstream.into_parts() else { return };
                 let stop = stopping.into_stop();
-                let arrived = Arrived { stream, read, peer, secured, address, snapshot, worker, stop };
+                let arrived = Arrived { stream, read, peer, secured, address, stacks, listener, worker, stop };
                 return Box::pin(http2::serve(arrived)).await;
             }
             // The boxes keep what a request needs out of the size of an idle connection.
             Next::Head(head) => {
-                catch_up(&worker, &address, &mut snapshot, &mut listener);
-                Box::pin(visit::serve(&mut session, &worker, Arc::clone(&snapshot), listener, head)).await
+                worker.catch_up(&address, &mut stacks, &mut listener);
+                Box::pin(visit::serve(&mut session, &worker, &stacks, listener, head)).await
             }
             Next::Refused(cause, detail) => {
                 refused = true;
-                visit::refuse(&session, &worker, &snapshot, listener, cause, detail)
+                visit::refuse(&session, &worker, &stacks.snapshot.shared.listeners[listener], cause, detail)
             }
         };
         match after {
@@ -141,17 +142,6 @@ fn is_preface(read: &[u8]) -> bool {
     // Most methods differ in the first letter.
     let known = read.len().min(h2::PREFACE.len());
     known > 0 && read.get(..known) == h2::PREFACE.get(..known)
-}
-
-/// Goes over to the snapshot in force: a reload may have come while the connection was idle. One that removed the
-/// listener cannot undo what has arrived already.
-fn catch_up(worker: &Worker, address: &ListenAddress, snapshot: &mut Arc<WorkerSnapshot>, listener: &mut usize) {
-    if let Some(current) = worker.newer(snapshot)
-        && let Some(position) = current.shared.listener(address)
-    {
-        *snapshot = current;
-        *listener = position;
-    }
 }
 
 impl Session {

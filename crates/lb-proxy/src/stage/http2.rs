@@ -35,14 +35,14 @@ use crate::net::clock::Turn;
 use crate::net::cork::{self, Cork, Drain};
 use crate::net::queue::{self, Piece};
 use crate::net::{Stream, Timer};
+use crate::observe::app_log;
 use crate::rules::forwarded::Told;
-use crate::runtime::snapshot::WorkerSnapshot;
-use crate::stage::accept::said_by;
+use crate::runtime::snapshot::ListenerRuntime;
 use crate::stage::stream;
 use crate::stage::tls::Secured;
 use crate::wire::h2::PREFACE;
-use crate::worker::run::Worker;
 use crate::worker::shutdown::Stop;
+use crate::worker::state::{Stacks, Worker};
 
 /// Streams of one connection at a time. As nginx; browsers use a few dozen, and RFC 9113 asks for no less than 100.
 const STREAMS: u32 = 128;
@@ -68,8 +68,6 @@ pub(crate) struct Shared {
     /// What the TLS handshake made known, if there was one.
     pub(crate) secured: Option<Arc<Secured>>,
     pub(crate) address: ListenAddress,
-    /// The snapshot that knew the listener when the connection was accepted.
-    pub(crate) first: Arc<WorkerSnapshot>,
     /// What endpoints are told of the client, as long as that stays the same.
     pub(crate) told: Mutex<Option<Box<Told>>>,
     /// What all streams may have us hold.
@@ -138,17 +136,18 @@ pub(crate) struct Arrived {
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) secured: Option<Arc<Secured>>,
     pub(crate) address: ListenAddress,
-    pub(crate) snapshot: Arc<WorkerSnapshot>,
+    pub(crate) stacks: Arc<Stacks>,
+    pub(crate) listener: usize,
     pub(crate) worker: Arc<Worker>,
     pub(crate) stop: Stop,
 }
 
 /// Serves a connection to its end.
 pub(crate) async fn serve(arrived: Arrived) {
-    let Arrived { stream, read, peer, secured, address, snapshot, worker, stop } = arrived;
-    let limits = snapshot.shared.config.limits.clone();
+    let Arrived { stream, read, peer, secured, address, stacks, listener, worker, stop } = arrived;
+    let limits = stacks.snapshot.shared.config.limits.clone();
     let local = stream.local_addr_of(&address);
-    let is_of_many = is_of_many(&snapshot, &address, peer);
+    let is_of_many = is_of_many(&stacks.snapshot.shared.listeners[listener], peer);
     let (cork, mut drain) = cork::cork(stream, read, PREFACE.len(), false);
     let shared = Arc::new(Shared {
         watch: Mutex::new(drain.watch()),
@@ -160,7 +159,6 @@ pub(crate) async fn serve(arrived: Arrived) {
         local,
         secured,
         address,
-        first: snapshot,
         told: Mutex::default(),
         account: Arc::new(Account::new(limits.request_head_bytes)),
         running: AtomicUsize::new(0),
@@ -182,7 +180,8 @@ pub(crate) async fn serve(arrived: Arrived) {
         }
     });
     let Some(connection) = begun.await else { return };
-    let mut driver = Driver { connection, drain, timer, shared, limits, is_first: true, is_leaving: false };
+    let mut driver =
+        Driver { connection, drain, timer, shared, stacks, listener, limits, is_first: true, is_leaving: false };
     let mut stopping = std::pin::pin!(stop.said());
     let end = poll_fn(|cx| {
         if !driver.is_leaving && stopping.as_mut().poll(cx).is_ready() {
@@ -195,10 +194,8 @@ pub(crate) async fn serve(arrived: Arrived) {
 }
 
 /// Whether a connection carries requests of many clients.
-fn is_of_many(snapshot: &WorkerSnapshot, address: &ListenAddress, peer: Option<SocketAddr>) -> bool {
-    let Some(peer) = peer else { return true };
-    let Some(position) = snapshot.shared.listener(address) else { return false };
-    snapshot.shared.listeners[position].trusted.contains(peer.ip().to_canonical())
+fn is_of_many(listener: &ListenerRuntime, peer: Option<SocketAddr>) -> bool {
+    peer.is_none_or(|peer| listener.trusted.contains(peer.ip().to_canonical()))
 }
 
 /// Streams of a connection at a time, for a client that may give up so many requests. All that are open may be given up
@@ -229,6 +226,9 @@ struct Driver {
     drain: Drain,
     timer: Timer,
     shared: Arc<Shared>,
+    /// The last snapshot that knows the listener, and the listener's position in it.
+    stacks: Arc<Stacks>,
+    listener: usize,
     limits: Limits,
     is_first: bool,
     /// The client was told to open no more streams.
@@ -292,7 +292,8 @@ impl Driver {
     fn start(&mut self, request: http::Request<h2::RecvStream>, respond: SendResponse<Piece>) {
         self.is_first = false;
         // Now, and not in the task: until it runs, many more may come.
-        let Some(arrived) = stream::read(&self.shared, request, respond) else { return };
+        self.shared.worker.catch_up(&self.shared.address, &mut self.stacks, &mut self.listener);
+        let Some(arrived) = stream::read(&self.shared, &self.stacks, self.listener, request, respond) else { return };
         let running = Running::new(&self.shared);
         // Boxed, since the runtime moves what it is given eight times.
         tokio::spawn(Box::pin(async move {
@@ -300,8 +301,7 @@ impl Driver {
             let serving = Turn::new(stream::serve(shared, arrived));
             if let Err(panic) = AssertUnwindSafe(serving).catch_unwind().await {
                 shared.worker.shared.metrics.on_panic();
-                let client = shared.peer.map_or_else(|| "a Unix socket".to_owned(), |peer| peer.to_string());
-                tracing::error!("a bug has cost a stream client={client}: {}", said_by(&*panic));
+                app_log::panicked("stream", shared.peer, &*panic);
             }
         }));
     }

@@ -1,51 +1,25 @@
 //! Outcome: what became of a request, told once to everybody who counts.
 //!
-//! Attempts are told apart from requests. [`Watch`] hears of every attempt at an endpoint (for its histogram and for
-//! outlier detection); [`close`] counts and logs the request as the client saw it.
+//! Attempts are counted apart from requests, by the tower stack that makes them; [`close`] counts and logs the request as
+//! the client saw it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use lb_core::{Class, End, Mono};
-use lb_policy::Endpoint;
-use lb_tower::{Events, RetryEvents};
+use lb_core::End;
 
 use crate::message::name;
 use crate::net::clock;
 use crate::observe::access_log::Record;
 use crate::observe::failure_log::Failure;
-use crate::observe::metrics::RouteMetrics;
 use crate::rules::cause::Cause;
 use crate::rules::request_id::RequestId;
 use crate::runtime::snapshot::{ListenerRuntime, RouteRuntime};
 use crate::stage::visit::{After, Visit};
-use crate::upstream::EndpointService;
 use crate::wire::h1::Beginning;
-use crate::worker::run::Worker;
-
-/// Hears of every attempt of a route.
-#[derive(Clone)]
-pub(crate) struct Watch {
-    /// Of the first listener: retries are counted for the route, whichever listener it was reached by.
-    pub(crate) route: Arc<RouteMetrics>,
-}
-
-impl Events<EndpointService> for Watch {
-    fn on_head(&self, endpoint: &Arc<Endpoint<EndpointService>>, class: Class, elapsed: Duration, _now: Mono) {
-        // An endpoint that refuses connections is not fast. One that hangs is as slow as the wait for it was long.
-        if matches!(class, Class::Status(_) | Class::Timeout) {
-            endpoint.value().upstream.metrics.on_head(elapsed);
-        }
-    }
-}
-
-impl RetryEvents for Watch {
-    fn on_retry(&self, _class: Class, _attempt: u32) {
-        self.route.on_retry();
-    }
-}
+use crate::worker::state::Worker;
 
 /// How a request ended.
 pub(crate) struct Outcome {

@@ -14,7 +14,7 @@ use rustix::net::RecvFlags;
 use tokio::io::Interest;
 
 use crate::net::Stream;
-use crate::runtime::snapshot::WorkerSnapshot;
+use crate::runtime::snapshot::Snapshot;
 use crate::wire::proxy_protocol::{self, MOST_BYTES, Said};
 use crate::worker::shared::{Refusal, Shared};
 use crate::worker::shutdown::Stop;
@@ -23,9 +23,9 @@ use crate::worker::shutdown::Stop;
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Whether a connection of this peer begins with a header. Who may open a Unix socket may also name its client.
-pub(crate) fn is_expected(snapshot: &WorkerSnapshot, address: &ListenAddress, peer: Option<SocketAddr>) -> bool {
-    let Some(position) = snapshot.shared.listener(address) else { return false };
-    let Some(networks) = &snapshot.shared.listeners[position].proxied else { return false };
+pub(crate) fn is_expected(snapshot: &Snapshot, address: &ListenAddress, peer: Option<SocketAddr>) -> bool {
+    let Some(position) = snapshot.listener(address) else { return false };
+    let Some(networks) = &snapshot.listeners[position].proxied else { return false };
     peer.is_none_or(|peer| networks.contains(peer.ip()))
 }
 
@@ -33,12 +33,12 @@ pub(crate) fn is_expected(snapshot: &WorkerSnapshot, address: &ListenAddress, pe
 pub(crate) async fn identify(
     mut stream: Stream,
     address: &ListenAddress,
-    snapshot: &WorkerSnapshot,
+    snapshot: &Snapshot,
     shared: &Arc<Shared>,
     stop: &Stop,
 ) -> Option<(Stream, Option<SocketAddr>)> {
     let peer = stream.peer_addr();
-    let limit = snapshot.shared.config.limits.head_timeout;
+    let limit = snapshot.config.limits.head_timeout;
     let hurried = async {
         stop.said().await;
         tokio::time::sleep(GRACE).await;

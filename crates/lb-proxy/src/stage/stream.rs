@@ -29,7 +29,7 @@ use crate::rules::grpc;
 use crate::rules::headers::HeaderRules;
 use crate::rules::request_id::RequestId;
 use crate::rules::trailers;
-use crate::runtime::snapshot::WorkerSnapshot;
+use crate::runtime::snapshot::ListenerRuntime;
 use crate::stage::http::{LINGER, LINGER_BYTES, LINGER_IDLE, head_limits};
 use crate::stage::http2::Shared;
 use crate::stage::outcome::{self, CutBy, Outcome, Running, Unread};
@@ -37,11 +37,12 @@ use crate::stage::reply::Written;
 use crate::stage::tunnel;
 use crate::stage::visit::{self, After, Caller, Next, OWN_ANSWER_IDLE, Outgoing, Visit};
 use crate::wire::h1::{self, Beginning, HeadError};
+use crate::worker::state::Stacks;
 
 /// A request whose head has come.
 pub(crate) struct Arrived {
     stream: Stream,
-    snapshot: Arc<WorkerSnapshot>,
+    stacks: Arc<Stacks>,
     listener: usize,
     head: Result<(RequestHead, HeadRoom), Box<Refused>>,
 }
@@ -57,17 +58,13 @@ struct Refused {
 /// the heads of its connection may take is taken, so it is refused, and may be asked for again.
 pub(crate) fn read(
     shared: &Shared,
+    stacks: &Arc<Stacks>,
+    listener: usize,
     request: http::Request<RecvStream>,
     mut respond: SendResponse<Piece>,
 ) -> Option<Arrived> {
-    // A reload may have come since the last request; one that removed the listener cannot undo what has arrived.
-    let current = shared.worker.snapshot.load_full();
-    let (snapshot, listener) = match current.shared.listener(&shared.address) {
-        Some(listener) => (current, listener),
-        None => (Arc::clone(&shared.first), shared.first.shared.listener(&shared.address)?),
-    };
     let (parts, receive) = request.into_parts();
-    let limits = head_limits(&snapshot.shared.config.limits);
+    let limits = head_limits(&stacks.snapshot.shared.config.limits);
     let head = match parts.extensions.get::<Protocol>() {
         _ if shared.take_refused(receive.stream_id().as_u32()) => Err(why(h1::Cause::BadTarget.into())),
         None => RequestHead::from_parts_within(&parts, framing_of(&parts, &receive), &limits).map_err(why),
@@ -90,7 +87,8 @@ pub(crate) fn read(
     };
     // Only what has a body has trailers.
     let watch = (!receive.is_end_stream()).then(|| shared.watch());
-    Some(Arrived { stream: Stream::new(receive, respond, &shared.account, watch), snapshot, listener, head })
+    let stream = Stream::new(receive, respond, &shared.account, watch);
+    Some(Arrived { stream, stacks: Arc::clone(stacks), listener, head })
 }
 
 fn why(error: HeadError) -> (Cause, &'static str) {
@@ -99,13 +97,13 @@ fn why(error: HeadError) -> (Cause, &'static str) {
 
 /// Serves one stream to its end.
 pub(crate) async fn serve(shared: &Shared, arrived: Arrived) {
-    let Arrived { stream, snapshot, listener, head } = arrived;
+    let Arrived { stream, stacks, listener, head } = arrived;
     match head {
         Ok((head, room)) => {
-            Box::pin(run(shared, &stream, snapshot, listener, head)).await;
+            Box::pin(run(shared, &stream, &stacks, listener, head)).await;
             drop(room);
         }
-        Err(refused) => refuse(shared, &snapshot, listener, &stream, &refused),
+        Err(refused) => refuse(shared, &stacks.snapshot.shared.listeners[listener], &stream, &refused),
     }
     drain(&stream).await;
 }
@@ -149,11 +147,10 @@ fn framing_of(parts: &http::request::Parts, receive: &RecvStream) -> Framing {
 }
 
 /// Answers what was no request.
-fn refuse(shared: &Shared, snapshot: &WorkerSnapshot, listener: usize, stream: &Stream, refused: &Refused) {
+fn refuse(shared: &Shared, listener: &ListenerRuntime, stream: &Stream, refused: &Refused) {
     let started = clock::now();
     let id = RequestId::new(clock::unix_ms(), fastrand::u64(..));
     let answer = Answer::new(refused.cause).write(id.as_str(), Method::Get);
-    let listener = &snapshot.shared.listeners[listener];
     let mut edits = Edits::new();
     listener.response_headers.apply_unread(&mut edits);
     visit::date(&mut edits);
@@ -178,7 +175,7 @@ fn refuse(shared: &Shared, snapshot: &WorkerSnapshot, listener: usize, stream: &
 /// A `grpc-timeout` of less than this that fires says more about the client than about the endpoint.
 const PATIENT: Duration = Duration::from_secs(1);
 
-async fn run(shared: &Shared, stream: &Stream, snapshot: Arc<WorkerSnapshot>, listener: usize, head: RequestHead) {
+async fn run(shared: &Shared, stream: &Stream, stacks: &Stacks, listener: usize, head: RequestHead) {
     let worker = &shared.worker;
     let arrival = Arrival {
         peer: shared.peer.map(|peer| peer.ip()),
@@ -188,7 +185,7 @@ async fn run(shared: &Shared, stream: &Stream, snapshot: Arc<WorkerSnapshot>, li
     let caller = Caller {
         client: Client::Http2(stream.clone()),
         worker: worker.index,
-        origin: Origin::new(arrival, &snapshot.shared.listeners[listener].trusted, &head),
+        origin: Origin::new(arrival, &stacks.snapshot.shared.listeners[listener].trusted, &head),
         secured: shared.secured.clone(),
         peer: shared.peer,
         local: shared.local,
@@ -196,16 +193,16 @@ async fn run(shared: &Shared, stream: &Stream, snapshot: Arc<WorkerSnapshot>, li
     };
     let (visit, next) = {
         let mut told = shared.told.lock().unwrap_or_else(PoisonError::into_inner);
-        visit::prepare(worker, caller, &mut told, snapshot, listener, head)
+        visit::prepare(worker, caller, &mut told, Arc::clone(&stacks.snapshot), listener, head)
     };
     let running = Running::new(worker, visit);
     let visit = &*running.visit;
     let outgoing = match next {
         Next::Answer(outgoing) => Some(outgoing),
         Next::Forward(request) => match visit.patience {
-            None => visit::obtain(visit, request).await,
+            None => visit::obtain(visit, stacks, request).await,
             Some(patience) => {
-                let mut call = Box::pin(timeout(patience, visit::obtain(visit, request)));
+                let mut call = Box::pin(timeout(patience, visit::obtain(visit, stacks, request)));
                 let obtained = call.as_mut().await;
                 // Or clients could have endpoints ejected that take no longer than they always do.
                 let over = (obtained.is_err() && patience >= PATIENT).then(|| Expiry::begin(patience));

@@ -39,7 +39,7 @@ use crate::stage::route::{self, Routed};
 use crate::stage::tls::Secured;
 use crate::stage::{limit, tunnel};
 use crate::wire::h1;
-use crate::worker::run::Worker;
+use crate::worker::state::{Stacks, Worker};
 
 /// Longest pause while an answer of our own is written.
 pub(crate) const OWN_ANSWER_IDLE: Duration = Duration::from_secs(60);
@@ -230,11 +230,11 @@ impl Visit {
 pub(crate) async fn serve(
     session: &mut Session,
     worker: &Worker,
-    snapshot: Arc<WorkerSnapshot>,
+    stacks: &Stacks,
     listener: usize,
     head: RequestHead,
 ) -> After {
-    let origin = session.origin(&snapshot.shared, listener, &head);
+    let origin = session.origin(&stacks.snapshot.shared, listener, &head);
     let caller = Caller {
         client: Client::Http1(session.downstream.clone()),
         worker: worker.index,
@@ -244,12 +244,12 @@ pub(crate) async fn serve(
         local: session.local,
         is_one_of_many: false,
     };
-    let (visit, next) = prepare(worker, caller, &mut session.told, snapshot, listener, head);
+    let (visit, next) = prepare(worker, caller, &mut session.told, Arc::clone(&stacks.snapshot), listener, head);
     let running = Running::new(worker, visit);
     let visit = &*running.visit;
     let outgoing = match next {
         Next::Answer(outgoing) => Some(outgoing),
-        Next::Forward(request) => obtain(visit, request).await,
+        Next::Forward(request) => obtain(visit, stacks, request).await,
     };
     let after = match outgoing {
         Some(outgoing) => send(session, worker, visit, outgoing).await,
@@ -319,15 +319,13 @@ fn limited(worker: &Worker, visit: &Visit, route: &RouteRuntime) -> Option<Box<O
 pub(crate) fn refuse(
     session: &Session,
     worker: &Worker,
-    snapshot: &WorkerSnapshot,
-    listener: usize,
+    listener: &ListenerRuntime,
     cause: Cause,
     detail: Option<&'static str>,
 ) -> After {
     let started = clock::now();
     let id = RequestId::new(clock::unix_ms(), fastrand::u64(..));
     let answer = Answer::new(cause).write(id.as_str(), Method::Get);
-    let listener = &snapshot.shared.listeners[listener];
     let mut edits = Edits::new();
     listener.response_headers.apply_unread(&mut edits);
     date(&mut edits);
@@ -350,8 +348,8 @@ pub(crate) fn refuse(
 }
 
 /// Finds an endpoint and waits for its response head; `None` when the client has gone meanwhile.
-pub(crate) async fn obtain(visit: &Visit, request: Request) -> Option<Box<Outgoing>> {
-    let stack = visit.route().and_then(|route| Some((route, visit.snapshot.stack(route.index)?)));
+pub(crate) async fn obtain(visit: &Visit, stacks: &Stacks, request: Request) -> Option<Box<Outgoing>> {
+    let stack = visit.route().and_then(|route| Some((route, stacks.of(route.index)?)));
     let Some((route, call)) = stack.map(|(route, mut stack)| (route, stack.call(request))) else {
         return Some(Box::new(visit.refusal(Cause::Internal, None)));
     };

@@ -3,3 +3,4 @@
 pub(crate) mod run;
 pub(crate) mod shared;
 pub(crate) mod shutdown;
+pub(crate) mod state;

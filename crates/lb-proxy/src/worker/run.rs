@@ -1,99 +1,24 @@
-//! A worker: one thread, one single-threaded runtime, its share of every listener, its own upstream connections.
-//!
-//! Nothing on the request path is shared between workers but the endpoints' atomics and the limiters' cells, so a
-//! worker never waits for another one. What the control thread wants of a worker arrives as a [`Command`]; the
-//! snapshot in force is published beside them and is seen by the next request.
+//! A worker's loop: one thread, one single-threaded runtime, its share of every listener, its own upstream connections.
 
 use std::collections::HashMap;
-use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use lb_config::ListenAddress;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::observe::access_log::AccessWriter;
-use crate::runtime::snapshot::WorkerSnapshot;
-use crate::stage::accept::{self, Accepted, Socket};
+use super::shutdown::Stop;
+use super::state::{Command, Worker};
+use crate::net::socket::Socket;
+use crate::stage::accept;
 use crate::upstream::Upstream;
-use crate::worker::shared::Shared;
-use crate::worker::shutdown::Stop;
 
 /// How often idle upstream connections are looked through.
 const REAP_EVERY: Duration = Duration::from_secs(1);
-
-/// What the connections of one worker share.
-pub(crate) struct Worker {
-    pub(crate) index: usize,
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) snapshot: ArcSwap<WorkerSnapshot>,
-    /// The number of the snapshot in force. Whoever holds the one of that number need not load it.
-    generation: AtomicU64,
-    /// Said when the worker is to finish.
-    pub(crate) stopping: Stop,
-    pub(crate) access_log: AccessWriter,
-    /// Client connections open.
-    pub(crate) connections: AtomicUsize,
-    /// Requests being served, tunnels included.
-    pub(crate) requests: AtomicUsize,
-    pub(crate) quiet: Notify,
-}
-
-impl Worker {
-    pub(crate) fn new(index: usize, shared: Arc<Shared>, snapshot: WorkerSnapshot) -> Self {
-        Self {
-            index,
-            access_log: shared.access_log.writer(),
-            shared,
-            generation: snapshot.shared.generation.into(),
-            snapshot: ArcSwap::from_pointee(snapshot),
-            stopping: Stop::new(),
-            connections: 0.into(),
-            requests: 0.into(),
-            quiet: Notify::new(),
-        }
-    }
-
-    /// Puts a snapshot in force.
-    pub(crate) fn publish(&self, snapshot: WorkerSnapshot) {
-        let generation = snapshot.shared.generation;
-        self.snapshot.store(Arc::new(snapshot));
-        self.generation.store(generation, Ordering::Release);
-    }
-
-    /// The snapshot in force, unless it is this one.
-    pub(crate) fn newer(&self, than: &WorkerSnapshot) -> Option<Arc<WorkerSnapshot>> {
-        // The time between the two stores of `publish` is before the change.
-        let is_newer = self.generation.load(Ordering::Acquire) != than.shared.generation;
-        is_newer.then(|| self.snapshot.load_full())
-    }
-}
-
-/// An order to a worker.
-pub(crate) enum Command {
-    /// Accept on this socket.
-    Listen(ListenAddress, Socket),
-    /// Stop accepting there, and say when that is so. Connections finish their request and close.
-    Unlisten(ListenAddress, oneshot::Sender<()>),
-    /// The kernel shall queue as many connections there; `None` for as many as it allows.
-    Backlog(ListenAddress, Option<NonZeroU32>),
-    /// A connection that another worker had no room for.
-    Take(Accepted),
-    /// Stop accepting, finish what runs until the deadline or until this is cancelled, answer how many requests were cut.
-    Stop(Instant, CancellationToken, oneshot::Sender<usize>),
-}
-
-/// What the control thread keeps of a worker.
-pub(crate) struct WorkerHandle {
-    pub(crate) worker: Arc<Worker>,
-    pub(crate) commands: UnboundedSender<Command>,
-}
 
 /// Serves until told to stop.
 pub(crate) async fn run(worker: Arc<Worker>, mut commands: UnboundedReceiver<Command>) {
@@ -124,7 +49,7 @@ pub(crate) async fn run(worker: Arc<Worker>, mut commands: UnboundedReceiver<Com
                 }
                 Some(Command::Take(accepted)) => {
                     // Its listener may have just been removed; it is served all the same, and then closed.
-                    let stop = listening.get(accepted.address()).map_or_else(said, |listening| listening.stop.clone());
+                    let stop = listening.get(&accepted.address).map_or_else(said, |listening| listening.stop.clone());
                     accept::adopt(accepted, &worker, &stop);
                 }
                 Some(Command::Stop(deadline, hurry, done)) => {
@@ -201,27 +126,9 @@ fn reap_idle(worker: &Worker) {
 }
 
 fn for_each_upstream(worker: &Worker, mut with: impl FnMut(&Upstream)) {
-    for cluster in &worker.snapshot.load().shared.clusters {
+    for cluster in &worker.in_force().snapshot.shared.clusters {
         for endpoint in cluster.members.endpoints().iter() {
             with(&endpoint.value().upstream);
-        }
-    }
-}
-
-/// Counts a client connection for as long as it lives.
-pub(crate) struct Counted(Arc<Worker>);
-
-impl Counted {
-    pub(crate) fn new(worker: &Arc<Worker>) -> Self {
-        worker.connections.fetch_add(1, Ordering::AcqRel);
-        Self(Arc::clone(worker))
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        if self.0.connections.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.quiet.notify_waiters();
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use lb_config::{Limits, ListenAddress};
 use lb_core::{Clock, Mono, SystemClock};
@@ -15,9 +15,8 @@ use crate::observe::app_log::LimitLog;
 use crate::observe::failure_log::FailureLog;
 use crate::observe::metrics::{Metrics, RefusedConnection};
 use crate::observe::once_a_second::OnceASecond;
-use crate::runtime::snapshot::WorkerSnapshot;
+use crate::runtime::snapshot::Snapshot;
 use crate::upstream::Room;
-use crate::worker::run::WorkerHandle;
 
 /// Requests that the connections of one client address (IPv6 by /64) may give up before their answer, at once, and a
 /// second on top; on each connection every one that is answered allows for one more. A page that is left cancels a few
@@ -42,7 +41,6 @@ pub(crate) struct Shared {
     pub(crate) failure_log: FailureLog,
     /// Requests given up before their answer, by client: see [`CANCELS`].
     cancels: Keyed,
-    workers: OnceLock<Vec<WorkerHandle>>,
     connections: AtomicUsize,
     /// How many client connections there may be.
     most_connections: AtomicUsize,
@@ -90,7 +88,6 @@ impl Shared {
                 CANCELS_MEMORY,
                 [fastrand::u64(..), fastrand::u64(..)],
             ),
-            workers: OnceLock::new(),
             connections: AtomicUsize::new(0),
             most_connections: AtomicUsize::new(usize::MAX),
             room: Arc::default(),
@@ -101,15 +98,6 @@ impl Shared {
 
     pub(crate) fn now(&self) -> Mono {
         self.clock.now()
-    }
-
-    pub(crate) fn workers(&self) -> &[WorkerHandle] {
-        self.workers.get().map_or(&[], Vec::as_slice)
-    }
-
-    pub(crate) fn set_workers(&self, workers: Vec<WorkerHandle>) {
-        // Set once, at start.
-        let _ = self.workers.set(workers);
     }
 
     /// A stream was refused: the heads of its connection's requests take as much as they may.
@@ -137,16 +125,16 @@ impl Shared {
     }
 
     /// Counts a connection that is closed before its first request, and says so once a second for each reason.
-    pub(crate) fn on_refused(&self, address: &ListenAddress, snapshot: &WorkerSnapshot, refusal: &Refusal) {
+    pub(crate) fn on_refused(&self, address: &ListenAddress, snapshot: &Snapshot, refusal: &Refusal) {
         let kind = refusal.kind();
-        let Some(position) = snapshot.shared.listener(address) else { return };
-        let listener = &snapshot.shared.listeners[position];
+        let Some(position) = snapshot.listener(address) else { return };
+        let listener = &snapshot.listeners[position];
         listener.metrics.on_refused(kind);
         let second = self.now().as_millis() / 1000;
         if self.refusal_logged[kind as usize].swap(second, Ordering::Relaxed) == second {
             return;
         }
-        let (name, limits) = (&listener.name, &snapshot.shared.config.limits);
+        let (name, limits) = (&listener.name, &snapshot.config.limits);
         match refusal {
             Refusal::Full => {
                 let most = self.most_connections();
