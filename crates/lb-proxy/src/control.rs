@@ -28,8 +28,7 @@ use crate::observe::status::{
     State, Status, StatusSource,
 };
 use crate::runtime::build::Registry;
-use crate::runtime::snapshot::{ClusterRuntime, Snapshot};
-use crate::stage::http::response_limits;
+use crate::runtime::snapshot::{ClusterRuntime, Snapshot, response_limits};
 use crate::wire::h1::HeadLimits;
 use crate::worker::shared::Shared;
 

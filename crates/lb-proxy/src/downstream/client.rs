@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use lb_core::Mono;
 use tokio::time::Instant;
 
-use super::{Downstream, Intake, Stream};
+use super::{ClientConnection, Downstream, Intake, Stream};
 use crate::message::{Edits, Framing, ResponseHead};
 use crate::upstream::{Bound, Connection, Upstream};
 use crate::wire::h1;
@@ -19,6 +19,14 @@ pub(crate) enum Client {
 }
 
 impl Client {
+    /// Its connection, which other requests may share.
+    pub(crate) fn connection(&self) -> &ClientConnection {
+        match self {
+            Self::Http1(downstream) => downstream.connection(),
+            Self::Http2(stream) => stream.connection(),
+        }
+    }
+
     /// A request begins, with this body.
     pub(crate) fn begin(&self, intake: Intake) {
         match self {

@@ -5,6 +5,7 @@
 //! for a retry, while the response is written on the same socket.
 
 mod client;
+mod connection;
 mod incoming;
 mod kept;
 mod outbox;
@@ -23,6 +24,7 @@ use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
 pub(crate) use client::Client;
+pub(crate) use connection::{ClientConnection, TlsFacts};
 pub(crate) use incoming::{BodyFailure, Frame, Incoming, Intake};
 pub(crate) use outbox::Outbox;
 pub(crate) use stream::{Gone, Stream};
@@ -45,6 +47,7 @@ pub(crate) struct Downstream {
 }
 
 struct Shared {
+    connection: ClientConnection,
     io: AtomicRefCell<Io>,
     /// Of its own, as it is put down while the socket is being written to.
     bound: AtomicRefCell<Option<Box<Bound>>>,
@@ -67,7 +70,7 @@ pub(crate) struct Io {
 }
 
 impl Downstream {
-    pub(crate) fn new(stream: Socket) -> Self {
+    pub(crate) fn new(stream: Socket, connection: ClientConnection) -> Self {
         let io = Io {
             stream,
             read: BytesMut::new(),
@@ -77,13 +80,18 @@ impl Downstream {
             ended: false,
             answer: None,
         };
-        Self { shared: Arc::new(Shared { io: AtomicRefCell::new(io), bound: AtomicRefCell::default() }) }
+        Self { shared: Arc::new(Shared { connection, io: AtomicRefCell::new(io), bound: AtomicRefCell::default() }) }
     }
 
-    /// The socket and what was read from it, for another protocol. `None` while a request still holds it.
-    pub(crate) fn into_parts(self) -> Option<(Socket, BytesMut)> {
-        let io = Arc::into_inner(self.shared)?.io.into_inner();
-        Some((io.stream, io.read))
+    /// The connection with its socket and what was read from it, for another protocol. `None` while a request still holds it.
+    pub(crate) fn into_parts(self) -> Option<(ClientConnection, Socket, BytesMut)> {
+        let Shared { connection, io, .. } = Arc::into_inner(self.shared)?;
+        let io = io.into_inner();
+        Some((connection, io.stream, io.read))
+    }
+
+    pub(crate) fn connection(&self) -> &ClientConnection {
+        &self.shared.connection
     }
 
     pub(crate) fn lock(&self) -> AtomicRefMut<'_, Io> {

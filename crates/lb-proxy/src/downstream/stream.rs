@@ -11,6 +11,7 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 
+use super::ClientConnection;
 use super::incoming::{BodyFailure, Intake};
 use crate::message::{Edits, Framing, ResponseHead, Trailers, has_outer_space};
 use crate::net::account::{Account, HeadRoom};
@@ -22,7 +23,12 @@ use crate::wire::h1;
 /// A stream, shared between the task that serves it and the request body it hands out.
 #[derive(Clone)]
 pub(crate) struct Stream {
-    exchange: Arc<AtomicRefCell<Exchange>>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    connection: Arc<ClientConnection>,
+    exchange: AtomicRefCell<Exchange>,
 }
 
 /// What is in the cell.
@@ -53,6 +59,7 @@ struct Answer {
 
 impl Stream {
     pub(crate) fn new(
+        connection: &Arc<ClientConnection>,
         receive: RecvStream,
         respond: SendResponse<Piece>,
         account: &Arc<Account>,
@@ -72,11 +79,16 @@ impl Stream {
             is_malformed: false,
             answer: None,
         };
-        Self { exchange: Arc::new(AtomicRefCell::new(exchange)) }
+        let connection = Arc::clone(connection);
+        Self { shared: Arc::new(Shared { connection, exchange: AtomicRefCell::new(exchange) }) }
+    }
+
+    pub(crate) fn connection(&self) -> &ClientConnection {
+        &self.shared.connection
     }
 
     pub(crate) fn lock(&self) -> AtomicRefMut<'_, Exchange> {
-        self.exchange.borrow_mut()
+        self.shared.exchange.borrow_mut()
     }
 }
 

@@ -26,8 +26,7 @@ use crate::net::{Shortage, clock};
 use crate::rules::cause::Cause;
 use crate::rules::template::Facts;
 use crate::rules::{forwarded, login};
-use crate::runtime::snapshot::RouteRuntime;
-use crate::stage::http::response_limits;
+use crate::runtime::snapshot::{RouteRuntime, response_limits};
 use crate::stage::tunnel::{ConnectionTunnel, Tunnel};
 use crate::stage::visit::Visit;
 use crate::tls;
@@ -178,7 +177,7 @@ fn kept(upstream: &Arc<Upstream>, request: &Request) -> Option<Box<Connection>> 
     bound.or_else(|| {
         // A body may outgrow what is kept of it, and then cannot be sent again either.
         let only_chance = request.body.is_some() || !request.may_repeat();
-        upstream.take(request.visit.worker, only_chance, now)
+        upstream.take(request.visit.connection().worker, only_chance, now)
     })
 }
 
@@ -187,7 +186,7 @@ async fn connect(upstream: &Arc<Upstream>, request: &Request) -> Result<Box<Conn
     let limit = request.route().options.timeout.connect;
     let introduction = upstream.proxy_protocol().map(|version| introduction(version, &request.visit));
     admit(upstream, &request.visit)?;
-    let made = upstream.make(request.visit.worker, limit, introduction).await;
+    let made = upstream.make(request.visit.connection().worker, limit, introduction).await;
     made.map_err(|error| SendError::connecting(&error, upstream))
 }
 
@@ -205,7 +204,7 @@ pub(crate) fn admit(upstream: &Upstream, visit: &Visit) -> Result<(), SendError>
 /// Who the client is, for an endpoint that reads PROXY headers. A client on a Unix socket has no address.
 #[cold]
 fn introduction(version: proxy_protocol::Version, visit: &Visit) -> BytesMut {
-    let said = match (visit.peer, visit.local) {
+    let said = match (visit.connection().peer, visit.connection().local) {
         (Some(from), Some(to)) => {
             // A listener on `[::]` sees IPv4 within IPv6.
             let [from, to] = [from, to].map(|end| SocketAddr::new(end.ip().to_canonical(), end.port()));
@@ -292,7 +291,8 @@ async fn attempt(
     connection.is_bound |= login::is_challenge(&head);
     let owner = connection.is_bound.then(|| Box::new(request.owner(affinity)));
     let upload = (!upload.is_done()).then_some(upload);
-    let body = UpstreamBody::new(&head, connection, upload, Arc::clone(upstream), request.visit.worker, owner);
+    let body =
+        UpstreamBody::new(&head, connection, upload, Arc::clone(upstream), request.visit.connection().worker, owner);
     let body = if body.is_complete() { Body::Empty } else { Body::Upstream(Box::new(body)) };
     Ok(Response { head, body, held: None })
 }

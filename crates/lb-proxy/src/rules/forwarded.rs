@@ -202,7 +202,7 @@ fn walk(peer: IpAddr, trusted: &Networks, said: &Said<'_>) -> IpAddr {
 ///
 /// Cost: one look at each header's first letter, five lines written, no allocation but that of the edits; a list of a
 /// trusted peer is copied once. What is told of a client that claims nothing itself is the same for all its requests to
-/// one host: `Told` remembers it.
+/// one host: `ForwardedHeaderCache` remembers it.
 pub fn write(kinds: Forwarded, origin: &Origin, head: &RequestHead, edits: &mut Edits) {
     scrub(origin.is_trusted, head, edits);
     if kinds.x_forwarded {
@@ -228,17 +228,17 @@ pub(crate) fn has_claims(head: &RequestHead) -> bool {
     })
 }
 
-/// What endpoints are told about a client whose own word does not count, as it was last written.
+/// The headers about a client that is not trusted, as they were last written on its connection.
 #[derive(Debug)]
-pub(crate) struct Told {
+pub(crate) struct ForwardedHeaderCache {
     kinds: Forwarded,
     generation: u64,
     host: Box<[u8]>,
     edits: Edits,
 }
 
-impl Told {
-    /// What `head` adds to the edits, if this is the same as the last time; else it is written anew. Only for a peer
+impl ForwardedHeaderCache {
+    /// What they add to the edits: what was written for the last request, if it is the same for this one. Only for a peer
     /// that is not trusted and a head that [claims](has_claims) nothing.
     pub(crate) fn write<'a>(
         last: &'a mut Option<Box<Self>>,
@@ -249,17 +249,17 @@ impl Told {
     ) -> &'a Edits {
         debug_assert!(!origin.is_trusted && !has_claims(head));
         let host = head.host().unwrap_or_default();
-        let is_same = |told: &Self| told.generation == generation && *told.host == *host && told.kinds == kinds;
+        let is_same = |last: &Self| last.generation == generation && *last.host == *host && last.kinds == kinds;
         if !last.as_deref().is_some_and(is_same) {
             *last = None;
         }
-        let told = last.get_or_insert_with(|| {
+        let written = last.get_or_insert_with(|| {
             // Five names and the ends of their lines, the client's address twice, a scheme, a port and the host.
             let mut edits = Edits::only_adding(104 + 2 * origin.client_text.as_bytes().len() + host.len());
             write(kinds, origin, head, &mut edits);
             Box::new(Self { kinds, generation, host: host.into(), edits })
         });
-        &told.edits
+        &written.edits
     }
 }
 
@@ -476,7 +476,7 @@ mod tests {
             let origin = Origin::new(from("192.0.2.1"), &trusted(), &head);
             let mut edits = Edits::new();
             write(kinds, &origin, &head, &mut edits);
-            let remembered = Told::write(&mut last, kinds, generation, &origin, &head);
+            let remembered = ForwardedHeaderCache::write(&mut last, kinds, generation, &origin, &head);
             assert_eq!(sent(&head, remembered), sent(&head, &edits), "{lines}");
         }
     }

@@ -20,6 +20,7 @@ use crate::rules::sticky::StickyCookie;
 use crate::runtime::placement::ZonedPolicy;
 use crate::tls::Terminator;
 use crate::upstream::{EndpointService, Outliers};
+use crate::wire::h1::HeadLimits;
 
 /// The configuration in force.
 pub(crate) struct Snapshot {
@@ -121,4 +122,14 @@ pub(crate) struct ClusterRuntime {
 /// which every request changes, is written by that worker only.
 pub(crate) struct WorkerSnapshot {
     pub(crate) shared: Arc<Snapshot>,
+}
+
+/// The limits on the head of a request.
+pub(crate) fn request_limits(limits: &valid::Limits) -> HeadLimits {
+    HeadLimits { bytes: limits.request_head_bytes, headers: limits.headers, uri: limits.uri_bytes }
+}
+
+/// The limits on the head of a response.
+pub(crate) fn response_limits(limits: &valid::Limits) -> HeadLimits {
+    HeadLimits { bytes: limits.response_head_bytes, headers: limits.response_headers, uri: 0 }
 }

@@ -14,13 +14,12 @@ use crate::message::{Edits, Framing, Version};
 use crate::net::clock;
 use crate::rules::cause::Cause;
 use crate::rules::client_cert;
-use crate::rules::forwarded::{self, Told};
+use crate::rules::forwarded::{self, ForwardedHeaderCache};
 use crate::rules::limit_key;
 use crate::rules::sticky::Stuck;
 use crate::rules::template::{Place, fill};
 use crate::runtime::snapshot::{HashKey, RouteRuntime};
 use crate::stage::visit::Visit;
-use crate::tls::ClientIdentity;
 
 /// What a request takes along: what is to be different about its head, what its cookie says, and what a policy is to hash.
 type Admitted = (Edits, Option<Stuck>, Option<Bytes>);
@@ -40,7 +39,7 @@ pub(crate) fn keep_to_upgrades(visit: &mut Visit) -> Result<(), Cause> {
 }
 
 /// Checks the announced length and prepares head and body.
-pub(crate) fn admit(visit: &Visit, told: &mut Option<Box<Told>>) -> Result<Admitted, Cause> {
+pub(crate) fn admit(visit: &Visit, cache: &mut Option<Box<ForwardedHeaderCache>>) -> Result<Admitted, Cause> {
     let route = visit.route().ok_or(Cause::Internal)?;
     let framing = visit.head.framing();
     let limit = route.options.body_limit;
@@ -56,13 +55,13 @@ pub(crate) fn admit(visit: &Visit, told: &mut Option<Box<Told>>) -> Result<Admit
     let stuck = route.sticky.as_ref().and_then(|sticky| sticky.read(&visit.head, clock::unix_ms() / 1000));
     let mut edits = Edits::new();
     let (kinds, origin, head) = (route.options.forwarded, &visit.origin, &visit.head);
-    let secured = visit.secured.as_ref().and_then(|secured| secured.client.as_ref()).map(ClientIdentity::lines);
-    if origin.is_trusted || secured.is_some() || forwarded::has_claims(head) {
+    let certificate = visit.connection().certificate_lines();
+    if origin.is_trusted || certificate.is_some() || forwarded::has_claims(head) {
         forwarded::write(kinds, origin, head, &mut edits);
-        client_cert::write(secured, origin.is_trusted, head, &mut edits);
+        client_cert::write(certificate, origin.is_trusted, head, &mut edits);
         visit.id.write(&mut edits);
     } else {
-        edits.extend(Told::write(told, kinds, visit.snapshot.shared.generation, origin, head));
+        edits.extend(ForwardedHeaderCache::write(cache, kinds, visit.snapshot.shared.generation, origin, head));
         visit.id.write_new(&mut edits);
     }
     if !route.edits_differ_by_endpoint {

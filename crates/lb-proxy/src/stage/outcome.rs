@@ -17,9 +17,24 @@ use crate::observe::failure_log::Failure;
 use crate::rules::cause::Cause;
 use crate::rules::request_id::RequestId;
 use crate::runtime::snapshot::{ListenerRuntime, RouteRuntime};
-use crate::stage::visit::{After, Visit};
+use crate::stage::visit::Visit;
 use crate::wire::h1::Beginning;
 use crate::worker::state::Worker;
+
+/// What becomes of the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum After {
+    /// The next request may follow.
+    Keep,
+    /// The next request may follow what is left of this one's body.
+    Drain,
+    /// Close, once the client had the time to read the answer.
+    Close,
+    /// Reset.
+    Abort,
+    /// The client is gone.
+    Gone,
+}
 
 /// How a request ended.
 pub(crate) struct Outcome {
@@ -175,21 +190,17 @@ pub(crate) fn close(worker: &Worker, visit: &Visit, outcome: &Outcome) -> After 
 pub(crate) struct Unread<'a> {
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) listener: &'a ListenerRuntime,
-    pub(crate) id: &'a RequestId,
     pub(crate) cause: Cause,
     pub(crate) detail: Option<&'a str>,
     /// What was read of it.
     pub(crate) beginning: Beginning<'a>,
-    pub(crate) elapsed: Duration,
-    /// Bytes of the answer's body.
-    pub(crate) bytes_out: u64,
 }
 
-/// Counts and logs what could not be read as a request.
-pub(crate) fn close_unread(worker: &Worker, unread: &Unread<'_>) {
-    let Unread { listener, cause, detail, beginning, elapsed, bytes_out, .. } = *unread;
+/// Counts and logs what could not be read as a request; it was answered under this id, with a body of so many bytes.
+pub(crate) fn close_unread(worker: &Worker, unread: &Unread<'_>, id: &RequestId, bytes_out: u64) {
+    let Unread { listener, cause, detail, beginning, .. } = *unread;
     let status = cause.status();
-    listener.unrouted.on_request(None, status, elapsed);
+    listener.unrouted.on_request(None, status, Duration::ZERO);
     let failure = Failure {
         cause,
         detail,
@@ -200,7 +211,7 @@ pub(crate) fn close_unread(worker: &Worker, unread: &Unread<'_>) {
         route: None,
         cluster: None,
         endpoint: None,
-        request_id: unread.id.as_str(),
+        request_id: id.as_str(),
     };
     worker.shared.failure_log.on_failure(&failure, worker.shared.now());
     let log = &worker.access_log;
@@ -214,7 +225,7 @@ pub(crate) fn close_unread(worker: &Worker, unread: &Unread<'_>) {
             status,
             bytes_in: 0,
             bytes_out,
-            duration: elapsed,
+            duration: Duration::ZERO,
             upstream: None,
             listener: &listener.name,
             route: None,
@@ -222,7 +233,7 @@ pub(crate) fn close_unread(worker: &Worker, unread: &Unread<'_>) {
             endpoint: None,
             attempts: 0,
             cause: Some(&described(cause, detail)),
-            request_id: unread.id.as_bytes(),
+            request_id: id.as_bytes(),
             protocol: beginning.protocol,
             grpc_status: None,
             user_agent: None,

@@ -5,7 +5,8 @@ use crate::rules::cause::Cause;
 use crate::rules::forwarded::Scheme;
 use crate::rules::{redirect, router};
 use crate::runtime::snapshot::{Deed, RouteRuntime};
-use crate::stage::visit::{Outgoing, Visit};
+use crate::stage::outgoing::Outgoing;
+use crate::stage::visit::Visit;
 
 /// What is to become of a request.
 pub(crate) enum Routed {

@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::shutdown::Stop;
 use super::state::{Command, Worker};
+use crate::listen::accept;
 use crate::net::socket::Socket;
-use crate::stage::accept;
 use crate::upstream::Upstream;
 
 /// How often idle upstream connections are looked through.

@@ -18,11 +18,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::shared::Shared;
 use super::shutdown::Stop;
+use crate::forward::stack::{self, Stack};
 use crate::net::clock::TurnClock;
 use crate::net::socket::{AcceptedSocket, Socket};
 use crate::observe::access_log::AccessWriter;
 use crate::runtime::snapshot::{RouteRuntime, Snapshot, WorkerSnapshot};
-use crate::forward::stack::{self, Stack};
 
 /// What the connections of one worker share.
 pub(crate) struct Worker {

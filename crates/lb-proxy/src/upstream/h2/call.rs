@@ -21,7 +21,7 @@ use crate::net::Timer;
 use crate::net::queue::{Piece, Queue};
 use crate::rules::cause::Cause;
 use crate::rules::login;
-use crate::stage::http::response_limits;
+use crate::runtime::snapshot::response_limits;
 use crate::stage::tunnel::{StreamTunnel, Tunnel};
 use crate::stage::visit::Visit;
 use crate::upstream::h1::upload::WaitsFor;
@@ -34,7 +34,7 @@ pub(crate) async fn send(upstream: &Arc<Upstream>, request: &Request) -> Result<
     // What the endpoint may tie to the connection is to reach no other request.
     let mut alone = login::has_credentials(&request.visit.head);
     let lease = async |alone| match alone {
-        false => upstream.lease(request.visit.worker, limit).await,
+        false => upstream.lease(request.visit.connection().worker, limit).await,
         true => upstream.lease_alone(limit).await,
     };
     loop {

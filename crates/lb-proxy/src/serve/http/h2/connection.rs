@@ -19,8 +19,7 @@
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -28,18 +27,18 @@ use bytes::BytesMut;
 use futures_util::FutureExt;
 use h2::Reason;
 use h2::server::{Connection, SendResponse};
-use lb_config::{Limits, ListenAddress};
+use lb_config::Limits;
 
+use super::shared::{Running, Shared};
+use super::stream;
+use crate::downstream::ClientConnection;
 use crate::net::account::Account;
 use crate::net::clock::Turn;
 use crate::net::cork::{self, Cork, Drain};
 use crate::net::queue::{self, Piece};
 use crate::net::{Stream, Timer};
 use crate::observe::app_log;
-use crate::rules::forwarded::Told;
 use crate::runtime::snapshot::ListenerRuntime;
-use crate::stage::stream;
-use crate::stage::tls::Secured;
 use crate::wire::h2::PREFACE;
 use crate::worker::shutdown::Stop;
 use crate::worker::state::{Stacks, Worker};
@@ -53,89 +52,15 @@ const RESET_UNSEEN: usize = 64;
 /// Streams that we had to reset because the client broke the protocol on them.
 const RESET_ERRORS: usize = 256;
 
-/// Answered requests that a connection can set against others which it gives up. Those beyond are counted for the client's
-/// address: see [`may_cancel`](crate::worker::shared::Shared::may_cancel).
-const ANSWERED: usize = 500;
-
 /// How long a client may take to read why its connection ends.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// What the streams of a connection share.
-pub(crate) struct Shared {
-    pub(crate) worker: Arc<Worker>,
-    pub(crate) peer: Option<SocketAddr>,
-    pub(crate) local: Option<SocketAddr>,
-    /// What the TLS handshake made known, if there was one.
-    pub(crate) secured: Option<Arc<Secured>>,
-    pub(crate) address: ListenAddress,
-    /// What endpoints are told of the client, as long as that stays the same.
-    pub(crate) told: Mutex<Option<Box<Told>>>,
-    /// What all streams may have us hold.
-    pub(crate) account: Arc<Account>,
-    /// What is seen of the frames that came.
-    watch: Mutex<Drain>,
-    running: AtomicUsize,
-    /// Requests answered, less those given up, within bounds. Only this connection's own streams count here, on one thread.
-    answered: AtomicUsize,
-    /// The peer is a trusted proxy, or a Unix socket: its address is that of no client, and what one gives up must not be
-    /// counted against all.
-    is_of_many: bool,
-    is_abusive: AtomicBool,
-}
-
-impl Shared {
-    /// Whether a stream that runs has others beside it.
-    pub(crate) fn has_others(&self) -> bool {
-        self.running.load(Ordering::Relaxed) > 1
-    }
-
-    /// A look at the frames that came.
-    pub(crate) fn watch(&self) -> Drain {
-        self.watch.lock().unwrap_or_else(PoisonError::into_inner).watch()
-    }
-
-    /// Whether the head of this stream, which is read now, had a pseudo-header field that is refused and not passed on.
-    pub(crate) fn take_refused(&self, stream: u32) -> bool {
-        self.watch.lock().unwrap_or_else(PoisonError::into_inner).take_refused(stream)
-    }
-
-    /// A request ended: `answered`, or given up by the client before it had its answer.
-    pub(crate) fn on_end(&self, answered: bool) {
-        let count = self.answered.load(Ordering::Relaxed);
-        if answered {
-            self.answered.store(ANSWERED.min(count + 1), Ordering::Relaxed);
-        } else if count > 0 {
-            self.answered.store(count - 1, Ordering::Relaxed);
-        } else if self.is_of_many || !self.worker.shared.may_cancel(self.peer.map(|peer| peer.ip())) {
-            self.is_abusive.store(true, Ordering::Relaxed);
-        }
-    }
-}
-
-/// Counts a stream as running for as long as it lives.
-struct Running(Arc<Shared>);
-
-impl Running {
-    fn new(shared: &Arc<Shared>) -> Self {
-        shared.running.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(shared))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// A connection that has just begun.
-pub(crate) struct Arrived {
+pub(crate) struct Start {
     pub(crate) stream: Stream,
     /// Read already: the preface, or the beginning of it.
     pub(crate) read: BytesMut,
-    pub(crate) peer: Option<SocketAddr>,
-    pub(crate) secured: Option<Arc<Secured>>,
-    pub(crate) address: ListenAddress,
+    pub(crate) connection: ClientConnection,
     pub(crate) stacks: Arc<Stacks>,
     pub(crate) listener: usize,
     pub(crate) worker: Arc<Worker>,
@@ -143,30 +68,16 @@ pub(crate) struct Arrived {
 }
 
 /// Serves a connection to its end.
-pub(crate) async fn serve(arrived: Arrived) {
-    let Arrived { stream, read, peer, secured, address, stacks, listener, worker, stop } = arrived;
+pub(crate) async fn serve(start: Start) {
+    let Start { stream, read, connection, stacks, listener, worker, stop } = start;
     let limits = stacks.snapshot.shared.config.limits.clone();
-    let local = stream.local_addr_of(&address);
-    let is_of_many = is_of_many(&stacks.snapshot.shared.listeners[listener], peer);
+    let is_of_many = is_of_many(&stacks.snapshot.shared.listeners[listener], connection.peer);
     let (cork, mut drain) = cork::cork(stream, read, PREFACE.len(), false);
-    let shared = Arc::new(Shared {
-        watch: Mutex::new(drain.watch()),
-        // As much as an address may give up at once.
-        answered: AtomicUsize::new(if is_of_many { ANSWERED } else { 0 }),
-        is_of_many,
-        worker,
-        peer,
-        local,
-        secured,
-        address,
-        told: Mutex::default(),
-        account: Arc::new(Account::new(limits.request_head_bytes)),
-        running: AtomicUsize::new(0),
-        is_abusive: AtomicBool::new(false),
-    });
+    let account = Account::new(limits.request_head_bytes);
+    let shared = Arc::new(Shared::new(worker, connection, account, drain.watch(), is_of_many));
     let streams = match is_of_many {
         true => STREAMS,
-        false => streams_for(shared.worker.shared.cancels_left(peer.map(|peer| peer.ip()))),
+        false => streams_for(shared.worker.shared.cancels_left(shared.connection.ip())),
     };
     let mut timer = Timer::new();
     let mut shaking = std::pin::pin!(builder(&limits, streams).handshake::<_, Piece>(cork));
@@ -261,7 +172,7 @@ impl Driver {
         if self.drain.is_flooded() {
             return Poll::Ready(Ended::Abuse("frame_flood"));
         }
-        if self.shared.is_abusive.load(Ordering::Relaxed) {
+        if self.shared.is_abusive() {
             return Poll::Ready(Ended::Abuse("rapid_reset"));
         }
         if let Poll::Ready(Err(_)) = self.drain.poll(cx) {
@@ -271,7 +182,7 @@ impl Driver {
     }
 
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
-        let is_idle = self.shared.running.load(Ordering::Relaxed) == 0;
+        let is_idle = self.shared.is_idle();
         let limit = match (self.is_leaving, self.is_first) {
             (true, _) => FAREWELL,
             (false, true) => self.limits.head_timeout,
@@ -292,16 +203,16 @@ impl Driver {
     fn start(&mut self, request: http::Request<h2::RecvStream>, respond: SendResponse<Piece>) {
         self.is_first = false;
         // Now, and not in the task: until it runs, many more may come.
-        self.shared.worker.catch_up(&self.shared.address, &mut self.stacks, &mut self.listener);
+        self.shared.worker.catch_up(&self.shared.connection.address, &mut self.stacks, &mut self.listener);
         let Some(arrived) = stream::read(&self.shared, &self.stacks, self.listener, request, respond) else { return };
         let running = Running::new(&self.shared);
         // Boxed, since the runtime moves what it is given eight times.
         tokio::spawn(Box::pin(async move {
-            let shared = &running.0;
+            let shared = &running.shared;
             let serving = Turn::new(stream::serve(shared, arrived));
             if let Err(panic) = AssertUnwindSafe(serving).catch_unwind().await {
                 shared.worker.shared.metrics.on_panic();
-                app_log::panicked("stream", shared.peer, &*panic);
+                app_log::panicked("stream", shared.connection.peer, &*panic);
             }
         }));
     }
@@ -320,7 +231,7 @@ impl Driver {
             Ended::Idle => self.connection.abrupt_shutdown(Reason::NO_ERROR),
             Ended::Abuse(what) => {
                 self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
-                self.shared.worker.shared.on_abuse(self.shared.peer.map(|peer| peer.ip()), what);
+                self.shared.worker.shared.on_abuse(self.shared.connection.ip(), what);
             }
         }
         self.timer.clear();

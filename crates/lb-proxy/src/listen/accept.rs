@@ -16,6 +16,8 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc::error::SendError;
 use tokio::time::Instant;
 
+use super::{proxy_protocol, tls};
+use crate::downstream::ClientConnection;
 use crate::net::Timer;
 use crate::net::clock::Turn;
 use crate::net::socket::{AcceptedSocket, Socket};
@@ -23,7 +25,7 @@ use crate::net::{Shortage, Stream};
 use crate::observe::app_log;
 use crate::observe::metrics::ListenerMetrics;
 use crate::runtime::snapshot::Snapshot;
-use crate::stage::{http, proxied, tls};
+use crate::serve::http::h1;
 use crate::worker::shared::{Admitted, Refusal};
 use crate::worker::shutdown::Stop;
 use crate::worker::state::{Accepted, Command, Counted, Stacks, Worker};
@@ -227,7 +229,7 @@ fn start(stream: Stream, peer: Option<SocketAddr>, address: &ListenAddress, work
     let Some(mut admitted) = worker.shared.admit() else {
         return worker.shared.on_refused(address, snapshot, &Refusal::Full);
     };
-    let is_proxied = proxied::is_expected(snapshot, address, peer);
+    let is_proxied = proxy_protocol::is_expected(snapshot, address, peer);
     if !is_proxied && !is_within(&mut admitted, peer, address, snapshot, worker) {
         return;
     }
@@ -238,7 +240,7 @@ fn start(stream: Stream, peer: Option<SocketAddr>, address: &ListenAddress, work
         let mut held = (admitted, open);
         let (stream, peer) = if is_proxied {
             // Boxed, so that its room is given back when it is done.
-            let identified = proxied::identify(stream, &address, &stacks.snapshot.shared, &worker.shared, &stop);
+            let identified = proxy_protocol::identify(stream, &address, &stacks.snapshot.shared, &worker.shared, &stop);
             let Some((stream, peer)) = Box::pin(identified).await else { return };
             if !is_within(&mut held.0, peer, &address, &stacks.snapshot.shared, &worker) {
                 return;
@@ -268,15 +270,17 @@ async fn serve(
     let snapshot = &*stacks.snapshot.shared;
     let Some(position) = snapshot.listener(&address) else { return };
     let listener = &snapshot.listeners[position];
-    let (stream, secured) = match &listener.tls {
+    let local = stream.local_addr_of(&address);
+    let (stream, tls) = match &listener.tls {
         None => (stream, None),
         Some(terminator) => {
             let limit = snapshot.config.limits.head_timeout;
             // Boxed, so that its room is given back when it is done.
-            let shaking = tls::shake_hands(stream, terminator, listener, peer, &mut timer, limit, &stop);
-            let Some((stream, secured)) = Box::pin(shaking).await else { return };
-            (stream, Some(secured))
+            let handshake = tls::handshake(stream, terminator, listener, peer, &mut timer, limit, &stop);
+            let Some((stream, facts)) = Box::pin(handshake).await else { return };
+            (stream, Some(facts))
         }
     };
-    http::serve(stream, peer, address, stacks, worker, stop, (secured, timer)).await;
+    let connection = ClientConnection { address, peer, local, tls, worker: worker.index };
+    h1::serve(stream, connection, stacks, worker, stop, timer).await;
 }

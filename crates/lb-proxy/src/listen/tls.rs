@@ -14,35 +14,12 @@ use std::time::Duration;
 
 use tokio::io::AsyncWrite;
 
+use crate::downstream::TlsFacts;
 use crate::net::{PlainHttp, Stream, Timer, TlsStream};
 use crate::observe::metrics::Handshake;
 use crate::runtime::snapshot::ListenerRuntime;
-use crate::tls::{ClientIdentity, Terminator};
+use crate::tls::Terminator;
 use crate::worker::shutdown::Stop;
-
-/// What a handshake made known, for every request of the connection.
-pub(crate) struct Secured {
-    terminator: Arc<Terminator>,
-    /// The name that the client asked for.
-    server_name: Option<Box<str>>,
-    /// The client's certificate, where clients are asked for one.
-    pub(crate) client: Option<ClientIdentity>,
-}
-
-impl Secured {
-    fn new(terminator: Arc<Terminator>, stream: &TlsStream) -> Self {
-        Self {
-            server_name: stream.server_name().map(Box::from),
-            client: terminator.asks_clients().then(|| ClientIdentity::new(stream.certificate())),
-            terminator,
-        }
-    }
-
-    /// Whether a request for this host does not belong on this connection.
-    pub(crate) fn is_misdirected(&self, host: &str) -> bool {
-        self.terminator.is_misdirected(self.server_name.as_deref(), host)
-    }
-}
 
 /// Why there is no TLS.
 enum Failure {
@@ -54,7 +31,7 @@ enum Failure {
 
 /// Makes the handshake; `None` if it failed, which has been counted and logged. `timer` runs on: what it counts is the
 /// time to the first request's head.
-pub(crate) async fn shake_hands(
+pub(crate) async fn handshake(
     stream: Stream,
     terminator: &Arc<Terminator>,
     listener: &ListenerRuntime,
@@ -62,7 +39,7 @@ pub(crate) async fn shake_hands(
     timer: &mut Timer,
     limit: Duration,
     stop: &Stop,
-) -> Option<(Stream, Arc<Secured>)> {
+) -> Option<(Stream, TlsFacts)> {
     let made = terminator.settings().and_then(|settings| TlsStream::server(stream, settings));
     let stream = match made {
         Ok(stream) => stream,
@@ -71,11 +48,11 @@ pub(crate) async fn shake_hands(
             return None;
         }
     };
-    match handshake(stream, timer, limit, stop).await {
+    match complete(stream, timer, limit, stop).await {
         Ok(stream) => {
             listener.metrics.on_handshake(if stream.is_resumed() { Handshake::Resumed } else { Handshake::Full });
-            let secured = Secured::new(Arc::clone(terminator), &stream);
-            Some((Stream::Tls(Box::new(stream)), Arc::new(secured)))
+            let facts = TlsFacts::new(Arc::clone(terminator), &stream);
+            Some((Stream::Tls(Box::new(stream)), facts))
         }
         Err(failure) => {
             let (result, why) = match &failure {
@@ -93,7 +70,7 @@ pub(crate) async fn shake_hands(
     }
 }
 
-async fn handshake(
+async fn complete(
     mut stream: TlsStream,
     timer: &mut Timer,
     limit: Duration,

@@ -9,51 +9,38 @@
 //! ```
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use lb_config::{Limits, ListenAddress};
+use lb_config::Limits;
 
-use crate::downstream::Downstream;
+use super::super::{LINGER, LINGER_BYTES, LINGER_IDLE, h2};
+use super::sink::Http1Sink;
+use crate::downstream::{Client, ClientConnection, Downstream};
 use crate::message::RequestHead;
 use crate::net::{Stream, Timer, clock};
 use crate::rules::cause::Cause;
-use crate::rules::forwarded::{Arrival, Origin, Told};
-use crate::runtime::snapshot::Snapshot;
-use crate::stage::http2::{self, Arrived};
-use crate::stage::tls::Secured;
-use crate::stage::visit::{self, After};
-use crate::wire::{h1, h2};
-
+use crate::runtime::snapshot::{ListenerRuntime, request_limits};
+use crate::stage::outcome::{After, Unread};
+use crate::stage::respond;
+use crate::stage::walk::{self, ConnectionCache};
+use crate::wire::h1;
+use crate::wire::h2::PREFACE;
 use crate::worker::shutdown::{Ear, Stop};
 use crate::worker::state::{Stacks, Worker};
 
-/// How long, and how much of, a request that was answered early is read before the connection closes. Closing at once
-/// would reset it, and a client that is still sending would never see the answer.
-pub(crate) const LINGER: Duration = Duration::from_secs(30);
-pub(crate) const LINGER_IDLE: Duration = Duration::from_secs(5);
-pub(crate) const LINGER_BYTES: u64 = 64 * 1024 * 1024;
 /// How long a shutdown waits for the first request of a connection that was just accepted.
 const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 
 /// A client connection.
-pub(crate) struct Session {
-    pub(crate) downstream: Downstream,
-    pub(crate) peer: Option<SocketAddr>,
-    /// Where it connected; `None` on a Unix socket.
-    pub(crate) local: Option<SocketAddr>,
-    pub(crate) timer: Timer,
-    /// What the TLS handshake made known, if there was one.
-    pub(crate) secured: Option<Arc<Secured>>,
+struct Session {
+    downstream: Downstream,
+    timer: Timer,
     scanner: h1::RequestParser,
-    /// Where requests of this connection come from, under the snapshot of this generation, if no header has a say in it.
-    origin: Option<(u64, Origin)>,
-    /// What endpoints were told about the client the last time.
-    pub(crate) told: Option<Box<Told>>,
-    /// Hears when the listener or the worker is to end.
-    pub(crate) stopping: Ear,
+    cache: ConnectionCache,
+    /// Ready when the listener or the worker is to end.
+    stopping: Ear,
     /// The wait for the first request has been cut short, because of `stopping`.
     is_hurried: bool,
 }
@@ -71,27 +58,22 @@ enum Next {
 /// Serves a connection to its end. `timer` may have begun to count the time to the first head.
 pub(crate) async fn serve(
     stream: Stream,
-    peer: Option<SocketAddr>,
-    address: ListenAddress,
+    connection: ClientConnection,
     mut stacks: Arc<Stacks>,
     worker: Arc<Worker>,
     stop: Stop,
-    (secured, timer): (Option<Arc<Secured>>, Timer),
+    timer: Timer,
 ) {
+    let Some(mut listener) = stacks.snapshot.shared.listener(&connection.address) else { return };
     let mut session = Session {
-        local: stream.local_addr_of(&address),
-        downstream: Downstream::new(stream),
-        peer,
+        downstream: Downstream::new(stream, connection),
         timer,
-        secured,
         scanner: h1::RequestParser::new(),
-        origin: None,
-        told: None,
+        cache: ConnectionCache::default(),
         stopping: Ear::new(stop),
         is_hurried: false,
     };
     let mut is_first = true;
-    let Some(mut listener) = stacks.snapshot.shared.listener(&address) else { return };
     let speaks_http2 = session.downstream.lock().stream.alpn() == Some(b"h2");
     loop {
         let limits = &stacks.snapshot.shared.config.limits;
@@ -99,20 +81,20 @@ pub(crate) async fn serve(
         let after = match poll_fn(|cx| session.poll_next(cx, limits, is_first, speaks_http2)).await {
             Next::Close => return session.part(),
             Next::Http2 => {
-                let Session { downstream, peer, stopping, secured, .. } = session;
-                let Some((stream, read)) = downstream.into_parts() else { return };
+                let Session { downstream, stopping, .. } = session;
+                let Some((connection, stream, read)) = downstream.into_parts() else { return };
                 let stop = stopping.into_stop();
-                let arrived = Arrived { stream, read, peer, secured, address, stacks, listener, worker, stop };
-                return Box::pin(http2::serve(arrived)).await;
+                let start = h2::Start { stream, read, connection, stacks, listener, worker, stop };
+                return Box::pin(h2::serve(start)).await;
             }
             // The boxes keep what a request needs out of the size of an idle connection.
             Next::Head(head) => {
-                worker.catch_up(&address, &mut stacks, &mut listener);
-                Box::pin(visit::serve(&mut session, &worker, &stacks, listener, head)).await
+                worker.catch_up(&session.downstream.connection().address, &mut stacks, &mut listener);
+                Box::pin(session.serve(&worker, &stacks, listener, head)).await
             }
             Next::Refused(cause, detail) => {
                 refused = true;
-                visit::refuse(&session, &worker, &stacks.snapshot.shared.listeners[listener], cause, detail)
+                session.refuse(&worker, &stacks.snapshot.shared.listeners[listener], cause, detail)
             }
         };
         match after {
@@ -128,50 +110,49 @@ pub(crate) async fn serve(
     }
 }
 
-pub(crate) fn head_limits(limits: &Limits) -> h1::HeadLimits {
-    h1::HeadLimits { bytes: limits.request_head_bytes, headers: limits.headers, uri: limits.uri_bytes }
-}
-
-/// The limits on the head of a response.
-pub(crate) fn response_limits(limits: &Limits) -> h1::HeadLimits {
-    h1::HeadLimits { bytes: limits.response_head_bytes, headers: limits.response_headers, uri: 0 }
-}
-
 /// Whether this is, or may become, what an HTTP/2 connection begins with.
 fn is_preface(read: &[u8]) -> bool {
     // Most methods differ in the first letter.
-    let known = read.len().min(h2::PREFACE.len());
-    known > 0 && read.get(..known) == h2::PREFACE.get(..known)
+    let known = read.len().min(PREFACE.len());
+    known > 0 && read.get(..known) == PREFACE.get(..known)
 }
 
 impl Session {
-    /// Where a request comes from. Found once a connection for a peer whose headers are not believed.
-    pub(crate) fn origin(&mut self, snapshot: &Snapshot, listener: usize, head: &RequestHead) -> Origin {
-        if let Some((generation, origin)) = &self.origin
-            && *generation == snapshot.generation
-        {
-            return *origin;
-        }
-        let arrival = Arrival {
-            peer: self.peer.map(|peer| peer.ip()),
-            is_tls: self.secured.is_some(),
-            port: self.local.map_or(0, |local| local.port()),
+    /// Serves one request.
+    async fn serve(&mut self, worker: &Worker, stacks: &Stacks, listener: usize, head: RequestHead) -> After {
+        let client = Client::Http1(self.downstream.clone());
+        let prepared = walk::prepare(worker, client, false, &mut self.cache, &stacks.snapshot, listener, head);
+        let mut sink = Http1Sink::new(&self.downstream, &self.stopping);
+        walk::serve(&mut sink, &mut self.timer, worker, stacks, prepared).await
+    }
+
+    /// Answers what was no request.
+    fn refuse(&self, worker: &Worker, listener: &ListenerRuntime, cause: Cause, detail: Option<&str>) -> After {
+        // Nothing more is read as a request.
+        let read = std::mem::take(&mut self.downstream.lock().read);
+        let mut sink = Http1Sink::new(&self.downstream, &self.stopping);
+        let unread = Unread {
+            peer: self.downstream.connection().peer,
+            listener,
+            cause,
+            detail,
+            beginning: h1::Beginning::of(&read),
         };
-        let origin = Origin::new(arrival, &snapshot.listeners[listener].trusted, head);
-        self.origin = (!origin.is_trusted).then_some((snapshot.generation, origin));
-        origin
+        respond::refuse(&mut sink, worker, &unread);
+        After::Close
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>, limits: &Limits, is_first: bool, agreed: bool) -> Poll<Next> {
+        let is_tls = self.downstream.connection().tls.is_some();
         let io = &mut *self.downstream.lock();
         loop {
             // TLS has agreed on a protocol; without it, who knows that we speak HTTP/2 just begins.
-            let is_preface = is_first && self.secured.is_none() && is_preface(&io.read);
-            if agreed || (is_preface && io.read.len() >= h2::PREFACE.len()) {
+            let is_preface = is_first && !is_tls && is_preface(&io.read);
+            if agreed || (is_preface && io.read.len() >= PREFACE.len()) {
                 return Poll::Ready(Next::Http2);
             }
             if !io.read.is_empty() && !is_preface {
-                match self.scanner.parse(&mut io.read, &head_limits(limits)) {
+                match self.scanner.parse(&mut io.read, &request_limits(limits)) {
                     Ok(Some(head)) => {
                         self.timer.clear();
                         return Poll::Ready(Next::Head(head));
@@ -186,7 +167,7 @@ impl Session {
             match io.poll_fill(cx) {
                 Poll::Ready(Ok(n)) if n > 0 => {
                     // The handshake's time and the first head's are one.
-                    if was_empty && !(is_first && self.secured.is_some()) {
+                    if was_empty && !(is_first && is_tls) {
                         self.timer.clear();
                     }
                     continue;

@@ -1,0 +1,3 @@
+//! What is done with a client's connection: the protocols that it may speak.
+
+pub(crate) mod http;
