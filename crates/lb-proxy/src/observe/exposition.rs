@@ -96,7 +96,8 @@ impl Page {
     fn encode_requests(&self, named: &Named, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let mut family = counter(out, "requests", "Requests answered, by the endpoint that answered and the status")?;
         for ((listener, route, cluster), answers) in &named.answers {
-            let pairs = answers.pairs.iter().filter_map(|pair| Some((&*pair.endpoint, pair.codes.get()?)));
+            let pairs = answers.all_pairs();
+            let pairs = pairs.iter().filter_map(|pair| Some((&*pair.endpoint, pair.codes.get()?)));
             for (endpoint, codes) in [("", &*answers.own)].into_iter().chain(pairs) {
                 for (code, count) in sums(codes) {
                     let labels =

@@ -16,6 +16,9 @@
 //! let api  = series.route("web", "api", Some("n8n"), &[a.clone()]);   // Arc<RouteMetrics>, one a listener and route
 //! let none = series.route("web", "", None, &[]);                      // for requests that no route takes
 //! series.publish(generation);                  // what was not named again disappears from `/metrics`
+//! // for an endpoint that joins and leaves between two generations:
+//! let b    = metrics.endpoint("n8n", "web-2");                        // in `/metrics` and known to the cluster's routes at once
+//! metrics.forget("n8n", "web-2");
 //! // for every connection, attempt and request:
 //! web.on_connect(); web.on_disconnect();
 //! a.on_head(elapsed);                          // an attempt's response head has come
@@ -35,6 +38,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
+
 use super::cells::{Codes, Count, Durations, Histogram, Sharded};
 
 /// All metrics of the process.
@@ -51,7 +56,7 @@ pub struct Metrics {
 }
 
 /// The series of one generation, by their labels.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Named {
     pub(super) listeners: BTreeMap<Arc<str>, Arc<ListenerMetrics>>,
     /// By cluster and configured address.
@@ -157,7 +162,9 @@ pub struct RouteMetrics {
     /// Our own answers: no endpoint.
     pub(super) own: Arc<Sharded<Codes>>,
     /// Ascending by endpoint id.
-    pub(super) pairs: Box<[Pair]>,
+    pairs: Box<[Pair]>,
+    /// Of endpoints that joined after this was made, ascending as well. Read only where `pairs` lacks the endpoint.
+    late: ArcSwapOption<Vec<Pair>>,
     threads: usize,
 }
 
@@ -177,6 +184,23 @@ pub(super) struct Pair {
     /// Made at the first answer: most routes of a large file see few requests. Shared between generations, so that a
     /// request of an old snapshot still counts.
     pub(super) codes: Arc<OnceLock<Sharded<Codes>>>,
+}
+
+impl Pair {
+    fn new(endpoint: &EndpointMetrics) -> Self {
+        Self { id: endpoint.id, endpoint: Arc::clone(&endpoint.endpoint), codes: Arc::default() }
+    }
+
+    fn count(&self, code: u16, threads: usize) {
+        self.codes.get_or_init(|| Sharded::new(threads)).mine().count(code);
+    }
+}
+
+impl Named {
+    /// The answers of every route to this cluster, whatever its listener.
+    fn routes_to(&self, cluster: &str) -> impl Iterator<Item = &Arc<RouteMetrics>> {
+        self.answers.iter().filter(move |((.., of), _)| **of == *cluster).map(|(_, route)| route)
+    }
 }
 
 impl Metrics {
@@ -199,6 +223,43 @@ impl Metrics {
     #[must_use]
     pub fn series(&self) -> Series<'_> {
         Series { metrics: self, old: self.named(), new: Named::default() }
+    }
+
+    /// The endpoint of this name, whenever it joins: a new one is in `/metrics` at once, and a pair of it with every route to
+    /// its cluster. Not while a new generation is being made, which would not know of it.
+    ///
+    /// Costs O(series) if it is new.
+    pub fn endpoint(&self, cluster: &str, endpoint: &str) -> Arc<EndpointMetrics> {
+        let key: (Arc<str>, Arc<str>) = (cluster.into(), endpoint.into());
+        let mut current = self.lock();
+        if let Some(known) = current.endpoints.get(&key) {
+            return Arc::clone(known);
+        }
+        let made = self.make_endpoint(endpoint);
+        let named = Arc::make_mut(&mut current);
+        named.endpoints.insert(key, Arc::clone(&made));
+        named.routes_to(cluster).for_each(|route| route.join(&made));
+        made
+    }
+
+    /// An endpoint of this name has left for good: it disappears from `/metrics`.
+    pub fn forget(&self, cluster: &str, endpoint: &str) {
+        let mut current = self.lock();
+        let named = Arc::make_mut(&mut current);
+        if let Some(gone) = named.endpoints.remove(&(cluster.into(), endpoint.into())) {
+            named.routes_to(cluster).for_each(|route| route.leave(gone.id));
+        }
+    }
+
+    fn make_endpoint(&self, endpoint: &str) -> Arc<EndpointMetrics> {
+        Arc::new(EndpointMetrics {
+            id: self.next_endpoint.fetch_add(1, Ordering::Relaxed),
+            endpoint: endpoint.into(),
+            durations: Sharded::new(self.threads),
+            checks_passed: AtomicU64::new(0),
+            checks_failed: AtomicU64::new(0),
+            ejections: AtomicU64::new(0),
+        })
     }
 
     /// A panic cost a connection.
@@ -263,14 +324,7 @@ impl Series<'_> {
         let key: (Arc<str>, Arc<str>) = (cluster.into(), endpoint.into());
         let made = self.new.endpoints.entry(key.clone()).or_insert_with(|| match self.old.endpoints.get(&key) {
             Some(survivor) => Arc::clone(survivor),
-            None => Arc::new(EndpointMetrics {
-                id: self.metrics.next_endpoint.fetch_add(1, Ordering::Relaxed),
-                endpoint: endpoint.into(),
-                durations: Sharded::new(self.metrics.threads),
-                checks_passed: AtomicU64::new(0),
-                checks_failed: AtomicU64::new(0),
-                ejections: AtomicU64::new(0),
-            }),
+            None => self.metrics.make_endpoint(endpoint),
         });
         Arc::clone(made)
     }
@@ -305,6 +359,7 @@ impl Series<'_> {
             cells,
             own: old.map_or_else(|| Arc::new(Sharded::new(threads)), |old| Arc::clone(&old.own)),
             pairs: pairs(endpoints, old.map(|old| &**old)),
+            late: ArcSwapOption::empty(),
             threads,
         });
         self.new.answers.insert(key, Arc::clone(&made));
@@ -319,12 +374,11 @@ impl Series<'_> {
 }
 
 fn pairs(endpoints: &[Arc<EndpointMetrics>], old: Option<&RouteMetrics>) -> Box<[Pair]> {
+    let survivors = old.map(RouteMetrics::all_pairs).unwrap_or_default();
+    let survivors: HashMap<u32, Pair> = survivors.into_iter().map(|pair| (pair.id, pair)).collect();
     let mut pairs: Vec<Pair> = endpoints
         .iter()
-        .map(|endpoint| match old.and_then(|old| old.pair(endpoint.id)) {
-            Some(survivor) => survivor.clone(),
-            None => Pair { id: endpoint.id, endpoint: Arc::clone(&endpoint.endpoint), codes: Arc::default() },
-        })
+        .map(|endpoint| survivors.get(&endpoint.id).cloned().unwrap_or_else(|| Pair::new(endpoint)))
         .collect();
     pairs.sort_by_key(|pair| pair.id);
     pairs.dedup_by_key(|pair| pair.id);
@@ -396,15 +450,46 @@ impl EndpointMetrics {
 }
 
 impl RouteMetrics {
-    /// A request ended with this code after this time; `None` if the answer was our own. An endpoint that the route was
-    /// not made with is counted as none.
+    /// A request ended with this code after this time; `None` if the answer was our own. An endpoint that the route does not
+    /// know is counted as none.
     pub fn on_request(&self, endpoint: Option<&EndpointMetrics>, code: u16, elapsed: Duration) {
-        let codes = match endpoint.and_then(|endpoint| self.pair(endpoint.id)) {
-            Some(pair) => pair.codes.get_or_init(|| Sharded::new(self.threads)),
-            None => &*self.own,
-        };
-        codes.mine().count(code);
+        match endpoint {
+            None => self.own.mine().count(code),
+            Some(endpoint) => match self.pair(endpoint.id) {
+                Some(pair) => pair.count(code, self.threads),
+                None => self.count_late(endpoint.id, code),
+            },
+        }
         self.cells.durations.mine().observe(elapsed);
+    }
+
+    #[cold]
+    fn count_late(&self, id: u32, code: u16) {
+        let late = self.late.load();
+        let late = late.as_deref().map_or(&[][..], Vec::as_slice);
+        match late.binary_search_by_key(&id, |pair| pair.id).ok().and_then(|at| late.get(at)) {
+            Some(pair) => pair.count(code, self.threads),
+            None => self.own.mine().count(code),
+        }
+    }
+
+    /// An endpoint has joined the cluster. One call at a time, as for [`leave`](Self::leave).
+    fn join(&self, endpoint: &EndpointMetrics) {
+        let mut late = self.late.load_full().map_or_else(Vec::new, |late| late.to_vec());
+        late.push(Pair::new(endpoint));
+        self.late.store(Some(Arc::new(late)));
+    }
+
+    fn leave(&self, id: u32) {
+        let Some(late) = self.late.load_full() else { return };
+        let left: Vec<Pair> = late.iter().filter(|pair| pair.id != id).cloned().collect();
+        self.late.store((!left.is_empty()).then(|| Arc::new(left)));
+    }
+
+    /// All pairs, those of endpoints that joined later included.
+    pub(super) fn all_pairs(&self) -> Vec<Pair> {
+        let late = self.late.load();
+        self.pairs.iter().chain(late.iter().flat_map(|late| late.iter())).cloned().collect()
     }
 
     /// An attempt beyond the first began.

@@ -133,6 +133,37 @@ fn an_endpoint_the_route_does_not_know_is_counted_without_it() {
 }
 
 #[test]
+fn an_endpoint_that_joins_between_generations_is_counted_at_once_and_kept_by_the_next() {
+    let metrics = Arc::new(Metrics::new(1));
+    let mut series = metrics.series();
+    let a = series.endpoint("n8n", "a:1");
+    let api = series.route("web", "api", Some("n8n"), &[a]);
+    let other = series.route("web", "other", Some("x"), &[]);
+    series.publish(1);
+    let late = metrics.endpoint("n8n", "late:1");
+    assert!(Arc::ptr_eq(&late, &metrics.endpoint("n8n", "late:1")));
+    let gone = metrics.endpoint("n8n", "gone:1");
+    api.on_request(Some(&late), 200, MS);
+    api.on_request(Some(&gone), 200, MS);
+    other.on_request(Some(&late), 200, MS);
+    late.on_head(MS);
+    let text = metrics.encode(&Status::default());
+    assert_eq!(requests(&text, "api", "late:1", 200), Some(1.0), "{text}");
+    assert_eq!(requests(&text, "api", "gone:1", 200), Some(1.0));
+    assert_eq!(sample(&text, r#"lbproxy_endpoint_duration_seconds_count{cluster="n8n",endpoint="late:1"}"#), Some(1.0));
+    assert!(text.contains(r#"route="other",cluster="x",endpoint="",code="200""#), "{text}");
+    metrics.forget("n8n", "gone:1");
+    assert!(!metrics.encode(&Status::default()).contains("gone:1"));
+    let mut series = metrics.series();
+    let same = series.endpoint("n8n", "late:1");
+    assert!(Arc::ptr_eq(&late, &same));
+    let api = series.route("web", "api", Some("n8n"), &[same]);
+    series.publish(2);
+    api.on_request(Some(&late), 200, MS);
+    assert_eq!(requests(&metrics.encode(&Status::default()), "api", "late:1", 200), Some(2.0));
+}
+
+#[test]
 fn every_endpoint_is_found_whatever_gaps_reloads_left() {
     let metrics = Metrics::new(1);
     let mut series = metrics.series();
