@@ -5,7 +5,7 @@
 //! drain, and one `fetch_add` both takes a slot and reads whether the endpoint is eligible and how many requests it has.
 //!
 //! ```text
-//!  63 ... 42    41     40 ................. 32 31 ........................ 0
+//!  63 ... 44    43     42 ................. 32 31 ........................ 0
 //! | unused  | mirror  |  one bit an Axis      |  requests in flight         |
 //! ```
 //!
@@ -15,7 +15,7 @@
 //! | bits set                | new requests | sticky requests | word for it |
 //! |-------------------------|--------------|-----------------|-------------|
 //! | none                    | yes          | yes             | up          |
-//! | only drain, weight zero | no           | yes             | drain       |
+//! | only drain, drain ordered, weight zero | no | yes         | drain       |
 //! | any other               | no           | no              | down        |
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,7 +30,7 @@ use std::sync::atomic::{AtomicU32 as Limit, AtomicU64 as Word};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Axis {
-    /// Ordered: finish old work, take no new; sticky requests still go there.
+    /// Configured, or said by what found the endpoint: finish old work, take no new; sticky requests still go there.
     Drain = 32,
     /// Configured: weight zero; sticky requests still go there.
     WeightZero = 33,
@@ -48,15 +48,21 @@ pub enum Axis {
     Removed = 39,
     /// Reserved for a caller's own use.
     Other = 40,
+    /// Ordered by an operator, whatever is configured: as `Drain`.
+    DrainOrdered = 41,
+    /// Observed by what found the endpoint: it cannot serve yet, or any more.
+    NotReady = 42,
 }
 
 impl Axis {
     /// Every axis, the ordered ones first.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Drain,
+        Self::DrainOrdered,
         Self::WeightZero,
         Self::Maintenance,
         Self::Unresolved,
+        Self::NotReady,
         Self::Check,
         Self::Ejected,
         Self::Breaker,
@@ -69,9 +75,11 @@ impl Axis {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Drain => "drain",
+            Self::DrainOrdered => "drain_ordered",
             Self::WeightZero => "weight_zero",
             Self::Maintenance => "maintenance",
             Self::Unresolved => "unresolved",
+            Self::NotReady => "not_ready",
             Self::Check => "check",
             Self::Ejected => "ejected",
             Self::Breaker => "breaker",
@@ -86,9 +94,9 @@ impl Axis {
 }
 
 const COUNT: u64 = 0xffff_ffff;
-const FLAGS: u64 = 0x1ff << 32;
-const MIRRORED: u64 = 1 << 41;
-const STICKY_OK: u64 = Axis::Drain.bit() | Axis::WeightZero.bit();
+const FLAGS: u64 = 0x7ff << 32;
+const MIRRORED: u64 = 1 << 43;
+const STICKY_OK: u64 = Axis::Drain.bit() | Axis::DrainOrdered.bit() | Axis::WeightZero.bit();
 
 /// What of an endpoint's health a pick ignores: nothing, or one kind of observation, or all of them. Orders, a weight of
 /// zero and an address that does not exist are never ignored.

@@ -96,10 +96,11 @@ impl fmt::Display for EndpointCounts {
 
 const fn word(axis: Axis) -> &'static str {
     match axis {
-        Axis::Drain => "draining",
+        Axis::Drain | Axis::DrainOrdered => "draining",
         Axis::WeightZero => "of weight zero",
         Axis::Maintenance => "in maintenance",
         Axis::Unresolved => "unresolved",
+        Axis::NotReady => "not ready",
         Axis::Check => "down",
         Axis::Ejected => "ejected",
         Axis::Breaker => "with an open breaker",

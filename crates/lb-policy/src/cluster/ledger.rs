@@ -9,9 +9,9 @@
 //!
 //! | axes                              | on return | because                                                          |
 //! |-----------------------------------|-----------|------------------------------------------------------------------|
-//! | drain, maintenance, other         | kept      | an order holds until it is taken back                            |
+//! | drain, drain ordered, maintenance, other | kept | an order holds until it is taken back                            |
 //! | ejected, breaker                  | kept      | a verdict with a timer; its owner can still clear it by its uid  |
-//! | check, unresolved                 | cleared   | its observer has stopped; the new one starts over                 |
+//! | check, unresolved, not ready      | cleared   | its observer has stopped; the new one starts over                 |
 //! | weight zero, removed              | set again | they follow from the update                                      |
 
 use std::collections::BTreeMap;
@@ -72,7 +72,7 @@ impl Ledger {
         if let Some((uid, known)) = self.uid_of(identity).and_then(|uid| Some((uid, self.known.get(&uid)?))) {
             let joins = known.place.is_none();
             if joins {
-                for axis in [Axis::Removed, Axis::Check, Axis::Unresolved] {
+                for axis in [Axis::Removed, Axis::Check, Axis::Unresolved, Axis::NotReady] {
                     known.state.set(axis, false);
                 }
             }
@@ -215,6 +215,9 @@ mod tests {
         let again = join(&mut ledger, &["a"], Mono::ZERO).remove(0);
         assert!(again.joins && Arc::ptr_eq(&again.state, &state));
         let kept: Vec<_> = state.reasons().collect();
-        assert_eq!(kept, [Axis::Drain, Axis::Maintenance, Axis::Ejected, Axis::Breaker, Axis::Other]);
+        assert_eq!(
+            kept,
+            [Axis::Drain, Axis::DrainOrdered, Axis::Maintenance, Axis::Ejected, Axis::Breaker, Axis::Other]
+        );
     }
 }

@@ -176,7 +176,7 @@ impl<P: Policy> Suite<'_, P> {
         let mut now = 0;
         for step in 0..800 {
             let place = dice.below(5) as usize;
-            let axis = Axis::ALL.get(dice.below(9) as usize).copied().unwrap_or(Axis::Check);
+            let axis = Axis::ALL.get(dice.below(Axis::ALL.len() as u64) as usize).copied().unwrap_or(Axis::Check);
             match dice.below(12) {
                 0 => drop(bench.cluster.apply(Update::Remove(vec![identity(place)]), Mono::from_millis(now))),
                 1..=3 => {

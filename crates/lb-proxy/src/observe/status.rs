@@ -222,12 +222,14 @@ pub enum State {
     Warming,
     /// Active checks fail.
     Down,
-    /// Ordered, or by weight zero: no new requests, sticky ones go on.
+    /// Configured, ordered, or by weight zero: no new requests, sticky ones go on.
     Drain,
     /// Ordered: nothing at all.
     Maintenance,
     /// Its name does not resolve.
     Unresolved,
+    /// What found it says that it cannot serve.
+    NotReady,
     /// Outlier detection has ejected it for a while.
     Ejected,
     /// Its breaker is open.
@@ -253,6 +255,7 @@ impl State {
             Self::Drain => "drain",
             Self::Maintenance => "maintenance",
             Self::Unresolved => "unresolved",
+            Self::NotReady => "not_ready",
             Self::Ejected => "ejected",
             Self::Breaker => "breaker",
             Self::Removed => "removed",
@@ -270,8 +273,9 @@ impl State {
 /// |---------------------|---------------|
 /// | removed             | `removed`     |
 /// | maintenance         | `maintenance` |
-/// | drain               | `drain`       |
+/// | drain, ordered too  | `drain`       |
 /// | unresolved          | `unresolved`  |
+/// | not ready           | `not_ready`   |
 /// | check               | `down`        |
 /// | ejected             | `ejected`     |
 /// | breaker             | `breaker`     |
@@ -286,8 +290,10 @@ pub fn observed(state: &EndpointState, is_warming: bool) -> (State, Option<Strin
     let word = [
         (Axis::Removed, State::Removed),
         (Axis::Maintenance, State::Maintenance),
+        (Axis::DrainOrdered, State::Drain),
         (Axis::Drain, State::Drain),
         (Axis::Unresolved, State::Unresolved),
+        (Axis::NotReady, State::NotReady),
         (Axis::Check, State::Down),
         (Axis::Ejected, State::Ejected),
         (Axis::Breaker, State::Breaker),
@@ -311,7 +317,10 @@ pub fn explained(state: State, reason: Option<String>, why: Option<String>) -> O
         let reason = reason?;
         Some(match state {
             State::Unresolved if reason == state.word() => "its name does not resolve".to_owned(),
-            State::Drain | State::Maintenance if reason == state.word() => "by the configuration".to_owned(),
+            State::NotReady if reason == state.word() => "its source says that it cannot serve".to_owned(),
+            State::Drain if reason == state.word() => "by the configuration".to_owned(),
+            State::Drain if reason == Axis::DrainOrdered.name() => "by an operator's order".to_owned(),
+            State::Maintenance if reason == state.word() => "by an operator's order".to_owned(),
             _ => reason,
         })
     })
@@ -523,6 +532,7 @@ mod tests {
         assert_eq!(explained(State::Ejected, text("ejected"), why.clone()), why);
         assert_eq!(explained(State::Unresolved, text("unresolved"), None), text("its name does not resolve"));
         assert_eq!(explained(State::Drain, text("drain"), None), text("by the configuration"));
+        assert_eq!(explained(State::Drain, text("drain_ordered"), None), text("by an operator's order"));
         assert_eq!(explained(State::Drain, text("weight_zero"), None), text("weight_zero"));
         assert_eq!(explained(State::Up, None, None), None);
     }
