@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwapOption;
 use lb_config::{Config, ListenAddress};
 use lb_core::Axis;
+use lb_discovery::{Discovery, Listing, Resolver};
 use lb_policy::Uid;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::descriptors;
 use crate::drivers::Identity;
 use crate::drivers::checks::{Checks, NetProber, Targets};
-use crate::drivers::resolve::{Resolution, Resolve, SystemLookup};
+use crate::drivers::discovery::{self, LocalLookup, PutInForce};
 use crate::error::EngineError;
 use crate::observe::admin::{Access, Admin, AdminState};
 use crate::observe::cells::Histogram;
@@ -43,7 +44,8 @@ pub(crate) struct Control {
     runtime: Handle,
     stop: CancellationToken,
     thread: Option<std::thread::JoinHandle<()>>,
-    resolve: Resolve,
+    discovery: Discovery,
+    resolver: Resolver,
     checks: Arc<Checks>,
     registry: Arc<Mutex<Registry>>,
     watch: Arc<Watched>,
@@ -87,14 +89,15 @@ impl Control {
         let checks = Arc::new(Checks::new(handle.clone(), prober, verdicts, at_once));
         // Set here and not by `Watched::new`, because the driver tells the watch its verdicts.
         let _ = watch.checks.set(Arc::clone(&checks));
-        let resolve = {
+        let (discovery, driver) = {
             let (registry, checks) = (Arc::clone(registry), Arc::clone(&checks));
-            Resolve::new(handle.clone(), SystemLookup, move |resolution| {
+            Discovery::new(PutInForce(move |listing: &Listing| {
                 let mut registry = lock(&registry);
-                registry.on_resolved(&resolution);
+                registry.on_listing(listing);
                 checks.apply(registry.to_check());
-            })
+            }))
         };
+        handle.spawn(driver.run());
         let (ticking, until) = (Arc::clone(&watch), stop.clone());
         let thread = std::thread::Builder::new().name("control".to_owned()).spawn(move || {
             runtime.block_on(async {
@@ -115,7 +118,8 @@ impl Control {
             runtime: handle,
             stop,
             thread: Some(thread),
-            resolve,
+            discovery,
+            resolver: Resolver::new(LocalLookup),
             checks,
             registry: Arc::clone(registry),
             admin: Mutex::new(None),
@@ -128,10 +132,10 @@ impl Control {
     pub(crate) fn adopt(&self, snapshot: &Arc<Snapshot>, admin: NextAdmin) {
         self.adopt_admin(&snapshot.config, admin);
         self.watch.snapshot.store(Some(Arc::clone(snapshot)));
-        let known = self.resolve.apply(&snapshot.config.clusters);
+        let known = self.apply_sources(&snapshot.config);
         let mut registry = lock(&self.registry);
-        for resolution in &known {
-            registry.on_resolved(resolution);
+        for listing in &known {
+            registry.on_listing(listing);
         }
         // Under the registry's lock, so that no older list can come after a newer one.
         self.checks.apply(registry.to_check());
@@ -142,14 +146,18 @@ impl Control {
     /// Where the endpoints of a configuration are that is to be taken over. Waits a moment for names that nobody has
     /// asked for yet, so that the first requests find endpoints. Until it is adopted, the clusters in force keep what
     /// they have.
-    pub(crate) fn look_up(&self, config: &Config) -> Vec<Resolution> {
-        self.resolve.apply(&config.clusters);
+    pub(crate) fn look_up(&self, config: &Config) -> Vec<Listing> {
+        self.apply_sources(config);
         // A thread of its own, because the caller's may belong to a runtime, where blocking on one is refused.
         std::thread::scope(|scope| {
-            scope.spawn(|| self.runtime.block_on(self.resolve.first_round(FIRST_ROUND)));
+            scope.spawn(|| self.runtime.block_on(self.discovery.first_round(FIRST_ROUND)));
         });
         // Nothing is looked up again by this.
-        self.resolve.apply(&config.clusters)
+        self.apply_sources(config)
+    }
+
+    fn apply_sources(&self, config: &Config) -> Vec<Listing> {
+        self.discovery.apply(discovery::sources(&config.clusters, &self.resolver))
     }
 
     /// Binds the admin listener of a configuration that is to be taken over, unless it is the one that runs.

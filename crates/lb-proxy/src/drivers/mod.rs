@@ -1,4 +1,4 @@
-//! What runs beside the requests: active checks and name resolution.
+//! What runs beside the requests: active checks and discovery.
 //!
 //! Drivers own tasks, sockets and timers and none of the decisions: those are made by `lb-health` and by whoever
 //! receives their results. They run on the control runtime, so that a thousand checks never delay a request. Each is
@@ -6,31 +6,12 @@
 
 mod ask;
 pub mod checks;
+pub(crate) mod discovery;
 mod probe;
-pub mod resolve;
 
-use std::fmt;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Where an endpoint is, once its name is resolved.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Address {
-    /// An address and port.
-    Ip(SocketAddr),
-    /// A Unix socket.
-    Unix(PathBuf),
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ip(address) => address.fmt(f),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
+use lb_discovery::Address;
 
 /// Which endpoint: the key of all that is learned about it.
 ///

@@ -329,6 +329,14 @@ impl Series<'_> {
         Arc::clone(made)
     }
 
+    /// All endpoints of this cluster that this generation has so far.
+    #[must_use]
+    pub fn endpoints(&self, cluster: &str) -> Vec<Arc<EndpointMetrics>> {
+        let from: (Arc<str>, Arc<str>) = (cluster.into(), "".into());
+        let all = self.new.endpoints.range(from..).take_while(|((of, _), _)| **of == *cluster);
+        all.map(|(_, endpoint)| Arc::clone(endpoint)).collect()
+    }
+
     /// The route of this name on this listener, with the endpoints of its cluster. `None` and no endpoints for a route
     /// that answers by itself; an empty name for requests that no route takes. Asked for twice, the first holds.
     pub fn route(

@@ -6,10 +6,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use lb_config::{self as valid, Action, Condition, Config, EndpointAddress, LimitKey, LocalZone, PolicyKind};
+use lb_config::{self as valid, Action, Condition, Config, LimitKey, LocalZone, PolicyKind};
 use std::num::NonZeroU16;
 
 use lb_core::{Axis, InFlightLimit, Mono, Weight};
+use lb_discovery::Listing;
 use lb_health::{Ejection, FailureSet};
 use lb_policy::{
     BuiltIn, Cluster, Identity, Member, PanicMode, Selector, SlowStart, Spill, Update, ZoneAware, affinity_of,
@@ -18,16 +19,15 @@ use lb_ratelimit::{Keyed, Quota, Ratio, RetryBudget};
 use lb_tower::{Passive, PassiveRule};
 use rand::Rng;
 
-use crate::drivers::Address;
 use crate::drivers::checks::Target;
-use crate::drivers::resolve::Resolution;
 use crate::error::EngineError;
-use crate::observe::metrics::{EndpointMetrics, Series};
+use crate::observe::metrics::{EndpointMetrics, Metrics, Series};
 use crate::rules::headers::{HeaderError, HeaderRules};
 use crate::rules::networks::Networks;
 use crate::rules::respond::Responder;
 use crate::rules::router::Router;
 use crate::rules::sticky::StickyCookie;
+use crate::runtime::endpoints::{Endpoints, Listed};
 use crate::runtime::placement::{self, ZoneNames, ZonedPolicy, Zoning};
 use crate::runtime::snapshot::{ClusterRuntime, Deed, HashKey, ListenerRuntime, RouteRuntime, Snapshot};
 use crate::tls::{ClusterSettings, Loaded, UpstreamTls};
@@ -68,8 +68,7 @@ struct ClusterState {
     selectors: Vec<(valid::Policy, Option<Zoning>, Selector<ZonedPolicy, EndpointService>)>,
     zones: ZoneNames,
     local_zone: Option<LocalZone>,
-    /// The last good answer for each name.
-    resolved: HashMap<Arc<str>, Vec<Address>>,
+    endpoints: Endpoints,
     /// Of the connections to all endpoints.
     share: Arc<Share>,
     config: valid::Cluster,
@@ -127,7 +126,7 @@ impl Registry {
     pub(crate) fn build(
         &mut self,
         config: Arc<Config>,
-        resolved: &[Resolution],
+        resolved: &[Listing],
         tls: Loaded,
         limiters: Limiters,
         https_port: u16,
@@ -200,7 +199,7 @@ impl Registry {
         config: &valid::Cluster,
         tls: &ClusterSettings,
         zone: Option<&LocalZone>,
-        resolved: &[Resolution],
+        resolved: &[Listing],
         series: &mut Series<'_>,
     ) -> Arc<ClusterRuntime> {
         let now = self.shared.now();
@@ -210,7 +209,7 @@ impl Registry {
             selectors: Vec::new(),
             zones: ZoneNames::default(),
             local_zone: None,
-            resolved: HashMap::new(),
+            endpoints: Endpoints::default(),
             share: Arc::new(Share::of(&self.shared.room)),
             config: config.clone(),
             tls: tls.clone(),
@@ -220,13 +219,13 @@ impl Registry {
         state.config = config.clone();
         state.tls = tls.clone();
         state.local_zone = zone.cloned();
-        resolved.iter().filter(|it| it.cluster == config.name).for_each(|it| state.learn(it));
-        state.resolved.retain(|name, _| config.endpoints.iter().any(|endpoint| endpoint.name == *name));
-        state.metrics = config
-            .endpoints
-            .iter()
-            .map(|endpoint| (Arc::clone(&endpoint.name), series.endpoint(&config.name, &endpoint.name)))
-            .collect();
+        let listing = resolved.iter().find(|it| it.cluster == config.name);
+        listing.into_iter().for_each(|it| state.endpoints.learn(it));
+        let sources = listing.into_iter().flat_map(|it| it.lists.iter().map(|list| &list.source));
+        state.endpoints.adopt(config, sources);
+        let listed = state.endpoints.listed(config);
+        let names = config.endpoints.iter().chain(listed.iter().map(|it| &it.endpoint)).map(|it| &it.name);
+        state.metrics = names.map(|name| (Arc::clone(name), series.endpoint(&config.name, name))).collect();
         // First of all, so that who joins with this configuration warms up by it.
         state.members.set_slow_start(config.slow_start.map(SlowStart::new));
         state.members.set_queue(config.queue.size, config.queue.timeout);
@@ -267,12 +266,7 @@ impl Registry {
                     Deed::Forward(cluster) => Some(cluster),
                     _ => None,
                 };
-                let endpoints: Vec<_> = cluster
-                    .map(|cluster| {
-                        let names = cluster.config.endpoints.iter();
-                        names.map(|endpoint| series.endpoint(&cluster.name, &endpoint.name)).collect()
-                    })
-                    .unwrap_or_default();
+                let endpoints = cluster.map(|cluster| series.endpoints(&cluster.name)).unwrap_or_default();
                 let cluster_name = cluster.map(|cluster| &*cluster.name);
                 let selector = cluster.and_then(|cluster| {
                     Some(self.clusters.get_mut(&cluster.name)?.selector(policy_of(route, cluster)))
@@ -354,11 +348,12 @@ impl Registry {
         upstreams.find(|upstream| *upstream.name == *endpoint)?.tls()
     }
 
-    /// Takes over what a cluster's names resolve to now.
-    pub(crate) fn on_resolved(&mut self, resolution: &Resolution) {
+    /// Takes over what a cluster's sources list now.
+    pub(crate) fn on_listing(&mut self, listing: &Listing) {
         let now = self.shared.now();
-        if let Some(state) = self.clusters.get_mut(&resolution.cluster) {
-            state.learn(resolution);
+        if let Some(state) = self.clusters.get_mut(&listing.cluster) {
+            state.endpoints.learn(listing);
+            state.measure(&self.shared.metrics);
             state.apply(self.workers, now);
         }
     }
@@ -399,22 +394,25 @@ impl Rules {
 }
 
 impl ClusterState {
-    /// Takes note of where endpoints are. It may be about the next configuration: what it does not name is kept, until
-    /// that one is in force.
-    fn learn(&mut self, resolution: &Resolution) {
-        let addresses = resolution.endpoints.iter().map(|it| (Arc::clone(&it.endpoint), it.addresses.clone()));
-        self.resolved.extend(addresses);
+    /// Has metrics count the endpoints that are there now, and forget those that a source brought and took away.
+    fn measure(&mut self, metrics: &Metrics) {
+        let cluster = &self.config.name;
+        let listed = self.endpoints.listed(&self.config);
+        let names = self.config.endpoints.iter().chain(listed.iter().map(|it| &it.endpoint)).map(|it| &it.name);
+        let named: HashMap<_, _> = names.map(|name| (Arc::clone(name), metrics.endpoint(cluster, name))).collect();
+        self.metrics.keys().filter(|name| !named.contains_key(*name)).for_each(|gone| metrics.forget(cluster, gone));
+        self.metrics = named;
     }
 
-    /// Publishes the members that configuration and name resolution give.
+    /// Publishes the members that the configuration and its sources give.
     fn apply(&mut self, workers: usize, now: Mono) {
         let mut upstreams = HashMap::with_capacity(self.upstreams.len());
         let mut members = Vec::new();
-        let listed = self.listed();
-        let places: Vec<_> =
-            listed.iter().map(|(endpoint, identity, _)| (placement::tier(endpoint), identity.to_string())).collect();
+        let listed = self.endpoints.listed(&self.config);
+        let places: Vec<_> = listed.iter().map(|it| (placement::tier(&it.endpoint), it.identity.to_string())).collect();
         let used = placement::used(self.config.subset.as_ref(), &places);
-        for ((endpoint, identity, address), _) in listed.into_iter().zip(used).filter(|(_, used)| *used) {
+        for (it, _) in listed.into_iter().zip(used).filter(|(_, used)| *used) {
+            let Listed { endpoint, identity, address, is_one_of_several, is_ready } = it;
             let upstream = match self.upstreams.get(&identity) {
                 Some(known) => Arc::clone(known),
                 None => {
@@ -433,8 +431,7 @@ impl ClusterState {
             upstream.set_http2(self.config.http2);
             upstream.set_proxy_protocol(self.config.proxy_protocol);
             upstream.set_tls(self.tls.to(&self.config, &endpoint));
-            let several = self.resolved.get(&endpoint.name).is_some_and(|all| all.len() > 1);
-            let affinity = if several {
+            let affinity = if is_one_of_several {
                 affinity_of(&format!("{}|{}", identity.name, identity.address))
             } else {
                 affinity_of(&identity.name)
@@ -444,6 +441,7 @@ impl ClusterState {
             let member = Member::new(identity, EndpointService { upstream, affinity });
             let member = member.weight(Weight::new(endpoint.weight)).limit(limit).affinity(affinity);
             let member = member.axis(Axis::Unresolved, address.is_none()).axis(Axis::Drain, endpoint.drain);
+            let member = member.axis(Axis::NotReady, !is_ready);
             let zone = endpoint.zone.as_deref().map(|zone| self.zones.number(zone));
             members.push(member.priority(placement::tier(&endpoint)).zone(zone));
         }
@@ -451,17 +449,6 @@ impl ClusterState {
         self.members.apply(Update::Reset(members), now);
         let gone = old.iter().filter(|(identity, _)| !self.upstreams.contains_key(identity));
         gone.for_each(|(_, upstream)| upstream.retire());
-    }
-
-    /// Every endpoint wherever it is, and nowhere if it is not known yet.
-    fn listed(&self) -> Vec<(valid::Endpoint, Identity, Option<Address>)> {
-        let all = self.config.endpoints.iter().flat_map(|endpoint| {
-            self.addresses(endpoint).into_iter().map(|address| {
-                let shown = address.as_ref().map_or_else(|| "unresolved".to_owned(), ToString::to_string);
-                (endpoint.clone(), Identity::new(Arc::clone(&endpoint.name), shown), address)
-            })
-        });
-        all.collect()
     }
 
     /// How endpoints are told apart by zone; none if they are not.
@@ -488,18 +475,6 @@ impl ClusterState {
             }
             (None, None) => None,
         };
-    }
-
-    /// Where an endpoint is: in one place, in several, or nowhere yet.
-    fn addresses(&self, endpoint: &valid::Endpoint) -> Vec<Option<Address>> {
-        match &endpoint.address {
-            EndpointAddress::Ip(address) => vec![Some(Address::Ip(*address))],
-            EndpointAddress::Unix(path) => vec![Some(Address::Unix(path.clone()))],
-            EndpointAddress::Name(..) => match self.resolved.get(&endpoint.name) {
-                Some(all) if !all.is_empty() => all.iter().cloned().map(Some).collect(),
-                _ => vec![None],
-            },
-        }
     }
 
     /// The selector of this policy: the same one for all routes and workers, so that turns are shared.
@@ -569,15 +544,17 @@ fn hash_key(policy: &valid::Policy) -> Option<HashKey> {
 
 #[cfg(test)]
 mod tests {
+    use lb_discovery::{Found, List};
+
     use super::*;
-    use crate::drivers::resolve::Resolved;
     use crate::observe::access_log::AccessLog;
-    use crate::observe::metrics::Metrics;
 
     /// A registry, and the members of the cluster `app` after each of its configurations.
     struct Bench {
         registry: Registry,
         members: Option<Cluster<EndpointService>>,
+        /// What sources have found when a configuration is put in force.
+        sources: Vec<Listing>,
     }
 
     impl Bench {
@@ -585,7 +562,7 @@ mod tests {
             let metrics = Arc::new(Metrics::new(2));
             let access_log = AccessLog::start(None, metrics.access_log_dropped()).unwrap();
             let shared = Arc::new(Shared::new(metrics, access_log));
-            Self { registry: Registry::new(shared, 1), members: None }
+            Self { registry: Registry::new(shared, 1), members: None, sources: Vec::new() }
         }
 
         /// Puts these lines of the cluster in force.
@@ -598,7 +575,7 @@ mod tests {
                 let tls = crate::tls::Store::default().load(&config).unwrap();
                 {
                     let limiters = self.registry.limiters(&config).unwrap();
-                    self.registry.build(Arc::new(config), &[], tls, limiters, 443).unwrap()
+                    self.registry.build(Arc::new(config), &self.sources, tls, limiters, 443).unwrap()
                 }
             };
             self.members = Some(snapshot.clusters[0].members.clone());
@@ -688,28 +665,62 @@ mod tests {
         assert_eq!(used(&bench), before);
     }
 
+    /// What sources of the cluster `app` have found: each its name at 10.0.0.n:80.
+    fn listing(sources: &[(&str, &[u8])]) -> Listing {
+        let lists = sources.iter().map(|&(source, places)| {
+            let at = |&last| Found::new(source, std::net::SocketAddr::from(([10, 0, 0, last], 80)));
+            List { source: source.into(), found: places.iter().map(at).collect() }
+        });
+        Listing { cluster: "app".into(), lists: lists.collect() }
+    }
+
+    #[test]
+    fn what_a_source_brings_itself_is_picked_and_counted_as_it_says_until_it_takes_it_away() {
+        let mut bench = Bench::new();
+        let mut brought = listing(&[("docker", &[1, 2, 3, 4])]);
+        let found = &mut brought.lists[0].found;
+        for (found, name) in found.iter_mut().zip(["web-1", "web-2", "web-3", "web-4"]) {
+            found.name = name.into();
+        }
+        found[1].ready = false;
+        found[2].terminating = true;
+        (found[3].priority, found[3].weight) = (2, Weight::new(7));
+        bench.sources = vec![brought.clone()];
+        bench.apply("endpoints = [\"127.0.0.1:1\"]");
+        assert_eq!(bench.eligible(), [(0, true), (0, true), (0, false), (0, false), (2, true)]);
+        let weights: Vec<u16> = bench.members().endpoints().iter().map(|it| it.weight().value()).collect();
+        assert_eq!(weights, [1, 1, 1, 1, 7]);
+        let counted = |bench: &Bench| {
+            let text = bench.registry.shared.metrics.encode(&crate::observe::status::Status::default());
+            ["127.0.0.1:1", "web-1", "web-4", "web-5"].map(|name| text.contains(&format!("endpoint=\"{name}\"")))
+        };
+        assert_eq!(counted(&bench), [true, true, true, false]);
+        brought.lists[0].found.truncate(1);
+        brought.lists[0].found[0].name = "web-5".into();
+        bench.registry.on_listing(&brought);
+        assert_eq!(bench.eligible(), [(0, true), (0, true)]);
+        assert_eq!(counted(&bench), [true, false, false, true]);
+        bench.sources.clear();
+        bench.apply("endpoints = [\"127.0.0.1:1\"]");
+        assert_eq!((bench.eligible(), counted(&bench)), (vec![(0, true)], [true, false, false, false]));
+    }
+
     #[test]
     fn a_name_that_drains_drains_wherever_it_leads() {
         let mut bench = Bench::new();
         bench.apply("endpoints = [{ address = \"app:80\", drain = true }, \"127.0.0.1:1\"]");
         assert_eq!(bench.eligible(), [(0, false), (0, true)]);
-        let addresses = [1, 2].map(|last| Address::Ip(std::net::SocketAddr::from(([10, 0, 0, last], 80)))).into();
-        let endpoints = vec![Resolved { endpoint: "app:80".into(), addresses }];
-        bench.registry.on_resolved(&Resolution { cluster: "app".into(), endpoints });
+        bench.registry.on_listing(&listing(&[("app:80", &[1, 2])]));
         assert_eq!(bench.eligible(), [(0, false), (0, false), (0, true)]);
     }
 
     #[test]
     fn looking_up_for_the_next_configuration_takes_nothing_from_the_one_in_force() {
-        let at = |name: &str, last: u8| {
-            let addresses = vec![Address::Ip(std::net::SocketAddr::from(([10, 0, 0, last], 80)))];
-            Resolution { cluster: "app".into(), endpoints: vec![Resolved { endpoint: name.into(), addresses }] }
-        };
         let mut bench = Bench::new();
         bench.apply("endpoints = [\"old:80\"]");
         assert_eq!(bench.eligible(), [(0, false)]);
-        bench.registry.on_resolved(&at("old:80", 1));
-        bench.registry.on_resolved(&at("new:80", 2));
+        bench.registry.on_listing(&listing(&[("old:80", &[1])]));
+        bench.registry.on_listing(&listing(&[("new:80", &[2])]));
         assert_eq!(bench.eligible(), [(0, true)], "the old one is where it was");
         bench.apply("endpoints = [\"new:80\"]");
         assert_eq!(bench.eligible(), [(0, true)], "the new one is known already");

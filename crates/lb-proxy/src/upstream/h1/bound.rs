@@ -135,9 +135,9 @@ mod tests {
     use lb_config::{Endpoint, EndpointAddress};
 
     use super::*;
-    use crate::drivers::Address;
     use crate::net::clock;
     use crate::observe::metrics::Metrics;
+    use lb_discovery::Address;
 
     fn keep_alive(timeout: Duration) -> KeepAlive {
         KeepAlive { idle: 0, timeout, requests: NonZeroU64::MIN, age: Duration::from_secs(1) }

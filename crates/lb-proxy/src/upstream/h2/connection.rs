@@ -458,8 +458,8 @@ mod tests {
     use lb_config::{Endpoint, EndpointAddress};
 
     use super::*;
-    use crate::drivers::Address;
     use crate::observe::metrics::Metrics;
+    use lb_discovery::Address;
 
     /// An endpoint that serves this connection until it has this many requests, and is not heard of again; what keeps it
     /// from closing, and the way to it.
