@@ -29,6 +29,7 @@ use crate::observe::status::{
     State, Status, StatusSource,
 };
 use crate::runtime::build::Registry;
+use crate::runtime::orders::Order;
 use crate::runtime::snapshot::{ClusterRuntime, Snapshot, response_limits};
 use crate::wire::h1::HeadLimits;
 use crate::worker::shared::Shared;
@@ -199,6 +200,11 @@ impl Control {
 
     pub(crate) fn admin_address(&self) -> Option<ListenAddress> {
         lock(&self.admin).as_ref().map(|admin| admin.actual.clone())
+    }
+
+    /// Gives an order about an endpoint, or takes it back; returns whether there is one of this name.
+    pub(crate) fn order(&self, cluster: &str, endpoint: &str, order: Option<Order>) -> bool {
+        lock(&self.registry).order(cluster, endpoint, order)
     }
 
     pub(crate) fn status(&self) -> Status {

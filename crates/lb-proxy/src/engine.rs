@@ -22,6 +22,7 @@ use crate::net::socket::Socket;
 use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::Metrics;
 use crate::runtime::build::Registry;
+use crate::runtime::orders::Order;
 use crate::runtime::snapshot::Snapshot;
 use crate::tls::Store;
 use crate::worker::run;
@@ -212,6 +213,14 @@ impl Engine {
     #[must_use]
     pub fn status(&self) -> crate::observe::status::Status {
         self.control.status()
+    }
+
+    /// Gives an order about the endpoint of this name, wherever the name leads, or takes it back with `None`. It holds over
+    /// reloads, whatever checks, traffic and name servers say, and for an endpoint that is yet to come. Returns whether the
+    /// cluster has an endpoint of this name now.
+    pub fn order(&self, cluster: &str, endpoint: &str, order: Option<Order>) -> bool {
+        // The registry alone, since a reload that waits for names holds the engine's state.
+        self.control.order(cluster, endpoint, order)
     }
 
     /// The metrics of this proxy.

@@ -25,6 +25,7 @@ use lb_http::{message, wire};
 
 pub use engine::{Engine, Hurry, validate};
 pub use error::EngineError;
+pub use runtime::orders::Order;
 
 /// An address as the configuration writes it.
 #[must_use]

@@ -28,6 +28,7 @@ use crate::rules::respond::Responder;
 use crate::rules::router::Router;
 use crate::rules::sticky::StickyCookie;
 use crate::runtime::endpoints::{Endpoints, Listed};
+use crate::runtime::orders::{Order, Orders};
 use crate::runtime::placement::{self, ZoneNames, ZonedPolicy, Zoning};
 use crate::runtime::snapshot::{ClusterRuntime, Deed, HashKey, ListenerRuntime, RouteRuntime, Snapshot};
 use crate::tls::{ClusterSettings, Loaded, UpstreamTls};
@@ -43,6 +44,7 @@ pub(crate) struct Registry {
     workers: usize,
     generation: u64,
     clusters: HashMap<Arc<str>, ClusterState>,
+    orders: Orders,
     limiters: Vec<(LimiterId, Arc<Keyed>)>,
     budgets: HashMap<(Arc<str>, u64), Arc<RetryBudget>>,
     /// Signs cookies of routes without a secret of their own; cookies then live as long as the process.
@@ -87,6 +89,7 @@ impl Registry {
             workers,
             generation: 0,
             clusters: HashMap::new(),
+            orders: Orders::default(),
             limiters: Vec::new(),
             budgets: HashMap::new(),
             sticky_secret,
@@ -229,7 +232,7 @@ impl Registry {
         // First of all, so that who joins with this configuration warms up by it.
         state.members.set_slow_start(config.slow_start.map(SlowStart::new));
         state.members.set_queue(config.queue.size, config.queue.timeout);
-        state.apply(self.workers, now);
+        state.apply(&self.orders, self.workers, now);
         state.members.set_panic_mode(panic_mode(config.panic_threshold), now);
         state.members.set_spill(config.spill.map_or(Spill::WhenExhausted, Spill::Overprovisioned), now);
         state.judge(now);
@@ -348,13 +351,29 @@ impl Registry {
         upstreams.find(|upstream| *upstream.name == *endpoint)?.tls()
     }
 
+    /// Gives an order about an endpoint, wherever its name leads, or takes it back. It holds for endpoints that are yet to
+    /// come. Returns whether there is one of this name now.
+    pub(crate) fn order(&mut self, cluster: &str, endpoint: &str, order: Option<Order>) -> bool {
+        self.orders.set(cluster, endpoint, order);
+        let now = self.shared.now();
+        let Some(state) = self.clusters.get(cluster) else { return false };
+        let mut is_known = false;
+        for known in state.members.endpoints().iter().filter(|known| *known.identity().name == *endpoint) {
+            is_known = true;
+            for (axis, on) in self.orders.axes(&state.config.name, &known.identity().name) {
+                state.members.set(known.uid(), axis, on, now);
+            }
+        }
+        is_known
+    }
+
     /// Takes over what a cluster's sources list now.
     pub(crate) fn on_listing(&mut self, listing: &Listing) {
         let now = self.shared.now();
         if let Some(state) = self.clusters.get_mut(&listing.cluster) {
             state.endpoints.learn(listing);
             state.measure(&self.shared.metrics);
-            state.apply(self.workers, now);
+            state.apply(&self.orders, self.workers, now);
         }
     }
 }
@@ -405,7 +424,7 @@ impl ClusterState {
     }
 
     /// Publishes the members that the configuration and its sources give.
-    fn apply(&mut self, workers: usize, now: Mono) {
+    fn apply(&mut self, orders: &Orders, workers: usize, now: Mono) {
         let mut upstreams = HashMap::with_capacity(self.upstreams.len());
         let mut members = Vec::new();
         let listed = self.endpoints.listed(&self.config);
@@ -441,7 +460,8 @@ impl ClusterState {
             let member = Member::new(identity, EndpointService { upstream, affinity });
             let member = member.weight(Weight::new(endpoint.weight)).limit(limit).affinity(affinity);
             let member = member.axis(Axis::Unresolved, address.is_none()).axis(Axis::Drain, endpoint.drain);
-            let member = member.axis(Axis::NotReady, !is_ready);
+            let mut member = member.axis(Axis::NotReady, !is_ready);
+            member.axes.extend(orders.axes(&self.config.name, &endpoint.name));
             let zone = endpoint.zone.as_deref().map(|zone| self.zones.number(zone));
             members.push(member.priority(placement::tier(&endpoint)).zone(zone));
         }
@@ -703,6 +723,42 @@ mod tests {
         bench.sources.clear();
         bench.apply("endpoints = [\"127.0.0.1:1\"]");
         assert_eq!((bench.eligible(), counted(&bench)), (vec![(0, true)], [true, false, false, false]));
+    }
+
+    #[test]
+    fn an_order_holds_over_reloads_and_answers_until_it_is_taken_back() {
+        let mut bench = Bench::new();
+        let lines = "endpoints = [\"app:80\", \"127.0.0.1:1\"]";
+        bench.apply(lines);
+        bench.registry.on_listing(&listing(&[("app:80", &[1])]));
+        assert!(bench.registry.order("app", "app:80", Some(Order::Drain)));
+        let drained = [(0, false), (0, true)];
+        assert_eq!(bench.eligible(), drained);
+        bench.registry.on_listing(&listing(&[("app:80", &[1, 2])]));
+        assert_eq!(bench.eligible(), [(0, false), (0, false), (0, true)], "wherever the name leads");
+        bench.registry.on_listing(&listing(&[("app:80", &[2])]));
+        bench.apply(lines);
+        bench.apply("endpoints = [\"127.0.0.1:1\"]");
+        bench.apply("endpoints = [{ address = \"app:80\", drain = true }, \"127.0.0.1:1\"]");
+        bench.apply(lines);
+        bench.registry.on_listing(&listing(&[("app:80", &[2])]));
+        assert_eq!(bench.eligible(), drained, "a drain of the file comes and goes beside it");
+        let state = Arc::clone(bench.members().endpoints()[0].state());
+        assert!(state.is_eligible_for_sticky());
+        assert!(bench.registry.order("app", "app:80", Some(Order::Maintenance)));
+        assert_eq!(state.reasons().collect::<Vec<_>>(), [Axis::Maintenance], "one order at a time");
+        assert!(bench.registry.order("app", "app:80", None));
+        assert_eq!(bench.eligible(), [(0, true), (0, true)]);
+    }
+
+    #[test]
+    fn an_order_may_come_before_its_endpoint() {
+        let mut bench = Bench::new();
+        assert!(!bench.registry.order("app", "127.0.0.1:2", Some(Order::Drain)));
+        bench.apply("endpoints = [\"127.0.0.1:1\"]");
+        assert!(!bench.registry.order("app", "127.0.0.1:2", Some(Order::Drain)));
+        bench.apply("endpoints = [\"127.0.0.1:1\", \"127.0.0.1:2\"]");
+        assert_eq!(bench.eligible(), [(0, true), (0, false)]);
     }
 
     #[test]

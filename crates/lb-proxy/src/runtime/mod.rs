@@ -2,5 +2,6 @@
 
 pub(crate) mod build;
 pub(crate) mod endpoints;
+pub(crate) mod orders;
 pub(crate) mod placement;
 pub(crate) mod snapshot;
