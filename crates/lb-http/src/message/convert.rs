@@ -246,7 +246,7 @@ impl Trailers {
 
 /// What makes a request of HTTP/2 malformed (RFC 9113 §8.1.1), as far as the library below passes it and the text that is
 /// made of it would not show it. A scheme without an authority is not passed, nor is a fragment in a path: see
-/// [`Walker::take_refused`](crate::wire::h2::Walker::take_refused).
+/// [`Walker::take_malformed_head`](crate::wire::h2::Walker::take_malformed_head).
 ///
 /// # Errors
 /// What HTTP/1 calls the same fault.

@@ -109,12 +109,12 @@ impl Drain {
 
     /// Whether the trailers of this stream, all of which were read, were malformed. Says so once.
     pub(crate) fn take_malformed(&self, stream: u32) -> bool {
-        self.shared.borrow_mut().incoming.take_malformed(stream)
+        self.shared.borrow_mut().incoming.take_malformed_trailers(stream)
     }
 
-    /// Whether the head of this stream had a pseudo-header field that is refused: see [`Walker::take_refused`].
+    /// Whether the head of this stream had a pseudo-header field that is refused: see [`Walker::take_malformed_head`].
     pub(crate) fn take_refused(&self, stream: u32) -> bool {
-        self.shared.borrow_mut().incoming.take_refused(stream)
+        self.shared.borrow_mut().incoming.take_malformed_head(stream)
     }
 
     /// Another look at the same connection, for whoever does not drive it.

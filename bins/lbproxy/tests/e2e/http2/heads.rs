@@ -10,6 +10,8 @@ with_one_and_four_workers!(
     heads_beyond_the_limits_are_refused_and_the_connection_goes_on,
     what_can_be_read_in_two_ways_is_refused,
     what_the_protocol_library_would_hide_is_a_400,
+    a_fragment_is_refused_in_every_encoding,
+    trailers_are_malformed_in_every_encoding,
     pseudo_headers_and_padded_values_in_trailers_are_malformed,
     stickiness_and_edits_hold,
 );
@@ -183,6 +185,137 @@ fn what_the_protocol_library_would_hide_is_a_400(workers: usize) {
     assert_eq!(logged.len(), 6, "{logged:?}");
     assert!(logged.iter().all(|line| line["cause"] == "bad_request: bad_target"), "{logged:?}");
     assert_eq!(endpoint.requests(), 9);
+}
+
+/// Sends a request of one block, and gives the status of the answer: 200 or 400, or 0 for a stream reset with PROTOCOL_ERROR.
+#[track_caller]
+fn status_of(raw: &mut Raw, stream: u32, block: &[u8]) -> u16 {
+    raw.send(HEADERS, END_STREAM | END_HEADERS, stream, block);
+    outcome_of(raw, stream)
+}
+
+#[track_caller]
+fn outcome_of(raw: &mut Raw, stream: u32) -> u16 {
+    let is_it = |frame: &raw::Frame| frame.stream == stream && matches!(frame.kind, RST_STREAM | HEADERS);
+    let answer = std::iter::from_fn(|| raw.frame()).find(is_it).expect("an answer or a reset");
+    match (answer.kind, answer.payload.first()) {
+        (RST_STREAM, _) if answer.reason() == 1 => 0,
+        // By the static table.
+        (HEADERS, Some(0x88)) => 200,
+        (HEADERS, Some(0x8c)) => 400,
+        _ => panic!("neither an answer nor a reset: {answer:?}"),
+    }
+}
+
+/// What a request begins with: `:method: GET`, `:scheme: http`, `:authority: a`.
+const GET: &[u8] = &[0x82, 0x86, 0x01, 1, b'a'];
+/// `/a#b`, plain and in Huffman's code, each with its length; and a path without a fragment.
+const PLAIN: &[u8] = b"\x04/a#b";
+const CODED: &[u8] = &[0x84, 0x60, 0x7f, 0xf5, 0x1f];
+const CLEAN: &[u8] = b"\x04/a/b";
+/// `:path` likewise.
+const NAME: &[u8] = b"\x05:path";
+const CODED_NAME: &[u8] = &[0x84, 0xb9, 0x58, 0xd3, 0x3f];
+
+/// Blocks of a connection of their own, behind what each request begins with, and the status of each.
+type Story = Vec<(Vec<u8>, u16)>;
+
+/// RFC 7541 §6: a field is indexed or a literal, its name indexed or not, in the static or in the dynamic table.
+fn a_fragment_is_refused_in_every_encoding(workers: usize) {
+    let endpoint = Endpoint::named("app");
+    let proxy = proxy(workers, &endpoint.at(), "", "", "");
+    let large = |name: u8| [&[0x40, 1, name, 0x7f, 0x89, 0x1b][..], &[b'x'; 3592]].concat();
+    let added = |path: &[u8]| [&[0x44], path].concat();
+    let mut stories: Vec<(String, Story)> = Vec::new();
+    for (value, status) in [(PLAIN, 400), (CODED, 400), (CLEAN, 200)] {
+        for name in [&[0x04][..], &[0x05], &[0x14], &[0x44], &[0x45]] {
+            stories.push((format!("a static name: {name:?}"), vec![([name, value].concat(), status)]));
+        }
+        for (first, name) in [(0x00, NAME), (0x10, NAME), (0x40, NAME), (0x00, CODED_NAME), (0x40, CODED_NAME)] {
+            stories.push((format!("a name: {first}"), vec![([&[first], name, value].concat(), status)]));
+        }
+        let field = [&[0x44], value].concat();
+        stories.push(("an entry".to_owned(), vec![(field, status), (vec![0xbe], status), (vec![0xbe], status)]));
+        for before in [&[0x44][..], &[&[0x40], NAME].concat(), &[&[0x40], CODED_NAME].concat()] {
+            for name in [&[0x0f, 47][..], &[0x1f, 47], &[0x7e]] {
+                let story = vec![([before, CLEAN].concat(), 200), ([name, value].concat(), status)];
+                stories.push((format!("a dynamic name: {before:?}, {name:?}"), story));
+            }
+        }
+    }
+    let mut story = |what: &str, blocks: &[(&[u8], u16)]| {
+        stories.push((what.to_owned(), blocks.iter().map(|(block, status)| (block.to_vec(), *status)).collect()));
+    };
+    let (clean, plain) = (&*added(CLEAN), &*added(PLAIN));
+    let renamed = &*[&[0x7e], PLAIN].concat();
+    story("an entry named by an entry", &[(clean, 200), (renamed, 400), (&[0xbe], 400), (&[0xbf], 200)]);
+    let emptied = &*[&[0x20, 0x3f, 0xe1, 0x1f], GET, clean].concat();
+    story("after the table was emptied", &[(plain, 400), (emptied, 200), (renamed, 400), (&[0xbf], 200)]);
+    let evicting = &*[clean, &large(b'x')].concat();
+    let second = &*[&[0x7f, 0x00], PLAIN].concat();
+    story("after evictions", &[(plain, 400), (evicting, 200), (evicting, 200), (&[0xbf], 200), (second, 400)]);
+    // Room for two such entries: of two that were added behind it, the one of the fragment is gone.
+    let small = &*[&[0x3f, 0x39], GET, plain].concat();
+    story(
+        "in a small table",
+        &[(small, 400), (clean, 200), (&[0xbf], 400), (clean, 200), (&[0xbf], 200), (renamed, 400)],
+    );
+    let behind = &*[&[0x40, 1, b'x', 0], plain].concat();
+    story("behind another field", &[(behind, 0), (&[0xbe], 400), (renamed, 400)]);
+    let behind = &*[&[0x40, 1, b'x', 0], clean].concat();
+    story("named behind another field", &[(behind, 0), (&[0xbe], 200), (renamed, 400)]);
+    for (what, blocks) in stories {
+        let mut raw = Raw::connect(proxy.web());
+        for ((block, status), stream) in blocks.iter().zip((1..).step_by(2)) {
+            // A change of the table's size comes first.
+            let is_resized = matches!(block.first(), Some(0x20..0x40));
+            let block = if is_resized { block.clone() } else { [GET, block].concat() };
+            assert_eq!(status_of(&mut raw, stream, &block), *status, "{what}, stream {stream}");
+        }
+    }
+    // More padding than a symbol could need would be another spelling of a name, if it were one.
+    let mut raw = Raw::connect(proxy.web());
+    let padded = [GET, &[0x00, 0x85], &CODED_NAME[1..], &[0xff], PLAIN].concat();
+    raw.send(HEADERS, END_STREAM | END_HEADERS, 1, &padded);
+    assert!(raw.rest().iter().any(|frame| frame.kind == raw::GO_AWAY), "the connection is closed over it");
+    let seen = endpoint.messages();
+    assert!(seen.iter().all(|message| message.head.target() == "/a/b"), "{seen:?}");
+}
+
+/// RFC 9113 §8.1: trailers have no pseudo-header field.
+fn trailers_are_malformed_in_every_encoding(workers: usize) {
+    let endpoint = Endpoint::named("app");
+    let proxy = proxy(workers, &endpoint.at(), "", "", "");
+    // `:method: POST`, and a path that goes into the table.
+    let head = [&[0x83][..], &GET[1..], &[0x44], CLEAN].concat();
+    let other = &[0x40, 5, b'x', b'-', b's', b'u', b'm', 1, b'1'][..];
+    let ask = |raw: &mut Raw, stream: u32, trailers: &[u8]| {
+        raw.send(HEADERS, END_HEADERS, stream, &head);
+        raw.send(raw::DATA, 0, stream, b"hi");
+        raw.send(HEADERS, END_HEADERS | END_STREAM, stream, trailers);
+        outcome_of(raw, stream)
+    };
+    let fields = [
+        ("indexed", vec![0xbe]),
+        ("a dynamic name", [&[0x0f, 47], CLEAN].concat()),
+        ("a dynamic name, never indexed", [&[0x1f, 47], CLEAN].concat()),
+        ("a dynamic name, added", [&[0x7e], CLEAN].concat()),
+        ("a name", [&[0x00], NAME, CLEAN].concat()),
+        ("a coded name", [&[0x40], CODED_NAME, CLEAN].concat()),
+    ];
+    for (what, field) in fields {
+        let mut raw = Raw::connect(proxy.web());
+        assert_eq!(ask(&mut raw, 1, other), 200, "{what}");
+        assert_eq!(ask(&mut raw, 3, &field), 0, "{what}");
+        // `x-sum` is behind the path by now, and its name is as good as before.
+        let index = if field[0] & 0x40 != 0 { 65 } else { 64 };
+        assert_eq!(ask(&mut raw, 5, &[0x0f, index - 15, 1, b'1']), 200, "{what}");
+    }
+    // What trailers add is in the table of heads.
+    let mut raw = Raw::connect(proxy.web());
+    assert_eq!(ask(&mut raw, 1, &[&[0x44], PLAIN].concat()), 0);
+    assert_eq!(status_of(&mut raw, 3, &[GET, &[0xbe]].concat()), 400);
+    assert_eq!(status_of(&mut raw, 5, &[GET, &[0x04], CLEAN].concat()), 200);
 }
 
 /// `:status: 200` by the static table.

@@ -1,57 +1,30 @@
-//! What a field block says that the library below does not pass on.
+//! What a field block holds that the protocol library does not pass on.
 //!
-//! It drops pseudo-header fields in trailers, where there are none (RFC 9113 §8.1), without a word; it cuts a fragment off a
-//! `:path`; it drops a `:scheme` beside which there is no `:authority`. A request that is malformed would pass. A block says
-//! where each of its fields begins and whether its name is a new one without being decoded (RFC 7541 §6): lengths are plain,
-//! a name that begins with a colon is told by its first octet, and of a Huffman coded value no more than the ends of its symbols
-//! matter.
+//! The library drops pseudo-header fields in trailers, where there may be none (RFC 9113 §8.1); it cuts a fragment off a
+//! `:path`; it drops a `:scheme` without an `:authority`. Each would let a malformed request pass. A block shows where
+//! each field begins and ends and where its name comes from without being decoded (RFC 7541 §6): lengths are plain, a name
+//! that begins with a colon has it in its first octet, and of a Huffman coded value only the ends of its symbols matter.
 //!
-//! Trailers are read whole, a head only to its first field that is no pseudo-header field: those come first. A field out of the
-//! dynamic table is known by its place there if it was refused when it came as a literal; from the first such literal on, [`Table`]
-//! counts what is added, until that cannot be asked for any more. Not known is a literal whose name alone comes out of the
-//! dynamic table, for want of that table: as before, the library drops or cuts it.
+//! Every block is read whole, since any of its fields may go into the dynamic table and come back from there: see
+//! [`Table`].
 
-use super::huffman::{Huffman, known};
-
-/// The static table's pseudo-header fields have the indices up to this, and its other fields those up to the next
-/// (RFC 7541, Appendix A).
-const LAST_PSEUDO: u64 = 14;
-const LAST_STATIC: u64 = 61;
+use super::huffman::{HASH, Huffman, scheme_letter};
+use super::table::{Entry, Name, Table};
 
 /// A field block that is being read, in pieces as they come.
 #[derive(Debug)]
 pub(super) struct Block {
     at: At,
     is_trailers: bool,
-    has_pseudo: bool,
-    is_refused: bool,
-    /// All pseudo-header fields of a head have come.
-    is_over: bool,
-    /// The present field goes into the dynamic table.
+    has_regular: bool,
+    is_malformed: bool,
+    /// The current field's name, and whether the field goes into the dynamic table.
+    name: Name,
     is_added: bool,
-    name: Short,
-    value: Value,
-}
-
-/// What is looked for in a value.
-#[derive(Debug)]
-enum Value {
-    /// Nothing.
-    Other,
-    /// A fragment, and whether there is one.
-    Path { has_fragment: bool, huffman: Huffman },
-    /// `http` or `https`.
-    Scheme { text: Short, huffman: Huffman },
-}
-
-impl Value {
-    fn path() -> Self {
-        Self::Path { has_fragment: false, huffman: Huffman::default() }
-    }
-
-    fn scheme() -> Self {
-        Self::Scheme { text: Short::default(), huffman: Huffman::default() }
-    }
+    /// Of the name or a scheme, as far as it is written out.
+    text: Short,
+    huffman: Huffman,
+    has_fragment: bool,
 }
 
 /// A text, as far as it may be one of those looked for.
@@ -64,55 +37,25 @@ struct Short {
 
 impl Short {
     fn push(&mut self, bytes: &[u8]) {
-        if let Some(room) = self.text.get_mut(self.length..self.length + bytes.len()) {
-            room.copy_from_slice(bytes);
-            self.length += bytes.len();
-        } else {
-            self.length = usize::MAX / 2;
-        }
+        let room = self.text.get_mut(self.length..).unwrap_or_default();
+        room.iter_mut().zip(bytes).for_each(|(place, byte)| *place = *byte);
+        self.length = self.length.saturating_add(bytes.len());
     }
 
     /// Empty for one that is too long.
     fn get(&self) -> &[u8] {
         self.text.get(..self.length).unwrap_or_default()
     }
-}
 
-/// What of a connection's dynamic table must not be asked for.
-#[derive(Debug)]
-pub(super) struct Table {
-    /// Fields added since the first that was refused.
-    added: u64,
-    /// Refused ones, by how many were added before.
-    refused: Vec<u64>,
-}
-
-/// As many fields of 32 octets at least as fit into the 4096 that a client may use, since we allow no other number.
-const MAX_FIELDS: u64 = 128;
-
-impl Table {
-    pub(super) const fn new() -> Self {
-        Self { added: 0, refused: Vec::new() }
-    }
-
-    const fn is_idle(&self) -> bool {
-        self.refused.is_empty()
-    }
-
-    fn add(&mut self, is_refused: bool) {
-        if is_refused {
-            self.refused.push(self.added);
+    /// The name that this is. A colon is 1011100 in Huffman's code, and the eighth bit is the next symbol's.
+    fn as_name(&self, is_huffman: bool) -> Name {
+        match (is_huffman, self.get()) {
+            (false, b":path") | (true, [0xb9, 0x58, 0xd3, 0x3f]) => Name::Path,
+            (false, b":scheme") | (true, [0xb8, 0x82, 0x4e, 0x5a, 0x4b]) => Name::Scheme,
+            (false, _) if self.text[0] == b':' => Name::Pseudo,
+            (true, _) if self.text[0] >> 1 == 0b101_1100 => Name::Pseudo,
+            _ => Name::Regular,
         }
-        if !self.is_idle() {
-            self.added += 1;
-            self.refused.retain(|number| number + MAX_FIELDS >= self.added);
-        }
-    }
-
-    fn is_refused(&self, index: u64) -> bool {
-        // The first index behind the static table is that of the field added last.
-        let number = self.added.checked_sub(index.saturating_sub(LAST_STATIC));
-        index > LAST_STATIC && number.is_some_and(|number| self.refused.contains(&number))
     }
 }
 
@@ -122,14 +65,14 @@ enum At {
     /// A field's first octet.
     Field,
     /// More octets of an index, of which `shift` bits are known.
-    Index { kind: Kind, index: u64, shift: u8 },
+    Index { kind: Kind, index: usize, shift: u8 },
     /// The length of a name or a value.
     Length(Text),
     /// More octets of a length.
-    LengthMore { text: Text, is_huffman: bool, length: u64, shift: u8 },
+    LengthMore { text: Text, is_huffman: bool, length: usize, shift: u8 },
     /// The rest of a name or a value.
-    Text { text: Text, is_huffman: bool, left: u64 },
-    /// No block that can be read; the library says so too.
+    Text { text: Text, is_huffman: bool, left: usize },
+    /// No block that can be read. The library closes the connection over it.
     Lost,
 }
 
@@ -151,40 +94,33 @@ impl Block {
         Self {
             at: At::Field,
             is_trailers,
-            has_pseudo: false,
-            is_refused: false,
-            is_over: false,
+            has_regular: false,
+            is_malformed: false,
+            name: Name::Regular,
             is_added: false,
-            name: Short::default(),
-            value: Value::Other,
+            text: Short::default(),
+            huffman: Huffman::default(),
+            has_fragment: false,
         }
     }
 
-    /// Whether it makes its request malformed: trailers by any pseudo-header field, a head by one that is refused.
+    /// Whether it makes its request malformed: trailers by any pseudo-header field, a head by one behind regular fields
+    /// or by its value.
     pub(super) const fn is_malformed(&self) -> bool {
-        if self.is_trailers { self.has_pseudo } else { self.is_refused }
+        self.is_malformed
     }
 
     pub(super) const fn is_trailers(&self) -> bool {
         self.is_trailers
     }
 
-    /// Whether the rest is of no interest.
-    pub(super) const fn is_done(&self, table: &Table) -> bool {
-        self.is_over && table.is_idle()
-    }
-
     /// Reads on.
     pub(super) fn read(&mut self, mut bytes: &[u8], table: &mut Table) {
         while let Some((&byte, rest)) = bytes.split_first() {
-            if self.is_done(table) {
-                return;
-            }
             if let At::Text { text, is_huffman, left } = self.at {
-                let taken = usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()));
-                let (piece, rest) = bytes.split_at_checked(taken).unwrap_or((bytes, &[]));
+                let (piece, rest) = bytes.split_at_checked(left).unwrap_or((bytes, &[]));
                 self.on_text(text, is_huffman, piece);
-                self.at = match left - taken as u64 {
+                self.at = match left - piece.len() {
                     0 => self.on_text_end(text, is_huffman, table),
                     left => At::Text { text, is_huffman, left },
                 };
@@ -205,9 +141,9 @@ impl Block {
                     0x20.. => (Kind::TableSize, 5),
                     _ => (Kind::Literal { is_added: false }, 4),
                 };
-                let most = (1 << bits) - 1;
-                let index = u64::from(byte & most);
-                if index == u64::from(most) {
+                let max = (1 << bits) - 1;
+                let index = usize::from(byte & max);
+                if index == usize::from(max) {
                     At::Index { kind, index, shift: 0 }
                 } else {
                     self.on_field(kind, index, table)
@@ -219,7 +155,7 @@ impl Block {
                 Some(index) => self.on_field(kind, index, table),
             },
             At::Length(text) => {
-                let (is_huffman, length) = (byte & 0x80 != 0, u64::from(byte & 0x7f));
+                let (is_huffman, length) = (byte & 0x80 != 0, usize::from(byte & 0x7f));
                 if length == 0x7f {
                     At::LengthMore { text, is_huffman, length, shift: 0 }
                 } else {
@@ -235,37 +171,40 @@ impl Block {
         }
     }
 
-    fn on_field(&mut self, kind: Kind, index: u64, table: &Table) -> At {
-        let is_added = match kind {
-            Kind::TableSize => return At::Field,
+    fn on_field(&mut self, kind: Kind, index: usize, table: &Table) -> At {
+        match kind {
+            Kind::TableSize => At::Field,
             Kind::Indexed => {
-                let is_refused = table.is_refused(index);
-                self.is_refused |= is_refused;
-                // Those refused are pseudo-header fields.
-                self.has_pseudo |= is_refused;
-                false
+                let Entry { name, is_refused } = table.get(index);
+                self.on_name(name);
+                self.is_malformed |= is_refused;
+                At::Field
             }
-            Kind::Literal { is_added } => is_added,
-        };
-        self.has_pseudo |= (1..=LAST_PSEUDO).contains(&index);
-        self.is_over |= !self.is_trailers && (LAST_PSEUDO + 1..=LAST_STATIC).contains(&index);
-        if kind == Kind::Indexed {
-            return At::Field;
+            Kind::Literal { is_added } => {
+                self.is_added = is_added;
+                if index == 0 {
+                    self.text = Short::default();
+                    return At::Length(Text::Name);
+                }
+                self.on_name(table.get(index).name);
+                At::Length(Text::Value)
+            }
         }
-        self.is_added = is_added;
-        self.value = match index {
-            4 | 5 => Value::path(),
-            6 | 7 => Value::scheme(),
-            _ => Value::Other,
-        };
-        if index != 0 {
-            return At::Length(Text::Value);
-        }
-        self.name = Short::default();
-        At::Length(Text::Name)
     }
 
-    fn on_length(&mut self, text: Text, is_huffman: bool, length: u64, table: &mut Table) -> At {
+    fn on_name(&mut self, name: Name) {
+        self.name = name;
+        if name == Name::Regular {
+            self.has_regular = true;
+        } else {
+            self.is_malformed |= self.is_trailers || self.has_regular;
+        }
+    }
+
+    fn on_length(&mut self, text: Text, is_huffman: bool, length: usize, table: &mut Table) -> At {
+        if text == Text::Value && self.name != Name::Regular {
+            (self.text, self.huffman, self.has_fragment) = Default::default();
+        }
         match length {
             0 => self.on_text_end(text, is_huffman, table),
             left => At::Text { text, is_huffman, left },
@@ -273,59 +212,49 @@ impl Block {
     }
 
     fn on_text(&mut self, text: Text, is_huffman: bool, piece: &[u8]) {
-        match (text, &mut self.value) {
-            (Text::Name, _) => {
-                if self.name.length == 0 {
-                    // A colon is 1011100 in Huffman's code, and the eighth bit is the next one's.
-                    let is_colon = |&byte: &u8| if is_huffman { byte >> 1 == 0b101_1100 } else { byte == b':' };
-                    let is_pseudo = piece.first().is_some_and(is_colon);
-                    self.has_pseudo |= is_pseudo;
-                    self.is_over |= !self.is_trailers && !is_pseudo;
-                }
-                self.name.push(piece);
+        match (text, self.name) {
+            (Text::Name, _) => self.text.push(piece),
+            (Text::Value, Name::Path) if is_huffman => {
+                let mut has_fragment = false;
+                self.huffman.read(piece, |length, code| has_fragment |= (length, code) == HASH);
+                self.has_fragment |= has_fragment;
             }
-            (Text::Value, Value::Other) => {}
-            (Text::Value, Value::Path { has_fragment, huffman }) if is_huffman => {
-                huffman.read(piece, |length, code| *has_fragment |= known(length, code) == Some(b'#'));
+            (Text::Value, Name::Path) => self.has_fragment |= memchr::memchr(b'#', piece).is_some(),
+            (Text::Value, Name::Scheme) if is_huffman => {
+                self.huffman
+                    .read(piece, |length, code| self.text.push(&[scheme_letter(length, code).unwrap_or_default()]));
             }
-            (Text::Value, Value::Path { has_fragment, .. }) => {
-                *has_fragment |= memchr::memchr(b'#', piece).is_some();
-            }
-            (Text::Value, Value::Scheme { text, huffman }) if is_huffman => {
-                huffman.read(piece, |length, code| text.push(&[known(length, code).unwrap_or_default()]));
-            }
-            (Text::Value, Value::Scheme { text, .. }) => text.push(piece),
+            (Text::Value, Name::Scheme) => self.text.push(piece),
+            (Text::Value, Name::Regular | Name::Pseudo) => {}
         }
     }
 
     fn on_text_end(&mut self, text: Text, is_huffman: bool, table: &mut Table) -> At {
         if text == Text::Name {
-            self.value = match (is_huffman, self.name.get()) {
-                (false, b":path") | (true, [0xb9, 0x58, 0xd3, 0x3f]) => Value::path(),
-                (false, b":scheme") | (true, [0xb8, 0x82, 0x4e, 0x5a, 0x4b]) => Value::scheme(),
-                _ => Value::Other,
-            };
+            self.on_name(self.text.as_name(is_huffman));
             return At::Length(Text::Value);
         }
-        let is_refused = match &self.value {
-            Value::Other => false,
-            Value::Path { has_fragment, .. } => *has_fragment,
-            Value::Scheme { text, .. } => {
-                let text = text.get();
-                !(text.eq_ignore_ascii_case(b"http") || text.eq_ignore_ascii_case(b"https"))
-            }
+        let is_refused = match self.name {
+            Name::Path => self.has_fragment,
+            Name::Scheme => !is_web(self.text.get()),
+            Name::Regular | Name::Pseudo => false,
         };
-        self.is_refused |= is_refused;
+        self.is_malformed |= is_refused;
         if self.is_added {
-            table.add(is_refused);
+            table.add(Entry { name: self.name, is_refused });
         }
         At::Field
     }
 }
 
 /// A number with seven more bits; `None` beyond what any index or length can be.
-fn more(number: u64, shift: u8, byte: u8) -> Option<u64> {
-    (shift <= 28).then(|| number + (u64::from(byte & 0x7f) << shift))
+fn more(number: usize, shift: u8, byte: u8) -> Option<usize> {
+    (shift <= 21).then(|| number + (usize::from(byte & 0x7f) << shift))
+}
+
+/// Whether a scheme is `http` or `https`.
+fn is_web(scheme: &[u8]) -> bool {
+    scheme.eq_ignore_ascii_case(b"http") || scheme.eq_ignore_ascii_case(b"https")
 }
 
 #[cfg(test)]
@@ -435,8 +364,8 @@ mod tests {
         assert!(!is_refused(b""));
         assert!(!is_refused(&[0x82, 0x84, 0x86, 0x41, 1, b'a']));
         assert!(!is_refused(&[0x3f, 0xe1, 0x1f, 0x82, 0x84, 0x87, 0xbe]));
-        // Only paths have no `#`, and behind the first other field is nothing to be looked at.
-        assert!(!is_refused(&[&[0x82, 0x84, 0x87][..], &literal(0x40, b"x-a", b"#"), &[0x04, 1, b'#']].concat()));
+        // Only paths have no `#`.
+        assert!(!is_refused(&[&[0x82, 0x84, 0x87][..], &literal(0x40, b"x-a", b"#")].concat()));
         assert!(!is_refused(&[0x82, 0x84, 0x87, 0x73, 2, b'/', b'#']), "referer");
         assert!(!is_refused(&literal(0x00, b":protocol", b"a#b")));
     }
@@ -458,7 +387,17 @@ mod tests {
     }
 
     #[test]
-    fn what_was_refused_is_refused_by_its_place_in_the_table_too() {
+    fn pseudo_header_fields_stand_before_others() {
+        let regular = literal(0x40, b"x-a", b"b");
+        for path in [&[0x84][..], &[0x04, 1, b'/'], &literal(0x00, b":path", b"/"), &literal(0x00, b":own", b"")] {
+            assert!(is_refused(&[&[0x82][..], &regular, path].concat()), "{path:?}");
+            assert!(is_refused(&[&[0x82, 0x90][..], path].concat()), "{path:?}");
+            assert!(!is_refused(&[&[0x82][..], path, &regular].concat()), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn an_entry_of_the_dynamic_table_is_refused_as_it_was_written() {
         let path = &huffman(0x44, FRAGMENT)[..];
         let other = &[0x82, 0x84, 0x40, 1, b'a', 1, b'b', 0x40, 1, b'c', 0][..];
         // The first place is 62. Two more are added behind it, within another head and behind its pseudo-header fields.
@@ -466,19 +405,44 @@ mod tests {
         assert_eq!(refused(&heads), [false, true, true, false, false, false, false, true]);
         // Not added: nothing to remember.
         assert_eq!(refused(&[&huffman(0x04, FRAGMENT), &[0xbe]]), [true, false]);
-        // Once it cannot be in the table any more nothing is remembered of it.
-        let mut table = Table::new();
-        table.add(true);
-        (0..MAX_FIELDS).for_each(|_| table.add(false));
-        assert!(table.is_idle());
+        // Added where it stands behind a regular field.
+        assert_eq!(refused(&[&[&[0x90][..], path].concat(), &[0xbe]]), [true, true]);
     }
 
     #[test]
-    fn what_trailers_added_is_refused_in_a_head() {
+    fn a_name_out_of_the_dynamic_table_is_known() {
+        let named = |first: u8, value: &[u8]| [&[first, value.len() as u8], value].concat();
+        for path in [named(0x44, b"/"), literal(0x40, b":path", b"/")] {
+            // Not indexed, never indexed with an index of two octets, and added.
+            for first in [&[0x0f, 47][..], &[0x1f, 47], &[0x7e]] {
+                let field = |value: &[u8]| [&first[..first.len() - 1], &named(first[first.len() - 1], value)].concat();
+                assert_eq!(refused(&[&path, &field(b"/a")]), [false, false], "{first:?}");
+                assert_eq!(refused(&[&path, &field(b"/a#b")]), [false, true], "{first:?}");
+            }
+            // An entry whose own name came out of the table.
+            assert_eq!(refused(&[&path, &named(0x7e, b"#"), &[0xbe], &[0xbf]]), [false, true, true, false]);
+            assert_eq!(refused(&[&path, &named(0x7e, b"#"), &named(0x7e, b"/"), &[0xbf]]), [false, true, false, true]);
+        }
+        let scheme = literal(0x40, b":scheme", b"http");
+        assert_eq!(refused(&[&scheme, &named(0x7e, b"https"), &named(0x7e, b"ftp")]), [false, false, true]);
+        let other = literal(0x40, b"x-a", b"b");
+        assert_eq!(refused(&[&other, &named(0x7e, b"/a#b")]), [false, false]);
+    }
+
+    #[test]
+    fn trailers_and_heads_share_the_table() {
+        let path = huffman(0x44, FRAGMENT);
         let mut table = Table::new();
-        Block::new(true).read(&huffman(0x44, FRAGMENT), &mut table);
+        Block::new(true).read(&path, &mut table);
         let mut head = Block::new(false);
         head.read(&[0x82, 0xbe], &mut table);
         assert!(head.is_malformed());
+        for field in [&[0xbe][..], &[0x0f, 47, 1, b'/'], &[0x7e, 1, b'/']] {
+            let mut table = Table::new();
+            Block::new(false).read(&literal(0x40, b":protocol", b"x"), &mut table);
+            let mut trailers = Block::new(true);
+            trailers.read(field, &mut table);
+            assert!(trailers.is_malformed(), "{field:?}");
+        }
     }
 }

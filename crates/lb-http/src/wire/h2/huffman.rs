@@ -39,29 +39,33 @@ pub(super) struct Huffman {
 impl Huffman {
     /// Reads on, and hands over the length and the code of every symbol that is whole. The padding at the end is none.
     pub(super) fn read(&mut self, bytes: &[u8], mut on_symbol: impl FnMut(u8, u32)) {
+        let Self { mut bits, mut have } = *self;
         for &byte in bytes {
             // At most 29 bits are left over, so there is room.
-            self.bits |= u64::from(byte) << (56 - self.have);
-            self.have += 8;
+            bits |= u64::from(byte) << (56 - have);
+            have += 8;
             loop {
                 // Bits to come count as zero: a symbol that seems to end within those that came does.
-                let window = (self.bits >> 32) as u32;
+                let window = (bits >> 32) as u32;
                 let length = LENGTHS.iter().find(|&&(below, _)| window < below).map_or(LONGEST, |&(_, length)| length);
-                if length > self.have {
+                if length > have {
                     break;
                 }
                 on_symbol(length, window >> (32 - length));
-                self.bits <<= length;
-                self.have -= length;
+                bits <<= length;
+                have -= length;
             }
         }
+        *self = Self { bits, have };
     }
 }
 
-/// The character, if it is one that is looked for: `#`, and the letters of `http` and `https`.
-pub(super) const fn known(length: u8, code: u32) -> Option<u8> {
+/// The length and the code of `#`.
+pub(super) const HASH: (u8, u32) = (12, 0xffa);
+
+/// The letter, if it is one of `http` and `https`.
+pub(super) const fn scheme_letter(length: u8, code: u32) -> Option<u8> {
     Some(match (length, code) {
-        (12, 0xffa) => b'#',
         (6, 0x27) => b'h',
         (5, 0x09) => b't',
         (6, 0x2b) => b'p',

@@ -3,6 +3,8 @@
 mod block;
 mod budget;
 mod huffman;
+mod requests;
+mod table;
 mod walker;
 
 pub use budget::Budget;
