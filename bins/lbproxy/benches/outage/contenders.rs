@@ -1,7 +1,7 @@
-//! The proxies: lbproxy in three settings, and nginx and HAProxy as people who care about outages set them up.
+//! The proxies: lbproxy in three settings, and nginx and HAProxy in settings meant for outages.
 //!
-//! Who tries an endpoint that refuses or is out of reach leaves no trace there, so each proxy is asked how often it tried: lbproxy and
-//! HAProxy for their counts, four times a second, and nginx by its access log, at the end.
+//! An attempt at an endpoint that refuses or is out of reach leaves no trace there, so the proxies count them: lbproxy and
+//! HAProxy are polled four times a second, nginx's access log is read at the end.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -48,7 +48,7 @@ impl Contender {
         matches!(self, Self::Nginx | Self::Haproxy)
     }
 
-    /// Whether its program is installed; says so where not.
+    /// Whether its program is installed; prints a note where it is not.
     pub(crate) fn is_there(self) -> bool {
         match self {
             Self::Nginx => has_nginx(),

@@ -51,7 +51,7 @@ struct Arguments {
     /// Only lists the scenes
     #[arg(long)]
     list: bool,
-    /// What cargo says to every bench
+    /// Cargo passes this to every bench
     #[arg(long, hide = true)]
     bench: bool,
 }

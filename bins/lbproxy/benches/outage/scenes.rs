@@ -132,7 +132,7 @@ impl Scene {
         turns.next_back().is_some_and(|turn| turn.to != Mode::Well)
     }
 
-    /// Whether the endpoints cannot see who tries them, since no connection is established.
+    /// Whether the endpoints cannot count the attempts, since no connection is established.
     pub(crate) fn is_unseen(&self) -> bool {
         self.script.iter().any(|turn| matches!(turn.to, Mode::Down | Mode::Unreachable))
     }

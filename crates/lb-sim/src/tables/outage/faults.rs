@@ -103,8 +103,8 @@ impl Scene {
         Self { name, endpoints, struck, strikes, fault: FAULT, recovery, end, can_leave }
     }
 
-    /// The same with a last fault that is over so much later. Timers of ten or thirty seconds would else always meet the recovery at the
-    /// same point, and a rule look quick or slow by the length that somebody chose.
+    /// The same with a last fault that is over so much later. With one fixed length, timers of ten or thirty seconds would always meet
+    /// the recovery at the same point, and the length would decide which rule looks quick.
     #[must_use]
     pub fn longer_by(mut self, more: Duration) -> Self {
         let later = |at: Mono| at.saturating_add(more);

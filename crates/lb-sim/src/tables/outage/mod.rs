@@ -1,7 +1,7 @@
 //! Outages: what they cost with our rule of health, beside the rules of nginx, HAProxy, Envoy and linkerd.
 //!
 //! One load (Poisson, 100 requests a second, 60 ms each), one policy (round robin), one retry rule for all (three attempts, each at another
-//! endpoint, without a budget): what differs is what a rule concludes and whom it takes out. Ours is made of the machines of
+//! endpoint, without a budget): what differs is what a rule concludes and which endpoints it takes out. Ours is made of the machines of
 //! lb-health that the proxy uses, over the cluster of lb-policy. The others are written down from their documentation and sources; they
 //! are no measurement of those programs, which `cargo bench -p lbproxy --bench outage` is.
 //!
@@ -30,7 +30,7 @@ use crate::report::{Judge, Report, Row};
 use crate::seed::Seed;
 use crate::stats::{Effort, Estimate};
 
-/// Whose rule it is.
+/// A rule of health, by its proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Contender {
     /// lbproxy's.
@@ -220,7 +220,7 @@ fn comparisons(effort: &Effort) -> Vec<Comparison> {
         for figure in Figure::ALL {
             let counts = |contender: Contender, cost: &Cost| match figure {
                 Figure::Lost => true,
-                // Who takes nobody out is neither early nor late, and takes nobody out by mistake.
+                // Without health no endpoint is ever taken out, neither late nor by mistake.
                 Figure::Left | Figure::False => contender != Contender::NoHealth,
                 Figure::Back => contender != Contender::NoHealth && cost.has_left(&scene),
             };
@@ -270,7 +270,7 @@ mod tests {
         (scene, found)
     }
 
-    /// The list of shortfalls says the truth of today, in both directions.
+    /// The list of shortfalls is exact: a new one fails the test, and so does one that was mended.
     #[test]
     fn ours_loses_the_fewest_but_for_the_known_shortfalls() {
         let comparisons = comparisons(&EFFORT);

@@ -134,8 +134,8 @@ impl Rule for Haproxy {
 
 /// Envoy's outlier detection as it is by default, and its panic threshold of 50 %.
 ///
-/// Five failures in a row eject an endpoint; each 10 s those are ejected besides whose success rate lies 1.9 σ below the mean (of five
-/// endpoints or more, with 100 requests each). An ejection lasts 30 s times their number, up to 300 s, and ends with one of the same
+/// Five failures in a row eject an endpoint; so does, each 10 s, a success rate 1.9 σ below the mean (of five endpoints or more, with
+/// 100 requests each). An ejection lasts 30 s times their number, up to 300 s, and ends with one of the same
 /// intervals. While a tenth of the endpoints is ejected, none is ejected besides. Below 50 % healthy, health is ignored.
 pub(super) struct Envoy {
     endpoints: Vec<EnvoyEndpoint>,
