@@ -5,7 +5,7 @@
 //! cargo bench -p lbproxy --bench outage -- --scenes killed --seconds 5
 //! ```
 //!
-//! The whole takes some five minutes. It needs nginx and HAProxy of the distribution; where one is missing its column is. Quiet machines
+//! The whole takes some eight minutes. It needs nginx and HAProxy of the distribution; where one is missing its column is. Quiet machines
 //! give the better figures: the last lines say how late the load was.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is run to be read")]
 
@@ -46,7 +46,7 @@ struct Arguments {
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(4..=120))]
     seconds: u64,
     /// Scenes at the same time
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=16))]
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=16))]
     at_once: u16,
     /// Only lists the scenes
     #[arg(long)]
