@@ -19,6 +19,8 @@ const SERVICE: f64 = 0.06;
 const PATIENCE: Duration = Duration::from_secs(10);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ATTEMPTS: usize = 3;
+/// The proxy's own tick: tables that were not rebuilt at once are rebuilt now.
+const TICK: Duration = Duration::from_millis(100);
 /// A refusal takes a round trip.
 const ROUND_TRIP: Duration = Duration::from_micros(200);
 /// Linux sends a SYN again after 1 s, then after twice as long each time; what is on a connection after 200 ms.
@@ -44,6 +46,7 @@ enum Event {
     CheckDue(usize),
     CheckEnded { endpoint: usize, started: Mono, passed: bool },
     Timer(usize),
+    Tick,
 }
 
 struct Request {
@@ -99,6 +102,7 @@ impl World<'_> {
                 self.events.schedule(first, Event::CheckDue(endpoint));
             }
         }
+        self.events.schedule(Mono::ZERO, Event::Tick);
         self.expect_arrival();
     }
 
@@ -111,11 +115,14 @@ impl World<'_> {
             Event::Ended(ticket, class, request) => self.on_ended(ticket, class, request, now),
             Event::CheckDue(endpoint) => self.check(endpoint, now),
             Event::CheckEnded { endpoint, started, passed } => {
-                self.client.cluster().maintain(now);
                 let next = self.judge(now, |rule, cx| rule.on_check(endpoint, started, passed, cx));
                 self.events.schedule(next, Event::CheckDue(endpoint));
             }
             Event::Timer(number) => self.judge(now, |rule, cx| rule.on_timer(number, cx)),
+            Event::Tick => {
+                self.client.cluster().maintain(now);
+                self.events.schedule(now.saturating_add(TICK), Event::Tick);
+            }
         }
     }
 
