@@ -19,8 +19,12 @@ pub(crate) struct Settings {
     pub(crate) is_optimized: bool,
 }
 
-/// A load that is later than this says little about a second.
+/// A load that is later than this says little about a second, and nothing about what is in flight.
 const MAX_LATE: Duration = Duration::from_millis(200);
+
+fn is_late(outcome: &Outcome) -> bool {
+    outcome.late > MAX_LATE
+}
 
 /// The whole answer.
 pub(crate) fn write(settings: &Settings, contenders: &[Contender], outcomes: &[(Scene, Outcome)]) -> String {
@@ -30,13 +34,14 @@ pub(crate) fn write(settings: &Settings, contenders: &[Contender], outcomes: &[(
     let _ = writeln!(out, "| outage | {} |\n|---|{}", names.join(" | "), "---|".repeat(names.len()));
     for (scene, outcome) in outcomes {
         let cells = contenders.iter().zip(&outcome.figures).map(|(contender, figures)| {
-            let is_worse = figures.worse_than(&peers(contenders, outcome));
-            let is_worse = is_worse.map(|is_worse| is_worse && !contender.is_peer());
+            let is_judged = !is_late(outcome) && !contender.is_peer();
+            let is_worse = figures.worse_than(&peers(contenders, outcome)).map(|is_worse| is_worse && is_judged);
             let cells = figures.cells().into_iter().zip(is_worse);
             let cells = cells.map(|((text, _), is_worse)| if is_worse { format!("**{text}**") } else { text });
             cells.collect::<Vec<_>>().join(" / ")
         });
-        let _ = writeln!(out, "| {} | {} |", scene.name, cells.collect::<Vec<_>>().join(" | "));
+        let mark = if is_late(outcome) { " †" } else { "" };
+        let _ = writeln!(out, "| {}{mark} | {} |", scene.name, cells.collect::<Vec<_>>().join(" | "));
     }
     let Settings { rate, fault, at_once, is_optimized } = settings;
     let build = if *is_optimized { "an optimized build" } else { "a build without optimization" };
@@ -51,7 +56,7 @@ pub(crate) fn write(settings: &Settings, contenders: &[Contender], outcomes: &[(
         late.as_millis()
     );
     if late > MAX_LATE {
-        out += "**The machine was busy with other things: much of what is slow here is the load's own lateness.**\n\n";
+        out += "† The machine was busy with other things, and the load late: not judged.\n\n";
     }
     for &contender in contenders.iter().filter(|contender| !contender.is_peer()) {
         out += &verdict(contender, contenders, outcomes);
@@ -66,7 +71,7 @@ fn verdict(contender: Contender, contenders: &[Contender], outcomes: &[(Scene, O
         outcome.figures.get(place).copied()
     };
     let (mut figures, mut lost, mut to_least) = (0, Vec::new(), Vec::new());
-    for (scene, outcome) in outcomes {
+    for (scene, outcome) in outcomes.iter().filter(|(_, outcome)| !is_late(outcome)) {
         let Some(ours) = of(outcome, contender) else { continue };
         let peers = peers(contenders, outcome);
         figures += ours.cells().iter().filter(|(_, number)| number.is_some()).count();
