@@ -44,7 +44,10 @@ mod tests {
         assert_eq!(config.listeners[0].address, ListenAddress::Tcp("127.0.0.1:8080".parse().unwrap()));
         let cluster = &config.clusters[0];
         let names: Vec<_> = cluster.endpoints.iter().map(|endpoint| &*endpoint.name).collect();
-        assert_eq!((names, cluster.policy.kind.name(), cluster.active.is_some()), (vec!["a:1", "b:2"], "p2c", true));
+        assert_eq!(
+            (names, cluster.policy.kind.name(), cluster.health.active.is_some()),
+            (vec!["a:1", "b:2"], "p2c", true)
+        );
         assert_eq!(config.admin.unwrap().address, ListenAddress::Tcp("[::1]:9900".parse().unwrap()));
         assert_eq!(config.log.access.unwrap().to, AccessTarget::Stdout);
     }

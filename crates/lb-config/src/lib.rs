@@ -26,8 +26,6 @@
 //! | serve an editor | [`schema()`] |
 #![forbid(unsafe_code)]
 
-mod decode;
-mod keys;
 mod language;
 mod link;
 mod load;
@@ -36,7 +34,6 @@ mod proxy;
 mod reach;
 mod sites;
 mod table;
-mod valid;
 
 pub use language::diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use language::files::{Disk, Files, read_text};
@@ -45,8 +42,37 @@ pub use language::template::{Part, Template, Variable};
 pub use language::values::address::{EndpointAddress, ListenAddress, Network};
 pub use language::values::http::{HostPattern, PathPattern, ValuePattern};
 pub use language::values::status::Condition;
+pub use lb_core::{is_never_upgraded_to, is_same_protocol};
 pub use load::Loaded;
+pub use model::admin::Admin;
+pub use model::certificate::CertificateFiles;
+pub use model::cipher_suite::CipherSuite;
+pub use model::cluster::Cluster;
+pub use model::cluster_tls::ClusterTls;
+pub use model::config::Config;
+pub use model::endpoint::Endpoint;
+pub use model::forwarded::Forwarded;
+pub use model::headers::{HeaderEdits, Headers};
+pub use model::health::{ActiveCheck, Health, PassiveHealth, Probe};
+pub use model::keep_alive::KeepAlive;
+pub use model::limits::Limits;
+pub use model::listener::Listener;
+pub use model::listener_tls::{Alpn, ClientAuth, ListenerTls};
+pub use model::log::{AccessFormat, AccessLog, AccessTarget, Level, Log, LogFormat};
 pub use model::policy::{Policy, PolicyKind};
+pub use model::proxy_protocol::ProxyProtocol;
+pub use model::queue::Queue;
+pub use model::rate_limit::{LimitKey, Rate, RateLimit};
+pub use model::redirect::{Redirect, RedirectTo};
+pub use model::respond::Respond;
+pub use model::retry::Retry;
+pub use model::route::{Action, Match, Route, RouteOptions};
+pub use model::schema;
+pub use model::sticky::{SameSite, Sticky};
+pub use model::subset::{Subset, SubsetBy};
+pub use model::syntax::Syntax;
+pub use model::timeout::Timeouts;
+pub use model::tls_version::TlsVersion;
+pub use model::upgrade::Upgrade;
+pub use model::zone::LocalZone;
 pub use table::diff::Changes;
-pub use table::schema::schema;
-pub use valid::*;

@@ -4,14 +4,18 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::decode::{ActionWritten, ClusterWritten, Global, ListenerWritten, RouteWritten, SiteWritten};
 use crate::language::diagnostic::Report;
 use crate::language::source::Span;
 use crate::language::suggest::{nearest, one_of};
 use crate::language::values::address::ListenAddress;
 use crate::language::values::http::{HostPattern, PathPattern};
+use crate::model::cluster::{Cluster, ClusterWritten};
+use crate::model::config::{Config, Global};
+use crate::model::listener::{Listener, ListenerWritten};
+use crate::model::rate_limit::RateLimit;
+use crate::model::route::{Action, ActionWritten, Match, Route, RouteWritten};
+use crate::model::site::SiteWritten;
 use crate::reach;
-use crate::valid::{Action, Cluster, Config, Listener, Match, RateLimit, Route};
 
 /// The start of the main file, for what is missing altogether.
 const START: Span = Span { file: 0, start: 0, end: 0 };
@@ -55,8 +59,12 @@ pub(crate) fn link(
     let Global { workers, grace, zone, admin, log, limits } = global?;
     let mut routes = unique_names(linked?);
     for (route, written) in &mut routes {
-        route.options.body_limit = written.body_limit.unwrap_or(limits.request_body_bytes);
-        name_limit(route, written);
+        if !written.has_body_limit {
+            route.options.body_limit = limits.request_body_bytes;
+        }
+        if let Some(limit) = route.options.rate_limit.as_mut().filter(|limit| limit.name.is_empty()) {
+            limit.name = Arc::clone(&route.name);
+        }
     }
     check_limits(report, &routes);
     if !(listeners_whole && clusters_whole && routes_whole) {
@@ -319,20 +327,12 @@ fn check_unused(report: &mut Report, routes: &[(Route, RouteWritten)], clusters:
     }
 }
 
-fn name_limit(route: &mut Route, written: &RouteWritten) {
-    let named = written.rate_limit.is_some_and(|(_, named)| named);
-    if let Some(limit) = route.options.rate_limit.as_mut().filter(|_| !named) {
-        limit.name = Arc::clone(&route.name);
-    }
-}
-
 /// Limits of one name share their count, so they must count the same thing.
 fn check_limits(report: &mut Report, routes: &[(Route, RouteWritten)]) {
     let mut seen: BTreeMap<&str, (&RateLimit, Span)> = BTreeMap::new();
     for (route, written) in routes {
-        let (Some(limit), Some((span, _))) = (&route.options.rate_limit, written.rate_limit) else { continue };
-        let counts =
-            |limit: &RateLimit| (limit.key.clone(), limit.requests, limit.period, limit.burst, limit.memory_bytes);
+        let (Some(limit), Some(span)) = (&route.options.rate_limit, written.rate_limit) else { continue };
+        let counts = |limit: &RateLimit| (limit.key.clone(), limit.rate, limit.burst, limit.memory_bytes);
         match seen.get(&*limit.name) {
             Some((first, first_span)) if counts(first) != counts(limit) => {
                 report

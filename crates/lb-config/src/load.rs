@@ -2,15 +2,21 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::decode::{self, Fields, RouteNode};
-use crate::keys::{self, CLUSTER, DEFAULTS, INCLUDED, LISTENER, ROOT, ROUTE, SITE};
 use crate::language::diagnostic::{Diagnostics, Report};
 use crate::language::files::{self, Disk, Files, NoFiles};
 use crate::language::inherit::inherit;
 use crate::language::source::{Sources, Span};
 use crate::language::tree::{self, Entry, Node, Table, Value};
 use crate::link::link;
-use crate::valid::Config;
+use crate::model::cluster::{Cluster, clusters};
+use crate::model::config::{Config, DEFAULTS, Global, INCLUDED, ROOT};
+use crate::model::listener::{Listener, listeners};
+use crate::model::route::{ROUTE, RouteNode, routes};
+use crate::model::site::{SITE, sites};
+use crate::model::{elsewhere, is_known};
+use crate::table::block::Keys;
+use crate::table::convert::mismatch;
+use crate::table::fields::Fields;
 
 /// A configuration that holds, and what came with it.
 #[derive(Clone, Debug, PartialEq)]
@@ -122,7 +128,7 @@ impl<'a> Reader<'a> {
             env,
             files,
             sources: Sources::default(),
-            report: Report::new(keys::elsewhere),
+            report: Report::new(elsewhere),
             written: Written::default(),
             open: Vec::new(),
             read: Vec::new(),
@@ -138,8 +144,7 @@ impl<'a> Reader<'a> {
         let base = if directory.as_os_str().is_empty() { Path::new(".") } else { &directory };
         self.written.directories.push(self.files.identity(base));
         let (env, start) = (self.env, Span { file, start: 0, end: 0 });
-        let Some(mut table) =
-            tree::parse(file, &mut |name| env(name), keys::is_known, &mut self.sources, &mut self.report)
+        let Some(mut table) = tree::parse(file, &mut |name| env(name), is_known, &mut self.sources, &mut self.report)
         else {
             self.broken = true;
             return;
@@ -162,7 +167,7 @@ impl<'a> Reader<'a> {
     }
 
     fn take_lists(&mut self, table: &mut Table) {
-        for (key, what) in [("listener", &LISTENER), ("route", &ROUTE), ("site", &SITE)] {
+        for (key, what) in [("listener", Listener::SECTION), ("route", &ROUTE), ("site", &SITE)] {
             let Some(entry) = table.take(key) else { continue };
             match entry.node.value {
                 Value::List(nodes) => match key {
@@ -178,7 +183,7 @@ impl<'a> Reader<'a> {
                 }
                 _ => {
                     self.broken = true;
-                    decode::mismatch(&mut self.report, &entry.node, format!("{} tables", what.title));
+                    mismatch(&mut self.report, &entry.node, format!("{} tables", what.title));
                 }
             }
         }
@@ -193,10 +198,10 @@ impl<'a> Reader<'a> {
             }
             _ => {
                 self.broken = true;
-                decode::mismatch(
+                mismatch(
                     &mut self.report,
                     &entry.node,
-                    format!("[cluster.NAME] with the keys {}", CLUSTER.list()),
+                    format!("[cluster.NAME] with the keys {}", Cluster::SECTION.list()),
                 );
             }
         }
@@ -205,7 +210,7 @@ impl<'a> Reader<'a> {
     fn take_defaults(&mut self, table: &mut Table) {
         let Some(entry) = table.take("defaults") else { return };
         let Some(fields) = Fields::open(&mut self.report, &entry.node, &DEFAULTS) else { return };
-        for (key, section) in [("route", &ROUTE), ("cluster", &CLUSTER)] {
+        for (key, section) in [("route", &ROUTE), ("cluster", Cluster::SECTION)] {
             let Some(entry) = fields.entry(key) else { continue };
             // Unknown keys are reported here too, lest they go unseen while no route inherits them.
             if Fields::open(&mut self.report, &entry.node, section).is_none() {
@@ -225,12 +230,12 @@ impl<'a> Reader<'a> {
 
     fn include(&mut self, node: &Node, directory: &Path) {
         let Value::List(patterns) = &node.value else {
-            decode::mismatch(&mut self.report, node, "a list of globs such as [\"sites/*.toml\"]");
+            mismatch(&mut self.report, node, "a list of globs such as [\"sites/*.toml\"]");
             return;
         };
         for pattern in patterns {
             let Some(text) = pattern.text().filter(|text| !text.is_empty()) else {
-                decode::mismatch(&mut self.report, pattern, "a glob such as \"sites/*.toml\"");
+                mismatch(&mut self.report, pattern, "a glob such as \"sites/*.toml\"");
                 continue;
             };
             if text.contains("**") {
@@ -286,30 +291,32 @@ impl<'a> Reader<'a> {
 
 /// Fills in what is inherited, decodes every part, and joins the parts.
 pub(crate) fn build(report: &mut Report, written: Written) -> Option<Config> {
-    let Written { root, defaults_route, defaults_cluster, listeners, mut routes, sites, mut clusters, directories } =
-        written;
-    for node in &mut routes {
+    let Written { root, defaults_route, defaults_cluster, directories, .. } = written;
+    let (written_listeners, written_sites) = (written.listeners, written.sites);
+    let (mut written_routes, mut written_clusters) = (written.routes, written.clusters);
+    for node in &mut written_routes {
         if let Value::Table(table) = &mut node.value {
             inherit(table, &defaults_route);
         }
     }
-    for entry in &mut clusters {
+    for entry in &mut written_clusters {
         if let Value::Table(table) = &mut entry.node.value {
             inherit(table, &defaults_cluster);
         }
     }
     let fields = Fields::of(report, &root, Span { file: 0, start: 0, end: 0 }, &ROOT);
-    let global = decode::global(report, &fields);
+    let global = Global::take(report, &fields);
     // These were taken out of the table before, file by file.
     for taken in ["include", "listener", "route", "site", "cluster", "defaults"] {
         fields.entry(taken);
     }
     fields.done();
-    let names: Vec<String> = clusters.iter().map(|entry| entry.key.clone()).collect();
-    let listeners = decode::listeners(report, &listeners, &directories);
-    let clusters = decode::clusters(report, &clusters, &directories);
-    let (sites, of_sites) = decode::sites(report, &sites, &defaults_route, &directories);
-    let routes: Vec<RouteNode> = routes.into_iter().map(|node| (node, None)).chain(of_sites).collect();
-    let routes = decode::routes(report, &routes);
+    report.set_directories(directories);
+    let names: Vec<String> = written_clusters.iter().map(|entry| entry.key.clone()).collect();
+    let listeners = listeners(report, &written_listeners);
+    let clusters = clusters(report, &written_clusters);
+    let (sites, of_sites) = sites(report, &written_sites, &defaults_route);
+    let all: Vec<RouteNode> = written_routes.into_iter().map(|node| (node, None)).chain(of_sites).collect();
+    let routes = routes(report, &all);
     link(report, global, listeners, clusters, &names, sites, routes)
 }

@@ -1,13 +1,13 @@
 //! A configuration without a file: one listener, one cluster, everything else by default.
 
-use crate::keys;
 use crate::language::diagnostic::{Diagnostics, Report};
 use crate::language::source::{Sources, Span};
 use crate::language::tree::{Entry, Node, Table, Value};
 use crate::language::values::address;
 use crate::language::values::address::ListenAddress;
 use crate::load::{Written, build};
-use crate::valid::Config;
+use crate::model::config::Config;
+use crate::model::elsewhere;
 
 /// What the listener's cluster is called in logs and metrics.
 const CLUSTER: &str = "app";
@@ -29,7 +29,7 @@ impl Config {
         health_path: Option<&str>,
         admin: Option<&str>,
     ) -> Result<Self, Diagnostics> {
-        let mut report = Report::new(keys::elsewhere);
+        let mut report = Report::new(elsewhere);
         if to.is_empty() {
             report.error(Span::NOWHERE, "there is no endpoint to forward to").expected("at least one address");
         }

@@ -1,9 +1,9 @@
 //! Routes that are valid, and that requests do not reach as one would think.
 
-use crate::decode::{ListenerWritten, RouteWritten};
 use crate::language::diagnostic::Report;
 use crate::language::values::http::PathPattern;
-use crate::valid::{Listener, Match, Route};
+use crate::model::listener::{Listener, ListenerWritten};
+use crate::model::route::{Match, Route, RouteWritten};
 
 /// Where a certificate authority looks for what certbot's webroot has (RFC 8555 §8.3), over plain HTTP.
 const CHALLENGES: &str = "/.well-known/acme-challenge";

@@ -1,7 +1,8 @@
 //! Sites among one another, and their certificates at the listeners.
 
-use crate::decode::{ListenerWritten, SiteWritten};
 use crate::language::diagnostic::Report;
+use crate::model::listener::ListenerWritten;
+use crate::model::site::SiteWritten;
 
 /// A name tells sites apart, and a host belongs to one of them: whose settings it gets must not depend on the path.
 pub(crate) fn check(report: &mut Report, sites: &[SiteWritten]) {

@@ -172,7 +172,7 @@ fn sections_that_are_left_out_are_off() {
     assert_eq!(plain.options.rate_limit, None);
     assert_eq!(plain.options.policy, None);
     let plain = cluster("");
-    assert_eq!((plain.active, plain.passive), (None, None));
+    assert_eq!((plain.health.active, plain.health.passive), (None, None));
 }
 
 #[test]
@@ -315,13 +315,13 @@ fn options_of_a_route() {
     assert_eq!((sticky.max_age, sticky.secrets.len()), (Some(seconds(3600)), 2));
     let limit = options.rate_limit.unwrap();
     assert!(matches!(limit.key, LimitKey::Template(_)));
-    assert_eq!((limit.requests.get(), limit.period, limit.burst, limit.status), (1, seconds(60), 20, 503));
+    assert_eq!((limit.rate.requests.get(), limit.rate.period, limit.burst, limit.status), (1, seconds(60), 20, 503));
     assert_eq!((&*limit.name, limit.memory_bytes), ("keys", 1_000_000));
-    let edits = options.request_headers;
+    let edits = options.headers.request;
     assert_eq!(edits.remove, ["x-debug".into()]);
     assert_eq!(edits.set.iter().map(|(name, _)| &**name).collect::<Vec<_>>(), ["Host", "X-Real"]);
     assert_eq!(edits.add.iter().map(|(name, _)| &**name).collect::<Vec<_>>(), ["Via", "Via", "X-Id"]);
-    assert_eq!(options.response_headers.set[0].1, Template::literal("DENY"));
+    assert_eq!(options.headers.response.set[0].1, Template::literal("DENY"));
     assert_eq!(options.forwarded, Forwarded { x_forwarded: true, rfc7239: true, preserve_host: false });
     assert_eq!(options.upgrade, Upgrade::Only(vec!["WebSocket".into(), "SPDY/3.1".into()]));
     assert_eq!((options.body_limit, options.access_log), (None, false));
@@ -350,22 +350,27 @@ fn short_forms() {
 
 #[test]
 fn health_in_every_form() {
-    let active =
-        cluster("health.active = { tcp = true, port = 81, initial = \"down\", rise = 1, fall = 1 }").active.unwrap();
+    let active = cluster("health.active = { tcp = true, port = 81, initial = \"down\", rise = 1, fall = 1 }")
+        .health
+        .active
+        .unwrap();
     assert_eq!((active.probe, active.port, active.initial_up), (Probe::Tcp, Some(81), false));
     let active = cluster(
         "health.active = { path = \"/h?x=1\", method = \"HEAD\", host = \"example.com\", expect = \"200-204\" }",
     );
-    let Probe::Http { path, method, host, expect } = active.active.unwrap().probe else { panic!("asks by HTTP") };
+    let Probe::Http { path, method, host, expect } = active.health.active.unwrap().probe else {
+        panic!("asks by HTTP")
+    };
     assert_eq!((&*path, &*method, host.as_deref()), ("/h?x=1", "HEAD", Some("example.com")));
     assert_eq!(expect, [(200, 204)]);
-    let expects = |value: &str| match cluster(&format!("health.active.expect = {value}")).active.unwrap().probe {
+    let expects = |value: &str| match cluster(&format!("health.active.expect = {value}")).health.active.unwrap().probe {
         Probe::Http { expect, .. } => expect,
         Probe::Tcp => panic!("asks by HTTP"),
     };
     assert_eq!(expects("200"), [(200, 200)]);
     assert_eq!(expects("[200, \"3xx\", \"404-410\"]"), [(200, 200), (300, 399), (404, 410)]);
     let passive = cluster("health.passive = { failures = 1, window = \"1s\", eject_for = \"2m\", on = [\"5xx\"] }")
+        .health
         .passive
         .unwrap();
     assert_eq!(
@@ -374,7 +379,7 @@ fn health_in_every_form() {
     );
     assert_eq!(passive.on, [Condition::Status { from: 500, to: 599 }]);
     let off = cluster("health = { active = \"off\", passive = \"off\" }");
-    assert_eq!((off.active, off.passive), (None, None));
+    assert_eq!((off.health.active, off.health.passive), (None, None));
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn the_example_means_what_it_says() {
     assert_eq!(webhook.options.body_limit, Some(16 << 20));
     assert!(!webhook.options.access_log);
     let limit = webhook.options.rate_limit.as_ref().unwrap();
-    assert_eq!((limit.requests.get(), limit.period, limit.burst), (30, Duration::from_secs(1), 50));
+    assert_eq!((limit.rate.requests.get(), limit.rate.period, limit.burst), (30, Duration::from_secs(1), 50));
     assert_eq!(limit.name, webhook.name);
     let retry = webhook.options.retry.as_ref().unwrap();
     let statuses = [502, 503, 504].map(|status| Condition::Status { from: status, to: status });
@@ -48,7 +48,7 @@ fn the_example_means_what_it_says() {
     let sticky = config.routes[1].options.sticky.as_ref().unwrap();
     assert_eq!((&*sticky.cookie, sticky.secure, sticky.same_site), ("affinity", true, Some(SameSite::Lax)));
     assert_eq!(sticky.max_age, Some(Duration::from_secs(3600)));
-    assert_eq!(&*config.routes[1].options.request_headers.remove[0], "x-debug");
+    assert_eq!(&*config.routes[1].options.headers.request.remove[0], "x-debug");
     assert_eq!(
         config.routes[3].action,
         Action::Redirect(Redirect { to: RedirectTo::Path("/new/".into()), status: 308 })
@@ -59,9 +59,11 @@ fn the_example_means_what_it_says() {
     assert_eq!(cluster.endpoints[2].weight, 2);
     assert_eq!(cluster.endpoints[2].max_in_flight.unwrap().get(), 100);
     assert_eq!(cluster.endpoints[0].address, EndpointAddress::Name("n8n-1".into(), 5678));
-    let Probe::Http { path, expect, .. } = &cluster.active.as_ref().unwrap().probe else { panic!("asks by HTTP") };
+    let Probe::Http { path, expect, .. } = &cluster.health.active.as_ref().unwrap().probe else {
+        panic!("asks by HTTP")
+    };
     assert_eq!((&**path, expect.as_slice()), ("/healthz", &[(200, 200)][..]));
-    assert_eq!(cluster.passive.as_ref().unwrap().failures.get(), 3);
+    assert_eq!(cluster.health.passive.as_ref().unwrap().failures.get(), 3);
 }
 
 #[test]

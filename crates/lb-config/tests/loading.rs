@@ -182,9 +182,9 @@ fn routes_and_clusters_inherit_key_by_key() {
     let own = &config.routes[0].options;
     assert_eq!((own.timeout.connect.as_secs(), own.timeout.response.as_secs()), (9, 2));
     assert_eq!(own.retry.as_ref().unwrap().on, [Condition::Reset], "lists are taken whole");
-    let set: Vec<String> = own.request_headers.set.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let set: Vec<String> = own.headers.request.set.iter().map(|(name, value)| format!("{name}={value}")).collect();
     assert_eq!(set, ["X-A=own", "X-B=default"]);
-    assert_eq!(own.request_headers.remove, ["x-c".into()]);
+    assert_eq!(own.headers.request.remove, ["x-c".into()]);
     assert_eq!(own.forwarded, Forwarded { x_forwarded: true, rfc7239: true, preserve_host: false });
     assert_eq!(own.sticky, None);
     let policy = own.policy.as_ref().unwrap();
@@ -200,7 +200,7 @@ fn routes_and_clusters_inherit_key_by_key() {
     assert_eq!((&fixed.options.sticky, &fixed.options.policy), (&None, &None));
 
     let cluster = &config.clusters[0];
-    let active = cluster.active.as_ref().unwrap();
+    let active = cluster.health.active.as_ref().unwrap();
     assert_eq!((&active.probe, active.interval.as_secs()), (&Probe::Tcp, 1), "its own probe, the inherited interval");
     assert_eq!((cluster.keep_alive.idle, cluster.keep_alive.requests.get()), (5, 7));
 }
@@ -211,7 +211,7 @@ fn an_inherited_tcp_check_gives_way_to_a_path() {
         "{LISTENER}[[route]]\ncluster = \"app\"\n[defaults.cluster]\nhealth.active.tcp = true\n\
          [cluster.app]\nendpoints = [\"a:1\"]\nhealth.active.path = \"/h\"\n"
     );
-    let active = parse(&text, &nothing).config.clusters[0].active.clone().unwrap();
+    let active = parse(&text, &nothing).config.clusters[0].health.active.clone().unwrap();
     assert!(matches!(active.probe, Probe::Http { path, .. } if &*path == "/h"));
 }
 
@@ -286,7 +286,7 @@ fn what_the_environment_held_is_in_no_output() {
     let sticky = format!("{:?}", loaded.config.routes[0].options.sticky);
     assert!(!sticky.contains("hunter2") && !sticky.contains("literal-"), "{sticky}");
     let again = parse(&printed, &env).config;
-    assert_eq!(again.routes[0].options.request_headers, loaded.config.routes[0].options.request_headers);
+    assert_eq!(again.routes[0].options.headers.request, loaded.config.routes[0].options.headers.request);
     assert_eq!(again.routes[1], loaded.config.routes[1]);
 
     let other = |name: &str| (name == "TOKEN").then(|| "another-another-another".to_owned());

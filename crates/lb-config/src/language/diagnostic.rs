@@ -7,6 +7,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::language::files::relative_to;
 use crate::language::source::{Place, Sources, Span};
 
 /// How bad it is.
@@ -227,11 +228,13 @@ pub(crate) struct Report {
     hidden: Vec<(Span, Span)>,
     /// Files that the configuration names, and where.
     files: Vec<(PathBuf, Span)>,
+    /// Where each file of the sources is: what paths in it are relative to.
+    directories: Vec<PathBuf>,
 }
 
 impl Report {
     pub(crate) fn new(elsewhere: fn(&str) -> Option<String>) -> Self {
-        Self { elsewhere, problems: Vec::new(), hidden: Vec::new(), files: Vec::new() }
+        Self { elsewhere, problems: Vec::new(), hidden: Vec::new(), files: Vec::new(), directories: Vec::new() }
     }
 
     /// A report that is thrown away.
@@ -283,9 +286,17 @@ impl Report {
         self.hidden.push((span, key));
     }
 
-    /// A file of certificates or keys is named here; what is wrong with it is found later, by others.
-    pub(crate) fn names_file(&mut self, path: &Path, span: Span) {
-        self.files.push((path.to_owned(), span));
+    /// What paths are relative to, by the file that they stand in.
+    pub(crate) fn set_directories(&mut self, directories: Vec<PathBuf>) {
+        self.directories = directories;
+    }
+
+    /// A file of certificates or keys is named here; what is wrong with it is found later, by others. Returns where it is.
+    pub(crate) fn names_file(&mut self, path: &Path, span: Span) -> PathBuf {
+        let base = self.directories.get(span.file).cloned().unwrap_or_default();
+        let path = relative_to(base, path);
+        self.files.push((path.clone(), span));
+        path
     }
 
     /// Tells the sources what they must not show, and which files they name.

@@ -184,6 +184,24 @@ fn in_set(set: &[char], char: char) -> bool {
     }
 }
 
+/// `/etc/certs/a.pem` for `../certs/a.pem` in `/etc/lbproxy`. Only what leads out of `base` is undone, since that has no
+/// links in it; what comes after a link's name is the system's to follow.
+pub(crate) fn relative_to(mut base: PathBuf, path: &Path) -> PathBuf {
+    let mut parts = path.components().peekable();
+    while let Some(part) = parts.peek() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir if base.is_absolute() => {
+                base.pop();
+            }
+            _ => break,
+        }
+        parts.next();
+    }
+    parts.for_each(|part| base.push(part));
+    base
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -226,6 +244,20 @@ mod tests {
     fn identities_are_plain() {
         for (path, plain) in [("a/../b", "b"), ("./a", "a"), ("/a/./b/../c", "/a/c"), ("../a", "../a")] {
             assert_eq!(NoFiles.identity(Path::new(path)), PathBuf::from(plain), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_relative_to_the_file_that_names_it() {
+        for (base, path, expected) in [
+            ("/etc/lbproxy", "a.pem", "/etc/lbproxy/a.pem"),
+            ("/etc/lbproxy", "../certs/a.pem", "/etc/certs/a.pem"),
+            ("/etc/lbproxy", "./../../a.pem", "/a.pem"),
+            ("/etc/lbproxy", "live/../a.pem", "/etc/lbproxy/live/../a.pem"),
+            ("/etc/lbproxy", "/a.pem", "/a.pem"),
+            ("", "../a.pem", "../a.pem"),
+        ] {
+            assert_eq!(relative_to(base.into(), Path::new(path)), PathBuf::from(expected), "{path}");
         }
     }
 }

@@ -11,12 +11,13 @@ use crate::language::diagnostic::Report;
 use crate::language::suggest::nearest;
 use crate::language::template::Template;
 use crate::language::tree::{Entry, Node, Table, Value};
-use crate::language::values::Wrong;
+use crate::language::values::{Wrong, quantity};
 use crate::table::convert::{self, Moment};
 use crate::table::fields::Fields;
-use crate::table::item::{Item, Writer, bare, duration, fields, text};
-use crate::table::section::Default::{Required, Unset};
-use crate::table::section::{Kind, Section, key};
+use crate::table::form::Form;
+use crate::table::item::{Item, Writer, bare, fields, text};
+use crate::table::section::Default::{InDoc, Required, Unset};
+use crate::table::section::{Key, Kind, Section, key};
 
 /// A selection policy by name, with its options.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,14 +97,44 @@ pub(crate) enum Unit {
 }
 
 pub(crate) const POLICY: Section = Section {
-    name: "policy",
-    title: "`policy`",
-    doc: "A selection policy with its key and its options.",
     keys: &[
         key("name", Kind::Text, Required, "Which algorithm."),
         key("key", Kind::Text, Unset("none"), "What a hashing policy hashes, a text with `{variables}`."),
     ],
+    more: option_keys,
+    ..Section::new("policy", "`policy`", "A selection policy with its key and its options.")
 };
+
+/// The options of all policies as keys.
+fn option_keys() -> Vec<Key> {
+    let options = POLICIES.iter().flat_map(|policy| policy.options);
+    let as_key = |option: &OptionInfo| {
+        let kind = match option.unit {
+            Unit::Count => Kind::Integer(option.least as i64, option.most as i64),
+            Unit::Factor => Kind::Number(option.least, option.most),
+            Unit::Switch => Kind::Bool,
+            Unit::Duration => Kind::Duration,
+        };
+        key(option.name, kind, InDoc, option.doc)
+    };
+    options.map(as_key).collect()
+}
+
+/// A policy by its name, or as a table with its key and its options.
+pub(crate) struct PolicyForm;
+
+impl Form for PolicyForm {
+    type Value = Policy;
+    const KIND: Kind = Kind::Any(&[Kind::Text, Kind::Table(&POLICY)]);
+
+    fn read(report: &mut Report, node: &Node) -> Option<Policy> {
+        policy(report, node)
+    }
+
+    fn show(value: &Policy, writer: &Writer<'_>) -> Option<Item> {
+        Some(value.show(writer))
+    }
+}
 
 pub(crate) const POLICIES: [PolicyInfo; 18] = [
     plain("round_robin", PolicyKind::RoundRobin, &[RANDOM_START]),
@@ -219,7 +250,7 @@ impl PolicyKind {
 }
 
 /// `"name"`, or a table of name, key and options.
-pub(crate) fn policy(report: &mut Report, node: &Node) -> Option<Policy> {
+fn policy(report: &mut Report, node: &Node) -> Option<Policy> {
     if node.text().is_some() {
         let info = named(report, node)?;
         if info.key == KeyUse::Required {
@@ -352,7 +383,7 @@ fn number(report: &mut Report, node: &Node, option: &OptionInfo) -> Option<f64> 
 }
 
 impl Policy {
-    pub(crate) fn show(&self, writer: &Writer<'_>) -> Item {
+    fn show(&self, writer: &Writer<'_>) -> Item {
         if self.key.is_none() && self.options.is_empty() {
             return text(self.kind.name());
         }
@@ -361,7 +392,7 @@ impl Policy {
         all.extend(self.options.iter().map(|(name, value)| {
             // Durations come from whole milliseconds, so the way back loses nothing.
             let item = if self.kind.is_duration(name) {
-                duration(Duration::from_millis(*value as u64))
+                text(&quantity::show_duration(Duration::from_millis(*value as u64)))
             } else if self.kind.is_switch(name) {
                 bare(*value != 0.0)
             } else {

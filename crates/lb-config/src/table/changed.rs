@@ -4,9 +4,8 @@
 //! table that is off by default is there and empty. So no list of defaults can lag behind the decoder.
 
 use crate::language::source::Sources;
-use crate::table::document::Document;
-use crate::table::item::{Fields, Item};
-use crate::valid::Config;
+use crate::model::config::Config;
+use crate::table::item::{Document, Item, Items};
 
 /// As little as a configuration may have.
 const LEAST: &str = r#"
@@ -40,14 +39,14 @@ const ALWAYS: [&str; 10] =
 /// Leaves out of `document` what has its default.
 pub(crate) fn changed(document: Document) -> Document {
     let (least, tables) = (defaults(LEAST), defaults(TABLES));
-    let sections = |of: fn(&Document) -> &Vec<(String, Fields)>| {
+    let sections = |of: fn(&Document) -> &Vec<(String, Items)>| {
         let first = |document: &Document| of(document).first().map(|(_, fields)| fields.clone()).unwrap_or_default();
         (first(&least), first(&tables))
     };
     let (listener, route, cluster) =
         (sections(|it| &it.listeners), sections(|it| &it.routes), sections(|it| &it.clusters));
     let body_limit = value(&document.root, &["limits", "request_body"]).cloned();
-    let without = |(name, fields): (String, Fields), (least, tables): &(Fields, Fields)| {
+    let without = |(name, fields): (String, Items), (least, tables): &(Items, Items)| {
         let fields = differing(fields, least, Some(tables));
         (name, fields)
     };
@@ -83,14 +82,14 @@ pub(crate) fn changed(document: Document) -> Document {
 /// The document of a configuration of ours.
 fn defaults(text: &str) -> Document {
     match Config::parse(text, &|_| None) {
-        Ok(loaded) => Document::of(&loaded.config, &Sources::default()),
+        Ok(loaded) => loaded.config.document(&Sources::default()),
         // Unreachable while the test below passes; everything is printed then.
         Err(_) => Document { root: Vec::new(), listeners: Vec::new(), routes: Vec::new(), clusters: Vec::new() },
     }
 }
 
 /// What of `fields` is another than in `least`; a table that `least` has not is compared with that of `tables`.
-fn differing(fields: Fields, least: &Fields, tables: Option<&Fields>) -> Fields {
+fn differing(fields: Items, least: &Items, tables: Option<&Items>) -> Items {
     let mut left = Vec::new();
     for (key, item) in fields {
         let default = value(least, &[&key]);
@@ -123,7 +122,7 @@ fn differing(fields: Fields, least: &Fields, tables: Option<&Fields>) -> Fields 
 }
 
 /// What stands at a path.
-fn value<'a>(fields: &'a Fields, path: &[&str]) -> Option<&'a Item> {
+fn value<'a>(fields: &'a Items, path: &[&str]) -> Option<&'a Item> {
     let (first, rest) = path.split_first()?;
     let (_, item) = fields.iter().find(|(key, _)| key == first)?;
     match item {

@@ -6,9 +6,8 @@
 use std::fmt;
 
 use crate::language::source::Sources;
-use crate::table::document::Document;
-use crate::table::item::{Fields, Item, Leaf};
-use crate::valid::Config;
+use crate::model::config::Config;
+use crate::table::item::{Item, Items, Leaf};
 
 /// The changes from one configuration to another, in the order of the file; empty if there are none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,7 +57,7 @@ impl Config {
     #[must_use]
     pub fn diff(old: &Self, new: &Self) -> Changes {
         let sources = Sources::default();
-        let (old, new) = (Document::of(old, &sources), Document::of(new, &sources));
+        let (old, new) = (old.document(&sources), new.document(&sources));
         let mut changes = Changes::default();
         fields(&mut changes, "", "", &old.root, &new.root);
         parts(&mut changes, "listener", &old.listeners, &new.listeners);
@@ -72,13 +71,13 @@ impl Config {
     }
 }
 
-fn common<'a>(of: &'a [(String, Fields)], other: &[(String, Fields)]) -> Vec<&'a str> {
+fn common<'a>(of: &'a [(String, Items)], other: &[(String, Items)]) -> Vec<&'a str> {
     let shared = of.iter().filter(|(name, _)| other.iter().any(|(known, _)| known == name));
     shared.map(|(name, _)| name.as_str()).collect()
 }
 
 /// Named parts: gone, changed, new.
-fn parts(changes: &mut Changes, what: &str, old: &[(String, Fields)], new: &[(String, Fields)]) {
+fn parts(changes: &mut Changes, what: &str, old: &[(String, Items)], new: &[(String, Items)]) {
     for (name, before) in old {
         match new.iter().find(|(known, _)| known == name) {
             Some((_, after)) => fields(changes, &format!("{what} {name}: "), "", before, after),
@@ -90,7 +89,7 @@ fn parts(changes: &mut Changes, what: &str, old: &[(String, Fields)], new: &[(St
     }
 }
 
-fn fields(changes: &mut Changes, prefix: &str, path: &str, old: &Fields, new: &Fields) {
+fn fields(changes: &mut Changes, prefix: &str, path: &str, old: &Items, new: &Items) {
     for (key, before) in old {
         let path = join(path, key);
         match new.iter().find(|(known, _)| known == key) {
@@ -139,7 +138,7 @@ fn is_off(leaf: &Leaf) -> bool {
     leaf.value == "off"
 }
 
-fn endpoints(changes: &mut Changes, prefix: &str, old: &[(String, Fields)], new: &[(String, Fields)]) {
+fn endpoints(changes: &mut Changes, prefix: &str, old: &[(String, Items)], new: &[(String, Items)]) {
     for (address, before) in old {
         let Some((_, after)) = new.iter().find(|(known, _)| known == address) else {
             changes.0.push(format!("{prefix}endpoint {address} removed"));

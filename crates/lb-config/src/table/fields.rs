@@ -1,7 +1,6 @@
 //! Reading one table: unknown keys, reserved keys, missing keys and defaults, all from the key table.
 
 use std::cell::RefCell;
-use std::time::Duration;
 
 use crate::language::diagnostic::Report;
 use crate::language::source::Span;
@@ -29,7 +28,7 @@ impl<'t> Fields<'t> {
     pub(crate) fn open(report: &mut Report, node: &'t Node, section: &'static Section) -> Option<Self> {
         let Some(table) = node.table() else {
             convert::mismatch(report, node, format!("a table with the keys {}", section.list()));
-            if let Some(example) = vocabulary::example(section) {
+            if let Some(example) = section.example {
                 report.help_at(node.span, format!("write {example}"));
             }
             return None;
@@ -53,12 +52,9 @@ impl<'t> Fields<'t> {
         for entry in table.entries.iter().filter(|entry| !open_key(&entry.key)) {
             match section.find(&entry.key) {
                 None => unknown_key(report, entry, section),
-                Some(key) if key.default == Default::NotBuilt => {
-                    let message = format!("`{}` in {} is not built yet", key.name, section.title);
-                    let problem = report.error(entry.key_span, message);
-                    if let Some(instead) = vocabulary::until_built(section, key.name) {
-                        problem.help(instead);
-                    }
+                Some(Key { name, default: Default::NotBuilt(until), .. }) => {
+                    let message = format!("`{name}` in {} is not built yet", section.title);
+                    report.error(entry.key_span, message).help(*until);
                 }
                 Some(_) => {}
             }
@@ -120,68 +116,9 @@ impl<'t> Fields<'t> {
         }
     }
 
-    /// A whole number within the bounds of the key table.
-    pub(crate) fn integer<T: TryFrom<i64>>(&self, report: &mut Report, name: &'static str) -> Option<T> {
-        let bounds = self.bounds(name);
-        self.get(report, name, |report, node| convert::integer(report, node, bounds))
-    }
-
-    /// As [`integer`](Self::integer), or a word that stands for no value.
-    pub(crate) fn integer_or<T: TryFrom<i64>>(
-        &self,
-        report: &mut Report,
-        name: &'static str,
-        word: &'static str,
-    ) -> Option<Option<T>> {
-        let bounds = self.bounds(name);
-        self.get(report, name, convert::or_word(word, |report, node| convert::integer(report, node, bounds)))
-    }
-
-    /// As [`integer`](Self::integer), for a key that may be left out.
-    pub(crate) fn maybe_integer<T: TryFrom<i64>>(&self, report: &mut Report, name: &'static str) -> Option<Option<T>> {
-        let bounds = self.bounds(name);
-        self.maybe(report, name, |report, node| convert::integer(report, node, bounds))
-    }
-
-    /// A duration, at least a millisecond unless the key table allows zero.
-    pub(crate) fn duration(&self, report: &mut Report, name: &'static str) -> Option<Duration> {
-        let zero = self.allows_zero(name);
-        self.get(report, name, |report, node| convert::duration(report, node, zero))
-    }
-
-    /// As [`duration`](Self::duration), or a word that stands for no value.
-    pub(crate) fn duration_or(
-        &self,
-        report: &mut Report,
-        name: &'static str,
-        word: &'static str,
-    ) -> Option<Option<Duration>> {
-        let zero = self.allows_zero(name);
-        self.get(report, name, convert::or_word(word, |report, node| convert::duration(report, node, zero)))
-    }
-
-    /// A size, at least as many bytes as the key table says.
-    pub(crate) fn size(&self, report: &mut Report, name: &'static str) -> Option<u64> {
-        let least = self.least(name);
-        self.get(report, name, |report, node| convert::size(report, node, least))
-    }
-
-    /// As [`size`](Self::size), or `"none"` for no limit.
-    pub(crate) fn size_or_none(&self, report: &mut Report, name: &'static str) -> Option<Option<u64>> {
-        let least = self.least(name);
-        self.get(report, name, convert::or_word("none", |report, node| convert::size(report, node, least)))
-    }
-
-    /// As [`size_or_none`](Self::size_or_none), for a key that may be left out.
-    pub(crate) fn maybe_size_or_none(&self, report: &mut Report, name: &'static str) -> Option<Option<Option<u64>>> {
-        let least = self.least(name);
-        self.maybe(report, name, convert::or_word("none", |report, node| convert::size(report, node, least)))
-    }
-
-    /// One of the words of the key table, each with its meaning.
-    pub(crate) fn word<T: Clone>(&self, report: &mut Report, name: &'static str, words: &[(&str, T)]) -> Option<T> {
-        self.knows_words(name, words);
-        self.get(report, name, |report, node| convert::word(report, node, words))
+    /// Where the value of a key was written, or else the table.
+    pub(crate) fn value_span(&self, name: &'static str) -> Span {
+        self.entry(name).map_or(self.span, |entry| entry.node.span)
     }
 
     /// Checks that no key was forgotten.
@@ -192,28 +129,6 @@ impl<'t> Fields<'t> {
             "{}: listed in the key table but never read: {:?}",
             self.section.title,
             self.section.built().map(|key| key.name).filter(|name| !asked.contains(name)).collect::<Vec<_>>()
-        );
-    }
-
-    fn bounds(&self, name: &'static str) -> (i64, i64) {
-        self.section.find(name).and_then(|key| key.kind.bounds()).unwrap_or((i64::MIN, i64::MAX))
-    }
-
-    fn allows_zero(&self, name: &'static str) -> bool {
-        self.section.find(name).is_some_and(|key| key.kind.allows_zero())
-    }
-
-    fn least(&self, name: &'static str) -> u64 {
-        self.section.find(name).and_then(|key| key.kind.least()).unwrap_or(0)
-    }
-
-    /// Checks that the decoder and the key table know the same words.
-    pub(crate) fn knows_words<T>(&self, name: &'static str, words: &[(&str, T)]) {
-        let listed = self.section.find(name).map(|key| key.kind.words()).unwrap_or_default();
-        debug_assert!(
-            words.iter().all(|(word, _)| listed.contains(word)) && words.len() == listed.len(),
-            "{}: the words of `{name}` differ from the key table's {listed:?}",
-            self.section.title
         );
     }
 

@@ -4,24 +4,21 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::time::Duration;
 
 use crate::language::env;
 use crate::language::source::Sources;
 use crate::language::template::Template;
-use crate::language::values::quantity;
-use crate::language::values::status::{self, Condition};
 
 /// Keys and values in order.
-pub(crate) type Fields = Vec<(String, Item)>;
+pub(crate) type Items = Vec<(String, Item)>;
 
 /// A value.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Item {
     Leaf(Leaf),
-    Table(Fields),
+    Table(Items),
     /// Endpoints, by address.
-    Endpoints(Vec<(String, Fields)>),
+    Endpoints(Vec<(String, Items)>),
 }
 
 /// A value that is not a table.
@@ -33,6 +30,15 @@ pub(crate) struct Leaf {
     pub(crate) value: String,
     /// Free text, which may hold a secret: a change is told without the values.
     pub(crate) quiet: bool,
+}
+
+/// A whole configuration: every key with the value in force.
+#[derive(Clone, Debug)]
+pub(crate) struct Document {
+    pub(crate) root: Items,
+    pub(crate) listeners: Vec<(String, Items)>,
+    pub(crate) routes: Vec<(String, Items)>,
+    pub(crate) clusters: Vec<(String, Items)>,
 }
 
 /// A TOML basic string.
@@ -54,8 +60,13 @@ pub(crate) fn quote(text: &str) -> String {
     quoted
 }
 
+/// A text as TOML, in which nothing is taken for a variable of the environment.
+pub(crate) fn quoted(text: &str) -> String {
+    quote(&env::escape(text))
+}
+
 pub(crate) fn text(value: &str) -> Item {
-    Item::Leaf(Leaf { toml: quote(&env::escape(value)), value: value.to_owned(), quiet: false })
+    Item::Leaf(Leaf { toml: quoted(value), value: value.to_owned(), quiet: false })
 }
 
 /// A number or a boolean.
@@ -64,30 +75,16 @@ pub(crate) fn bare(value: impl Display) -> Item {
     Item::Leaf(Leaf { toml: value.clone(), value, quiet: false })
 }
 
-pub(crate) fn or(word: &str, value: Option<impl Display>) -> Item {
-    value.map_or_else(|| text(word), bare)
-}
-
-pub(crate) fn duration(value: Duration) -> Item {
-    text(&quantity::show_duration(value))
-}
-
-pub(crate) fn duration_or(word: &str, value: Option<Duration>) -> Item {
-    value.map_or_else(|| text(word), duration)
-}
-
-pub(crate) fn size_or_none(bytes: Option<u64>) -> Item {
-    bytes.map_or_else(|| text("none"), |bytes| text(&quantity::show_size(bytes)))
-}
-
 pub(crate) fn texts<T: AsRef<str>>(values: impl IntoIterator<Item = T>) -> Item {
     let (toml, values): (Vec<String>, Vec<String>) =
-        values.into_iter().map(|value| (quote(&env::escape(value.as_ref())), value.as_ref().to_owned())).unzip();
+        values.into_iter().map(|value| (quoted(value.as_ref()), value.as_ref().to_owned())).unzip();
     Item::Leaf(Leaf { toml: format!("[{}]", toml.join(", ")), value: format!("[{}]", values.join(", ")), quiet: false })
 }
 
-pub(crate) fn conditions(on: &[Condition]) -> Item {
-    texts(on.iter().map(|condition| status::show_condition(*condition)))
+/// The items of these keys in this order, then the others.
+pub(crate) fn in_order(mut items: Items, first: &[&str]) -> Items {
+    items.sort_by_key(|(key, _)| first.iter().position(|known| known == key).unwrap_or(first.len()));
+    items
 }
 
 /// Keys, each with its item.
@@ -118,7 +115,7 @@ impl<'a> Writer<'a> {
     pub(crate) fn free(&self, value: &str) -> Item {
         let toml = match self.written.get(value) {
             Some(written) => quote(written),
-            None => quote(&env::escape(value)),
+            None => quoted(value),
         };
         Item::Leaf(Leaf { toml, value: value.to_owned(), quiet: true })
     }

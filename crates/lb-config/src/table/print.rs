@@ -3,10 +3,9 @@
 use std::fmt::Write;
 
 use crate::language::source::Sources;
+use crate::model::config::Config;
 use crate::table::changed::changed;
-use crate::table::document::Document;
-use crate::table::item::{Fields, Item, Leaf, quote};
-use crate::valid::Config;
+use crate::table::item::{Document, Item, Items, Leaf, quote};
 
 impl Config {
     /// The whole configuration with every default, as TOML that [`parse`](Self::parse) reads as an equal one.
@@ -16,14 +15,14 @@ impl Config {
     /// configuration. Included files and inherited keys are in place; comments and `[defaults]` are gone.
     #[must_use]
     pub fn print(&self, sources: &Sources) -> String {
-        write(&Document::of(self, sources))
+        write(&self.document(sources))
     }
 
     /// As [`print`](Self::print), without what has its default: what a reader would have to write. Names, hosts, actions and
     /// addresses are always in it.
     #[must_use]
     pub fn print_changed(&self, sources: &Sources) -> String {
-        write(&changed(Document::of(self, sources)))
+        write(&changed(self.document(sources)))
     }
 }
 
@@ -42,7 +41,7 @@ fn write(document: &Document) -> String {
     out
 }
 
-fn write_root(out: &mut String, root: &Fields) {
+fn write_root(out: &mut String, root: &Items) {
     for (name, item) in root {
         if !matches!(item, Item::Table(_)) {
             line(out, &key(name), item);
@@ -55,7 +54,7 @@ fn write_root(out: &mut String, root: &Fields) {
     }
 }
 
-fn section(out: &mut String, title: &str, fields: &Fields) {
+fn section(out: &mut String, title: &str, fields: &Items) {
     if !out.is_empty() {
         out.push('\n');
     }
@@ -103,14 +102,14 @@ fn value(item: &Item) -> String {
 }
 
 /// An address alone, where there is no more to it.
-fn endpoint(fields: &Fields) -> String {
+fn endpoint(fields: &Items) -> String {
     match fields.as_slice() {
         [(name, Item::Leaf(address))] if name == "address" => address.toml.clone(),
         fields => table(&fields.to_vec()),
     }
 }
 
-fn table(fields: &Fields) -> String {
+fn table(fields: &Items) -> String {
     if fields.is_empty() {
         return "{}".into();
     }

@@ -5,21 +5,18 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::keys::{ROOT, all_sections};
 use crate::language::tree::{self, Node};
-use crate::model::policy::{POLICIES, Unit};
 use crate::table::section::{Default, Key, Kind, Section};
 
-/// The JSON Schema (draft 2020-12) of a configuration file.
-#[must_use]
-pub fn schema() -> Value {
+/// The JSON Schema (draft 2020-12) of a file with this table at its top level.
+pub(crate) fn schema(root: &'static Section) -> Value {
     let mut definitions = Map::new();
-    for section in all_sections() {
-        if section.name != ROOT.name {
+    for section in root.all() {
+        if section.name != root.name {
             definitions.insert(section.name.into(), table(section));
         }
     }
-    let mut schema = table(&ROOT);
+    let mut schema = table(root);
     if let Some(root) = schema.as_object_mut() {
         root.insert("$schema".into(), json!("https://json-schema.org/draft/2020-12/schema"));
         root.insert("title".into(), json!("lbproxy"));
@@ -29,10 +26,8 @@ pub fn schema() -> Value {
 }
 
 fn table(section: &Section) -> Value {
-    let mut properties: Map<String, Value> = section.built().map(|key| (key.name.into(), property(key))).collect();
-    if section.name == "policy" {
-        properties.extend(policy_options());
-    }
+    let keys = section.built().copied().chain((section.more)());
+    let properties: Map<String, Value> = keys.map(|key| (key.name.into(), property(&key))).collect();
     let mut table = json!({
         "type": "object",
         "description": section.doc,
@@ -48,21 +43,6 @@ fn table(section: &Section) -> Value {
     table
 }
 
-fn policy_options() -> impl Iterator<Item = (String, Value)> {
-    POLICIES.iter().flat_map(|policy| policy.options).map(|option| {
-        let mut value = match option.unit {
-            Unit::Count => self::kind(&Kind::Integer(option.least as i64, option.most as i64)),
-            Unit::Factor => {
-                json!({ "anyOf": [{ "type": "number", "minimum": option.least, "maximum": option.most }, from_env()] })
-            }
-            Unit::Switch => self::kind(&Kind::Bool),
-            Unit::Duration => self::kind(&Kind::Duration { zero: option.least == 0.0 }),
-        };
-        value["description"] = json!(option.doc);
-        (option.name.to_owned(), value)
-    })
-}
-
 fn property(key: &Key) -> Value {
     let mut property = kind(&key.kind);
     let Some(object) = property.as_object_mut() else { return property };
@@ -72,7 +52,7 @@ fn property(key: &Key) -> Value {
             object.insert("default".into(), to_json(&Node::literal(literal)));
         }
         Default::Unset(what) => doc = format!("{doc} Default: {what}."),
-        Default::Required | Default::NotBuilt => {}
+        Default::Required | Default::InDoc | Default::NotBuilt(_) => {}
     }
     object.insert("description".into(), doc.into());
     property
@@ -84,8 +64,11 @@ fn kind(kind: &Kind) -> Value {
         Kind::Integer(least, most) => {
             json!({ "anyOf": [{ "type": "integer", "minimum": least, "maximum": most }, from_env()] })
         }
-        Kind::Duration { .. } => text_like("^[0-9]+(ms|s|m|h|d)$"),
-        Kind::Size { .. } => text_like("^[0-9]+([KMGkmg][Ii]?)?[Bb]$"),
+        Kind::Number(min, max) => {
+            json!({ "anyOf": [{ "type": "number", "minimum": min, "maximum": max }, from_env()] })
+        }
+        Kind::Duration => text_like("^[0-9]+(ms|s|m|h|d)$"),
+        Kind::Size => text_like("^[0-9]+([KMGkmg][Ii]?)?[Bb]$"),
         Kind::Rate => text_like("^[0-9]+/([smhd]|[0-9]+(ms|s|m|h|d))$"),
         Kind::Share => text_like("^[0-9]+(\\.[0-9]{1,4})?%$"),
         Kind::Status => json!({ "anyOf": [

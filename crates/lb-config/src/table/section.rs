@@ -9,6 +9,10 @@ pub(crate) struct Section {
     pub(crate) title: &'static str,
     pub(crate) doc: &'static str,
     pub(crate) keys: &'static [Key],
+    /// Keys that depend on another one, such as the options of a policy; the decoder reads them by itself.
+    pub(crate) more: fn() -> Vec<Key>,
+    /// How it is written, for one who wrote something else.
+    pub(crate) example: Option<&'static str>,
 }
 
 /// A key.
@@ -29,8 +33,10 @@ pub(crate) enum Default {
     Value(&'static str),
     /// It then has no value, or one that depends on others; in words.
     Unset(&'static str),
-    /// The key is reserved: whoever writes it is told "not built yet".
-    NotBuilt,
+    /// What its meaning says.
+    InDoc,
+    /// The key is reserved, and refused with what to do until it is built.
+    NotBuilt(&'static str),
 }
 
 /// What may be written.
@@ -39,14 +45,10 @@ pub(crate) enum Kind {
     Bool,
     /// A whole number within bounds, both included.
     Integer(i64, i64),
-    /// A duration; whether zero makes sense.
-    Duration {
-        zero: bool,
-    },
-    /// A size, at least this many bytes.
-    Size {
-        least: u64,
-    },
+    Duration,
+    Size,
+    /// Any number within bounds, both included.
+    Number(f64, f64),
     Rate,
     Share,
     /// A status, a class or a range of statuses.
@@ -66,19 +68,52 @@ pub(crate) enum Kind {
 }
 
 impl Section {
+    /// A table without keys.
+    pub(crate) const fn new(name: &'static str, title: &'static str, doc: &'static str) -> Self {
+        Self { name, title, doc, keys: &[], more: Vec::new, example: None }
+    }
+
+    /// With an example of how it is written.
+    pub(crate) const fn example(self, example: &'static str) -> Self {
+        Self { example: Some(example), ..self }
+    }
+
     pub(crate) fn find(&self, name: &str) -> Option<&'static Key> {
         self.keys.iter().find(|key| key.name == name)
     }
 
     /// The keys that work.
     pub(crate) fn built(&self) -> impl Iterator<Item = &'static Key> {
-        self.keys.iter().filter(|key| key.default != Default::NotBuilt)
+        self.keys.iter().filter(|key| key.is_built())
     }
 
     /// The keys that work, for a message.
     pub(crate) fn list(&self) -> String {
         let names: Vec<String> = self.built().map(|key| format!("`{}`", key.name)).collect();
         names.join(", ")
+    }
+
+    /// This section and every one below it, each once, in order of appearance.
+    pub(crate) fn all(&'static self) -> Vec<&'static Self> {
+        let mut all = vec![self];
+        let mut at = 0;
+        while let Some(section) = all.get(at) {
+            let below: Vec<_> = section.keys.iter().flat_map(|key| key.kind.sections()).collect();
+            for section in below {
+                if !all.iter().any(|known| known.name == section.name) {
+                    all.push(section);
+                }
+            }
+            at += 1;
+        }
+        all
+    }
+}
+
+impl Key {
+    /// Whether it works.
+    pub(crate) const fn is_built(&self) -> bool {
+        !matches!(self.default, Default::NotBuilt(_))
     }
 }
 
@@ -92,43 +127,6 @@ impl Kind {
             _ => Vec::new(),
         }
     }
-
-    /// The bounds of the number that may be written.
-    pub(crate) fn bounds(&self) -> Option<(i64, i64)> {
-        match self {
-            Self::Integer(least, most) => Some((*least, *most)),
-            Self::Any(kinds) => kinds.iter().find_map(Kind::bounds),
-            _ => None,
-        }
-    }
-
-    /// Whether a duration may be zero.
-    pub(crate) fn allows_zero(&self) -> bool {
-        match self {
-            Self::Duration { zero } => *zero,
-            Self::Any(kinds) => kinds.iter().any(Kind::allows_zero),
-            _ => false,
-        }
-    }
-
-    /// The smallest size that may be written, bytes.
-    pub(crate) fn least(&self) -> Option<u64> {
-        match self {
-            Self::Size { least } => Some(*least),
-            Self::Any(kinds) => kinds.iter().find_map(Kind::least),
-            _ => None,
-        }
-    }
-
-    /// The words that may be written.
-    pub(crate) fn words(&self) -> Vec<&'static str> {
-        match self {
-            Self::Word(words) => words.to_vec(),
-            Self::List(kind) => kind.words(),
-            Self::Any(kinds) => kinds.iter().flat_map(Kind::words).collect(),
-            _ => Vec::new(),
-        }
-    }
 }
 
 /// A key that works.
@@ -136,7 +134,64 @@ pub(crate) const fn key(name: &'static str, kind: Kind, default: Default, doc: &
     Key { name, kind, default, doc }
 }
 
-/// A key that is reserved.
-pub(crate) const fn later(name: &'static str, doc: &'static str) -> Key {
-    Key { name, kind: Kind::Anything, default: Default::NotBuilt, doc }
+/// A key that is reserved, and what to do until it is built.
+pub(crate) const fn reserved(name: &'static str, doc: &'static str, until: &'static str) -> Key {
+    Key { name, kind: Kind::Anything, default: Default::NotBuilt(until), doc }
+}
+
+/// The keys of several lists as one, of [`length`]; a key that an earlier one has is left out.
+pub(crate) const fn joined<const N: usize>(parts: &[&[Key]]) -> [Key; N] {
+    let mut keys = [reserved("", "", ""); N];
+    let (mut next, mut part) = (0, 0);
+    while part < parts.len() {
+        let mut at = 0;
+        while at < parts[part].len() {
+            if !has(&keys, parts[part][at].name) {
+                keys[next] = parts[part][at];
+                next += 1;
+            }
+            at += 1;
+        }
+        part += 1;
+    }
+    keys
+}
+
+/// How many keys [`joined`] makes.
+pub(crate) const fn length(parts: &[&[Key]]) -> usize {
+    let (mut length, mut part) = (0, 0);
+    while part < parts.len() {
+        let mut at = 0;
+        while at < parts[part].len() {
+            let (mut earlier, mut known) = (0, false);
+            while earlier < part {
+                known |= has(parts[earlier], parts[part][at].name);
+                earlier += 1;
+            }
+            length += !known as usize;
+            at += 1;
+        }
+        part += 1;
+    }
+    length
+}
+
+const fn has(keys: &[Key], name: &str) -> bool {
+    let mut at = 0;
+    while at < keys.len() {
+        if equal(keys[at].name.as_bytes(), name.as_bytes()) {
+            return true;
+        }
+        at += 1;
+    }
+    false
+}
+
+/// `==` of slices, which constants cannot use.
+const fn equal(a: &[u8], b: &[u8]) -> bool {
+    let mut at = 0;
+    while at < a.len() && at < b.len() && a[at] == b[at] {
+        at += 1;
+    }
+    at == a.len() && at == b.len()
 }

@@ -4,8 +4,6 @@
 //! with our word for it, or with the reason why none is needed. `docs/migration.md` has the same words, and a test
 //! compares the two.
 
-use crate::table::section::Section;
-
 /// Words that stand for one key of ours, wherever a table has that key.
 pub(crate) const ALIASES: [(&str, &str); 26] = [
     ("acl", "path"),
@@ -177,56 +175,6 @@ pub(crate) const WORDS: &[(&[&str], &str)] = &[
 /// What a word of another product is here.
 pub(crate) fn ours(word: &str) -> Option<&'static str> {
     WORDS.iter().find(|(words, _)| words.contains(&word)).map(|(_, help)| *help)
-}
-
-/// What to do as long as a reserved key is not built.
-pub(crate) fn until_built(section: &Section, key: &str) -> Option<&'static str> {
-    Some(match (section.name, key) {
-        ("route" | "site", "files") => "forward to an endpoint that serves the files",
-        ("route" | "site", "allow" | "deny") => {
-            "let a firewall or the application decide; `limits` and `rate_limit` hold for everybody"
-        }
-        ("route" | "site", "compress") => "let the application compress, which is passed on as it is",
-        ("route" | "site", "cache") => "let the application or a cache behind lbproxy do it; responses pass unchanged",
-        ("route" | "site", "errors") => "answers of endpoints pass unchanged; lbproxy's own have a short plain body",
-        ("route" | "site", "concurrency") => "write `max_in_flight` on the endpoints and a `queue` in their cluster",
-        ("listener_tls", "acme") => {
-            "let certbot or another client fetch them into files, and send SIGHUP after a renewal"
-        }
-        ("active", "grpc" | "body" | "command") => "ask for a `path` that tells by its status, or write tcp = true",
-        ("rate_limit", "delay" | "dry_run") => "`burst` lets short peaks pass at once",
-        ("rate_limit", "redis") => "each proxy counts for itself: divide the `rate` by their number",
-        _ => return None,
-    })
-}
-
-/// How a table is written, for one who wrote something else.
-pub(crate) fn example(section: &Section) -> Option<&'static str> {
-    Some(match section.name {
-        "admin" => "admin = { address = \"127.0.0.1:9900\" }",
-        "log" => "log = { level = \"info\" }",
-        "access" => "log.access = { format = \"json\" }",
-        "limits" => "limits = { request_body = \"100MiB\" }",
-        "timeout" => "timeout = { response = \"60s\" }",
-        "retry" => "retry = { attempts = 3 }",
-        "sticky" => "sticky = { cookie = \"lb\" }",
-        "rate_limit" => "rate_limit = { rate = \"10/s\" }",
-        "headers" | "header_edits" => "headers.response.set = { X-Frame-Options = \"DENY\" }",
-        "redirect" => "redirect = { to = \"/new/\" }",
-        "respond" => "respond = { status = 200, body = \"ok\\n\" }",
-        "forwarded" => "forwarded = { headers = \"x-forwarded\" }",
-        "health" => "health = { active = { path = \"/healthz\" } }",
-        "active" => "health.active = { path = \"/healthz\" }",
-        "passive" => "health.passive = { failures = 3 }",
-        "keep_alive" => "keep_alive = { timeout = \"4s\" }",
-        "queue" => "queue = { size = 100 }",
-        "subset" => "subset = { size = 20, client = \"${HOSTNAME}\" }",
-        "listener_tls" => "tls = { cert = \"fullchain.pem\", key = \"privkey.pem\" }",
-        "cluster_tls" => "tls = { ca = \"ca.pem\" }, or tls = {} for the system's authorities",
-        "certificate" => "certificates = [{ cert = \"fullchain.pem\", key = \"privkey.pem\" }]",
-        "client_auth" => "client_auth = { ca = \"clients.pem\" }",
-        _ => return None,
-    })
 }
 
 #[cfg(test)]

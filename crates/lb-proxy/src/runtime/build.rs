@@ -109,7 +109,7 @@ impl Registry {
             if tables.iter().any(|(known, _)| *known == id) {
                 continue;
             }
-            let quota = Quota::new(limit.requests.get(), limit.period).with_burst(limit.burst);
+            let quota = Quota::new(limit.rate.requests.get(), limit.rate.period).with_burst(limit.burst);
             let made = match self.limiters.iter().find(|(known, _)| *known == id) {
                 Some((_, same)) if same.quota() == quota => Ok(Arc::clone(same)),
                 Some((_, changed)) => changed.with_quota(quota, self.shared.now()).map(Arc::new),
@@ -334,7 +334,7 @@ impl Registry {
     pub(crate) fn to_check(&self) -> Vec<Target> {
         let mut targets = Vec::new();
         for state in self.clusters.values() {
-            let Some(check) = &state.config.active else { continue };
+            let Some(check) = &state.config.health.active else { continue };
             let check = Arc::new(check.clone());
             for upstream in state.upstreams.values() {
                 let Some(endpoint) = upstream.identity(&state.config.name) else { continue };
@@ -405,8 +405,8 @@ impl Rules {
         };
         Ok(Self {
             responder,
-            request_headers: HeaderRules::new(&route.options.request_headers)?,
-            response_headers: HeaderRules::new(&route.options.response_headers)?,
+            request_headers: HeaderRules::new(&route.options.headers.request)?,
+            response_headers: HeaderRules::new(&route.options.headers.response)?,
             sticky: sticky.map(|sticky| StickyCookie::new(sticky, cluster, sticky_secret)).transpose()?,
         })
     }
@@ -480,7 +480,7 @@ impl ClusterState {
     /// Takes over the rule by which real traffic ejects; no ejection outlives it.
     fn judge(&mut self, now: Mono) {
         let old = self.passive.take();
-        self.passive = match (&self.config.passive, old) {
+        self.passive = match (&self.config.health.passive, old) {
             (Some(config), Some(old)) => {
                 old.set_rule(passive_rule(config), now);
                 Some(old)

@@ -1,89 +1,14 @@
-//! TLS towards clients and towards endpoints: files and rules, none of them read yet.
+//! Cipher suites of TLS, by the names of IANA and of OpenSSL.
 
-use std::path::PathBuf;
-use std::sync::Arc;
-
-/// TLS of a listener.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListenerTls {
-    /// At least one. The first is shown to clients that ask for none of the others' names.
-    pub certificates: Vec<CertificateFiles>,
-    /// The oldest version that is spoken.
-    pub min_version: TlsVersion,
-    /// In the order in which they are offered; empty is the library's choice.
-    pub cipher_suites: Vec<CipherSuite>,
-    /// Protocols that may be spoken above, the preferred one first; empty offers none.
-    pub alpn: Vec<Alpn>,
-    /// Whether clients show certificates.
-    pub client_auth: Option<ClientAuth>,
-}
-
-/// Where a certificate, the chain to its root, and its private key are.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct CertificateFiles {
-    /// The certificate and its chain, PEM.
-    pub cert: PathBuf,
-    /// The private key, PEM; the same file where all are in one.
-    pub key: PathBuf,
-}
-
-/// Certificates of clients.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ClientAuth {
-    /// The authorities that are believed, PEM.
-    pub ca: PathBuf,
-    /// Whether a client without one is refused.
-    pub required: bool,
-}
-
-/// A version of TLS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum TlsVersion {
-    /// TLS 1.2.
-    V1_2,
-    /// TLS 1.3.
-    V1_3,
-}
-
-/// A protocol above TLS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Alpn {
-    /// HTTP/2.
-    H2,
-    /// HTTP/1.1.
-    Http11,
-}
-
-impl Alpn {
-    /// Its name in the handshake.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::H2 => "h2",
-            Self::Http11 => "http/1.1",
-        }
-    }
-}
-
-/// TLS towards the endpoints of a cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClusterTls {
-    /// The authorities that are believed, PEM; `None` is the system's.
-    pub ca: Option<PathBuf>,
-    /// The name that is asked for and must be in the certificate; `None` is the endpoint's host.
-    pub server_name: Option<Arc<str>>,
-    /// The certificate that we show.
-    pub client: Option<CertificateFiles>,
-    /// Whether the endpoint's certificate must hold.
-    pub verify: bool,
-}
-
-impl Default for ClusterTls {
-    /// The system's authorities, the endpoint's host, and no excuses.
-    fn default() -> Self {
-        Self { ca: None, server_name: None, client: None, verify: true }
-    }
-}
+use crate::language::diagnostic::Report;
+use crate::language::suggest::nearest;
+use crate::language::tree::Node;
+use crate::language::values::Wrong;
+use crate::model::tls_version::TlsVersion;
+use crate::table::convert;
+use crate::table::form::form;
+use crate::table::item::text;
+use crate::table::section::Kind;
 
 /// A cipher suite, by its IANA name.
 #[allow(non_camel_case_types, reason = "written as the registry writes them, for whoever searches")]
@@ -167,4 +92,30 @@ impl CipherSuite {
             }
         }
     }
+}
+
+form! {
+    /// A cipher suite by either name.
+    CipherSuiteForm: CipherSuite = Kind::Text;
+    read: cipher_suite,
+    show: |suite, _| text(suite.name()),
+}
+
+fn cipher_suite(report: &mut Report, node: &Node) -> Option<CipherSuite> {
+    const EXPECTED: &str = "a cipher suite such as \"TLS_AES_256_GCM_SHA384\" or \"ECDHE-RSA-AES256-GCM-SHA384\"";
+    convert::read(report, node, EXPECTED, |text| {
+        let is = |suite: &CipherSuite| {
+            text.eq_ignore_ascii_case(suite.name()) || text.eq_ignore_ascii_case(suite.openssl_name())
+        };
+        CipherSuite::ALL.into_iter().find(is).ok_or_else(|| {
+            let names = CipherSuite::ALL.iter().flat_map(|suite| [suite.openssl_name(), suite.name()]);
+            match nearest(text, names) {
+                Some(near) => Wrong::new("is no cipher suite that lbproxy has", EXPECTED)
+                    .help(format!("did you mean \"{near}\"?")),
+                None if text.contains(':') => Wrong::new("is no cipher suite", EXPECTED)
+                    .help("write a list of names in place of one text with colons"),
+                None => Wrong::new("is no cipher suite that lbproxy has", EXPECTED),
+            }
+        })
+    })
 }

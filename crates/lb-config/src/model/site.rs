@@ -1,23 +1,72 @@
-//! Sites: hosts with their certificates and routes, which become ordinary routes and certificates of listeners.
+//! `[[site]]`: hosts with their certificates and routes, which become ordinary routes and certificates of listeners.
 //!
 //! A site is a way of writing. What it has for a route is inherited by its routes as `[defaults.route]` is by all, and
 //! goes before that; what it has of its own is checked here, against the other sites when the parts are joined.
 
-use std::path::PathBuf;
-
-use crate::keys::{ROUTE, SITE, SITE_TLS};
 use crate::language::diagnostic::Report;
 use crate::language::inherit::inherit;
 use crate::language::source::Span;
-use crate::language::tree::{Entry, Node, Table, Value};
-use crate::language::values::http;
-use crate::language::values::http::HostPattern;
-use crate::valid::CertificateFiles;
-
-use super::route::{ACTIONS, RouteNode};
-use super::tls;
+use crate::language::tree::{self, Entry, Node, Table};
+use crate::language::values::http::{self, HostPattern};
+use crate::model::certificate::{CERT, CERTIFICATE_EXPECTED, CertificateFiles, Certificates, KEY, PEM};
+use crate::model::route::{ACTIONS, ROUTE, RouteNode};
 use crate::table::convert::{self, list};
 use crate::table::fields::Fields;
+use crate::table::form::Form;
+use crate::table::section::Default::{Unset, Value};
+use crate::table::section::{Key, Kind, Section, joined, key, length};
+
+/// What only a site has, or has in another sense than a route.
+pub(crate) const SITE_OWN: &[Key] = &[
+    key("name", Kind::Text, Unset("written from its hosts"), "Its name; names of its routes begin with it."),
+    key(
+        "hosts",
+        Kind::List(&Kind::Text),
+        Value("[]"),
+        "Hosts of its routes, \"example.com\" or \"*.example.com\"; none means any.",
+    ),
+    key("listeners", Kind::List(&Kind::Text), Value("[]"), "Names of the listeners it holds for; none means all."),
+    key(
+        "tls",
+        Kind::Table(&SITE_TLS),
+        Unset("none"),
+        "Certificates for its hosts, shown at those of its listeners that have `tls`.",
+    ),
+    key(
+        "route",
+        Kind::List(&Kind::Table(&ROUTE)),
+        Value("[]"),
+        "Its routes, [[site.route]]; without any, the site is one route itself.",
+    ),
+];
+
+pub(crate) const SITE: Section = Section {
+    keys: &KEYS,
+    ..Section::new(
+        "site",
+        "[[site]]",
+        "Hosts with everything that belongs to them. Its routes inherit every key of a route that it has.",
+    )
+};
+
+const SITE_TLS: Section = Section {
+    keys: &[
+        key(
+            "certificates",
+            Certificates::KIND,
+            Value("[]"),
+            "Certificates; several for one name, such as ECDSA and RSA, are tried in this order.",
+        ),
+        CERT,
+        KEY,
+        PEM,
+    ],
+    ..Section::new("site_tls", "`site.tls`", "Certificates of a site.")
+};
+
+/// A site's own keys, then a route's others.
+const KEYS: [Key; length(PARTS)] = joined(PARTS);
+const PARTS: &[&[Key]] = &[SITE_OWN, ROUTE.keys];
 
 /// What of a site is more than its routes.
 pub(crate) struct SiteWritten {
@@ -35,21 +84,14 @@ pub(crate) fn sites(
     report: &mut Report,
     nodes: &[Node],
     defaults: &Table,
-    directories: &[PathBuf],
 ) -> ((Vec<SiteWritten>, bool), Vec<RouteNode>) {
     let mut routes = Vec::new();
-    let read: Vec<_> = nodes.iter().map(|node| site(report, node, defaults, directories, &mut routes)).collect();
+    let read: Vec<_> = nodes.iter().map(|node| site(report, node, defaults, &mut routes)).collect();
     let whole = read.iter().all(Option::is_some);
     ((read.into_iter().flatten().collect(), whole), routes)
 }
 
-fn site(
-    report: &mut Report,
-    node: &Node,
-    defaults: &Table,
-    directories: &[PathBuf],
-    routes: &mut Vec<RouteNode>,
-) -> Option<SiteWritten> {
+fn site(report: &mut Report, node: &Node, defaults: &Table, routes: &mut Vec<RouteNode>) -> Option<SiteWritten> {
     let fields = Fields::open(report, node, &SITE)?;
     let table = node.table()?;
     let name = fields.maybe(report, "name", |report, node| Some((convert::name(report, node)?, node.span)));
@@ -61,11 +103,11 @@ fn site(
     let listeners = fields.get(report, "listeners", list(listener));
     let certificates = fields.maybe(report, "tls", |report, node| {
         let fields = Fields::open(report, node, &SITE_TLS)?;
-        let certificates = tls::certificates(report, &fields, directories);
+        let certificates = Certificates::field(report, &fields, "certificates");
         fields.done();
         let certificates = certificates?;
         if certificates.is_empty() {
-            report.error(node.span, "`tls` of a site names no certificate").expected(tls::CERTIFICATE_EXPECTED);
+            report.error(node.span, "`tls` of a site names no certificate").expected(CERTIFICATE_EXPECTED);
             return None;
         }
         Some(certificates)
@@ -83,7 +125,8 @@ fn site(
             let mut own = Table { entries: of.shared.clone() };
             of.add_place(&mut own);
             inherit(&mut own, defaults);
-            routes.push((Node { span: node.span, value: Value::Table(own) }, name.as_ref().map(|it| it.0.clone())));
+            routes
+                .push((Node { span: node.span, value: tree::Value::Table(own) }, name.as_ref().map(|it| it.0.clone())));
         }
         None => {
             report
@@ -92,10 +135,10 @@ fn site(
                 .help("write cluster = \"NAME\" to forward to [cluster.NAME]");
             return None;
         }
-        Some(Node { value: Value::List(nodes), .. }) => {
+        Some(Node { value: tree::Value::List(nodes), .. }) => {
             for node in nodes {
                 let mut node = node.clone();
-                if let Value::Table(own) = &mut node.value {
+                if let tree::Value::Table(own) = &mut node.value {
                     within(report, own, &hosts, &listeners);
                     of.add_place(own);
                     inherit(own, &of.base);
@@ -153,7 +196,7 @@ impl Inherited {
 fn within(report: &mut Report, route: &Table, hosts: &[(HostPattern, Span)], listeners: &[(String, Span)]) {
     let texts = |key: &str| {
         let nodes = match route.find(key).map(|entry| &entry.node.value) {
-            Some(Value::List(nodes)) => nodes.as_slice(),
+            Some(tree::Value::List(nodes)) => nodes.as_slice(),
             _ => &[],
         };
         nodes.iter().filter_map(|node| Some((node.text()?.to_owned(), node.span)))

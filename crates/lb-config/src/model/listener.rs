@@ -1,0 +1,172 @@
+//! `[[listener]]`: a bound address.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use crate::language::diagnostic::Report;
+use crate::language::source::Span;
+use crate::language::tree::{self, Node};
+use crate::language::values::Wrong;
+use crate::language::values::address::{ListenAddress, Network};
+use crate::model::headers::HeaderEdits;
+use crate::model::listener_tls::ListenerTls;
+use crate::table::block::{Block, Keys, Table, block};
+use crate::table::convert::{self, list};
+use crate::table::fields::Fields;
+use crate::table::form::{Auto, Int, IpNetwork, Later, List, Listen, Name, Off, Or, form, word};
+use crate::table::item::{Item, Items, Writer, bare, fields, in_order, text, texts};
+use crate::table::section::Default::{Required, Unset, Value};
+use crate::table::section::{Kind, Section};
+
+block! {
+    /// A bound address that accepts connections.
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct Listener = Section::new("listener", "[[listener]]", "A bound address that accepts connections.");
+    name: Arc<str> => Later<Name>, Unset("the address"), "Its name in logs, in metrics and in a route's `listeners`.";
+    address: ListenAddress => Listen, Required,
+        "Where it listens: \"0.0.0.0:80\", \"[::]:80\" or \"unix:/run/web.sock\".";
+    redirect_https as "redirect": bool => Redirects, Value("\"off\""),
+        "\"https\" answers what no route takes that names this listener: a 301 to https, keeping host, path and query.";
+    trusted_proxies: Vec<Network> => List<IpNetwork>, Value("[]"),
+        "Networks whose `X-Forwarded-*` and `Forwarded` headers are believed.";
+    backlog: Option<NonZeroU32> => Or<Auto, Int<NonZeroU32, 1, 65_535>>, Value("\"auto\""),
+        "Length of the kernel's accept queue; \"auto\" is the longest it allows.";
+    mode: Option<u32> => Or<Umask, Mode>, Value("\"umask\""),
+        "Permissions of a Unix socket, octal: \"0660\"; \"umask\" is what the process's umask leaves.";
+    proxy_protocol: Option<Vec<Network>> => ProxyNetworks, Value("false"),
+        "Networks whose connections begin with a PROXY protocol header.";
+    tls: Option<ListenerTls> => Or<Off, Table<ListenerTls>>, Value("\"off\""),
+        "TLS: certificates, versions, client certificates.";
+    response_headers as "headers": HeaderEdits => ListenerHeaders, Value("{}"),
+        "Edits of headers of the answers that no route made, such as a 404 or the redirect.";
+}
+
+impl Block for Listener {
+    fn check(mut self, report: &mut Report, fields: &Fields<'_>) -> Option<Self> {
+        if let (Some(_), Some(entry), ListenAddress::Tcp(_)) = (self.mode, fields.entry("mode"), &self.address) {
+            report.error(entry.node.span, "`mode` is for Unix sockets: a TCP port has no permissions");
+            return None;
+        }
+        if self.name.is_empty() {
+            self.name = self.address.to_string().into();
+        }
+        Some(self)
+    }
+}
+
+/// A listener and where it was written.
+pub(crate) struct ListenerWritten {
+    pub(crate) listener: Listener,
+    pub(crate) name_span: Span,
+    pub(crate) address_span: Span,
+    /// Where its `tls` was written, if it was.
+    pub(crate) tls_span: Option<Span>,
+}
+
+/// Every listener that could be read; `false` if one could not.
+pub(crate) fn listeners(report: &mut Report, nodes: &[Node]) -> (Vec<ListenerWritten>, bool) {
+    let read: Vec<_> = nodes.iter().map(|node| listener(report, node)).collect();
+    let whole = read.iter().all(Option::is_some);
+    (read.into_iter().flatten().collect(), whole)
+}
+
+fn listener(report: &mut Report, node: &Node) -> Option<ListenerWritten> {
+    let listener = Listener::read(report, node)?;
+    let span = |key| node.table().and_then(|table| table.find(key)).map(|entry| entry.node.span);
+    let address_span = span("address").unwrap_or(node.span);
+    let name_span = span("name").unwrap_or(address_span);
+    Some(ListenerWritten { listener, name_span, address_span, tls_span: span("tls") })
+}
+
+impl Listener {
+    /// Every key with its value, as they are printed.
+    pub(crate) fn shown(&self, writer: &Writer<'_>) -> Items {
+        const FIRST: [&str; 5] = ["name", "address", "redirect", "trusted_proxies", "proxy_protocol"];
+        in_order(self.items(writer), &FIRST)
+    }
+}
+
+form! {
+    /// Whether every request is redirected to https.
+    Redirects: bool = Kind::Any(&[Kind::Word(&["https", "off"])]);
+    read: |report, node| convert::word(report, node, &[("https", true), ("off", false)]),
+    show: |redirects, _| text(if *redirects { "https" } else { "off" }),
+}
+
+word! {
+    /// `"umask"`.
+    Umask = "umask";
+}
+
+form! {
+    /// Permissions.
+    Mode: u32 = Kind::Text;
+    read: mode,
+    show: |mode, _| text(&format!("{mode:04o}")),
+}
+
+form! {
+    /// `false`, or the networks that send a header.
+    ProxyNetworks: Option<Vec<Network>> = Kind::Any(&[Kind::Bool, Kind::List(&Kind::Text)]);
+    read: proxy_protocol,
+    show: |networks, _| match networks {
+        None => bare(false),
+        Some(networks) => texts(networks.iter().map(ToString::to_string)),
+    },
+}
+
+block! {
+    /// Edits for the answers that no route made.
+    struct Headers =
+        Section::new("listener_headers", "a listener's `headers`", "Edits of headers of the answers that no route made.");
+    response: HeaderEdits => Table<HeaderEdits>, Value("{}"), "On the way to the client.";
+}
+
+impl Block for Headers {}
+
+form! {
+    /// Edits of response headers.
+    ListenerHeaders: HeaderEdits = Kind::Table(Headers::SECTION);
+    read: |report, node| Headers::read(report, node).map(|headers| headers.response),
+    show: |edits, writer| Item::Table(fields! { "response": Item::Table(edits.items(writer)) }),
+}
+
+/// `false`, or the networks that send a header. `true` would believe everybody.
+fn proxy_protocol(report: &mut Report, node: &Node) -> Option<Option<Vec<Network>>> {
+    const EXPECTED: &str = "false, or the networks that send a header, such as [\"10.0.0.0/8\"]";
+    if let tree::Value::List(_) = node.value {
+        let networks = list(convert::network)(report, node)?;
+        if networks.is_empty() {
+            report.error(node.span, "no network would send a header").expected(EXPECTED);
+            return None;
+        }
+        return Some(Some(networks));
+    }
+    if node.text().is_some_and(|text| !(node.is_from_env() && ["true", "false"].contains(&text))) {
+        convert::mismatch(report, node, EXPECTED);
+        return None;
+    }
+    if convert::boolean(report, node)? {
+        let problem = report.error(node.span, "everybody could choose an address").expected(EXPECTED);
+        problem.help("name the proxies in front; [\"0.0.0.0/0\", \"::/0\"] is everybody");
+        return None;
+    }
+    Some(None)
+}
+
+/// Permissions in octal: of the file, so three digits, with or without a zero before them.
+fn mode(report: &mut Report, node: &Node) -> Option<u32> {
+    const EXPECTED: &str = "permissions such as \"0660\"";
+    convert::read(report, node, EXPECTED, |text| {
+        let digits = text.strip_prefix('0').filter(|rest| rest.len() == 3).unwrap_or(text);
+        let parsed = u32::from_str_radix(digits, 8).ok().filter(|_| digits.len() == 3 && !digits.starts_with('+'));
+        parsed.ok_or_else(|| {
+            let wrong = Wrong::new("is no mode", EXPECTED);
+            match text {
+                "http" => wrong.help("`mode` is for Unix sockets; a listener speaks HTTP without a key"),
+                "tcp" | "udp" => wrong.help("`mode` is for Unix sockets; forwarding TCP or UDP is not built yet"),
+                _ => wrong,
+            }
+        })
+    })
+}
