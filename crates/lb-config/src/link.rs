@@ -54,6 +54,7 @@ pub(crate) fn link(
         check_names(report, linked);
         check_ties(report, linked, &listeners);
         reach::warn_of_hidden(report, linked);
+        reach::warn_of_bypassed(report, linked);
         check_unused(report, linked, &clusters, clusters_whole && routes_whole);
     }
     let Global { workers, grace, zone, admin, log, limits } = global?;

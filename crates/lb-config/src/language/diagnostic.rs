@@ -226,6 +226,8 @@ pub(crate) struct Report {
     problems: Vec<Problem>,
     /// Where strings may be secrets that no decoder knows as such, and the key that may be shown all the same.
     hidden: Vec<(Span, Span)>,
+    /// Values that may be secrets, and the pieces of them that may be shown.
+    values: Vec<(Span, Vec<String>)>,
     /// Files that the configuration names, and where.
     files: Vec<(PathBuf, Span)>,
     /// Where each file of the sources is: what paths in it are relative to.
@@ -234,7 +236,14 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn new(elsewhere: fn(&str) -> Option<String>) -> Self {
-        Self { elsewhere, problems: Vec::new(), hidden: Vec::new(), files: Vec::new(), directories: Vec::new() }
+        Self {
+            elsewhere,
+            problems: Vec::new(),
+            hidden: Vec::new(),
+            values: Vec::new(),
+            files: Vec::new(),
+            directories: Vec::new(),
+        }
     }
 
     /// A report that is thrown away.
@@ -286,6 +295,11 @@ impl Report {
         self.hidden.push((span, key));
     }
 
+    /// A value that may be a secret is wrong: only these pieces of it are shown.
+    pub(crate) fn hide_value(&mut self, span: Span, shown: Vec<String>) {
+        self.values.push((span, shown));
+    }
+
     /// What paths are relative to, by the file that they stand in.
     pub(crate) fn set_directories(&mut self, directories: Vec<PathBuf>) {
         self.directories = directories;
@@ -304,6 +318,9 @@ impl Report {
         sources.named.append(&mut self.files);
         for (span, key) in self.hidden.drain(..) {
             sources.hide_strings(span, key);
+        }
+        for (span, shown) in self.values.drain(..) {
+            sources.hide_value(span, &shown);
         }
     }
 

@@ -93,6 +93,12 @@ fn variable(inner: &str, piece: &str, env: &mut dyn FnMut(&str) -> Option<String
     }
 }
 
+/// Every `${NAME}` in a text, as it stands there; one with a default, which may be a secret, is left out.
+pub(crate) fn references(text: &str) -> Vec<String> {
+    let inner = text.match_indices("${").filter_map(|(at, _)| text[at + 2..].split('}').next());
+    inner.filter(|inner| !inner.contains(":-")).map(|inner| format!("${{{inner}}}")).collect()
+}
+
 /// The opposite: a string that [`expand`] leaves as it is.
 pub(crate) fn escape(text: &str) -> String {
     text.replace("${", "$${")

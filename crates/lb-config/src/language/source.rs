@@ -135,6 +135,23 @@ impl Sources {
         file.secrets.extend(found.filter(|inside| !(shown.start..shown.end).contains(&inside.start)));
     }
 
+    /// From now on the inside of this string is starred out, but for these pieces of it.
+    pub(crate) fn hide_value(&mut self, span: Span, shown: &[String]) {
+        let Some(file) = self.files.get_mut(span.file) else { return };
+        let Some(written) = file.text.get(span.start..span.end) else { return };
+        for inside in secrecy::strings(written) {
+            let mut at = inside.start;
+            let pieces = shown.iter().flat_map(|piece| written.match_indices(piece.as_str()));
+            let mut visible: Vec<Range<usize>> = pieces.map(|(start, piece)| start..start + piece.len()).collect();
+            visible.sort_by_key(|piece| piece.start);
+            for piece in visible {
+                file.secrets.push(span.start + at..span.start + piece.start.max(at));
+                at = piece.end.max(at);
+            }
+            file.secrets.push(span.start + at..span.start + inside.end.max(at));
+        }
+    }
+
     /// Resolves a span; `None` for what nobody wrote.
     pub(crate) fn place(&self, span: Span) -> Option<Place> {
         let file = self.files.get(span.file)?;

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use crate::language::diagnostic::Report;
+use crate::language::env;
 use crate::language::source::Span;
 use crate::language::template::{Part, Template, Variable};
 use crate::language::tree::{self, Entry, Node};
 use crate::language::values::{Wrong, http};
 use crate::table::block::{Block, Table, block};
 use crate::table::convert::{self, Moment, list};
+use crate::table::fields::Fields;
 use crate::table::form::{List, form};
 use crate::table::item::{Item, Items, Leaf, Writer, text};
 use crate::table::section::Default::Value;
@@ -24,7 +26,42 @@ block! {
     response: HeaderEdits => Table<HeaderEdits>, Value("{}"), "On the way to the client, on lbproxy's own answers too.";
 }
 
-impl Block for Headers {}
+impl Block for Headers {
+    fn check_keys(report: &mut Report, fields: &Fields<'_>) -> Option<()> {
+        let nodes = ["request", "response"].into_iter().filter_map(|key| fields.entry(key));
+        hide_values(report, nodes.map(|entry| &entry.node));
+        Some(())
+    }
+}
+
+/// Hides the values of these edits if one of them has a variable that does not exist: its message shows the line, and what is sent to
+/// an endpoint may be a token or a password. Only what is wrong stays visible.
+pub(crate) fn hide_values<'t>(report: &mut Report, nodes: impl Iterator<Item = &'t Node>) {
+    let mut values = Vec::new();
+    nodes.for_each(|node| collect_values(node, &mut values));
+    let wrong = |node: &&Node| node.text().and_then(|text| Template::parse(text).err()).unwrap_or_default();
+    if values.iter().all(|node| wrong(node).is_empty()) {
+        return;
+    }
+    for node in values {
+        let shown = match &node.value {
+            tree::Value::Text { written: Some(written), .. } => env::references(written),
+            _ => wrong(&node).into_iter().map(|error| error.piece).collect(),
+        };
+        report.hide_value(node.span, shown);
+    }
+}
+
+fn collect_values<'t>(node: &'t Node, values: &mut Vec<&'t Node>) {
+    match &node.value {
+        tree::Value::Table(table) => {
+            let edits = table.entries.iter().filter(|entry| entry.key != "remove");
+            edits.for_each(|entry| collect_values(&entry.node, values));
+        }
+        tree::Value::List(items) => items.iter().for_each(|item| collect_values(item, values)),
+        _ => values.push(node),
+    }
+}
 
 block! {
     /// Edits of headers, applied in the order remove, set, add.

@@ -8,7 +8,7 @@ use crate::language::source::Span;
 use crate::language::tree::{self, Node};
 use crate::language::values::Wrong;
 use crate::language::values::address::{ListenAddress, Network};
-use crate::model::headers::HeaderEdits;
+use crate::model::headers::{HeaderEdits, hide_values};
 use crate::model::listener_tls::ListenerTls;
 use crate::table::block::{Block, Keys, Table, block};
 use crate::table::convert::{self, list};
@@ -122,7 +122,12 @@ block! {
     response: HeaderEdits => Table<HeaderEdits>, Value("{}"), "On the way to the client.";
 }
 
-impl Block for Headers {}
+impl Block for Headers {
+    fn check_keys(report: &mut Report, fields: &Fields<'_>) -> Option<()> {
+        hide_values(report, fields.entry("response").into_iter().map(|entry| &entry.node));
+        Some(())
+    }
+}
 
 form! {
     /// Edits of response headers.

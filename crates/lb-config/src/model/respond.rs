@@ -29,6 +29,11 @@ block! {
 }
 
 impl Block for Respond {
+    fn check_keys(report: &mut Report, fields: &Fields<'_>) -> Option<()> {
+        headers::hide_values(report, fields.entry("headers").into_iter().map(|entry| &entry.node));
+        Some(())
+    }
+
     fn check(self, report: &mut Report, fields: &Fields<'_>) -> Option<Self> {
         let body = fields.entry("body").map_or(fields.span, |entry| entry.key_span);
         if let Some(variable) = self.body.variables().find(|variable| variable.is_free_text())

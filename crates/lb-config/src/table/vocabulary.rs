@@ -43,9 +43,18 @@ pub(crate) const WORDS: &[(&[&str], &str)] = &[
         &["health_check", "healthcheck", "health_uri", "healthCheck", "httpchk", "check"],
         "write health.active = { path = \"/healthz\" } in the cluster",
     ),
+    (
+        &["passive_health", "passive_health_check", "outlier_detection", "circuit_breaker", "circuitBreaker"],
+        "write health.passive = { failures = 3 } in the cluster",
+    ),
+    (&["active_health", "active_health_check"], "write `health.active` in the cluster"),
     (&["inter", "health_interval"], "write `health.active.interval` in the cluster"),
     (&["down", "disabled"], "write drain = true on the endpoint, or weight = 0"),
     // Balancing and affinity.
+    (
+        &["loadBalancer", "load_balancer", "load_balancing", "loadbalancer"],
+        "write [cluster.NAME] with its `endpoints` and its `policy`",
+    ),
     (&["ip_hash", "least_conn", "random", "leastconn", "roundrobin"], "write policy = \"NAME\" in the cluster"),
     (&["hash", "hash-type"], "write policy = { name = \"ring_hash\", key = \"{uri}\" } in the cluster"),
     (&["stickiness", "sticky_cookie", "sticky_session"], "write sticky = { cookie = \"NAME\" } in the route"),
@@ -86,6 +95,14 @@ pub(crate) const WORDS: &[(&[&str], &str)] = &[
         &["add_header", "header_down", "customResponseHeaders", "response_header"],
         "write headers.response.set = { NAME = \"value\" } in the route",
     ),
+    (
+        &["hsts", "stsSeconds", "strict_transport_security"],
+        "write headers.response.set = { Strict-Transport-Security = \"max-age=31536000\" } in the route",
+    ),
+    (
+        &["cors", "accessControlAllowOriginList"],
+        "there is no key for CORS yet: leave it to the application, or set its headers with `headers.response.set`",
+    ),
     (&["proxy_hide_header"], "write headers.response.remove = [\"NAME\"] in the route"),
     (
         &["real_ip_header", "set_real_ip_from", "forwardedHeaders", "trustedIPs"],
@@ -121,6 +138,7 @@ pub(crate) const WORDS: &[(&[&str], &str)] = &[
         &["http2", "h2"],
         "no key is needed at a listener: HTTP/2 is on; towards endpoints it is protocol = \"h2\" in the cluster",
     ),
+    (&["http3", "h3", "quic"], "HTTP/3 is not built yet: clients get HTTP/2, which is on at every listener with `tls`"),
     (
         &["proxy_buffering", "proxy_request_buffering", "flush_interval", "buffering"],
         "no key is needed: bodies are streamed in both directions",
@@ -136,6 +154,7 @@ pub(crate) const WORDS: &[(&[&str], &str)] = &[
         &["root", "try_files", "file_server", "autoindex", "static"],
         "files are not served yet: forward to an endpoint that does",
     ),
+    (&["mirror", "mirroring", "shadow", "request_mirror"], "mirroring of requests is not built yet"),
     (&["proxy_cache", "proxy_cache_path"], "caching is not built yet"),
     (
         &["strip_prefix", "stripPrefix", "uri_strip_prefix", "handle_path", "rewrite"],

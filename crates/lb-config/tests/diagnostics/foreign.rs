@@ -480,3 +480,54 @@ lbproxy.toml:8:47: error: `127.0.0.1:23101/app` has a path, which belongs to the
 "#,
     );
 }
+
+#[test]
+fn what_others_have_and_we_have_elsewhere_or_not_yet_is_said() {
+    for (key, help) in [
+        ("hsts", "write headers.response.set = { Strict-Transport-Security = \"max-age=31536000\" } in the route"),
+        ("http3", "HTTP/3 is not built yet: clients get HTTP/2, which is on at every listener with `tls`"),
+        ("loadBalancer", "write [cluster.NAME] with its `endpoints` and its `policy`"),
+        (
+            "cors",
+            "there is no key for CORS yet: leave it to the application, or set its headers with `headers.response.set`",
+        ),
+        ("mirror", "mirroring of requests is not built yet"),
+        ("passive_health", "write health.passive = { failures = 3 } in the cluster"),
+    ] {
+        let text = format!("[[route]]\npath = \"/x\"\ncluster = \"app\"\n{key} = true\n{SOUND}");
+        let Err(diagnostics) = Config::parse(&text, &env) else { panic!("accepted {key}") };
+        let found: Vec<_> = diagnostics.iter().map(|diagnostic| diagnostic.suggestion.as_deref()).collect();
+        assert_eq!(found, [Some(help)], "{key}");
+    }
+}
+
+#[test]
+fn a_header_value_with_an_unknown_variable_is_not_shown() {
+    refused(
+        r#"[[route]]
+path = "/x"
+cluster = "app"
+headers.request.set = { Authorization = "Bearer hunter2 {tokn} {host}", X-A = 'x{y}' }
+headers.request.add.X-Key = ["hunter3", "{client_pi}-hunter4"]
+"#,
+        r#"
+lbproxy.toml:4:41: error: `{tokn}` is not a variable
+  |
+4 | headers.request.set = { Authorization = "***************{tokn}*******", X-A = '*{y}' }
+  |                                         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  = help: write `{{` for a literal brace; the variables are `{client_ip}`, `{host}`, `{path}`, `{query}`, `{uri}`, `{scheme}`, `{method}`, `{listener_port}`, `{request_id}`, `{route}`, `{cluster}`, `{endpoint}`, `{header:NAME}`, `{cookie:NAME}`
+
+lbproxy.toml:4:79: error: `{y}` is not a variable
+  |
+4 | headers.request.set = { Authorization = "***************{tokn}*******", X-A = '*{y}' }
+  |                                                                               ^^^^^^
+  = help: write `{{` for a literal brace; the variables are `{client_ip}`, `{host}`, `{path}`, `{query}`, `{uri}`, `{scheme}`, `{method}`, `{listener_port}`, `{request_id}`, `{route}`, `{cluster}`, `{endpoint}`, `{header:NAME}`, `{cookie:NAME}`
+
+lbproxy.toml:5:41: error: `{client_pi}` is not a variable
+  |
+5 | headers.request.add.X-Key = ["*******", "{client_pi}********"]
+  |                                         ^^^^^^^^^^^^^^^^^^^^^
+  = help: did you mean `{client_ip}`? write `{{` for a literal brace
+"#,
+    );
+}

@@ -1,6 +1,8 @@
 //! What is accepted, but doubted.
 
-use super::doubted;
+use lb_config::Config;
+
+use super::{SOUND, doubted, env};
 
 #[test]
 fn doubtful_clusters() {
@@ -185,4 +187,34 @@ lbproxy.toml:24:1: warning: `retry` has no effect on a route that forwards nothi
    | ^^^^^
 "#,
     );
+}
+
+#[test]
+fn guards_that_a_host_with_routes_of_its_own_goes_round() {
+    let warned = |routes: &str| -> Vec<String> {
+        let loaded = Config::parse(&format!("{routes}{SOUND}"), &env).unwrap_or_else(|errors| panic!("{errors}"));
+        loaded.warnings.iter().map(|warning| warning.message.clone()).collect()
+    };
+    let refuse = |path: &str| format!("[[route]]\npath = \"{path}\"\nrespond = {{ status = 403 }}\n");
+    let limit = "[[route]]\npath = \"/login\"\ncluster = \"app\"\nrate_limit = { rate = \"1/s\" }\n";
+    let shop = "[[route]]\nhosts = [\"a.test\", \"shop.test\"]\ncluster = \"app\"\n";
+    let own = "[[route]]\nhosts = [\"a.test\"]\npath = \"/admin\"\ncluster = \"app\"\n";
+    let message = |path: &str, host: &str| {
+        format!("`{path}` of `{host}` is not taken by this route: the host counts before the path")
+    };
+    assert_eq!(warned(&format!("{}{shop}", refuse("/admin/"))), [message("/admin/", "a.test")]);
+    assert_eq!(warned(&format!("{}{shop}", refuse("~^/[.]git"))), [message("~^/[.]git", "a.test")]);
+    assert_eq!(warned(&format!("{limit}{shop}")), [message("/login", "a.test")]);
+    // One host has a route for the path, the other has not.
+    assert_eq!(warned(&format!("{}{shop}{own}", refuse("/admin/"))), [message("/admin/", "shop.test")]);
+    // Another path; one method only; nothing refused; a route for the path at every host.
+    let quiet = [
+        format!("{}{}", refuse("/admin/"), shop.replace("cluster", "path = \"/api/\"\ncluster")),
+        format!("{}{}", refuse("/admin/"), shop.replace("cluster", "methods = [\"GET\"]\ncluster")),
+        format!("{}{shop}", refuse("/admin/").replace("403", "200")),
+        format!("{}{shop}{}", refuse("/admin/"), own.replace("[\"a.test\"]", "[\"a.test\", \"shop.test\"]")),
+    ];
+    for (at, routes) in quiet.iter().enumerate() {
+        assert_eq!(warned(routes), [] as [String; 0], "{at}");
+    }
 }
