@@ -7,7 +7,7 @@ use super::endpoint::Mode;
 /// An outage of some of a cluster's endpoints.
 #[derive(Clone, Debug)]
 pub(crate) struct Scene {
-    /// What it is called, `killed, 1 of 3`.
+    /// What it is called, `killed (1 of 3)`.
     pub(crate) name: String,
     /// How many endpoints there are; the first `bad` of them are struck.
     pub(crate) endpoints: usize,
@@ -116,7 +116,7 @@ impl Scene {
         recovery: Duration,
         end: Duration,
     ) -> Self {
-        let name = format!("{name}, {bad} of {endpoints}");
+        let name = format!("{name} ({bad} of {endpoints})");
         Self { name, endpoints, bad, script, fault, recovery, end, is_steady: true }
     }
 

@@ -33,7 +33,7 @@ fn every_scene_ends_with_all_endpoints_well() {
 
 #[test]
 fn a_rolling_restart_strikes_one_at_a_time() {
-    let scene = scene("rolling restart, 3 of 3", Duration::from_secs(15));
+    let scene = scene("rolling restart (3 of 3)", Duration::from_secs(15));
     let struck = |seconds| {
         let is_bad = |&endpoint: &usize| scene.is_bad(endpoint, Duration::from_secs(seconds));
         (0..3).filter(is_bad).collect::<Vec<_>>()
@@ -53,7 +53,7 @@ fn attempts(scene: &Scene, goes: impl Fn(f64) -> bool) -> Vec<Attempt> {
 
 #[test]
 fn traffic_leaves_and_comes_back() {
-    let scene = scene("500, 1 of 3", FAULT);
+    let scene = scene("500 (1 of 3)", FAULT);
     // The fault is from 3 s to 13 s.
     let figures = Figures::of(&scene, 30, &[], &attempts(&scene, |at| !(5.0..15.0).contains(&at)));
     // The two requests in the last quarter are a tenth of two seconds' share.
@@ -65,14 +65,14 @@ fn traffic_leaves_and_comes_back() {
 
 #[test]
 fn a_trial_now_and_then_is_no_traffic() {
-    let scene = scene("500, 1 of 3", FAULT);
+    let scene = scene("500 (1 of 3)", FAULT);
     let figures = Figures::of(&scene, 30, &[], &attempts(&scene, |at| at < 3.0 || at.rem_euclid(2.0) < 0.05));
     assert_eq!((figures.left, figures.back), (Some(Time::After(Duration::ZERO)), Some(Time::Never)));
 }
 
 #[test]
 fn where_traffic_never_leaves_it_cannot_come_back() {
-    let scene = scene("500, 1 of 3", FAULT);
+    let scene = scene("500 (1 of 3)", FAULT);
     let figures = Figures::of(&scene, 30, &[], &attempts(&scene, |_| true));
     assert_eq!((figures.left, figures.back, figures.attempts), (Some(Time::Never), None, 100));
 }
@@ -81,7 +81,7 @@ fn where_traffic_never_leaves_it_cannot_come_back() {
 fn failed_requests_are_slow_ones_as_well() {
     let answer = |millis, is_well| Answer { took: Duration::from_millis(millis), is_well, late: Duration::ZERO };
     let answers = [answer(1, true), answer(1, false), answer(1_001, true), answer(10_000, false)];
-    let figures = Figures::of(&scene("500, 1 of 3", FAULT), 30, &answers, &[]);
+    let figures = Figures::of(&scene("500 (1 of 3)", FAULT), 30, &answers, &[]);
     assert_eq!((figures.failed, figures.slow), (2, 3));
 }
 
@@ -121,7 +121,7 @@ fn chunks_are_joined_where_the_last_one_is_there() {
 fn an_outage_is_lived_through_and_counted() {
     let contenders: Vec<_> = Contender::ALL.into_iter().filter(|contender| contender.is_there()).collect();
     let fault = Duration::from_secs(3);
-    let scene = scene("killed, 1 of 3", fault);
+    let scene = scene("killed (1 of 3)", fault);
     let outcome = outage::run(&scene, &contenders, 20, std::future::pending()).unwrap();
     for (contender, figures) in contenders.iter().zip(&outcome.figures) {
         assert!(figures.failed < 20, "{} tries another endpoint where one refuses: {figures:?}", contender.name());
@@ -132,5 +132,5 @@ fn an_outage_is_lived_through_and_counted() {
     assert!((15..=45).contains(&least.attempts), "{least:?}");
     let settings = Settings { rate: 20, fault, at_once: 1, is_optimized: false };
     let text = table::write(&settings, &contenders, &[(scene, outcome)]);
-    assert!(text.contains("\n| killed, 1 of 3 | "), "{text}");
+    assert!(text.contains("\n| killed (1 of 3) | "), "{text}");
 }
