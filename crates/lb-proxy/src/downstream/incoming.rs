@@ -3,6 +3,7 @@
 //! It is read when the endpoint can take it, never ahead. On a route that may retry, what has been read is kept up to
 //! a cap, so that another attempt can send it again; beyond the cap the body is streamed once and cannot be retried.
 
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
@@ -155,18 +156,28 @@ impl Intake {
     }
 }
 
-/// A reader of the request body. Clones made before the first read each see the whole body, as far as it is kept.
-#[derive(Clone)]
-pub(crate) struct Incoming {
-    client: Client,
-    /// In octets.
-    position: u64,
-    past_trailers: bool,
+/// The request that a body belongs to.
+pub(crate) trait BodyOwner: Send + Sync {
+    /// The client that sends the body.
+    fn client(&self) -> &Client;
+
+    /// The trailers that the endpoint is to receive; `None` if none are left.
+    fn upstream_trailers(&self, trailers: Trailers) -> Option<Trailers>;
 }
 
-impl Incoming {
-    pub(crate) fn new(client: Client) -> Self {
-        Self { client, position: 0, past_trailers: false }
+/// A reader of the request body, as endpoints are to receive it, whichever protocol it arrives by. Clones made before the first read
+/// each see the whole body, as far as it is kept.
+#[derive(Clone)]
+pub(crate) struct RequestBody {
+    owner: Arc<dyn BodyOwner>,
+    /// In octets.
+    position: u64,
+    is_past_trailers: bool,
+}
+
+impl RequestBody {
+    pub(crate) fn new(owner: Arc<dyn BodyOwner>) -> Self {
+        Self { owner, position: 0, is_past_trailers: false }
     }
 
     pub(crate) fn is_replayable(&self) -> bool {
@@ -175,13 +186,13 @@ impl Incoming {
 
     /// Bytes of payload received so far.
     pub(crate) fn received(&self) -> u64 {
-        self.client.received()
+        self.owner.client().received()
     }
 
     /// All that was received but this much has gone on to the endpoint, and the client may send as much again. A connection
     /// of HTTP/1 needs no word: it is read when there is room.
     pub(crate) fn on_gone_but(&self, waiting: usize) {
-        if let Client::Http2(stream) = &self.client {
+        if let Client::Http2(stream) = self.owner.client() {
             stream.lock().release(waiting);
         }
     }
@@ -197,7 +208,7 @@ impl Incoming {
             self.position += kept.as_ref().map_or(0, |piece| piece.len() as u64);
             return Poll::Ready(Some(kept.map(Frame::Data)));
         }
-        let received = match &self.client {
+        let received = match self.owner.client() {
             Client::Http1(downstream) => poll_receive(&mut downstream.lock(), cx),
             Client::Http2(stream) => stream.lock().poll_receive(cx),
         };
@@ -207,13 +218,17 @@ impl Incoming {
                 Some(Ok(Frame::Data(piece)))
             }
             Some(Err(failure)) => Some(Err(failure)),
-            None if std::mem::replace(&mut self.past_trailers, true) => None,
-            None => self.intake(|intake| intake.trailers.clone()).map(|trailers| Ok(Frame::Trailers(trailers))),
+            None if std::mem::replace(&mut self.is_past_trailers, true) => None,
+            None => {
+                let trailers = self.intake(|intake| intake.trailers.clone());
+                let trailers = trailers.and_then(|trailers| self.owner.upstream_trailers(trailers));
+                trailers.map(|trailers| Ok(Frame::Trailers(trailers)))
+            }
         })
     }
 
     fn intake<T>(&self, read: impl FnOnce(&mut Intake) -> T) -> T {
-        self.client.intake(read)
+        self.owner.client().intake(read)
     }
 }
 

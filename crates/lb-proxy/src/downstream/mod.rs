@@ -25,7 +25,7 @@ use tokio::time::Instant;
 
 pub(crate) use client::Client;
 pub(crate) use connection::{ClientConnection, TlsFacts};
-pub(crate) use incoming::{BodyFailure, Frame, Incoming, Intake};
+pub(crate) use incoming::{BodyFailure, BodyOwner, Frame, Intake, RequestBody};
 pub(crate) use outbox::Outbox;
 pub(crate) use stream::{Gone, Stream};
 

@@ -17,7 +17,7 @@ use crate::message::{Edits, Framing, ResponseHead, Trailers, has_outer_space};
 use crate::net::account::{Account, HeadRoom};
 use crate::net::cork::Drain;
 use crate::net::queue::{self, Piece, Queue};
-use crate::stage::tunnel::Ways;
+use crate::net::side::StreamSide;
 use crate::wire::h1;
 
 /// A stream, shared between the task that serves it and the request body it hands out.
@@ -266,9 +266,9 @@ impl Exchange {
     }
 
     /// The stream as it is once another protocol is spoken on it; `None` before the answer.
-    pub(crate) fn ways(&mut self) -> Option<Ways<'_>> {
+    pub(crate) fn ways(&mut self) -> Option<StreamSide<'_>> {
         let send = &mut self.answer.as_mut()?.send;
-        Some(Ways { send, receive: &mut self.receive, taken: &mut self.taken, queue: &self.queue })
+        Some(StreamSide { send, receive: &mut self.receive, taken: &mut self.taken, queue: &self.queue })
     }
 
     /// A tunnel has carried this much, from the client and to it.

@@ -10,7 +10,7 @@ use std::future::{Future, poll_fn};
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::downstream::{BodyFailure, Frame, Incoming};
+use crate::downstream::{BodyFailure, Frame, RequestBody};
 use crate::exchange::Request;
 use crate::message::{Framing, Method, Version};
 use crate::net::Timer;
@@ -26,7 +26,7 @@ pub(crate) struct Opening {
     /// Received already.
     pub(crate) first: Option<Frame>,
     /// What is still to come.
-    pub(crate) body: Option<Incoming>,
+    pub(crate) body: Option<RequestBody>,
 }
 
 impl Opening {

@@ -1,7 +1,7 @@
-//! Select: the tower stack that finds an endpoint for a request, and finds another one when that fails.
+//! The tower stack of a route: it finds an endpoint for a request, and another one when that fails.
 //!
 //! ```text
-//! total timeout → retry → balance → send
+//! total timeout → retry → balance → attempt
 //! ```
 //!
 //! Every route has one on every worker, so that the counters of its shared parts stay in that worker's cache.
@@ -9,38 +9,27 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lb_core::{Class, Clock, Mono};
-use lb_policy::{BuiltIn, Endpoint, PickCx, Selector, Zone};
-use lb_tower::{
-    Balance, Events, Guard, Inspect, Observe, QueueError, Retry, RetryEvents, RetryLayer, RetryPolicy, Timeout,
-    TimeoutError, Verdict,
-};
+use lb_core::{Class, Clock};
+use lb_policy::{BuiltIn, PickCx, Selector, Zone};
+use lb_tower::{Balance, Inspect, Observe, QueueError, Retry, RetryLayer, Timeout, TimeoutError};
 use tower_layer::Layer;
 
+use super::retry::RouteRetryPolicy;
 use crate::exchange::{Request, Response};
-use crate::forward::attempt::SendError;
 use crate::net::clock::TurnClock;
-use crate::observe::metrics::RouteMetrics;
 use crate::rules::cause::Cause;
 use crate::rules::{grpc, load_report};
 use crate::runtime::placement::ZonedPolicy;
 use crate::runtime::snapshot::RouteRuntime;
-use crate::upstream::{EndpointService, Outliers};
-use lb_config::Condition;
+use crate::upstream::{AttemptError, AttemptEvents, EndpointService, InFlightGuard, RetryCounter};
 
-/// The in-flight slot of an attempt; ends with it.
-pub(crate) type Held = Guard<EndpointService, TurnClock, Heard>;
-
-/// Who hears of an attempt: metrics, and outlier detection where the cluster has it.
-type Heard = Arc<(Watch, Option<Outliers>)>;
-
-type Balanced = Balance<ZonedPolicy, EndpointService, ReadRequest, HoldInResponse, TurnClock, Heard>;
+type Balanced = Balance<ZonedPolicy, EndpointService, ReadRequest, AttachGuard, TurnClock, Arc<AttemptEvents>>;
 
 /// The stack of a route.
-pub(crate) type Stack = Timeout<Retry<Again, Balanced, TurnClock, Watch>>;
+pub(crate) type Stack = Timeout<Retry<RouteRetryPolicy, Balanced, TurnClock, RetryCounter>>;
 
 /// What the stack says when it has no response.
-pub(crate) type StackError = TimeoutError<lb_tower::Error<SendError>>;
+pub(crate) type StackError = TimeoutError<lb_tower::Error<AttemptError>>;
 
 /// The stack of a route over this cluster's members.
 ///
@@ -51,22 +40,22 @@ pub(crate) fn stack(
     zone: Option<Zone>,
     clock: TurnClock,
 ) -> Stack {
-    let watch = Watch { route: Arc::clone(&route.metrics[0]) };
+    let outliers = route.cluster().and_then(|cluster| cluster.passive.clone());
     let reports = matches!(selector.policy().inner(), BuiltIn::Orca(_) | BuiltIn::C3(_)).then_some(clock);
     let balance = Balance::builder(selector)
         .inspect(ReadRequest { zone })
-        .observe(HoldInResponse { reports })
+        .observe(AttachGuard { reports })
         .clock(clock)
-        .events(Arc::new((watch.clone(), route.cluster().and_then(|cluster| cluster.passive.clone()))))
+        .events(Arc::new(AttemptEvents { outliers }))
         .build();
     let retry = route.options.retry.as_ref();
-    let retry = RetryLayer::new(Again { route: Arc::clone(route) })
+    let retry = RetryLayer::new(RouteRetryPolicy { route: Arc::clone(route) })
         .attempts(retry.map_or(1, |retry| retry.attempts.get()))
         .within(retry.and_then(|retry| retry.within))
         .interval(retry.map(|retry| retry.interval).unwrap_or_default())
         .budget(route.budget.clone())
         .clock(clock)
-        .events(watch)
+        .events(RetryCounter { route: Arc::clone(&route.metrics[0]) })
         .layer(balance);
     Timeout::new(retry, route.options.timeout.total)
 }
@@ -92,46 +81,24 @@ impl Inspect<Request> for ReadRequest {
     }
 }
 
-/// Hears of every attempt of a route.
-#[derive(Clone)]
-pub(crate) struct Watch {
-    /// Of the first listener: retries are counted for the route, whichever listener it was reached by.
-    pub(crate) route: Arc<RouteMetrics>,
-}
-
-impl Events<EndpointService> for Watch {
-    fn on_head(&self, endpoint: &Arc<Endpoint<EndpointService>>, class: Class, elapsed: Duration, _now: Mono) {
-        // An endpoint that refuses connections is not fast. One that hangs is as slow as the wait for it was long.
-        if matches!(class, Class::Status(_) | Class::Timeout) {
-            endpoint.value().upstream.metrics.on_head(elapsed);
-        }
-    }
-}
-
-impl RetryEvents for Watch {
-    fn on_retry(&self, _class: Class, _attempt: u32) {
-        self.route.on_retry();
-    }
-}
-
 /// Keeps the slot in the response, until both bodies have ended, and notes what the endpoint says of its load.
 #[derive(Clone, Copy)]
-pub(crate) struct HoldInResponse {
+pub(crate) struct AttachGuard {
     /// Only where the policy goes by it: nobody else should pay for looking.
     reports: Option<TurnClock>,
 }
 
-impl Observe<Response, SendError, Held> for HoldInResponse {
+impl Observe<Response, AttemptError, InFlightGuard> for AttachGuard {
     type Output = Response;
 
-    fn class(&self, result: &Result<Response, SendError>) -> Class {
+    fn class(&self, result: &Result<Response, AttemptError>) -> Class {
         match result {
             Ok(response) => Class::Status(grpc::status_of(&response.head)),
             Err(error) => error.class,
         }
     }
 
-    fn attach(&self, mut response: Response, held: Held) -> Response {
+    fn attach(&self, mut response: Response, held: InFlightGuard) -> Response {
         if let Some(clock) = self.reports
             && let Some(report) = load_report::reported(&response.head)
         {
@@ -139,64 +106,6 @@ impl Observe<Response, SendError, Held> for HoldInResponse {
         }
         response.held = Some(held);
         response
-    }
-}
-
-/// Which requests are tried again, and when.
-#[derive(Clone)]
-pub(crate) struct Again {
-    route: Arc<RouteRuntime>,
-}
-
-impl Again {
-    fn listed(&self, class: Class) -> bool {
-        let conditions = self.route.options.retry.as_ref().map_or(&[][..], |retry| &retry.on);
-        conditions.iter().any(|condition| match (*condition, class) {
-            (Condition::ConnectError, Class::ConnectError)
-            | (Condition::Reset, Class::Reset)
-            | (Condition::Timeout, Class::Timeout)
-            | (Condition::InvalidResponse, Class::InvalidResponse) => true,
-            (Condition::Status { from, to }, Class::Status(status)) => (from..=to).contains(&status),
-            _ => false,
-        })
-    }
-}
-
-impl RetryPolicy<Request, Response, lb_tower::Error<SendError>> for Again {
-    fn save(&self, request: &Request) -> Option<Request> {
-        Some(request.clone())
-    }
-
-    fn verdict(&self, saved: &mut Request, result: &Result<Response, lb_tower::Error<SendError>>) -> Verdict {
-        let (uid, class, unsent) = match result {
-            Ok(response) => {
-                let Some(held) = &response.held else { return Verdict::Return };
-                (held.endpoint().uid(), held.class().unwrap_or(Class::Cancelled), false)
-            }
-            Err(lb_tower::Error::Endpoint { uid, source, .. }) => {
-                let class = if source.elsewhere { Class::ConnectError } else { source.class };
-                (*uid, class, source.unsent)
-            }
-            Err(_) => return Verdict::Return,
-        };
-        let safe = if unsent { saved.is_replayable() } else { saved.may_repeat() };
-        if !safe || !self.listed(class) {
-            return Verdict::Return;
-        }
-        saved.tried.get_or_insert_default().push(uid);
-        Verdict::Retry { free: unsent, class }
-    }
-
-    fn is_exhausted(&self, error: &lb_tower::Error<SendError>) -> bool {
-        error.is_no_endpoint()
-    }
-
-    fn may_return(&self, result: &Result<Response, lb_tower::Error<SendError>>) -> bool {
-        matches!(result, Err(lb_tower::Error::Endpoint { source, .. }) if source.has_declined())
-    }
-
-    fn forget_tried(&self, saved: &mut Request) {
-        saved.tried = None;
     }
 }
 

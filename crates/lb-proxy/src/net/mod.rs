@@ -8,6 +8,7 @@ pub(crate) mod cork;
 mod keep_alive;
 pub(crate) mod queue;
 pub(crate) mod shortage;
+pub(crate) mod side;
 pub(crate) mod socket;
 pub(crate) mod stream;
 pub(crate) mod timer;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use lb_ratelimit::Verdict;
 
-use crate::downstream::{Incoming, Intake};
+use crate::downstream::{Intake, RequestBody};
 use crate::exchange::Request;
 use crate::message::{Edits, Framing, Version};
 use crate::net::clock;
@@ -87,7 +87,7 @@ const KEY_BYTES: usize = 64;
 
 /// The request as the stack takes it.
 pub(crate) fn request(visit: Arc<Visit>, route: usize) -> Request {
-    let body = (!visit.head.framing().is_empty()).then(|| Incoming::new(visit.client.clone()));
+    let body = (!visit.head.framing().is_empty()).then(|| RequestBody::new(visit.clone()));
     Request { visit, route, body, tried: None }
 }
 

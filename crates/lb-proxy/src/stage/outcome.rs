@@ -1,7 +1,7 @@
 //! Outcome: what became of a request, told once to everybody who counts.
 //!
-//! Attempts are counted apart from requests, by the tower stack that makes them; [`close`] counts and logs the request as
-//! the client saw it.
+//! Attempts are counted apart from requests: see [`AttemptEvents`](crate::upstream::AttemptEvents). [`close`] counts and logs the
+//! request as the client saw it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::downstream::{Client, ClientConnection};
+use crate::downstream::{BodyOwner, Client, ClientConnection};
 use crate::exchange::Trace;
 use crate::message::{Edits, RequestHead, Trailers};
 use crate::net::clock;
@@ -98,14 +98,6 @@ impl Visit {
         self.snapshot.shared.routes.get(self.route?).map(|route| &**route)
     }
 
-    /// The request's trailers as the endpoint is to have them; `None` if none are left.
-    pub(crate) fn upstream_trailers(&self, trailers: Trailers) -> Option<Trailers> {
-        let route = self.route()?;
-        let asks_for_certificates = self.connection().certificate_lines().is_some();
-        let is_trusted = self.origin.is_trusted;
-        RequestTrailers { is_trusted, asks_for_certificates, edits: &route.request_headers }.apply(trailers)
-    }
-
     /// Whether its route passes on an offer to switch to this protocol.
     pub(crate) fn may_upgrade_to(&self, protocol: &[u8]) -> bool {
         self.route().is_some_and(|route| route.options.upgrade.allows(protocol))
@@ -133,5 +125,18 @@ impl Visit {
         let attempts = self.trace.attempts();
         let endpoint = attempts.last_name();
         rules.apply(&Facts { endpoint, ..self.facts(route) }, edits);
+    }
+}
+
+impl BodyOwner for Visit {
+    fn client(&self) -> &Client {
+        &self.client
+    }
+
+    fn upstream_trailers(&self, trailers: Trailers) -> Option<Trailers> {
+        let route = self.route()?;
+        let asks_for_certificates = self.connection().certificate_lines().is_some();
+        let is_trusted = self.origin.is_trusted;
+        RequestTrailers { is_trusted, asks_for_certificates, edits: &route.request_headers }.apply(trailers)
     }
 }

@@ -219,7 +219,7 @@ impl Upstream {
 
     /// The idle connection used last, if one is still good. `only_chance`: the request cannot be sent again on another
     /// connection, so that it is worth a system call to know of a close that came just now.
-    pub(crate) fn take(&self, worker: usize, only_chance: bool, now: Mono) -> Option<Box<Connection>> {
+    pub(crate) fn checkout(&self, worker: usize, only_chance: bool, now: Mono) -> Option<Box<Connection>> {
         let Resting { stack, keep_alive: limits, .. } = &mut *self.resting(worker);
         if stack.is_empty() {
             return None;
@@ -238,7 +238,7 @@ impl Upstream {
     }
 
     /// Keeps a connection for the next request, or closes it where it may not rest.
-    pub(crate) fn put(&self, worker: usize, mut connection: Box<Connection>, now: Mono) {
+    pub(crate) fn checkin(&self, worker: usize, mut connection: Box<Connection>, now: Mono) {
         let Resting { stack, keep_alive: limits, tls, .. } = &mut *self.resting(worker);
         let is_current = connection.is_made_with(tls.as_ref());
         if limits.idle == 0
@@ -259,7 +259,7 @@ impl Upstream {
     }
 
     /// Keeps a connection for one client, or closes it where it may not rest; the number to take it by.
-    pub(super) fn put_apart(&self, worker: usize, mut connection: Box<Connection>, now: Mono) -> Option<u64> {
+    pub(super) fn checkin_reserved(&self, worker: usize, mut connection: Box<Connection>, now: Mono) -> Option<u64> {
         let Resting { apart, is_retired, tls, .. } = &mut *self.resting(worker);
         if *is_retired || !connection.is_made_with(tls.as_ref()) || !connection.is_at_rest() {
             connection.stream.part();
@@ -270,7 +270,7 @@ impl Upstream {
     }
 
     /// The connection of this number, if it has not been closed, and how long it may have rested.
-    pub(super) fn take_apart(&self, worker: usize, number: u64) -> Option<(Box<Connection>, Duration)> {
+    pub(super) fn checkout_reserved(&self, worker: usize, number: u64) -> Option<(Box<Connection>, Duration)> {
         let Resting { apart, keep_alive, .. } = &mut *self.resting(worker);
         Some((apart.take(number)?, ReservedConnections::longest(keep_alive)))
     }

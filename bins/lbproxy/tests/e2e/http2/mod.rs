@@ -1,6 +1,7 @@
 //! HTTP/2, with a library on the other side where it behaves and raw frames where it does not.
 
 mod abuse;
+mod attempts;
 mod bodies;
 mod breaks;
 pub(crate) mod endpoint;

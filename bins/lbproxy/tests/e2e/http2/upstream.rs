@@ -183,7 +183,7 @@ fn a_100_of_an_endpoint_is_passed_on(workers: usize) {
 }
 
 /// The other end of an HTTP/2 connection, frame by frame: reads until a frame of this kind; its stream.
-fn until(wire: &mut Wire, kind: u8) -> std::io::Result<u32> {
+pub(super) fn until(wire: &mut Wire, kind: u8) -> std::io::Result<u32> {
     loop {
         let head = wire.read_exactly(9)?;
         let payload = wire.read_exactly(u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize)?;
@@ -196,7 +196,7 @@ fn until(wire: &mut Wire, kind: u8) -> std::io::Result<u32> {
     }
 }
 
-fn begin(wire: &mut Wire) -> std::io::Result<()> {
+pub(super) fn begin(wire: &mut Wire) -> std::io::Result<()> {
     wire.read_exactly(24)?;
     wire.write(raw::frame(SETTINGS, 0, 0, &[]))?;
     wire.write(raw::frame(SETTINGS, 1, 0, &[]))

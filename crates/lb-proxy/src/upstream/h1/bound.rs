@@ -45,7 +45,7 @@ impl Bound {
         connection: Box<Connection>,
         now: Mono,
     ) -> Option<Self> {
-        let number = home.put_apart(worker, connection, now)?;
+        let number = home.checkin_reserved(worker, connection, now)?;
         Some(Self { home: Arc::clone(home), worker, number, cluster, affinity })
     }
 
@@ -61,7 +61,7 @@ impl Bound {
 
     /// The connection, if it has not given way and the endpoint still keeps it.
     pub(crate) fn into_connection(self, now: Mono) -> Option<Box<Connection>> {
-        let (mut connection, longest) = self.home.take_apart(self.worker, self.number)?;
+        let (mut connection, longest) = self.home.checkout_reserved(self.worker, self.number)?;
         if connection.rests_within(longest, now) && connection.stream.is_quiet() {
             return Some(connection);
         }
@@ -72,7 +72,7 @@ impl Bound {
 
 impl Drop for Bound {
     fn drop(&mut self) {
-        if let Some((mut connection, _)) = self.home.take_apart(self.worker, self.number) {
+        if let Some((mut connection, _)) = self.home.checkout_reserved(self.worker, self.number) {
             // It ends when the client likes, and may do so often: none is to cost a port.
             connection.closes_in_order = false;
         }

@@ -39,7 +39,7 @@ pub(crate) struct Connection {
     /// It began with a PROXY header, and belongs to the client that this named.
     pub(in crate::upstream) is_introduced: bool,
     /// It carries no further request.
-    is_retired: bool,
+    is_last_request: bool,
     /// The endpoint may have tied a login to it: it belongs to the client that sent its requests.
     pub(crate) is_bound: bool,
     /// How long the endpoint said it keeps an idle connection, less a second.
@@ -63,7 +63,7 @@ impl Connection {
             has_rested: false,
             closes_in_order: false,
             is_introduced: false,
-            is_retired: false,
+            is_last_request: false,
             is_bound: false,
             advertised: None,
             _place: place,
@@ -97,9 +97,9 @@ impl Connection {
         self.advertised = Some(told.saturating_sub(Duration::from_secs(1)));
     }
 
-    /// This request is its last: what the endpoint makes of the bytes on it is in doubt.
-    pub(crate) fn retire(&mut self) {
-        self.is_retired = true;
+    /// This request is its last.
+    pub(super) fn close_after_response(&mut self) {
+        self.is_last_request = true;
     }
 
     /// Reads once, no more than about `most`; `Ok(0)` is the end of the stream.
@@ -126,7 +126,7 @@ impl Connection {
 
     /// Whether the next request would begin where the last response ended.
     pub(in crate::upstream) fn is_at_rest(&self) -> bool {
-        !self.is_retired && self.read.is_empty()
+        !self.is_last_request && self.read.is_empty()
     }
 
     /// Whether it may carry another request after this one.

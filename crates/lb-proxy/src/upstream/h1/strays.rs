@@ -60,31 +60,42 @@ impl Drop for Making {
         let (upstream, worker) = (Arc::clone(&self.upstream), self.worker);
         self.upstream.go_on(async move {
             if let Ok(connection) = under_way.await {
-                upstream.put(worker, connection, clock::mono());
+                upstream.checkin(worker, connection, clock::mono());
             }
         });
     }
 }
 
 /// A connection with a request on it, until the response head.
-pub(crate) struct Entrusted<'a> {
-    upstream: &'a Arc<Upstream>,
-    pub(crate) connection: Option<Box<Connection>>,
-    /// All of the request was written, and it changes something.
-    pub(crate) is_owed: bool,
+pub(super) struct Entrusted {
+    /// `None` once it was released.
+    lent: Option<(Arc<Upstream>, Box<Connection>)>,
+    /// All of the request was written, and its method is not safe.
+    pub(super) is_owed: bool,
 }
 
-impl<'a> Entrusted<'a> {
-    pub(crate) fn new(upstream: &'a Arc<Upstream>, connection: Box<Connection>) -> Self {
-        Self { upstream, connection: Some(connection), is_owed: false }
+impl Entrusted {
+    pub(super) fn new(endpoint: &Arc<Upstream>, connection: Box<Connection>) -> Self {
+        Self { lent: Some((Arc::clone(endpoint), connection)), is_owed: false }
+    }
+
+    pub(super) fn connection(&mut self) -> Option<&mut Connection> {
+        self.lent.as_mut().map(|(_, connection)| &mut **connection)
+    }
+
+    /// The connection and its endpoint, once the response head has come.
+    pub(super) fn release(&mut self) -> Option<(Arc<Upstream>, Box<Connection>)> {
+        let (endpoint, mut connection) = self.lent.take()?;
+        connection.timer.clear();
+        Some((endpoint, connection))
     }
 }
 
-impl Drop for Entrusted<'_> {
+impl Drop for Entrusted {
     fn drop(&mut self) {
-        let Some(mut connection) = self.connection.take().filter(|_| self.is_owed) else { return };
-        self.upstream.go_on(async move {
-            // Whatever comes, be it the end, comes after the request has arrived.
+        let Some((endpoint, mut connection)) = self.lent.take().filter(|_| self.is_owed) else { return };
+        endpoint.go_on(async move {
+            // The response, or the end of the connection, comes after the request has arrived.
             let answer = poll_fn(|cx| connection.poll_fill(cx, usize::MAX).map(drop));
             let _ = timeout(ARRIVAL, answer).await;
         });

@@ -1,7 +1,10 @@
 //! HTTP/2 towards endpoints: many requests at once on each connection.
 
-pub(crate) mod call;
+mod body;
+mod call;
 mod connection;
+mod upload;
 
+pub(crate) use call::Call;
 pub(super) use connection::Http2Connections;
 pub(crate) use connection::Lease;
