@@ -36,23 +36,24 @@ impl RetryPolicy<Request, Response, lb_tower::Error<AttemptError>> for RouteRetr
     }
 
     fn verdict(&self, saved: &mut Request, result: &Result<Response, lb_tower::Error<AttemptError>>) -> Verdict {
-        let (uid, class, unsent) = match result {
+        let (uid, class, is_unsent, is_free) = match result {
             Ok(response) => {
                 let Some(held) = &response.held else { return Verdict::Return };
-                (held.endpoint().uid(), held.class().unwrap_or(Class::Cancelled), false)
+                (held.endpoint().uid(), held.class().unwrap_or(Class::Cancelled), false, false)
             }
             Err(lb_tower::Error::Endpoint { uid, source, .. }) => {
                 let class = if source.may_go_elsewhere { Class::ConnectError } else { source.class };
-                (*uid, class, source.is_unsent)
+                // A refused stream is safe to send again, but most often it means that the endpoint is overloaded.
+                (*uid, class, source.is_unsent, source.is_unsent && !source.has_declined())
             }
             Err(_) => return Verdict::Return,
         };
-        let safe = if unsent { saved.is_replayable() } else { saved.is_repeatable() };
-        if !safe || !self.listed(class) {
+        let is_safe = if is_unsent { saved.is_replayable() } else { saved.is_repeatable() };
+        if !is_safe || !self.listed(class) {
             return Verdict::Return;
         }
         saved.tried.get_or_insert_default().push(uid);
-        Verdict::Retry { free: unsent, class }
+        Verdict::Retry { free: is_free, class }
     }
 
     fn is_exhausted(&self, error: &lb_tower::Error<AttemptError>) -> bool {

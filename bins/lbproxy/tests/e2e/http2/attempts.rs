@@ -1,11 +1,12 @@
 //! What an attempt does in the same way whichever protocol the endpoint speaks.
 
+use std::io;
 use std::time::{Duration, Instant};
 
-use super::raw::{self, DATA, END_HEADERS, END_STREAM, HEADERS};
+use super::raw::{self, DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM};
 use super::upstream::{begin, until};
 use super::{H2Endpoint, proxy};
-use crate::support::{Client, Endpoint, Proxy, Wire, get, text, wait_until};
+use crate::support::{Client, Endpoint, Proxy, Wire, get, post, text, wait_until};
 use crate::with_one_and_four_workers;
 
 with_one_and_four_workers!(
@@ -13,6 +14,7 @@ with_one_and_four_workers!(
     interim_responses_are_held_to_the_limits_of_heads,
     interim_responses_without_end_are_an_invalid_response,
     a_101_that_nothing_asked_for_is_an_invalid_response,
+    refused_streams_draw_from_the_retry_budget,
 );
 
 const H1: &str = "protocol = \"http1\"";
@@ -102,4 +104,26 @@ fn the_wait_for_a_response_begins_with_the_end_of_the_request(workers: usize) {
         let answer = client.answer("POST");
         assert_eq!((answer.status(), answer.text().as_str()), (200, "whole"), "{protocol}");
     }
+}
+
+fn refused_streams_draw_from_the_retry_budget(workers: usize) {
+    let refusing = [(); 2].map(|()| {
+        Endpoint::scripted(|wire: &mut Wire, _| -> io::Result<()> {
+            begin(wire)?;
+            loop {
+                let stream = until(wire, HEADERS)?;
+                wire.write(raw::frame(RST_STREAM, 0, stream, &[0, 0, 0, 7]))?;
+            }
+        })
+    });
+    let both = refusing.each_ref().map(Endpoint::at).join("\", \"");
+    let proxy = proxy(workers, &both, "", "retry = { attempts = 3, budget = \"10%\" }", H2);
+    let start = Instant::now();
+    for _ in 0..300 {
+        assert_eq!(post(proxy.web(), "/", "abc").status(), 503);
+    }
+    let retries = proxy.metric("lbproxy_retries_total", &[]);
+    // A tenth of the requests, or ten a second and what ten seconds save up of it; two for each request were it free.
+    let max = 30.0 + 10.0 * (start.elapsed().as_secs_f64() + 10.0);
+    assert!((10.0..=max).contains(&retries), "{retries} retries, at most {max}");
 }
