@@ -442,7 +442,7 @@ impl StatusSource for Watched {
         let room = &self.shared.room;
         let limits = LimitsStatus {
             connections: self.shared.most_connections(),
-            endpoint_connections: room.most(),
+            endpoint_connections: room.max(),
             endpoint_connections_open: room.open(),
             endpoint_connections_refused: room.refused(),
         };

@@ -1,10 +1,9 @@
-//! Opening: what can be told of a request's body before its head is written to an endpoint of HTTP/1.
+//! The framing of a request's body, as far as it is known before the head is written to an HTTP/1 endpoint.
 //!
-//! There the head says how the body ends. A stream of HTTP/2 ends with its head or at any time later, and need not say
-//! how long it will be; written as it stands, its request would have no length where endpoints ask for one (411 for a
-//! POST), or `Transfer-Encoding: chunked` where they expect no body (a GET, of which some clients send the end in a
-//! frame of its own). So a body of unknown length is looked into before the head is written: where it is over already,
-//! the head says so.
+//! In HTTP/1 the head declares how the body ends. An HTTP/2 stream ends with its head or at any time later, and need not declare a
+//! length. Its request, translated as it stands, would lack a length where endpoints require one (411 for a POST), or have
+//! `Transfer-Encoding: chunked` where they expect no body (a GET, of which some clients send the end in a frame of its own). So a
+//! body of unknown length is polled before the head is written: if it has ended already, the head declares that.
 
 use std::future::{Future, poll_fn};
 use std::task::Poll;
@@ -15,11 +14,11 @@ use crate::exchange::Request;
 use crate::message::{Framing, Method, Version};
 use crate::net::Timer;
 
-/// How long the end of a body of unknown length is waited for where the method has no use for one. It comes right
-/// behind the head; a client that really sends one shows that by its first piece.
-const END_WITHIN: Duration = Duration::from_secs(1);
+/// The time to wait for the end of a body of unknown length if the method does not anticipate a body. The end comes right behind the
+/// head; a client that does send a body sends its first piece.
+const END_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A request's body as the endpoint is to see it.
+/// A request's body as the endpoint is to receive it.
 pub(crate) struct Opening {
     /// How it is framed.
     pub(crate) framing: Framing,
@@ -30,10 +29,10 @@ pub(crate) struct Opening {
 }
 
 impl Opening {
-    /// What the request's own head says.
+    /// The framing that the request's own head declares.
     ///
-    /// RFC 9110 §8.6: a method that anticipates a body says so where there is none. A client of HTTP/1 has said what it
-    /// wanted to.
+    /// RFC 9110 §8.6: a request whose method anticipates a body has `Content-Length: 0` if there is none. The framing of an HTTP/1
+    /// client is kept as it is.
     pub(crate) fn announced(request: &Request) -> Self {
         let head = &request.visit.head;
         let framing = match head.framing() {
@@ -43,21 +42,21 @@ impl Opening {
         Self { framing, first: None, body: request.body.clone() }
     }
 
-    /// Whether that may say less than there is to know.
+    /// Whether the head leaves open if there is a body.
     pub(crate) fn is_vague(request: &Request) -> bool {
         let head = &request.visit.head;
         head.version() == Version::Http2 && head.framing() == Framing::Chunked
     }
 
-    /// Whether it may take a while to find out more.
+    /// Whether finding out may take a while.
     pub(crate) fn has_to_wait(request: &Request) -> bool {
         Self::is_vague(request) && !anticipates_body(request.visit.head.method())
     }
 
-    /// Looks for the end of a body of unknown length. Boxed: few requests need it.
+    /// Polls for the end of a body of unknown length. Boxed: few requests need it.
     ///
     /// # Errors
-    /// What is wrong with the body.
+    /// The body is invalid, or cannot be received.
     pub(crate) fn found(request: &Request) -> impl Future<Output = Result<Self, BodyFailure>> + Send + use<'_> {
         Box::pin(Self::find(request))
     }
@@ -71,7 +70,7 @@ impl Opening {
         request.visit.trace.set_waits_for_client(true);
         let first = poll_fn(|cx| match body.poll_frame(cx) {
             Poll::Ready(frame) => Poll::Ready(Some(frame)),
-            Poll::Pending if may_wait => timer.poll_after(cx, END_WITHIN).map(|()| None),
+            Poll::Pending if may_wait => timer.poll_after(cx, END_TIMEOUT).map(|()| None),
             Poll::Pending => Poll::Ready(None),
         })
         .await;
@@ -87,7 +86,7 @@ impl Opening {
     }
 }
 
-/// Methods whose meaning lies in their body.
+/// Methods that anticipate a body.
 fn anticipates_body(method: Method<'_>) -> bool {
     matches!(method, Method::Post | Method::Put | Method::Patch)
 }

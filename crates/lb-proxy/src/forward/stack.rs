@@ -28,7 +28,7 @@ type Balanced = Balance<ZonedPolicy, EndpointService, ReadRequest, AttachGuard, 
 /// The stack of a route.
 pub(crate) type Stack = Timeout<Retry<RouteRetryPolicy, Balanced, TurnClock, RetryCounter>>;
 
-/// What the stack says when it has no response.
+/// Why the stack has no response.
 pub(crate) type StackError = TimeoutError<lb_tower::Error<AttemptError>>;
 
 /// The stack of a route over this cluster's members.
@@ -60,10 +60,10 @@ pub(crate) fn stack(
     Timeout::new(retry, route.options.timeout.total)
 }
 
-/// When to come back after a shortage of ours: it passes as connections end, of which there are thousands.
-const SHORTAGE_LASTS: Duration = Duration::from_secs(1);
+/// `Retry-After` of a local shortage: it passes as connections end, of which there are thousands.
+const SHORTAGE_RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Tells a pick what the request knows.
+/// The facts of a request that a pick uses.
 #[derive(Clone, Copy)]
 pub(crate) struct ReadRequest {
     zone: Option<Zone>,
@@ -72,7 +72,7 @@ pub(crate) struct ReadRequest {
 impl Inspect<Request> for ReadRequest {
     fn inspect<'a>(&'a self, request: &'a Request, cx: &mut PickCx<'a>) {
         cx.key = request.visit.key.as_deref();
-        // A login that an endpoint knows by the connection counts before a cookie.
+        // A login that is tied to a connection takes precedence over a cookie.
         cx.preferred = request.visit.bound.or_else(|| request.visit.stuck.map(|stuck| stuck.affinity));
         if let Some(tried) = &request.tried {
             cx.tried = tried;
@@ -81,10 +81,10 @@ impl Inspect<Request> for ReadRequest {
     }
 }
 
-/// Keeps the slot in the response, until both bodies have ended, and notes what the endpoint says of its load.
+/// Keeps the in-flight slot in the response until both bodies have ended, and records the load that the endpoint reports.
 #[derive(Clone, Copy)]
 pub(crate) struct AttachGuard {
-    /// Only where the policy goes by it: nobody else should pay for looking.
+    /// Set only if the policy uses load reports: other routes do not pay for parsing.
     reports: Option<TurnClock>,
 }
 
@@ -109,7 +109,7 @@ impl Observe<Response, AttemptError, InFlightGuard> for AttachGuard {
     }
 }
 
-/// What a failed stack means to the client and the log: the cause, more on it, and when to come back.
+/// What the error of a stack means to the client and the log: the cause, its detail, and `Retry-After`.
 pub(crate) fn refusal_of(error: &StackError) -> (Cause, Option<String>, Option<Duration>) {
     match error {
         TimeoutError::Elapsed => (Cause::TotalTimeout, None, None),
@@ -119,7 +119,7 @@ pub(crate) fn refusal_of(error: &StackError) -> (Cause, Option<String>, Option<D
         TimeoutError::Inner(lb_tower::Error::Endpoint { source, .. }) => {
             let is_short =
                 matches!(source.cause, Cause::LocalResources | Cause::LocalPermission | Cause::EndpointConnections);
-            let retry_after = is_short.then_some(SHORTAGE_LASTS);
+            let retry_after = is_short.then_some(SHORTAGE_RETRY_AFTER);
             (source.cause, source.detail.clone(), retry_after)
         }
         _ => (Cause::Internal, None, None),

@@ -71,10 +71,10 @@ impl Stream {
         self.tls().map_or(0, TlsStream::pushed)
     }
 
-    /// Before an orderly close for which nobody waits: TLS says that it is one. Without TLS the close itself does.
-    pub(crate) fn part(&mut self) {
+    /// Sends TLS's close_notify ahead of an orderly close that is not waited for. Without TLS the close itself is enough.
+    pub(crate) fn notify_close(&mut self) {
         if let Self::Tls(stream) = self {
-            stream.part();
+            stream.notify_close();
         }
     }
 

@@ -252,7 +252,7 @@ impl TlsStream {
 
     /// As [`poll_shutdown`](Self::poll_shutdown), for whoever closes the connection next and waits for nothing: the
     /// other side learns that this end is meant.
-    pub(crate) fn part(&mut self) {
+    pub(crate) fn notify_close(&mut self) {
         if !self.connection.is_handshaking() {
             self.finish();
             // A socket that takes no more tells nobody anything.
@@ -470,7 +470,7 @@ mod tests {
         let sent = body.clone();
         let sending = tokio::spawn(async move {
             write(&mut client, &sent).await;
-            client.part();
+            client.notify_close();
         });
         let mut got = Vec::new();
         for most in [1, 17, 4096, 5000, 16_384, 300_000].into_iter().cycle() {
@@ -491,7 +491,7 @@ mod tests {
         assert!(read(&mut client, 10).await.is_err(), "and stays one");
 
         let (mut client, mut server) = shaken().await;
-        server.part();
+        server.notify_close();
         drop(server);
         assert_eq!(read(&mut client, 10).await.unwrap(), b"");
         assert!(client.is_readable() && !client.is_quiet());

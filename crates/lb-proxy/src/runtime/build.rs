@@ -153,7 +153,7 @@ impl Registry {
         self.clusters.retain(|name, state| {
             let stays = config.clusters.iter().any(|cluster| cluster.name == *name);
             if !stays {
-                state.upstreams.values().for_each(|upstream| upstream.retire());
+                state.upstreams.values().for_each(|upstream| upstream.close());
             }
             stays
         });
@@ -468,7 +468,7 @@ impl ClusterState {
         let old = std::mem::replace(&mut self.upstreams, upstreams);
         self.members.apply(Update::Reset(members), now);
         let gone = old.iter().filter(|(identity, _)| !self.upstreams.contains_key(identity));
-        gone.for_each(|(_, upstream)| upstream.retire());
+        gone.for_each(|(_, upstream)| upstream.close());
     }
 
     /// How endpoints are told apart by zone; none if they are not.

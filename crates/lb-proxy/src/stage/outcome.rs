@@ -1,4 +1,4 @@
-//! Outcome: what became of a request, told once to everybody who counts.
+//! Outcome: how a request ended, counted and logged once.
 //!
 //! Attempts are counted apart from requests: see [`AttemptEvents`](crate::upstream::AttemptEvents). [`close`] counts and logs the
 //! request as the client saw it.

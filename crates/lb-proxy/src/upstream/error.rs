@@ -50,7 +50,7 @@ impl AttemptError {
         self.cause == Cause::NotProcessed && !self.is_stale
     }
 
-    /// This machine lacked something. That says nothing about the endpoint, and another attempt would most likely lack it too.
+    /// This machine lacked something. The endpoint is not to blame, and another attempt would most likely fail too.
     pub(super) fn short(shortage: Shortage) -> Self {
         let detail = Some(shortage.to_string());
         let may_go_elsewhere = shortage.is_of_one_destination();
@@ -58,7 +58,7 @@ impl AttemptError {
         Self { detail, may_go_elsewhere, ..Self::new(Class::Cancelled, cause) }
     }
 
-    /// The limit of connections to endpoints is reached. That says nothing about the endpoint either.
+    /// The limit of connections to endpoints is reached. The endpoint is not to blame either.
     #[cold]
     pub(crate) fn full(full: Full, upstream: &Upstream) -> Self {
         upstream.share().room().on_refused();

@@ -1,15 +1,15 @@
-//! Eviction: idle connections give way where there may be no more.
+//! Eviction: idle connections are closed for new ones when a limit is reached.
 
 use super::Upstream;
 use super::room::{Full, Share, Tally};
 use crate::net::clock;
 
-/// Sees to it that a request may have a connection, kept or new, by closing idle ones where need be; those that rest
-/// longest go first, of the request's own cluster where that one has its share. `is_one_of_many` if the request runs beside
-/// others of its client's connection; `visit` is to call what it is given with every endpoint that there is.
+/// Makes room for a request's connection, kept or new, by closing idle ones if need be: those idle longest first, of the request's own
+/// cluster if that one has used up its share. `is_one_of_many`: the request runs beside others of its client's connection. `visit`
+/// calls its argument with every endpoint.
 ///
 /// # Errors
-/// It may not have one.
+/// There is no room.
 pub(crate) fn admit(
     share: &Share,
     is_one_of_many: bool,
@@ -23,7 +23,7 @@ pub(crate) fn admit(
             }
         });
     };
-    // Its own first: what goes there makes room in all as well.
+    // Its own first: each one closed there makes room in total as well.
     if !has_room(share.tally(), bounds.own, own) {
         return Err(share.full(is_one_of_many));
     }
@@ -52,17 +52,17 @@ fn make_room(tally: &Tally, bound: usize, visit: impl Fn(&mut dyn FnMut(&Upstrea
     let mut idle = Vec::new();
     visit(&mut |upstream| upstream.idle_since(&mut idle));
     let surplus = tally.open().saturating_sub(bound) + 1;
-    // Where all of them would not do, each had better stay for whoever may use it.
+    // If closing all of them would not be enough, none is closed.
     if idle.len() >= surplus {
-        // A few more than need be, so that the next request need not look again.
+        // A few more than necessary, so that the next request need not look again.
         let last = (surplus + bound / 256).min(idle.len()) - 1;
         let until = *idle.select_nth_unstable(last).1;
         visit(&mut |upstream| upstream.close_idle_since(until));
     }
     let has_room = tally.open() < bound;
     if !has_room {
-        // Connections of HTTP/2 end in their own time: a later request finds their room.
-        visit(&mut Upstream::close_idle_shared);
+        // HTTP/2 connections close asynchronously: a later request finds their room.
+        visit(&mut Upstream::close_idle_http2);
         tally.on_barren(bound, now);
     }
     has_room

@@ -1,8 +1,8 @@
-//! An endpoint as the engine knows it: where it is, and its idle connections.
+//! An endpoint: its address and its connections.
 //!
-//! Connections belong to the endpoint, not to a table keyed by authority: when the endpoint goes, they go. Each worker
-//! has a stack of its own, last in, first out, so that a quiet hour lets the surplus age out. The stacks sit behind
-//! mutexes that as a rule only their own worker takes, which costs a few nanoseconds and keeps request futures `Send`.
+//! Connections belong to the endpoint, not to a table keyed by authority: they are closed with it. Each worker has a pool of its own,
+//! last in, first out, so that a quiet hour lets the surplus age out. The pools are behind mutexes that as a rule only their own
+//! worker locks, which costs a few nanoseconds and keeps request futures `Send`.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
@@ -32,32 +32,32 @@ use crate::wire::proxy_protocol::Version;
 /// The connection used last on top. Boxed, as each is handed on some eight times a request.
 type Stack = Vec<Box<Connection>>;
 
-/// One worker's connections that nobody uses now.
-struct Resting {
+/// One worker's idle connections.
+struct IdlePool {
     stack: Stack,
-    /// Those that belong to a client each.
-    apart: ReservedConnections,
-    /// The endpoint is gone: none of those is taken in any more.
-    is_retired: bool,
+    /// Those that belong to one client each.
+    reserved: ReservedConnections,
+    /// The endpoint was removed: no connection is checked in any more.
+    is_closed: bool,
     keep_alive: KeepAlive,
-    /// As in [`Upstream`], and here once more: who puts a connection down has this lock anyway.
+    /// A copy of [`Upstream::tls`]: a checkin has this lock anyway.
     tls: Option<Arc<UpstreamTls>>,
 }
 
-impl Resting {
+impl IdlePool {
     fn new(keep_alive: KeepAlive) -> Self {
-        Self { stack: Stack::new(), apart: ReservedConnections::default(), is_retired: false, keep_alive, tls: None }
+        Self { stack: Stack::new(), reserved: ReservedConnections::default(), is_closed: false, keep_alive, tls: None }
     }
 
-    /// All that rest.
+    /// All idle connections.
     fn iter(&self) -> impl Iterator<Item = &Connection> {
-        self.stack.iter().map(|connection| &**connection).chain(self.apart.iter())
+        self.stack.iter().map(|connection| &**connection).chain(self.reserved.iter())
     }
 
-    /// Closes those of which this is not so.
+    /// Closes those for which this is not so.
     fn retain(&mut self, mut stays: impl FnMut(&mut Connection) -> bool) {
         self.stack.retain_mut(|connection| stays(connection));
-        self.apart.retain(stays);
+        self.reserved.retain(stays);
     }
 }
 
@@ -69,7 +69,7 @@ pub(crate) struct Upstream {
     pub(crate) label: Arc<str>,
     pub(crate) configured: EndpointAddress,
     pub(crate) metrics: Arc<EndpointMetrics>,
-    /// Why outlier detection ejected it the last time, for the status page.
+    /// Why outlier detection ejected it last, for the status page.
     pub(crate) ejected_for: ArcSwapOption<String>,
     /// As resolved; `None` for a name that has not resolved yet.
     pub(crate) address: Option<Address>,
@@ -77,13 +77,13 @@ pub(crate) struct Upstream {
     proxy_protocol: AtomicU8,
     /// How it is reached by TLS; `None` in the clear.
     tls: ArcSwapOption<UpstreamTls>,
-    idle: Box<[Mutex<Resting>]>,
+    idle: Box<[Mutex<IdlePool>]>,
     /// Whether it speaks HTTP/2, and then its connections.
-    http2: AtomicBool,
-    shared: Box<[Mutex<Http2Connections>]>,
-    /// Its cluster's, of the connections to all endpoints.
+    is_http2: AtomicBool,
+    http2: Box<[Mutex<Http2Connections>]>,
+    /// Its cluster's share of the connections to all endpoints.
     share: Arc<Share>,
-    /// What goes on although its request has gone away.
+    /// Work that goes on although its request was dropped.
     pub(super) strays: AtomicUsize,
 }
 
@@ -106,17 +106,17 @@ impl Upstream {
             metrics,
             ejected_for: ArcSwapOption::empty(),
             address,
-            idle: (0..workers).map(|_| Mutex::new(Resting::new(keep_alive.clone()))).collect(),
+            idle: (0..workers).map(|_| Mutex::new(IdlePool::new(keep_alive.clone()))).collect(),
             proxy_protocol: AtomicU8::new(0),
             tls: ArcSwapOption::empty(),
-            http2: AtomicBool::new(false),
-            shared: (0..workers).map(|_| Mutex::default()).collect(),
+            is_http2: AtomicBool::new(false),
+            http2: (0..workers).map(|_| Mutex::default()).collect(),
             share,
             strays: AtomicUsize::new(0),
         }
     }
 
-    /// What the drivers know it by; `None` while it is nowhere.
+    /// Its identity in the drivers; `None` while it has no address.
     pub(crate) fn identity(&self, cluster: &Arc<str>) -> Option<Identity> {
         let address = self.address.clone()?;
         Some(Identity { cluster: Arc::clone(cluster), endpoint: Arc::clone(&self.name), address })
@@ -124,7 +124,7 @@ impl Upstream {
 
     pub(crate) fn set_keep_alive(&self, keep_alive: &KeepAlive) {
         for worker in 0..self.idle.len() {
-            self.resting(worker).keep_alive.clone_from(keep_alive);
+            self.idle_pool(worker).keep_alive.clone_from(keep_alive);
         }
     }
 
@@ -146,7 +146,7 @@ impl Upstream {
         }
     }
 
-    /// How new connections are made from now on. Those made in another way are closed when they rest.
+    /// How new connections are made from now on. Those made in another way are closed once they are idle.
     pub(crate) fn set_tls(&self, tls: Option<UpstreamTls>) {
         let is_like = match (&*self.tls.load(), &tls) {
             (None, None) => true,
@@ -158,31 +158,31 @@ impl Upstream {
         }
         let tls = tls.map(Arc::new);
         for worker in 0..self.idle.len() {
-            self.resting(worker).tls.clone_from(&tls);
+            self.idle_pool(worker).tls.clone_from(&tls);
         }
         self.tls.store(tls);
-        self.let_go();
+        self.close_all();
     }
 
-    /// Which protocol it speaks. Connections of the other one are closed when they rest.
+    /// Which protocol it speaks. Connections of the other one are closed once they are idle.
     pub(crate) fn set_http2(&self, http2: bool) {
-        if self.http2.swap(http2, Ordering::Relaxed) != http2 {
-            self.let_go();
+        if self.is_http2.swap(http2, Ordering::Relaxed) != http2 {
+            self.close_all();
         }
     }
 
     /// Whether it speaks HTTP/2.
     pub(crate) fn is_http2(&self) -> bool {
-        self.http2.load(Ordering::Relaxed)
+        self.is_http2.load(Ordering::Relaxed)
     }
 
-    /// The connections of this worker that carry many requests at once.
-    pub(super) fn shared(&self, worker: usize) -> MutexGuard<'_, Http2Connections> {
-        self.shared[worker].lock().unwrap_or_else(PoisonError::into_inner)
+    /// The HTTP/2 connections of this worker.
+    pub(super) fn http2(&self, worker: usize) -> MutexGuard<'_, Http2Connections> {
+        self.http2[worker].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn keep_alive(&self, worker: usize) -> KeepAlive {
-        self.resting(worker).keep_alive.clone()
+        self.idle_pool(worker).keep_alive.clone()
     }
 
     /// How it is reached by TLS; `None` in the clear.
@@ -190,67 +190,67 @@ impl Upstream {
         self.tls.load_full()
     }
 
-    /// Closes the idle connections and keeps none from now on: the endpoint is gone. Requests that run on it, and with
-    /// them its users' snapshots, may last for hours.
-    pub(crate) fn retire(&self) {
+    /// Closes the idle connections and keeps none from now on: the endpoint was removed. Requests on it, and with them their
+    /// snapshots, may last for hours.
+    pub(crate) fn close(&self) {
         for worker in 0..self.idle.len() {
-            let mut resting = self.resting(worker);
-            resting.keep_alive.idle = 0;
-            resting.is_retired = true;
+            let mut pool = self.idle_pool(worker);
+            pool.keep_alive.idle = 0;
+            pool.is_closed = true;
         }
-        self.let_go();
+        self.close_all();
     }
 
-    /// Closes in order what rests with a worker that ends; what the end of the process closes is reset.
-    pub(crate) fn part(&self, worker: usize) {
-        self.resting(worker).retain(|_| false);
-        self.shared(worker).clear();
+    /// Closes a worker's idle connections in order. What the end of the process closes would be reset.
+    pub(crate) fn close_idle(&self, worker: usize) {
+        self.idle_pool(worker).retain(|_| false);
+        self.http2(worker).clear();
     }
 
-    /// Closes what rests, and takes no more requests on what does not.
-    fn let_go(&self) {
-        (0..self.idle.len()).for_each(|worker| self.part(worker));
+    /// Closes idle connections, and sends no more requests on those that are not idle.
+    fn close_all(&self) {
+        (0..self.idle.len()).for_each(|worker| self.close_idle(worker));
     }
 
-    fn resting(&self, worker: usize) -> MutexGuard<'_, Resting> {
+    fn idle_pool(&self, worker: usize) -> MutexGuard<'_, IdlePool> {
         // A panic cannot leave a stack half changed: pushes and pops are single steps.
         self.idle[worker].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The idle connection used last, if one is still good. `only_chance`: the request cannot be sent again on another
-    /// connection, so that it is worth a system call to know of a close that came just now.
-    pub(crate) fn checkout(&self, worker: usize, only_chance: bool, now: Mono) -> Option<Box<Connection>> {
-        let Resting { stack, keep_alive: limits, .. } = &mut *self.resting(worker);
+    /// The idle connection used last, if one is still good. `is_only_chance`: the request cannot be sent again on another
+    /// connection, so that a system call to detect a close that came just now is worth its cost.
+    pub(crate) fn checkout(&self, worker: usize, is_only_chance: bool, now: Mono) -> Option<Box<Connection>> {
+        let IdlePool { stack, keep_alive: limits, .. } = &mut *self.idle_pool(worker);
         if stack.is_empty() {
             return None;
         }
         if self.proxy_protocol().is_some() {
-            // They were made before connections had to begin with a header.
+            // They were made before connections had to begin with a PROXY header.
             stack.clear();
         }
         while let Some(mut connection) = stack.pop() {
-            if connection.is_fresh(limits, now) && (!only_chance || connection.stream.is_quiet()) {
+            if connection.is_fresh(limits, now) && (!is_only_chance || connection.stream.is_quiet()) {
                 return Some(connection);
             }
-            connection.stream.part();
+            connection.stream.notify_close();
         }
         None
     }
 
-    /// Keeps a connection for the next request, or closes it where it may not rest.
+    /// Keeps a connection for the next request, or closes it if it may not be kept.
     pub(crate) fn checkin(&self, worker: usize, mut connection: Box<Connection>, now: Mono) {
-        let Resting { stack, keep_alive: limits, tls, .. } = &mut *self.resting(worker);
+        let IdlePool { stack, keep_alive: limits, tls, .. } = &mut *self.idle_pool(worker);
         let is_current = connection.is_made_with(tls.as_ref());
         if limits.idle == 0
-            || connection.is_introduced
+            || connection.sent_proxy_header
             || connection.is_bound
             || !is_current
-            || !connection.may_rest(limits, now)
+            || !connection.can_idle(limits, now)
         {
-            connection.stream.part();
+            connection.stream.notify_close();
             return;
         }
-        connection.rest(now);
+        connection.on_idle(now);
         if stack.len() >= limits.idle {
             // One too many, as after a burst: there may be as many of these as of requests.
             stack.remove(0).closes_in_order = false;
@@ -258,81 +258,81 @@ impl Upstream {
         stack.push(connection);
     }
 
-    /// Keeps a connection for one client, or closes it where it may not rest; the number to take it by.
+    /// Keeps a connection for one client, or closes it if it may not be kept; the number to check it out by.
     pub(super) fn checkin_reserved(&self, worker: usize, mut connection: Box<Connection>, now: Mono) -> Option<u64> {
-        let Resting { apart, is_retired, tls, .. } = &mut *self.resting(worker);
-        if *is_retired || !connection.is_made_with(tls.as_ref()) || !connection.is_at_rest() {
-            connection.stream.part();
+        let IdlePool { reserved, is_closed, tls, .. } = &mut *self.idle_pool(worker);
+        if *is_closed || !connection.is_made_with(tls.as_ref()) || !connection.is_between_requests() {
+            connection.stream.notify_close();
             return None;
         }
-        connection.rest(now);
-        Some(apart.put(connection))
+        connection.on_idle(now);
+        Some(reserved.checkin(connection))
     }
 
-    /// The connection of this number, if it has not been closed, and how long it may have rested.
+    /// The connection of this number, if it has not been closed, and its idle timeout.
     pub(super) fn checkout_reserved(&self, worker: usize, number: u64) -> Option<(Box<Connection>, Duration)> {
-        let Resting { apart, keep_alive, .. } = &mut *self.resting(worker);
-        Some((apart.take(number)?, ReservedConnections::longest(keep_alive)))
+        let IdlePool { reserved, keep_alive, .. } = &mut *self.idle_pool(worker);
+        Some((reserved.checkout(number)?, ReservedConnections::idle_timeout(keep_alive)))
     }
 
-    /// Closes what has rested too long or was closed by the endpoint. For a tick of each worker.
+    /// Closes connections that were idle too long or that the endpoint closed. For a tick of each worker.
     pub(crate) fn reap(&self, worker: usize, now: Instant) {
         let limits = self.keep_alive(worker);
-        self.shared(worker).reap(&limits, now);
+        self.http2(worker).reap(&limits, now);
         let now = clock::mono();
-        let mut resting = self.resting(worker);
-        resting.apart.reap(&limits, now);
-        resting.stack.retain_mut(|connection| {
+        let mut pool = self.idle_pool(worker);
+        pool.reserved.reap(&limits, now);
+        pool.stack.retain_mut(|connection| {
             let is_fresh = connection.is_fresh(&limits, now);
             if !is_fresh {
-                connection.stream.part();
+                connection.stream.notify_close();
             }
             is_fresh
         });
     }
 
-    /// The share that its connections are of.
+    /// The share that its connections count towards.
     pub(crate) fn share(&self) -> &Share {
         &self.share
     }
 
-    /// Since when each idle connection rests, of all workers.
+    /// Since when each idle connection of all workers has been idle.
     pub(super) fn idle_since(&self, into: &mut Vec<Mono>) {
         for worker in 0..self.idle.len() {
-            into.extend(self.resting(worker).iter().map(Connection::idle_since));
+            into.extend(self.idle_pool(worker).iter().map(Connection::idle_since));
         }
     }
 
-    /// Closes the connections that have rested since then, or longer.
+    /// Closes the connections that have been idle since then, or longer.
     pub(super) fn close_idle_since(&self, until: Mono) {
         for worker in 0..self.idle.len() {
-            self.resting(worker).retain(|connection| {
+            self.idle_pool(worker).retain(|connection| {
                 let stays = connection.idle_since() > until;
                 if !stays {
-                    // There may be as many of these as of requests: none is to cost a port.
+                    // There may be as many of these as of requests: none must cost a port.
                     connection.closes_in_order = false;
-                    connection.stream.part();
+                    connection.stream.notify_close();
                 }
                 stays
             });
         }
     }
 
-    /// Closes the connections that carry many requests and have none now.
-    pub(super) fn close_idle_shared(&self) {
+    /// Closes the HTTP/2 connections without requests.
+    pub(super) fn close_idle_http2(&self) {
         for worker in 0..self.idle.len() {
-            self.shared(worker).close_idle();
+            self.http2(worker).close_idle();
         }
     }
 
-    /// Makes a new connection, which begins with this PROXY header. One that does carries a single request: it was made in
-    /// the name of one client.
-    pub(crate) async fn connect(&self, limit: Duration, introduction: Option<BytesMut>) -> io::Result<Box<Connection>> {
+    /// Makes a new connection, which begins with this PROXY header. One that begins with a header carries a single request, that of
+    /// the client it names.
+    pub(crate) async fn connect(&self, limit: Duration, proxy_header: Option<BytesMut>) -> io::Result<Box<Connection>> {
         let tls = self.tls();
-        let is_introduced = introduction.is_some();
-        let (stream, place) = self.open(limit, introduction, tls.as_ref()).await?;
+        let sent_proxy_header = proxy_header.is_some();
+        let (stream, place) = self.open(limit, proxy_header, tls.as_ref()).await?;
         let mut connection = Box::new(Connection::new(stream, place, tls, clock::mono()));
-        connection.is_introduced = is_introduced;
+        connection.sent_proxy_header = sent_proxy_header;
         Ok(connection)
     }
 
@@ -340,7 +340,7 @@ impl Upstream {
     pub(super) async fn open(
         &self,
         limit: Duration,
-        introduction: Option<BytesMut>,
+        proxy_header: Option<BytesMut>,
         tls: Option<&Arc<UpstreamTls>>,
     ) -> io::Result<(Stream, Place)> {
         let place = self.share.enter()?;
@@ -351,18 +351,18 @@ impl Upstream {
                     socket.set_nodelay(true)?;
                     let options = SockRef::from(&socket);
                     options.set_tcp_keepalive(&net::keep_alive())?;
-                    // Dropped at any time it is reset, and leaves no port in TIME_WAIT, until somebody says otherwise.
+                    // Dropped at any time it is reset, and leaves no port in TIME_WAIT, unless `close_in_order` was called.
                     options.set_linger(Some(Duration::ZERO))?;
                     net::limit_unsent(&options);
                     let connected = socket.connect(*address).await;
                     Stream::Tcp(connected.map_err(|error| net::shortage::distinct(error, *address))?)
                 }
                 Some(Address::Unix(path)) => Stream::Unix(UnixStream::connect(path).await?),
-                // Never eligible; only panic mode or an operator's mistake could bring a request here.
+                // Never eligible; only panic mode or an operator's mistake could pick it.
                 None => return Err(io::ErrorKind::AddrNotAvailable.into()),
             };
-            if let Some(introduction) = &introduction {
-                stream.write_all(introduction).await?;
+            if let Some(proxy_header) = &proxy_header {
+                stream.write_all(proxy_header).await?;
             }
             match tls {
                 None => io::Result::Ok(stream),

@@ -3,18 +3,18 @@
 //! Nothing else bounds them. A client of HTTP/2 has 128 requests on one connection, each of which may need an endpoint
 //! connection of its own, so that a few clients of a hanging endpoint could take every descriptor.
 //!
-//! Counted where a connection is made and where it ends; a request on a kept connection counts nothing. Where a bound is
-//! reached, idle connections give way first, those that rest longest, of whichever endpoint. Only then is a request refused.
+//! Counted when a connection is made and when it ends; a request on a kept connection counts nothing. When a bound is reached, idle
+//! connections are closed first, those idle longest, to any endpoint. Only then is a request refused.
 //!
-//! **A share for every client.** A request that runs beside others of its client's connection may not take the last quarter
-//! of the room, neither by a new connection nor by a kept one. Without that, who has many requests would have them all:
-//! each connection that another client's request gives back would be taken by the next of the many. So clients with one
-//! request at a time go on, one for each of their connections.
+//! **A share for every client.** A request that runs beside others of its client's connection may not take the last quarter of the
+//! room, neither by a new connection nor by a kept one. Without that, a client with many requests would get all connections: each one
+//! that another client's request gives back would be taken by the next of the many. So clients with one request at a time go on,
+//! one for each of their connections.
 //!
-//! **A share for every cluster.** Where there are several clusters, none has more than three quarters of the room, so that
-//! one whose endpoints hang cannot starve the others. The first rule holds within that share too, and is relaxed for a
-//! cluster that has less than an eighth: requests beside others may take half of the last quarter for it, since those to the
-//! cluster that hangs may have taken all the rest.
+//! **A share for every cluster.** If there are several clusters, none has more than three quarters of the room, so that one whose
+//! endpoints hang cannot starve the others. The first rule applies within that share too, and is relaxed for a cluster that has less
+//! than an eighth: requests beside others may take half of the last quarter for it, since those to the cluster that hangs may have
+//! taken everything else.
 
 use std::io;
 use std::sync::Arc;
@@ -23,28 +23,28 @@ use std::time::Duration;
 
 use lb_core::Mono;
 
-/// For how long idle connections are not looked for where there were too few.
+/// For how long idle connections are not searched again after there were too few.
 const BARREN: Duration = Duration::from_millis(20);
 
 /// All but a quarter.
-fn without_reserve(most: usize) -> usize {
-    most - most / 4
+fn without_reserve(max: usize) -> usize {
+    max - max / 4
 }
 
 /// How many connections there are, of all or of one cluster.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     open: AtomicUsize,
-    /// Until when it is known that closing idle connections makes no room; milliseconds.
+    /// Until when closing idle connections is known to make no room; milliseconds.
     barren: AtomicU64,
-    /// Below which bounds that is known.
+    /// For which bounds, and smaller ones, that is known.
     barren_bound: AtomicUsize,
 }
 
 impl Tally {
-    /// Counts one more, unless there are `most`.
-    fn enter(&self, most: usize) -> bool {
-        let is_in = self.open.fetch_add(1, Ordering::Relaxed) < most;
+    /// Counts one more, unless there are `max`.
+    fn enter(&self, max: usize) -> bool {
+        let is_in = self.open.fetch_add(1, Ordering::Relaxed) < max;
         if !is_in {
             self.leave();
         }
@@ -59,7 +59,7 @@ impl Tally {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Whether it was seen just now that closing idle connections does not leave fewer than `bound`.
+    /// Whether closing idle connections was just found not to leave fewer than `bound`.
     pub(super) fn is_barren(&self, bound: usize, now: Mono) -> bool {
         now.as_millis() < self.barren.load(Ordering::Relaxed) && bound <= self.barren_bound.load(Ordering::Relaxed)
     }
@@ -71,31 +71,31 @@ impl Tally {
     }
 }
 
-/// How many connections to endpoints there are, and may be.
+/// The number of connections to endpoints, and its limit.
 #[derive(Debug)]
 pub(crate) struct Room {
     all: Tally,
-    most: AtomicUsize,
+    max: AtomicUsize,
     /// Whether there are several clusters.
     is_shared: AtomicBool,
     refused: AtomicU64,
 }
 
-/// What one cluster has of it.
+/// The part of the room that one cluster uses.
 #[derive(Debug, Default)]
 pub(crate) struct Share {
     room: Arc<Room>,
     own: Tally,
 }
 
-/// How many connections there must be fewer than for a request to have one.
+/// The numbers that connections must be below for a request to have one.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Bounds {
     /// In all.
     pub(super) all: usize,
     /// To the endpoints of its cluster.
     pub(super) own: usize,
-    /// Beyond the bound in all, what holds for a cluster that has little.
+    /// Beyond the bound in all, the bounds for a cluster that has little.
     pub(super) modest: Option<Modest>,
 }
 
@@ -110,50 +110,50 @@ pub(super) struct Modest {
 #[derive(Debug)]
 pub(crate) struct Place(Arc<Share>);
 
-/// No connection can be made, because there are as many as may be.
+/// No connection can be made, because a limit is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Full {
     /// For any request.
-    #[error("all {most} connections that there may be to endpoints are in use (limits.endpoint_connections)")]
+    #[error("all {max} connections that there may be to endpoints are in use (limits.endpoint_connections)")]
     All {
         /// The limit.
-        most: usize,
+        max: usize,
     },
     /// For one that runs beside others of its client's connection.
     #[error(
-        "its client's connection has other requests, and three quarters of the {most} connections that there may be to \
+        "its client's connection has other requests, and three quarters of the {max} connections that there may be to \
          endpoints are in use (limits.endpoint_connections)"
     )]
     Share {
         /// The limit.
-        most: usize,
+        max: usize,
     },
     /// For any request to this cluster.
     #[error(
-        "its cluster has its share, {share} of the {most} connections that there may be to endpoints \
+        "its cluster has its share, {share} of the {max} connections that there may be to endpoints \
          (limits.endpoint_connections); the rest is for other clusters"
     )]
     Cluster {
-        /// What a cluster may have.
+        /// The limit of a cluster.
         share: usize,
         /// The limit.
-        most: usize,
+        max: usize,
     },
     /// For one to this cluster that runs beside others of its client's connection.
     #[error(
         "its client's connection has other requests, and three quarters of its cluster's share are in use, which is {share} \
-         of the {most} connections that there may be to endpoints (limits.endpoint_connections)"
+         of the {max} connections that there may be to endpoints (limits.endpoint_connections)"
     )]
     ClusterShare {
-        /// What a cluster may have.
+        /// The limit of a cluster.
         share: usize,
         /// The limit.
-        most: usize,
+        max: usize,
     },
 }
 
 impl Full {
-    /// What an error says, if it is this.
+    /// The inner error, if it is this.
     pub(crate) fn of(error: &io::Error) -> Option<Self> {
         error.get_ref()?.downcast_ref().copied()
     }
@@ -164,7 +164,7 @@ impl Default for Room {
     fn default() -> Self {
         Self {
             all: Tally::default(),
-            most: AtomicUsize::new(usize::MAX),
+            max: AtomicUsize::new(usize::MAX),
             is_shared: AtomicBool::new(false),
             refused: AtomicU64::new(0),
         }
@@ -172,18 +172,18 @@ impl Default for Room {
 }
 
 impl Room {
-    /// Sets the limit, and for how many clusters it is. What is beyond a smaller one runs on.
-    pub(crate) fn set_most(&self, most: usize, clusters: usize) {
-        self.most.store(most, Ordering::Relaxed);
+    /// Sets the limit, and the number of clusters that share it. Connections beyond a smaller limit stay open.
+    pub(crate) fn set_max(&self, max: usize, clusters: usize) {
+        self.max.store(max, Ordering::Relaxed);
         self.is_shared.store(clusters > 1, Ordering::Relaxed);
     }
 
     /// The limit.
-    pub(crate) fn most(&self) -> usize {
-        self.most.load(Ordering::Relaxed)
+    pub(crate) fn max(&self) -> usize {
+        self.max.load(Ordering::Relaxed)
     }
 
-    /// Connections that there are.
+    /// The number of connections.
     pub(crate) fn open(&self) -> usize {
         self.all.open()
     }
@@ -197,10 +197,10 @@ impl Room {
         self.refused.load(Ordering::Relaxed)
     }
 
-    /// What is said where there is none.
+    /// Why a request gets no connection.
     pub(super) fn full(&self, is_one_of_many: bool) -> Full {
-        let most = self.most();
-        if is_one_of_many { Full::Share { most } } else { Full::All { most } }
+        let max = self.max();
+        if is_one_of_many { Full::Share { max } } else { Full::All { max } }
     }
 
     /// A request was refused.
@@ -212,10 +212,10 @@ impl Room {
         self.is_shared.load(Ordering::Relaxed)
     }
 
-    /// How many a cluster may have.
+    /// The limit of a cluster.
     fn share(&self) -> usize {
-        let most = self.most();
-        if self.is_shared() { without_reserve(most) } else { most }
+        let max = self.max();
+        if self.is_shared() { without_reserve(max) } else { max }
     }
 }
 
@@ -241,7 +241,7 @@ impl Share {
         if !self.own.enter(self.room.share()) {
             return Err(io::Error::other(self.full(false)));
         }
-        if !self.room.all.enter(self.room.most()) {
+        if !self.room.all.enter(self.room.max()) {
             self.own.leave();
             return Err(io::Error::other(self.room.full(false)));
         }
@@ -250,22 +250,22 @@ impl Share {
 
     /// What a request is bound by; `is_one_of_many` if it runs beside others of its client's connection.
     pub(super) fn bounds(&self, is_one_of_many: bool) -> Bounds {
-        let (most, share) = (self.room.most(), self.room.share());
+        let (max, share) = (self.room.max(), self.room.share());
         if !is_one_of_many {
-            return Bounds { all: most, own: share, modest: None };
+            return Bounds { all: max, own: share, modest: None };
         }
-        let eighth = most / 8;
-        let modest = self.room.is_shared().then_some(Modest { all: most - eighth, own: eighth });
-        Bounds { all: without_reserve(most), own: without_reserve(share), modest }
+        let eighth = max / 8;
+        let modest = self.room.is_shared().then_some(Modest { all: max - eighth, own: eighth });
+        Bounds { all: without_reserve(max), own: without_reserve(share), modest }
     }
 
-    /// What is said where the cluster may have no more.
+    /// Why a request to this cluster gets no connection.
     pub(super) fn full(&self, is_one_of_many: bool) -> Full {
-        let (most, share) = (self.room.most(), self.room.share());
+        let (max, share) = (self.room.max(), self.room.share());
         match (self.room.is_shared(), is_one_of_many) {
             (false, _) => self.room.full(is_one_of_many),
-            (true, false) => Full::Cluster { share, most },
-            (true, true) => Full::ClusterShare { share, most },
+            (true, false) => Full::Cluster { share, max },
+            (true, true) => Full::ClusterShare { share, max },
         }
     }
 }
@@ -281,9 +281,9 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
-    fn room(most: usize, clusters: usize) -> Arc<Room> {
+    fn room(max: usize, clusters: usize) -> Arc<Room> {
         let room = Room::default();
-        room.set_most(most, clusters);
+        room.set_max(max, clusters);
         Arc::new(room)
     }
 
@@ -301,7 +301,7 @@ mod tests {
         let share = share(&room);
         let first = share.enter().unwrap();
         let second = share.enter().unwrap();
-        assert_eq!(full(share.enter()), Some(Full::All { most: 2 }));
+        assert_eq!(full(share.enter()), Some(Full::All { max: 2 }));
         assert!(Full::of(&io::ErrorKind::TimedOut.into()).is_none());
         assert_eq!((room.open(), share.own.open()), (2, 2), "a refusal takes no place");
         drop(first);
@@ -315,12 +315,12 @@ mod tests {
         let room = room(8, 2);
         let (one, two) = (share(&room), share(&room));
         let held: Vec<_> = (0..6).map(|_| one.enter().unwrap()).collect();
-        assert_eq!(full(one.enter()), Some(Full::Cluster { share: 6, most: 8 }));
+        assert_eq!(full(one.enter()), Some(Full::Cluster { share: 6, max: 8 }));
         let others: Vec<_> = (0..2).map(|_| two.enter().unwrap()).collect();
-        assert_eq!(full(two.enter()), Some(Full::All { most: 8 }));
+        assert_eq!(full(two.enter()), Some(Full::All { max: 8 }));
         assert_eq!((one.own.open(), two.own.open()), (6, 2), "a refusal takes no place");
         drop((held, others));
-        room.set_most(8, 1);
+        room.set_max(8, 1);
         let all: Vec<_> = (0..8).map(|_| one.enter().unwrap()).collect();
         assert_eq!(all.len(), 8, "one cluster alone may have them all");
     }

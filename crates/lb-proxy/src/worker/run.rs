@@ -65,7 +65,7 @@ pub(crate) async fn run(worker: Arc<Worker>, mut commands: UnboundedReceiver<Com
                         }
                     }
                     let cut = finish(&worker, deadline, &hurry).await;
-                    for_each_upstream(&worker, |upstream| upstream.part(worker.index));
+                    for_each_upstream(&worker, |upstream| upstream.close_idle(worker.index));
                     // Nobody waits for the count where the control thread is gone already.
                     let _ = done.send(cut);
                     return;

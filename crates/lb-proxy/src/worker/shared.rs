@@ -154,7 +154,7 @@ impl Shared {
     /// Puts limits in effect, for so many clusters. Connections beyond them stay.
     pub(crate) fn set_shares(&self, shares: &Shares, clusters: usize) {
         self.most_connections.store(shares.connections, Ordering::Relaxed);
-        self.room.set_most(shares.endpoint_connections, clusters);
+        self.room.set_max(shares.endpoint_connections, clusters);
     }
 
     /// How many client connections there may be.

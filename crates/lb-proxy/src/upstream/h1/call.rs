@@ -64,7 +64,7 @@ impl Call {
             connection.close_after_response();
         }
         if let Some(timeout) = head.keep_alive_timeout() {
-            connection.advertise(timeout);
+            connection.set_advertised_timeout(timeout);
         }
         if self.upload.is_broken() {
             connection.close_after_response();

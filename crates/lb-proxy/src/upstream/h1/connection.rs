@@ -16,34 +16,32 @@ use crate::wire::h1::ResponseParser;
 
 /// An established connection and what has been read from it but not used.
 ///
-/// Dropped with a request on it, or when it is one too many, it is reset: whoever closes first in order has its port taken for
-/// a minute (TIME_WAIT), and nobody reads what would be lost. One that rests, or that the endpoint closed, closes in order.
+/// Dropped with a request on it, or when it is one too many, it is reset: the side that closes first in order has its port taken for
+/// a minute (TIME_WAIT), and what a reset loses is read by nothing. An idle one, or one that the endpoint closed, closes in order.
 pub(crate) struct Connection {
     pub(crate) stream: Stream,
     pub(crate) read: BytesMut,
     pub(crate) timer: Timer,
     pub(crate) parser: ResponseParser,
     read_size: ReadSize,
-    /// What it was made with.
+    /// The settings that it was made with.
     tls: Option<Arc<UpstreamTls>>,
-    born: Mono,
+    created_at: Mono,
     idle_since: Mono,
     /// Requests sent on it, the current one included.
     requests: u64,
-    /// Interim responses to the current request.
-    pub(crate) interim: u32,
-    /// It has rested, so that the endpoint may have closed it meanwhile.
-    has_rested: bool,
-    /// What is dropped now closes in order.
+    /// It was idle before the current request, so that the endpoint may have closed it meanwhile.
+    was_idle: bool,
+    /// Dropped now, it closes in order.
     pub(crate) closes_in_order: bool,
-    /// It began with a PROXY header, and belongs to the client that this named.
-    pub(in crate::upstream) is_introduced: bool,
+    /// It began with a PROXY header, and belongs to the client that the header named.
+    pub(in crate::upstream) sent_proxy_header: bool,
     /// It carries no further request.
     is_last_request: bool,
     /// The endpoint may have tied a login to it: it belongs to the client that sent its requests.
     pub(crate) is_bound: bool,
-    /// How long the endpoint said it keeps an idle connection, less a second.
-    advertised: Option<Duration>,
+    /// How long the endpoint keeps an idle connection by its own account, less a second.
+    advertised_timeout: Option<Duration>,
     _place: Place,
 }
 
@@ -56,16 +54,15 @@ impl Connection {
             parser: ResponseParser::new(),
             read_size: ReadSize::new(),
             tls,
-            born: now,
+            created_at: now,
             idle_since: now,
             requests: 0,
-            interim: 0,
-            has_rested: false,
+            was_idle: false,
             closes_in_order: false,
-            is_introduced: false,
+            sent_proxy_header: false,
             is_last_request: false,
             is_bound: false,
-            advertised: None,
+            advertised_timeout: None,
             _place: place,
         }
     }
@@ -79,22 +76,21 @@ impl Connection {
         }
     }
 
-    /// Counts a request and forgets the waits of the one before.
+    /// A request begins.
     pub(crate) fn begin(&mut self) {
         self.requests += 1;
-        self.interim = 0;
         self.closes_in_order = false;
         self.timer.clear();
     }
 
-    /// Whether it was kept for this request, so that the endpoint may have closed it meanwhile.
-    pub(crate) fn is_reused(&self) -> bool {
-        self.has_rested
+    /// Whether it was idle before this request, so that the endpoint may have closed it meanwhile.
+    pub(super) fn is_reused(&self) -> bool {
+        self.was_idle
     }
 
     /// Takes note of `Keep-Alive: timeout=N`. A second less: the request must arrive before the endpoint's timer.
-    pub(crate) fn advertise(&mut self, told: Duration) {
-        self.advertised = Some(told.saturating_sub(Duration::from_secs(1)));
+    pub(super) fn set_advertised_timeout(&mut self, timeout: Duration) {
+        self.advertised_timeout = Some(timeout.saturating_sub(Duration::from_secs(1)));
     }
 
     /// This request is its last.
@@ -102,21 +98,21 @@ impl Connection {
         self.is_last_request = true;
     }
 
-    /// Reads once, no more than about `most`; `Ok(0)` is the end of the stream.
-    pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<usize>> {
+    /// Reads once, no more than about `max` bytes; `Ok(0)` is the end of the stream.
+    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>, max: usize) -> Poll<io::Result<usize>> {
         if self.stream.poll_readable(cx)?.is_pending() {
             if self.read.is_empty() {
                 self.read_size.release(&mut self.read);
             }
             return Poll::Pending;
         }
-        let read_size = self.read_size.at_most(most);
+        let read_size = self.read_size.at_most(max);
         let room = read_size.make_room(&mut self.read);
         let polled = self.stream.poll_read_into(cx, &mut self.read);
         if let Poll::Ready(Ok(n)) = polled {
             self.read_size.on_read(n, room);
-            if most < usize::MAX {
-                // What is read may wait for long, and is counted by its length.
+            if max < usize::MAX {
+                // What was read may wait for long, and is counted by its length.
                 read_size.fit(&mut self.read);
             }
             self.closes_in_order |= n == 0;
@@ -125,39 +121,41 @@ impl Connection {
     }
 
     /// Whether the next request would begin where the last response ended.
-    pub(in crate::upstream) fn is_at_rest(&self) -> bool {
+    pub(in crate::upstream) fn is_between_requests(&self) -> bool {
         !self.is_last_request && self.read.is_empty()
     }
 
-    /// Whether it may carry another request after this one.
-    pub(in crate::upstream) fn may_rest(&self, limits: &lb_config::KeepAlive, now: Mono) -> bool {
-        self.is_at_rest() && self.requests < limits.requests.get() && now.saturating_since(self.born) < limits.age
+    /// Whether it may be kept for another request.
+    pub(in crate::upstream) fn can_idle(&self, limits: &lb_config::KeepAlive, now: Mono) -> bool {
+        self.is_between_requests()
+            && self.requests < limits.requests.get()
+            && now.saturating_since(self.created_at) < limits.age
     }
 
-    /// Whether it has rested for less than this, and than the endpoint said.
-    pub(in crate::upstream) fn rests_within(&self, longest: Duration, now: Mono) -> bool {
-        let keep_for = self.advertised.map_or(longest, |told| told.min(longest));
+    /// Whether it has been idle for less than this, and less than the endpoint advertised.
+    pub(in crate::upstream) fn is_idle_within(&self, max: Duration, now: Mono) -> bool {
+        let keep_for = self.advertised_timeout.map_or(max, |advertised| advertised.min(max));
         now.saturating_since(self.idle_since) < keep_for
     }
 
-    /// Since when it rests.
+    /// Since when it has been idle.
     pub(in crate::upstream) fn idle_since(&self) -> Mono {
         self.idle_since
     }
 
-    pub(in crate::upstream) fn rest(&mut self, now: Mono) {
-        self.has_rested = true;
-        // One that was made for a request which went away has nothing to put in order.
+    pub(in crate::upstream) fn on_idle(&mut self, now: Mono) {
+        self.was_idle = true;
+        // A connection that has carried no request loses nothing by a reset.
         self.closes_in_order = self.requests > 0;
         self.idle_since = now;
         self.read_size.release(&mut self.read);
         self.timer.clear();
     }
 
-    /// Whether a resting connection may still be used. Readable means closed, or speaking out of turn; either way done.
+    /// Whether an idle connection may still be used. Readable means that it was closed, or that the endpoint sent what was not asked for.
     pub(in crate::upstream) fn is_fresh(&self, limits: &lb_config::KeepAlive, now: Mono) -> bool {
-        self.rests_within(limits.timeout, now)
-            && now.saturating_since(self.born) < limits.age
+        self.is_idle_within(limits.timeout, now)
+            && now.saturating_since(self.created_at) < limits.age
             && !self.stream.is_readable()
     }
 }

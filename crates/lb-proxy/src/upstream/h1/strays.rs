@@ -1,15 +1,15 @@
-//! What goes on for a moment after its request has gone away.
+//! Work that goes on for a moment after its request was dropped.
 //!
-//! A client that gives up costs it a frame, and us what was begun for it. Where that is a connection to an endpoint, and
-//! we close it first, its port stays taken for a minute (TIME_WAIT); there are some 28 000 for each endpoint. So what a
-//! request leaves behind is used by the next one, or costs no port:
+//! Giving up costs a client one frame. If that leaves a connection to an endpoint that we close first, its port stays taken for a
+//! minute (TIME_WAIT); there are some 28 000 for each endpoint. So what a dropped request leaves behind is used by the next one, or
+//! costs no port:
 //!
-//! - A connection that was still being made is made all the same, and rests in the pool.
-//! - One with a request on it is of no more use, since nobody can tell that request from the next. It is reset: see
-//!   [`Connection`]. A reset takes back what has not left yet, so one with a whole request that changes something waits
-//!   until that has had the time to arrive.
+//! - A connection that was still being made is made all the same, and goes to the pool.
+//! - One with a request on it is of no more use, since the response to that request would be taken for the next one's. It is reset: see
+//!   [`Connection`]. A reset discards what has not left yet, so if the whole of a request was written that changes something, the
+//!   reset waits until the request has had the time to arrive.
 //!
-//! Both are bounded, as a client can give up faster than either ends; what is beyond ends at once.
+//! Both are bounded, as a client can give up faster than either ends; beyond the bound, the work ends at once.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -28,38 +28,38 @@ use crate::net::clock;
 use crate::upstream::Upstream;
 
 /// Strays of one endpoint at a time.
-const MOST: usize = 64;
-/// How long a request has to arrive once all of it was written.
+const MAX_STRAYS: usize = 64;
+/// The time a request has to arrive once all of it was written.
 const ARRIVAL: Duration = Duration::from_millis(100);
 
-type UnderWay = Pin<Box<dyn Future<Output = io::Result<Box<Connection>>> + Send>>;
+type Connecting = Pin<Box<dyn Future<Output = io::Result<Box<Connection>>> + Send>>;
 
 /// A connection being made for a request.
 pub(crate) struct Making {
     upstream: Arc<Upstream>,
     worker: usize,
-    under_way: Option<UnderWay>,
-    /// The next request may use it as well.
-    is_for_anybody: bool,
+    connecting: Option<Connecting>,
+    /// Any request may use it.
+    is_shareable: bool,
 }
 
 impl Future for Making {
     type Output = io::Result<Box<Connection>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some(under_way) = &mut self.under_way else { return Poll::Pending };
-        let made = ready!(under_way.as_mut().poll(cx));
-        self.under_way = None;
+        let Some(connecting) = &mut self.connecting else { return Poll::Pending };
+        let made = ready!(connecting.as_mut().poll(cx));
+        self.connecting = None;
         Poll::Ready(made)
     }
 }
 
 impl Drop for Making {
     fn drop(&mut self) {
-        let Some(under_way) = self.under_way.take().filter(|_| self.is_for_anybody) else { return };
+        let Some(connecting) = self.connecting.take().filter(|_| self.is_shareable) else { return };
         let (upstream, worker) = (Arc::clone(&self.upstream), self.worker);
-        self.upstream.go_on(async move {
-            if let Ok(connection) = under_way.await {
+        self.upstream.spawn_stray(async move {
+            if let Ok(connection) = connecting.await {
                 upstream.checkin(worker, connection, clock::mono());
             }
         });
@@ -94,7 +94,7 @@ impl Entrusted {
 impl Drop for Entrusted {
     fn drop(&mut self) {
         let Some((endpoint, mut connection)) = self.lent.take().filter(|_| self.is_owed) else { return };
-        endpoint.go_on(async move {
+        endpoint.spawn_stray(async move {
             // The response, or the end of the connection, comes after the request has arrived.
             let answer = poll_fn(|cx| connection.poll_fill(cx, usize::MAX).map(drop));
             let _ = timeout(ARRIVAL, answer).await;
@@ -112,20 +112,21 @@ impl Drop for Stray {
 }
 
 impl Upstream {
-    /// Makes a connection as [`connect`](Self::connect) does. Where who asked goes away first, it is kept for the next one.
-    pub(crate) fn make(self: &Arc<Self>, worker: usize, limit: Duration, introduction: Option<BytesMut>) -> Making {
-        let is_for_anybody = introduction.is_none();
+    /// Makes a connection as [`connect`](Self::connect) does. If the returned future is dropped first, the connection is kept for the
+    /// next request.
+    pub(crate) fn make(self: &Arc<Self>, worker: usize, limit: Duration, proxy_header: Option<BytesMut>) -> Making {
+        let is_shareable = proxy_header.is_none();
         let upstream = Arc::clone(self);
-        let under_way = Box::pin(async move { upstream.connect(limit, introduction).await });
-        Making { upstream: Arc::clone(self), worker, under_way: Some(under_way), is_for_anybody }
+        let connecting = Box::pin(async move { upstream.connect(limit, proxy_header).await });
+        Making { upstream: Arc::clone(self), worker, connecting: Some(connecting), is_shareable }
     }
 
-    /// Has this go on without its request, unless too much does already.
-    fn go_on(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) {
+    /// Spawns work that goes on without its request, unless there is too much already.
+    fn spawn_stray(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) {
         let count = self.strays.fetch_add(1, Ordering::Relaxed);
         let stray = Stray(Arc::clone(self));
         // None while the worker ends, as everything does then.
-        if let Some(runtime) = Handle::try_current().ok().filter(|_| count < MOST) {
+        if let Some(runtime) = Handle::try_current().ok().filter(|_| count < MAX_STRAYS) {
             runtime.spawn(async move {
                 work.await;
                 drop(stray);

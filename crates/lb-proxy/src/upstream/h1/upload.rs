@@ -71,7 +71,7 @@ impl Upload {
         self.writer.push(&mut self.out, frame);
     }
 
-    /// Queues what the client has sent, as far as there is room; tells whether it ran dry.
+    /// Queues what the client has sent, as far as there is room; whether more must come from the client.
     fn fill(&mut self, cx: &mut Context<'_>) -> Result<bool, BodyFailure> {
         while let Some(body) = &mut self.body
             && self.out.has_room()

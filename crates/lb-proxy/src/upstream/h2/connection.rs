@@ -1,18 +1,18 @@
 //! Connections to an endpoint that carry many requests at once.
 //!
-//! Each worker has its own. A request goes to the connection with the fewest streams; where all have as many as the
-//! endpoint allows, another one is made, once for all who wait for it. A connection counts as made when the endpoint has
-//! answered a first ping: by then its settings are known, and that it speaks HTTP/2 at all, before any request was
-//! entrusted to it. That is one more round trip, once a connection.
+//! Each worker has its own. A request goes to the connection with the fewest streams; if all have as many as the endpoint allows,
+//! another one is made, once for all requests that wait for it. A connection is ready when the endpoint has answered a first ping:
+//! by then its settings are known, and that it speaks HTTP/2 at all, before any request is sent on it. That costs one more round
+//! trip a connection.
 //!
-//! A connection takes no more requests once it has had as many, or is as old, as `keep_alive` allows, or the endpoint has
-//! said GOAWAY; it closes when the last of its streams has ended. One on which requests wait and nothing is heard is
-//! asked with a ping, and given up without an answer. That is asked less and less often: gRPC's servers close connections
-//! that ping more than every five minutes without need.
+//! A connection takes no more requests once it has had as many, or is as old, as `keep_alive` allows, or the endpoint has sent
+//! GOAWAY; it closes when the last of its streams has ended. If requests wait and nothing is received, a ping is sent, and the
+//! connection is closed without an answer. Pings are sent less and less often: gRPC's servers close connections that ping more than
+//! every five minutes without need.
 //!
-//! Windows: 64 KiB a stream, which bounds what a slow client can make us hold: it may ask for 128 bodies at once and read
-//! none, and what an endpoint was once allowed to send cannot be taken back. No bound of its own on a connection.
-//! Streams belong to different clients, and a few that do not read must not stop the others.
+//! Windows: 64 KiB a stream, which bounds what a slow client can make us hold: it may ask for 128 bodies at once and read none, and
+//! a window once granted cannot be taken back. No bound of its own on a connection: streams belong to different clients, and a few
+//! that do not read must not stop the others.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -39,25 +39,25 @@ use crate::wire::h2::PREFACE;
 
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
-/// The most that the library takes of a response head; `limits.response_head` is held to above it.
-const HEAD: u32 = 1024 * 1024;
+/// The largest response head that the h2 crate accepts; `limits.response_head` applies below it.
+const MAX_HEAD: u32 = 1024 * 1024;
 
-/// For how long nothing is heard, while requests wait, before the endpoint is asked: at first, and at most.
-const SILENCE: Duration = Duration::from_secs(15);
-const LONGEST_SILENCE: Duration = Duration::from_secs(330);
-/// How long it may take to answer.
-const PONG_WITHIN: Duration = Duration::from_secs(10);
-/// How long what is left to be written may take when a connection has ended.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// A ping is sent if nothing was received for this long while requests wait: at first, and at most.
+const PING_AFTER: Duration = Duration::from_secs(15);
+const MAX_PING_AFTER: Duration = Duration::from_secs(330);
+/// The time to answer a ping.
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// The time to write what is left when a connection has ended.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The connections of one worker to one endpoint.
 #[derive(Default)]
 pub(in crate::upstream) struct Http2Connections {
-    connections: Vec<Arc<Multiplexed>>,
-    making: Option<Making>,
+    connections: Vec<Arc<Http2Connection>>,
+    connecting: Option<Connecting>,
 }
 
-type Making = watch::Receiver<Option<Result<Arc<Multiplexed>, Failure>>>;
+type Connecting = watch::Receiver<Option<Result<Arc<Http2Connection>, Failure>>>;
 
 /// Why a connection could not be made.
 #[derive(Clone, Debug)]
@@ -74,24 +74,24 @@ impl Failure {
 }
 
 /// A connection that carries many requests.
-pub(crate) struct Multiplexed {
+pub(crate) struct Http2Connection {
     send: Mutex<SendRequest<Piece>>,
     watch: Mutex<Drain>,
     tls: Option<Arc<UpstreamTls>>,
-    born: Instant,
-    /// Requests being served.
+    created_at: Instant,
+    /// Requests in flight.
     running: AtomicUsize,
     /// Requests sent in all.
     requests: AtomicU64,
-    /// Since when it has been idle, or has not been.
+    /// When it became idle, or ceased to be.
     since: Mutex<Instant>,
     /// It has ended.
     is_over: AtomicBool,
-    /// A response has come since this was last looked at.
+    /// A response has come since this was last read.
     has_answered: AtomicBool,
 }
 
-impl Multiplexed {
+impl Http2Connection {
     /// Whether it takes further requests.
     fn is_open(&self, limits: &KeepAlive, tls: Option<&Arc<UpstreamTls>>, now: Instant) -> bool {
         let is_current = match (&self.tls, tls) {
@@ -102,7 +102,7 @@ impl Multiplexed {
         is_current
             && !self.is_over.load(Ordering::Acquire)
             && self.requests.load(Ordering::Relaxed) < limits.requests.get()
-            && now.saturating_duration_since(self.born) < limits.age
+            && now.saturating_duration_since(self.created_at) < limits.age
             && self.go_away().is_none()
     }
 
@@ -111,15 +111,15 @@ impl Multiplexed {
     }
 
     fn has_room(&self) -> bool {
-        let most = self.sender().current_max_send_streams();
-        self.running.load(Ordering::Relaxed) < most
+        let max = self.sender().current_max_send_streams();
+        self.running.load(Ordering::Relaxed) < max
     }
 
     fn since(&self) -> Instant {
         *self.since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// It is idle from now on, or not any more.
+    /// It becomes idle, or ceases to be.
     fn on_change(&self) {
         *self.since.lock().unwrap_or_else(PoisonError::into_inner) = clock::now();
     }
@@ -130,12 +130,12 @@ impl Multiplexed {
 }
 
 impl Http2Connections {
-    /// Lets go of all connections: those that run end when their last request does.
+    /// Removes all connections: each closes when its last request ends.
     pub(in crate::upstream) fn clear(&mut self) {
         self.connections.clear();
     }
 
-    /// Closes what has rested too long.
+    /// Closes those that were idle too long.
     pub(in crate::upstream) fn reap(&mut self, limits: &KeepAlive, now: Instant) {
         self.connections.retain(|connection| {
             let since = connection.since();
@@ -145,7 +145,7 @@ impl Http2Connections {
         });
     }
 
-    /// Closes those that carry nothing now.
+    /// Closes those without requests.
     pub(in crate::upstream) fn close_idle(&mut self) {
         self.connections.retain(|connection| connection.running.load(Ordering::Relaxed) > 0);
     }
@@ -159,11 +159,11 @@ impl Http2Connections {
 
 /// A place on a connection, for one request.
 pub(crate) struct Lease {
-    connection: Arc<Multiplexed>,
+    connection: Arc<Http2Connection>,
 }
 
 impl Lease {
-    fn new(connection: &Arc<Multiplexed>) -> Self {
+    fn new(connection: &Arc<Http2Connection>) -> Self {
         if connection.running.fetch_add(1, Ordering::Relaxed) == 0 {
             connection.on_change();
         }
@@ -171,13 +171,13 @@ impl Lease {
         Self { connection: Arc::clone(connection) }
     }
 
-    /// What sends the request.
+    /// The handle that sends the request.
     pub(crate) fn sender(&self) -> SendRequest<Piece> {
         self.connection.sender()
     }
 
-    /// Whether the endpoint has said that it did not act on this stream.
-    pub(crate) fn is_left_out(&self, stream: u32) -> bool {
+    /// Whether the endpoint's GOAWAY says that it has not acted on this stream.
+    pub(super) fn is_left_out(&self, stream: u32) -> bool {
         self.connection.go_away().is_some_and(|last| stream > last)
     }
 
@@ -191,7 +191,7 @@ impl Lease {
         self.connection.has_answered.store(true, Ordering::Relaxed);
     }
 
-    /// The connection is of no more use.
+    /// The connection can carry no more requests.
     pub(crate) fn discard(&self) {
         self.connection.is_over.store(true, Ordering::Release);
     }
@@ -206,30 +206,30 @@ impl Drop for Lease {
 }
 
 impl Upstream {
-    /// A place on a connection of this worker, made if need be, within `limit`.
+    /// A place on a connection of this worker, which is made within `limit` if need be.
     ///
     /// # Errors
     /// None can be made.
     pub(crate) async fn lease(self: &Arc<Self>, worker: usize, limit: Duration) -> Result<Lease, Failure> {
         loop {
-            let mut making = {
-                let mut shared = self.shared(worker);
+            let mut connecting = {
+                let mut connections = self.http2(worker);
                 let limits = self.keep_alive(worker);
-                if let Some(lease) = shared.pick(&limits, self.tls().as_ref(), Instant::now()) {
+                if let Some(lease) = connections.pick(&limits, self.tls().as_ref(), Instant::now()) {
                     return Ok(lease);
                 }
-                match &shared.making {
-                    Some(making) => making.clone(),
+                match &connections.connecting {
+                    Some(connecting) => connecting.clone(),
                     None => {
-                        let (done, making) = watch::channel(None);
-                        shared.making = Some(making.clone());
-                        // Of its own, so that it goes on when who asked first goes away.
+                        let (done, connecting) = watch::channel(None);
+                        connections.connecting = Some(connecting.clone());
+                        // A task of its own, so that it goes on if the request that pinged_at first is dropped.
                         tokio::spawn(make(Arc::clone(self), worker, limit, done));
-                        making
+                        connecting
                     }
                 }
             };
-            let made = match making.wait_for(Option::is_some).await {
+            let made = match connecting.wait_for(Option::is_some).await {
                 Ok(made) => made.clone(),
                 Err(_) => None,
             };
@@ -243,7 +243,7 @@ impl Upstream {
 }
 
 impl Upstream {
-    /// A connection that nobody else gets a place on; it closes after the request.
+    /// A connection for this request alone; it closes after the request.
     ///
     /// # Errors
     /// It cannot be made.
@@ -261,21 +261,21 @@ async fn make(
     upstream: Arc<Upstream>,
     worker: usize,
     limit: Duration,
-    done: watch::Sender<Option<Result<Arc<Multiplexed>, Failure>>>,
+    done: watch::Sender<Option<Result<Arc<Http2Connection>, Failure>>>,
 ) {
     let tls = upstream.tls();
     let made = begin(&upstream, limit, tls, false).await;
     let driver = {
-        let mut shared = upstream.shared(worker);
-        shared.making = None;
+        let mut connections = upstream.http2(worker);
+        connections.connecting = None;
         match made {
             Ok((connection, driver)) => {
-                // Who is gone keeps nothing; those who wait for it use it up.
+                // A removed endpoint keeps nothing: the requests that wait use the connection, and it closes after them.
                 if upstream.keep_alive(worker).idle > 0 {
-                    shared.connections.push(Arc::clone(&connection));
+                    connections.connections.push(Arc::clone(&connection));
                 }
                 let owner = Arc::downgrade(&connection);
-                // Nobody may wait any more.
+                // Fails if nothing waits any more.
                 let _ = done.send(Some(Ok(connection)));
                 Some((driver, owner))
             }
@@ -285,21 +285,21 @@ async fn make(
             }
         }
     };
-    // What was sent lives as long as this does, and the endpoint may be gone long before its last stream is.
+    // The task lives until its last stream ends, and the endpoint may be removed long before.
     drop((done, upstream));
     if let Some((driver, owner)) = driver {
         driver.run(&owner).await;
     }
 }
 
-/// Opens a connection, up to the endpoint's answer to a first ping. One that is for a single request leaves no port in
-/// TIME_WAIT, as there may be many of those.
+/// Opens a connection, up to the endpoint's answer to a first ping. A connection for a single request leaves no port in TIME_WAIT, as
+/// there may be many of those.
 async fn begin(
     upstream: &Upstream,
     limit: Duration,
     tls: Option<Arc<UpstreamTls>>,
     is_single: bool,
-) -> io::Result<(Arc<Multiplexed>, Driver)> {
+) -> io::Result<(Arc<Http2Connection>, Driver)> {
     let until = Instant::now() + limit;
     let (stream, place) = upstream.open(limit, None, tls.as_ref()).await?;
     if !is_single {
@@ -327,23 +327,23 @@ async fn begin(
     })
     .await?;
     if send.current_max_send_streams() == 0 {
-        // Another one would be no better, and who waits for room would ask for one after the other.
+        // Another one would be no better, and requests that wait for room would open one after the other.
         return Err(io::Error::other("it allows no streams"));
     }
     let now = Instant::now();
-    let multiplexed = Multiplexed {
+    let shared = Http2Connection {
         send: Mutex::new(send),
         watch: Mutex::new(drain.watch()),
         tls,
-        born: now,
+        created_at: now,
         running: AtomicUsize::new(0),
         requests: AtomicU64::new(0),
         since: Mutex::new(now),
         is_over: AtomicBool::new(false),
         has_answered: AtomicBool::new(false),
     };
-    let driver = Driver { connection, drain, pings, timer, silence: SILENCE, asked: None, _place: place };
-    Ok((Arc::new(multiplexed), driver))
+    let driver = Driver { connection, drain, pings, timer, ping_after: PING_AFTER, pinged_at: None, _place: place };
+    Ok((Arc::new(shared), driver))
 }
 
 type Made = (SendRequest<Piece>, Connection<Cork, Piece>);
@@ -354,20 +354,20 @@ async fn handshake(cork: Cork, drain: &mut Drain) -> io::Result<Made> {
         .enable_push(false)
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_header_list_size(HEAD)
+        .max_header_list_size(MAX_HEAD)
         .max_send_buffer_size(queue::MOST);
-    let mut shaking = pin!(builder.handshake::<_, Piece>(cork));
+    let mut handshake = pin!(builder.handshake::<_, Piece>(cork));
     poll_fn(|cx| {
-        let shaken = shaking.as_mut().poll(cx);
-        // What breaks here will be seen by the library.
+        let polled = handshake.as_mut().poll(cx);
+        // The h2 crate notices if the connection breaks here.
         let _ = drain.poll(cx);
-        shaken
+        polled
     })
     .await
     .map_err(refused)
 }
 
-/// What the library says of an endpoint that does not speak HTTP/2, or breaks off.
+/// The error of an endpoint that does not speak HTTP/2, or closes during the handshake.
 fn refused(error: h2::Error) -> io::Error {
     if error.is_io() {
         return error.into_io().unwrap_or_else(|| io::ErrorKind::ConnectionReset.into());
@@ -375,21 +375,21 @@ fn refused(error: h2::Error) -> io::Error {
     io::Error::other(format!("no HTTP/2: {error}"))
 }
 
-/// What moves a connection.
+/// Drives a connection.
 struct Driver {
     connection: Connection<Cork, Piece>,
     drain: Drain,
     pings: PingPong,
     timer: Timer,
-    /// How long nothing may be heard before it is asked.
-    silence: Duration,
+    /// How long nothing may be received before a ping is sent.
+    ping_after: Duration,
     /// When a ping was sent that has not been answered.
-    asked: Option<Instant>,
+    pinged_at: Option<Instant>,
     _place: Place,
 }
 
 impl Driver {
-    async fn run(mut self, owner: &Weak<Multiplexed>) {
+    async fn run(mut self, owner: &Weak<Http2Connection>) {
         poll_fn(|cx| {
             if pin!(&mut self.connection).poll(cx).is_ready() || matches!(self.drain.poll(cx), Poll::Ready(Err(_))) {
                 return Poll::Ready(());
@@ -401,46 +401,46 @@ impl Driver {
             owner.is_over.store(true, Ordering::Release);
         }
         let Self { connection, mut drain, mut timer, _place, .. } = self;
-        // Its streams hear of the end now.
+        // Ends its streams.
         drop(connection);
         timer.clear();
         poll_fn(|cx| match drain.poll(cx) {
             Poll::Ready(_) => Poll::Ready(()),
-            Poll::Pending => timer.poll_after(cx, FAREWELL),
+            Poll::Pending => timer.poll_after(cx, FLUSH_TIMEOUT),
         })
         .await;
     }
 
-    /// Ready when the endpoint does not answer any more.
-    fn poll_alive(&mut self, cx: &mut Context<'_>, owner: &Weak<Multiplexed>) -> Poll<()> {
+    /// Ready if the endpoint does not answer a ping.
+    fn poll_alive(&mut self, cx: &mut Context<'_>, owner: &Weak<Http2Connection>) -> Poll<()> {
         loop {
             if let Poll::Ready(pong) = self.pings.poll_pong(cx) {
                 if pong.is_err() {
                     return Poll::Ready(());
                 }
-                self.asked = None;
+                self.pinged_at = None;
             }
             let Some(owner) = owner.upgrade() else { return Poll::Pending };
             if owner.has_answered.swap(false, Ordering::Relaxed) {
-                self.silence = SILENCE;
+                self.ping_after = PING_AFTER;
             }
             let (now, heard) = (Instant::now(), self.drain.heard());
             let is_idle = owner.running.load(Ordering::Relaxed) == 0;
-            let mut due = match self.asked {
-                // Whatever comes is a sign of life.
-                Some(asked) => asked.max(heard) + PONG_WITHIN,
-                None => heard.max(owner.since()) + self.silence,
+            let mut due = match self.pinged_at {
+                // Anything received counts as an answer.
+                Some(pinged_at) => pinged_at.max(heard) + PING_TIMEOUT,
+                None => heard.max(owner.since()) + self.ping_after,
             };
             if now >= due {
-                match self.asked {
+                match self.pinged_at {
                     Some(_) => return Poll::Ready(()),
-                    // Nobody waits: there is nothing to find out.
-                    None if is_idle => due = now + self.silence,
+                    // No request waits for it.
+                    None if is_idle => due = now + self.ping_after,
                     None if self.pings.send_ping(Ping::opaque()).is_err() => return Poll::Ready(()),
                     None => {
-                        self.asked = Some(now);
-                        self.silence = (self.silence * 4).min(LONGEST_SILENCE);
-                        due = now + PONG_WITHIN;
+                        self.pinged_at = Some(now);
+                        self.ping_after = (self.ping_after * 4).min(MAX_PING_AFTER);
+                        due = now + PING_TIMEOUT;
                     }
                 }
             }
@@ -461,9 +461,9 @@ mod tests {
     use crate::observe::metrics::Metrics;
     use lb_discovery::Address;
 
-    /// An endpoint that serves this connection until it has this many requests, and is not heard of again; what keeps it
-    /// from closing, and the way to it.
-    async fn vanishing(after: usize) -> (tokio::task::JoinHandle<impl Send>, Arc<Upstream>) {
+    /// An endpoint that serves this connection until it has this many requests, and then falls silent; the task that keeps it from
+    /// closing, and the endpoint.
+    async fn silent_after(after: usize) -> (tokio::task::JoinHandle<impl Send>, Arc<Upstream>) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let serving = tokio::spawn(async move {
@@ -489,8 +489,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_vanishes_under_a_request_is_found_out_by_a_ping() {
-        let (serving, upstream) = vanishing(1).await;
+    async fn an_endpoint_that_falls_silent_under_a_request_is_detected_by_a_ping() {
+        let (serving, upstream) = silent_after(1).await;
         let lease = upstream.lease(0, Duration::from_secs(20)).await.unwrap();
         let mut sender = lease.sender().ready().await.unwrap();
         let request = http::Request::get("http://a/").body(()).unwrap();

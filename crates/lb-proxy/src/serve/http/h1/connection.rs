@@ -232,7 +232,7 @@ impl Session {
 
     /// Closes in good order.
     fn part(self) {
-        self.downstream.lock().stream.part();
+        self.downstream.lock().stream.notify_close();
     }
 
     /// Lets the client read our answer before the connection closes.
