@@ -23,6 +23,7 @@ use crate::drivers::discovery::{self, LocalLookup, PutInForce};
 use crate::error::EngineError;
 use crate::observe::admin::{Access, Admin, AdminState};
 use crate::observe::cells::Histogram;
+use crate::observe::event::Event;
 use crate::observe::rates::{Rates, Reading, Since};
 use crate::observe::status::{
     self, CertificateStatus, ClusterStatus, EndpointStatus, LimitsStatus, ListenerStatus, QueueStatus, ResponseTimes,
@@ -92,11 +93,12 @@ impl Control {
         let _ = watch.checks.set(Arc::clone(&checks));
         let (discovery, driver) = {
             let (registry, checks) = (Arc::clone(registry), Arc::clone(&checks));
-            Discovery::new(PutInForce(move |listing: &Listing| {
+            let put = move |listing: &Listing| {
                 let mut registry = lock(&registry);
                 registry.on_listing(listing);
                 checks.apply(registry.to_check());
-            }))
+            };
+            Discovery::new(PutInForce { put, events: Arc::clone(&shared.events) })
         };
         handle.spawn(driver.run());
         let (ticking, until) = (Arc::clone(&watch), stop.clone());
@@ -204,7 +206,10 @@ impl Control {
 
     /// Gives an order about an endpoint, or takes it back; returns whether there is one of this name.
     pub(crate) fn order(&self, cluster: &str, endpoint: &str, order: Option<Order>) -> bool {
-        lock(&self.registry).order(cluster, endpoint, order)
+        let is_known = lock(&self.registry).order(cluster, endpoint, order);
+        let (cluster, endpoint) = (cluster.into(), endpoint.into());
+        self.watch.shared.events.emit(Event::Ordered { cluster, endpoint, order: order.map(Order::axis) });
+        is_known
     }
 
     pub(crate) fn status(&self) -> Status {
@@ -253,6 +258,12 @@ impl Targets for Verdicts {
     fn on_checked(&self, endpoint: &Identity, is_up: bool) -> Vec<Axis> {
         self.set(endpoint, is_up).unwrap_or_default()
     }
+
+    fn emit(&self, event: Event) {
+        if let Some(watch) = self.watch.upgrade() {
+            watch.shared.events.emit(event);
+        }
+    }
 }
 
 impl Verdicts {
@@ -294,7 +305,7 @@ impl Watched {
                 Some(passive) => passive.tick(now),
                 None => cluster.members.maintain(now),
             }
-            self.tell_panic(cluster);
+            self.report_panic(cluster);
             for endpoint in cluster.members.endpoints().iter() {
                 let key = (Arc::clone(&cluster.name), endpoint.uid());
                 let is_warming = cluster.members.warming_share(endpoint, now).is_some();
@@ -356,29 +367,20 @@ impl Watched {
         (listeners, sum)
     }
 
-    /// Panic mode looks like a bug to whoever does not know of it, so it is said loudly.
-    fn tell_panic(&self, cluster: &ClusterRuntime) {
+    fn report_panic(&self, cluster: &ClusterRuntime) {
         let is_panicking = cluster.members.is_panicking();
-        let mut told = lock(&self.panicking);
-        if told.insert(Arc::clone(&cluster.name), is_panicking).unwrap_or(false) == is_panicking {
+        let was_panicking = lock(&self.panicking).insert(Arc::clone(&cluster.name), is_panicking).unwrap_or(false);
+        if was_panicking == is_panicking {
             return;
         }
-        let (name, eligible, all) = (&cluster.name, cluster.members.eligible_count(), cluster.members.len());
-        if is_panicking {
-            match cluster.config.panic_threshold.filter(|_| eligible > 0) {
-                Some(share) => tracing::error!(
-                    "cluster {name} is in panic mode: {eligible} of {all} endpoints eligible, and fewer than {}% pass their \
-                     check; failing checks are ignored until more pass",
-                    share * 100.0
-                ),
-                None => tracing::error!(
-                    "cluster {name} is in panic mode: none of {all} endpoints is eligible; requests go to them all the same, \
-                     those that traffic ejected last, until one recovers"
-                ),
-            }
+        let name = Arc::clone(&cluster.name);
+        let (eligible, all) = (cluster.members.eligible_count(), cluster.members.len());
+        let threshold = cluster.config.panic_threshold.filter(|_| eligible > 0);
+        self.shared.events.emit(if is_panicking {
+            Event::PanicBegan { cluster: name, eligible, all, threshold }
         } else {
-            tracing::warn!("cluster {name} has left panic mode: {eligible} of {all} endpoints eligible");
-        }
+            Event::PanicEnded { cluster: name, eligible, all }
+        });
     }
 }
 

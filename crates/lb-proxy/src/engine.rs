@@ -20,6 +20,7 @@ use crate::error::EngineError;
 use crate::net::bind::{self, Bound};
 use crate::net::socket::Socket;
 use crate::observe::access_log::AccessLog;
+use crate::observe::event::{Event, Events};
 use crate::observe::metrics::Metrics;
 use crate::runtime::build::Registry;
 use crate::runtime::orders::Order;
@@ -84,7 +85,8 @@ impl Engine {
             .workers
             .map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), std::num::NonZeroUsize::get);
         let mut tls = Store::default();
-        let terminators = tls.load(&config)?;
+        // Nothing has been read before that could stay in force, which is the only event there is.
+        let terminators = tls.load(&config, &Events::default())?;
         let fresh = Fresh::bind(config.listeners.iter(), workers)?;
         let metrics = Arc::new(Metrics::new(workers + 1));
         let access_log = AccessLog::start(config.log.access.as_ref(), metrics.access_log_dropped())
@@ -153,7 +155,7 @@ impl Engine {
             tracing::warn!("workers has changed; the new number takes effect at the next start");
         }
         // Certificates first: their files may have changed although the text has not.
-        let terminators = state.tls.load(&config)?;
+        let terminators = state.tls.load(&config, &self.shared.events)?;
         let new = config.listeners.iter().filter(|listener| !state.bound.contains_key(&listener.address));
         let fresh = Fresh::bind(new, self.threads.len())?;
         let admin = self.control.bind_admin(&config)?;
@@ -181,6 +183,7 @@ impl Engine {
         share_descriptors(&self.shared, self.threads.len(), &config);
         self.listen(state, fresh);
         state.snapshot = snapshot;
+        self.shared.events.emit(Event::Reloaded { generation: state.snapshot.generation });
         Ok(())
     }
 
@@ -221,6 +224,12 @@ impl Engine {
     pub fn order(&self, cluster: &str, endpoint: &str, order: Option<Order>) -> bool {
         // The registry alone, since a reload that waits for names holds the engine's state.
         self.control.order(cluster, endpoint, order)
+    }
+
+    /// What happened to this proxy, the latest events.
+    #[must_use]
+    pub fn events(&self) -> &Arc<Events> {
+        &self.shared.events
     }
 
     /// The metrics of this proxy.

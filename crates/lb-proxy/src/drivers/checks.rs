@@ -40,7 +40,7 @@ use tokio::time::Instant;
 use super::Identity;
 pub use super::probe::{NetProber, Prober, Verdict, VerdictFuture};
 use crate::net::clock;
-use crate::observe::app_log::{Subject, endpoint_down, endpoint_up};
+use crate::observe::event::{Event, Subject};
 use crate::observe::metrics::EndpointMetrics;
 use crate::observe::once_a_second::OnceASecond;
 use crate::observe::status::LastCheck;
@@ -51,6 +51,11 @@ pub trait Targets: Send + Sync + 'static {
     /// begin with down) or end. Calls for one endpoint never overlap. It must not call the driver back, nor wait for a
     /// lock that somebody holds while calling it. Answers what else keeps the endpoint from new requests.
     fn on_checked(&self, endpoint: &Identity, is_up: bool) -> Vec<Axis>;
+
+    /// A transition by checks that were made, to be passed on; default it is not.
+    fn emit(&self, event: Event) {
+        drop(event);
+    }
 }
 
 /// One endpoint to check.
@@ -221,7 +226,7 @@ async fn work(
         if verdict.is_void {
             common.tell_void(&endpoint, &verdict.detail);
         } else if let Some(transition) = state.on_verdict(&verdict, &check) {
-            common.tell(&endpoint, transition, &state.report);
+            common.report(&endpoint, transition, &state.report);
         }
         let wait = if is_first {
             intervals.up.mul_f64(0.5 + 0.5 * fastrand::f64())
@@ -245,19 +250,19 @@ impl Common {
         );
     }
 
-    fn tell(&self, endpoint: &Identity, transition: Transition, report: &Report) {
+    fn report(&self, endpoint: &Identity, transition: Transition, report: &Report) {
         let resolved = endpoint.address.to_string();
         let subject = Subject {
-            cluster: &endpoint.cluster,
-            endpoint: &endpoint.endpoint,
-            resolved: (*resolved != *endpoint.endpoint).then_some(&resolved),
+            cluster: Arc::clone(&endpoint.cluster),
+            endpoint: Arc::clone(&endpoint.endpoint),
+            resolved: (*resolved != *endpoint.endpoint).then_some(resolved),
         };
-        let why = report.why.as_deref().unwrap_or_default();
+        let why = report.why.clone().unwrap_or_default();
         let others = self.targets.on_checked(endpoint, transition == Transition::Up);
-        match transition {
-            Transition::Up => endpoint_up(subject, why, &others),
-            Transition::Down => endpoint_down(subject, why),
-        }
+        self.targets.emit(match transition {
+            Transition::Up => Event::CheckedUp { endpoint: subject, why, others },
+            Transition::Down => Event::CheckedDown { endpoint: subject, why },
+        });
     }
 }
 

@@ -1,4 +1,4 @@
-//! Sources of endpoints: which ones a configuration asks for, and what its operator reads of them.
+//! Sources of endpoints: which ones a configuration asks for, and the events of them.
 //!
 //! What sources are, how their lists are kept while they fail, and how names are looked up is `lb-discovery`'s. A source is
 //! registered here, in [`sources`].
@@ -11,6 +11,7 @@ use lb_config::{Cluster, EndpointAddress};
 use lb_discovery::{Address, Dns, Failure, Found, Listing, Lookup, LookupFuture, Observer, Resolver, Sources};
 
 use crate::net::Shortage;
+use crate::observe::event::{Event, Events};
 
 /// The sources of each cluster. Addresses that stand in the file need none.
 pub(crate) fn sources(clusters: &[Cluster], resolver: &Resolver) -> Vec<Sources> {
@@ -46,24 +47,30 @@ fn failure(error: &io::Error) -> Failure {
     }
 }
 
-/// Puts lists in force by a function, and logs transitions.
-pub(crate) struct PutInForce<F>(pub(crate) F);
+/// Puts lists in force by a function, and emits the transitions of sources.
+pub(crate) struct PutInForce<F> {
+    pub(crate) put: F,
+    pub(crate) events: Arc<Events>,
+}
 
 impl<F: Fn(&Listing) + Send + Sync + 'static> Observer for PutInForce<F> {
     fn on_listing(&self, listing: &Listing) {
-        (self.0)(listing);
+        (self.put)(listing);
     }
 
     fn on_answer(&self, cluster: &str, source: &str, found: &[Found]) {
-        tracing::info!(%cluster, "endpoint {source} resolves to {}", Places(found));
+        let addresses = Places(found).to_string();
+        self.events.emit(Event::Resolved { cluster: cluster.into(), source: source.into(), addresses });
     }
 
     fn on_failure(&self, cluster: &str, source: &str, why: &Failure, kept: &[Found]) {
-        let kept = Places(kept);
-        match why {
-            Failure::Local(why) => tracing::warn!(%cluster, %kept, "endpoint {source} cannot be looked up: {why}"),
-            why => tracing::warn!(%cluster, %kept, "endpoint {source} does not resolve: {why}"),
-        }
+        self.events.emit(Event::ResolutionFailed {
+            cluster: cluster.into(),
+            source: source.into(),
+            why: why.to_string(),
+            is_local: matches!(why, Failure::Local(_)),
+            kept: Places(kept).to_string(),
+        });
     }
 }
 

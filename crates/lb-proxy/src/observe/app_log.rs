@@ -4,10 +4,9 @@
 //! line must not stand still for it, so lines go through the same kind of writer thread as the access log's and are
 //! dropped, not waited for, beyond a megabyte.
 //!
-//! Operators grep for some lines, so those have one place and one wording, here: [`endpoint_down`], [`endpoint_up`]
-//! and [`endpoint_ejected`] are for transitions, once each, and [`LimitLog`] keeps a flood of
-//! refused requests from becoming a flood of lines. What libraries say is limited too, see `Sparing`: a client that
-//! breaks HTTP/2 makes the `h2` crate warn of each connection.
+//! What happens to the proxy as a whole is logged by [`event_log`](super::event_log). [`LimitLog`] keeps a flood of refused
+//! requests from becoming a flood of lines. Lines of libraries are limited too, see `Sparing`: a client that breaks HTTP/2 makes
+//! the `h2` crate warn of each connection.
 //!
 //! How the engine uses it:
 //!
@@ -18,7 +17,6 @@
 //! ```
 
 use std::any::Any;
-use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, IsTerminal, Write};
 use std::net::{IpAddr, SocketAddr};
@@ -27,7 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use lb_config::{Level, LogFormat};
-use lb_core::{Axis, Mono};
+use lb_core::Mono;
 use tracing::subscriber::Interest;
 use tracing::{Metadata, Subscriber};
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -178,43 +176,6 @@ impl Write for &Lines {
     }
 }
 
-/// Which endpoint a line is about.
-#[derive(Clone, Copy, Debug)]
-pub struct Subject<'a> {
-    /// Its cluster.
-    pub cluster: &'a str,
-    /// Its address as configured.
-    pub endpoint: &'a str,
-    /// Its address as resolved; `None` while it is not.
-    pub resolved: Option<&'a str>,
-}
-
-/// `endpoint n8n-1:5678 is down: status 500 from /healthz (3 of 3) cluster=n8n resolved=10.0.0.1:5678`
-pub fn endpoint_down(subject: Subject<'_>, why: impl fmt::Display) {
-    let Subject { cluster, endpoint, resolved } = subject;
-    tracing::warn!(%cluster, resolved = resolved.map(tracing::field::display), "endpoint {endpoint} is down: {why}");
-}
-
-/// `endpoint n8n-1:5678 is up: status 200 from /healthz (2 of 2) cluster=n8n resolved=10.0.0.1:5678`; where other reasons keep it
-/// from new requests, `endpoint n8n-1:5678 is not up yet (check): its ejection is over`, with the reasons as the status page names them.
-pub fn endpoint_up(subject: Subject<'_>, why: impl fmt::Display, others: &[Axis]) {
-    let Subject { cluster, endpoint, resolved } = subject;
-    let resolved = resolved.map(tracing::field::display);
-    if others.is_empty() {
-        tracing::info!(%cluster, resolved, "endpoint {endpoint} is up: {why}");
-        return;
-    }
-    let others: Vec<&str> = others.iter().map(|axis| axis.name()).collect();
-    tracing::info!(%cluster, resolved, "endpoint {endpoint} is not up yet ({}): {why}", others.join(", "));
-}
-
-/// `endpoint n8n-1:5678 ejected for 30s: 3 failures in 30s cluster=n8n resolved=10.0.0.1:5678`
-pub fn endpoint_ejected(subject: Subject<'_>, length: Duration, why: impl fmt::Display) {
-    let Subject { cluster, endpoint, resolved } = subject;
-    let resolved = resolved.map(tracing::field::display);
-    tracing::warn!(%cluster, resolved, "endpoint {endpoint} ejected for {length:?}: {why}");
-}
-
 /// Logs refused requests, for each client at most once a second.
 ///
 /// A client that is refused sends thousands more, and there may be thousands of such clients. So the table of who was
@@ -300,10 +261,21 @@ pub(crate) fn panicked(what: &str, client: Option<SocketAddr>, panic: &(dyn Any 
 
 #[cfg(test)]
 mod tests {
+    use lb_core::Axis;
+
     use super::*;
+    use crate::observe::event::{Event, Subject, Subscriber};
+    use crate::observe::event_log::EventLog;
     use crate::observe::sink::tests::Memory;
 
-    const A: Subject<'_> = Subject { cluster: "n8n", endpoint: "n8n-1:5678", resolved: Some("10.0.0.1:5678") };
+    fn a() -> Subject {
+        let resolved = Some("10.0.0.1:5678".to_owned());
+        Subject { cluster: "n8n".into(), endpoint: "n8n-1:5678".into(), resolved }
+    }
+
+    fn emit(event: &Event) {
+        EventLog.on_event(event);
+    }
 
     /// What is written while `act` runs.
     fn written(level: Level, format: LogFormat, act: impl FnOnce(&AppLog)) -> String {
@@ -321,14 +293,16 @@ mod tests {
     #[test]
     fn transitions_read_as_operators_grep_them() {
         let text = written(Level::Info, LogFormat::Text, |_| {
-            endpoint_down(
-                Subject { endpoint: "10.0.0.1:80", resolved: None, ..A },
-                "status 500 from /healthz (3 of 3)",
-            );
-            endpoint_up(A, "status 200 from /healthz (2 of 2)", &[]);
-            endpoint_ejected(A, Duration::from_secs(30), "3 failures in 30s");
+            emit(&Event::CheckedDown {
+                endpoint: Subject { endpoint: "10.0.0.1:80".into(), resolved: None, ..a() },
+                why: "status 500 from /healthz (3 of 3)".to_owned(),
+            });
+            let why = "status 200 from /healthz (2 of 2)".to_owned();
+            emit(&Event::CheckedUp { endpoint: a(), why, others: Vec::new() });
+            let why = "3 failures in 30s".to_owned();
+            emit(&Event::Ejected { endpoint: a(), eject_for: Duration::from_secs(30), why });
             LimitLog::new().on_limited(Some("::ffff:203.0.113.9".parse().unwrap()), "api", Mono::ZERO);
-            endpoint_up(A, "its ejection is over", &[Axis::Drain, Axis::Check]);
+            emit(&Event::Readmitted { endpoint: a(), others: vec![Axis::Drain, Axis::Check] });
         });
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines.len(), 5, "{text}");
@@ -345,7 +319,9 @@ mod tests {
 
     #[test]
     fn json_is_one_object_an_event() {
-        let text = written(Level::Info, LogFormat::Json, |_| endpoint_down(A, "timeout after 5s"));
+        let text = written(Level::Info, LogFormat::Json, |_| {
+            emit(&Event::CheckedDown { endpoint: a(), why: "timeout after 5s".to_owned() });
+        });
         let line: serde_json::Value = serde_json::from_str(text.trim_end()).unwrap();
         assert_eq!(line["message"], "endpoint n8n-1:5678 is down: timeout after 5s");
         assert_eq!((&line["cluster"], &line["level"]), (&"n8n".into(), &"WARN".into()));

@@ -41,6 +41,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 
 use super::cells::{Codes, Count, Durations, Histogram, Sharded};
+use super::event::{Event, Subscriber};
 
 /// All metrics of the process.
 #[derive(Debug)]
@@ -302,6 +303,17 @@ impl Metrics {
 
     fn lock(&self) -> MutexGuard<'_, Arc<Named>> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Counts ejections.
+impl Subscriber for Arc<Metrics> {
+    fn on_event(&self, event: &Event) {
+        let Event::Ejected { endpoint, .. } = event else { return };
+        let key = (Arc::clone(&endpoint.cluster), Arc::clone(&endpoint.endpoint));
+        if let Some(known) = self.named().endpoints.get(&key) {
+            known.on_ejection();
+        }
     }
 }
 

@@ -5,6 +5,8 @@ pub mod admin;
 pub mod app_log;
 pub(crate) mod cells;
 mod escape;
+pub mod event;
+pub mod event_log;
 mod exposition;
 pub(crate) mod failure_log;
 pub mod metrics;

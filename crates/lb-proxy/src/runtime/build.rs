@@ -21,6 +21,7 @@ use rand::Rng;
 
 use crate::drivers::checks::Target;
 use crate::error::EngineError;
+use crate::observe::event::Events;
 use crate::observe::metrics::{EndpointMetrics, Metrics, Series};
 use crate::rules::headers::{HeaderError, HeaderRules};
 use crate::rules::networks::Networks;
@@ -235,7 +236,7 @@ impl Registry {
         state.apply(&self.orders, self.workers, now);
         state.members.set_panic_mode(panic_mode(config.panic_threshold), now);
         state.members.set_spill(config.spill.map_or(Spill::WhenExhausted, Spill::Overprovisioned), now);
-        state.judge(now);
+        state.judge(&self.shared.events, now);
         Arc::new(ClusterRuntime {
             name: Arc::clone(&config.name),
             config: config.clone(),
@@ -478,7 +479,7 @@ impl ClusterState {
     }
 
     /// Takes over the rule by which real traffic ejects; no ejection outlives it.
-    fn judge(&mut self, now: Mono) {
+    fn judge(&mut self, events: &Arc<Events>, now: Mono) {
         let old = self.passive.take();
         self.passive = match (&self.config.health.passive, old) {
             (Some(config), Some(old)) => {
@@ -486,7 +487,8 @@ impl ClusterState {
                 Some(old)
             }
             (Some(config), None) => {
-                let reporter = EjectionReporter::new(Arc::clone(&self.config.name), self.members.clone());
+                let (name, members) = (Arc::clone(&self.config.name), self.members.clone());
+                let reporter = EjectionReporter::new(name, members, Arc::clone(events));
                 Some(Passive::new(self.members.clone(), passive_rule(config), reporter))
             }
             (None, Some(old)) => {
@@ -592,7 +594,7 @@ mod tests {
             );
             let config = Config::parse(&text, &|_| None).unwrap_or_else(|errors| panic!("{errors}")).config;
             let snapshot = {
-                let tls = crate::tls::Store::default().load(&config).unwrap();
+                let tls = crate::tls::Store::default().load(&config, &Events::default()).unwrap();
                 {
                     let limiters = self.registry.limiters(&config).unwrap();
                     self.registry.build(Arc::new(config), &self.sources, tls, limiters, 443).unwrap()

@@ -25,6 +25,7 @@ use super::pem::{CertificateError, Problem, Sections};
 use super::provider;
 use super::terminator::Terminator;
 use super::upstream::{Material, UpstreamTls};
+use crate::observe::event::{Event, Events};
 
 /// What outlives a reload.
 #[derive(Default)]
@@ -72,7 +73,7 @@ impl Store {
     ///
     /// # Errors
     /// A file cannot be used and none read before can stand in. Nothing has changed then.
-    pub(crate) fn load(&mut self, config: &Config) -> Result<Loaded, CertificateError> {
+    pub(crate) fn load(&mut self, config: &Config, events: &Events) -> Result<Loaded, CertificateError> {
         let mut next = Self::default();
         let now = SystemTime::now();
         let listeners = config
@@ -81,11 +82,12 @@ impl Store {
             .map(|listener| {
                 let Some(tls) = &listener.tls else { return Ok(None) };
                 let certificates = tls.certificates.iter().map(|files| {
-                    let certificate = self.certificate(files, &mut next, now)?;
+                    let certificate = self.certificate(files, &mut next, now, events)?;
                     Ok(Arc::clone(&certificate))
                 });
                 let certificates = certificates.collect::<Result<Vec<_>, _>>()?;
-                let authorities = tls.client_auth.as_ref().map(|auth| self.authorities(auth, &mut next)).transpose()?;
+                let authorities =
+                    tls.client_auth.as_ref().map(|auth| self.authorities(auth, &mut next, events)).transpose()?;
                 let tickets_of = (listener.address.clone(), authorities.as_ref().map(|it| it.mark));
                 let ticketer = self.tickets(&tickets_of, tls)?;
                 next.tickets.insert(tickets_of, Arc::clone(&ticketer));
@@ -96,7 +98,7 @@ impl Store {
         let clusters = config.clusters.iter().map(|cluster| {
             // All endpoints of a cluster that have TLS have the same.
             let tls = cluster.endpoints.iter().find_map(|endpoint| cluster.tls_to(endpoint));
-            tls.map(|tls| self.settings(&tls, &mut next)).transpose().map(ClusterSettings)
+            tls.map(|tls| self.settings(&tls, &mut next, events)).transpose().map(ClusterSettings)
         });
         let clusters = clusters.collect::<Result<_, _>>()?;
         *self = next;
@@ -104,7 +106,12 @@ impl Store {
     }
 
     /// The same as before where nothing has changed, so that connections and sessions are kept.
-    fn settings(&self, tls: &ClusterTls, next: &mut Self) -> Result<Arc<ClientConfig>, CertificateError> {
+    fn settings(
+        &self,
+        tls: &ClusterTls,
+        next: &mut Self,
+        events: &Events,
+    ) -> Result<Arc<ClientConfig>, CertificateError> {
         if let Some((_, _, made)) = next.settings.iter().find(|(of, _, _)| of == tls) {
             return Ok(Arc::clone(made));
         }
@@ -120,7 +127,7 @@ impl Store {
         let (mark, made) = match (made, last) {
             (Ok(made), _) => made,
             (Err(error), Some((_, mark, made))) => {
-                tracing::error!("{error}; what was read before stays in force");
+                events.emit(kept(&error, "what was read before stays in force"));
                 (*mark, Arc::clone(made))
             }
             (Err(error), None) => return Err(error),
@@ -134,6 +141,7 @@ impl Store {
         files: &CertificateFiles,
         next: &mut Self,
         now: SystemTime,
+        events: &Events,
     ) -> Result<Arc<Certificate>, CertificateError> {
         if let Some(read) = next.certificates.get(files) {
             return Ok(Arc::clone(read));
@@ -141,7 +149,7 @@ impl Store {
         let certificate = match (Certificate::load(files), self.certificates.get(files)) {
             (Ok(read), _) => Arc::new(read),
             (Err(error), Some(last)) => {
-                tracing::error!("{error}; the certificate that was read before stays in force");
+                events.emit(kept(&error, "the certificate that was read before stays in force"));
                 Arc::clone(last)
             }
             (Err(error), None) => return Err(error),
@@ -153,14 +161,19 @@ impl Store {
         Ok(certificate)
     }
 
-    fn authorities(&self, auth: &ClientAuth, next: &mut Self) -> Result<Authorities, CertificateError> {
+    fn authorities(
+        &self,
+        auth: &ClientAuth,
+        next: &mut Self,
+        events: &Events,
+    ) -> Result<Authorities, CertificateError> {
         if let Some(read) = next.authorities.get(auth) {
             return Ok(read.clone());
         }
         let authorities = match (Authorities::load(auth), self.authorities.get(auth)) {
             (Ok(read), _) => read,
             (Err(error), Some(last)) => {
-                tracing::error!("{error}; the authorities that were read before stay in force");
+                events.emit(kept(&error, "the authorities that were read before stay in force"));
                 last.clone()
             }
             (Err(error), None) => return Err(error),
@@ -210,6 +223,10 @@ pub(super) fn check_authorities(auth: &ClientAuth) -> Result<(), CertificateErro
     Authorities::load(auth).map(drop)
 }
 
+fn kept(error: &CertificateError, kept: &'static str) -> Event {
+    Event::TlsKept { why: error.to_string(), kept }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -240,17 +257,17 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let config = config(directory.path(), "");
         let mut store = Store::default();
-        assert!(store.load(&config).is_err(), "there is no file yet");
+        assert!(store.load(&config, &Events::default()).is_err(), "there is no file yet");
         write(directory.path());
-        let first = shown(&store.load(&config).unwrap());
-        assert_eq!(shown(&store.load(&config).unwrap()), first);
+        let first = shown(&store.load(&config, &Events::default()).unwrap());
+        assert_eq!(shown(&store.load(&config, &Events::default()).unwrap()), first);
         write(directory.path());
-        let second = shown(&store.load(&config).unwrap());
+        let second = shown(&store.load(&config, &Events::default()).unwrap());
         assert_ne!(second, first);
         std::fs::write(directory.path().join("all.pem"), "half writt").unwrap();
-        assert_eq!(shown(&store.load(&config).unwrap()), second);
-        assert_eq!(shown(&store.load(&config).unwrap()), second, "and again");
-        assert!(Store::default().load(&config).is_err());
+        assert_eq!(shown(&store.load(&config, &Events::default()).unwrap()), second);
+        assert_eq!(shown(&store.load(&config, &Events::default()).unwrap()), second, "and again");
+        assert!(Store::default().load(&config, &Events::default()).is_err());
     }
 
     #[test]
@@ -263,7 +280,7 @@ mod tests {
         });
         let mut store = Store::default();
         let ticket = |store: &mut Store, config: &Config| {
-            let loaded = store.load(config).unwrap();
+            let loaded = store.load(config, &Events::default()).unwrap();
             Arc::clone(&loaded.listeners[0].as_ref().unwrap().settings().unwrap().ticketer)
         };
         let first = ticket(&mut store, &plain);

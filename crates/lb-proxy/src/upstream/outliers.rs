@@ -1,4 +1,4 @@
-//! Outlier detection of a cluster, and what is logged and counted of it.
+//! Outlier detection of a cluster, and the events of it.
 
 use std::sync::Arc;
 
@@ -7,52 +7,44 @@ use lb_policy::{Cluster, Identity};
 use lb_tower::{Passive, Transition};
 
 use super::EndpointService;
-use crate::observe::app_log::{self, Subject};
+use crate::observe::event::{Event, Events, Subject};
 
 /// Outlier detection of a cluster.
 pub(crate) type Outliers = Passive<EndpointService, EjectionReporter>;
 
-/// Logs and counts the transitions of outlier detection.
+/// Emits the transitions of outlier detection.
 pub(crate) struct EjectionReporter {
     cluster: Arc<str>,
     members: Cluster<EndpointService>,
+    events: Arc<Events>,
 }
 
 impl EjectionReporter {
-    pub(crate) fn new(cluster: Arc<str>, members: Cluster<EndpointService>) -> Self {
-        Self { cluster, members }
+    pub(crate) fn new(cluster: Arc<str>, members: Cluster<EndpointService>, events: Arc<Events>) -> Self {
+        Self { cluster, members, events }
     }
 }
 
 impl lb_tower::Watch for EjectionReporter {
     fn on_transition(&self, endpoint: &Identity, transition: Transition) {
-        let resolved = (endpoint.name != endpoint.address).then_some(&*endpoint.address);
-        let subject = Subject { cluster: &self.cluster, endpoint: &endpoint.name, resolved };
+        let resolved = (endpoint.name != endpoint.address).then(|| endpoint.address.to_string());
+        let subject = Subject { cluster: Arc::clone(&self.cluster), endpoint: Arc::clone(&endpoint.name), resolved };
         let members = self.members.endpoints();
         let known = members.iter().find(|known| known.identity() == endpoint);
-        match transition {
+        self.events.emit(match transition {
             Transition::Ejected { eject_for, failures, window, last } => {
                 let noun = if failures.get() == 1 { "failure" } else { "failures" };
                 let why = format!("{failures} {noun} in {window:?}, the last a {}", last.name());
                 if let Some(known) = known {
-                    let upstream = &known.value().upstream;
-                    upstream.metrics.on_ejection();
-                    upstream.ejected_for.store(Some(Arc::new(why.clone())));
+                    known.value().upstream.ejected_for.store(Some(Arc::new(why.clone())));
                 }
-                app_log::endpoint_ejected(subject, eject_for, why);
+                Event::Ejected { endpoint: subject, eject_for, why }
             }
             Transition::Readmitted => {
                 let others: Vec<Axis> = known.map_or_else(Vec::new, |known| known.state().reasons().collect());
-                app_log::endpoint_up(subject, "its ejection is over", &others);
+                Event::Readmitted { endpoint: subject, others }
             }
-            Transition::Spared { last } => {
-                let cluster = &self.cluster;
-                let name = &endpoint.name;
-                tracing::warn!(
-                    "endpoint {name} is failing ({}) and not ejected: too few others of cluster {cluster} are left",
-                    last.name()
-                );
-            }
-        }
+            Transition::Spared { last } => Event::Spared { endpoint: subject, last: last.name() },
+        });
     }
 }

@@ -12,6 +12,8 @@ use lb_ratelimit::{ClientKey, Keyed, Quota};
 use crate::descriptors::Shares;
 use crate::observe::access_log::AccessLog;
 use crate::observe::app_log::LimitLog;
+use crate::observe::event::{self, Event, Events};
+use crate::observe::event_log::EventLog;
 use crate::observe::failure_log::FailureLog;
 use crate::observe::metrics::{Metrics, RefusedConnection};
 use crate::observe::once_a_second::OnceASecond;
@@ -31,6 +33,8 @@ const CANCELS_MEMORY: usize = 256 * 1024;
 pub(crate) struct Shared {
     pub(crate) clock: SystemClock,
     pub(crate) metrics: Arc<Metrics>,
+    /// What happens to the proxy as a whole.
+    pub(crate) events: Arc<Events>,
     pub(crate) access_log: AccessLog,
     pub(crate) limit_log: LimitLog,
     /// Of clients whose connections were ended.
@@ -77,6 +81,7 @@ impl Shared {
     pub(crate) fn new(metrics: Arc<Metrics>, access_log: AccessLog) -> Self {
         Self {
             clock: lb_tower::system_clock(),
+            events: Arc::new(Events::new(vec![Box::new(EventLog), Box::new(Arc::clone(&metrics))])),
             metrics,
             access_log,
             limit_log: LimitLog::new(),
@@ -124,7 +129,7 @@ impl Shared {
         self.abuse_log.on_abuse(client, what, self.now());
     }
 
-    /// Counts a connection that is closed before its first request, and says so once a second for each reason.
+    /// Counts a connection that is closed before its first request, and emits it once a second for each reason.
     pub(crate) fn on_refused(&self, address: &ListenAddress, snapshot: &Snapshot, refusal: &Refusal) {
         let kind = refusal.kind();
         let Some(position) = snapshot.listener(address) else { return };
@@ -134,21 +139,15 @@ impl Shared {
         if self.refusal_logged[kind as usize].swap(second, Ordering::Relaxed) == second {
             return;
         }
-        let (name, limits) = (&listener.name, &snapshot.config.limits);
-        match refusal {
-            Refusal::Full => {
-                let most = self.most_connections();
-                tracing::warn!("limits.connections = {most} is reached; new connections are closed listener={name}");
-            }
+        let refusal = match refusal {
+            Refusal::Full => event::Refusal::Full { max: self.most_connections() },
             Refusal::Client(client) => {
-                let most = limits.connections_per_client.map_or(0, std::num::NonZeroUsize::get);
-                tracing::warn!("limiting connections client={client} listener={name}: it has {most}");
+                let max = snapshot.config.limits.connections_per_client;
+                event::Refusal::Client { client: *client, max: max.map_or(0, std::num::NonZeroUsize::get) }
             }
-            Refusal::Unproxied { peer, why } => {
-                let peer = peer.map_or_else(|| "a Unix socket".to_owned(), |peer| peer.to_string());
-                tracing::warn!("connection from {peer} closed listener={name}: {why}");
-            }
-        }
+            Refusal::Unproxied { peer, why } => event::Refusal::Unproxied { peer: *peer, why: why.clone() },
+        };
+        self.events.emit(Event::Refused { listener: Arc::clone(&listener.name), refusal });
     }
 
     /// Puts limits in effect, for so many clusters. Connections beyond them stay.
