@@ -75,7 +75,7 @@ const fn is_plain(byte: u8) -> bool {
 
 fn must_escape(c: char) -> bool {
     c.is_control()
-        || matches!(c, '"' | '\\' | '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(c, '"' | '\\' | '\u{61c}' | '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 const fn upper_hex(nibble: u8) -> u8 {
@@ -109,7 +109,7 @@ mod tests {
         assert_eq!(json(br#"say "hi" \o/"#), r#""say \"hi\" \\o/""#);
         assert_eq!(json(b"a\r\nb\0\x1b[31m\x7f"), r#""a\u000d\u000ab\u0000\u001b[31m\u007f""#);
         assert_eq!(json("Füße 🦀".as_bytes()), "\"Füße 🦀\"");
-        assert_eq!(json("\u{85}\u{2028}\u{202e}".as_bytes()), r#""\u0085\u2028\u202e""#);
+        assert_eq!(json("\u{85}\u{2028}\u{202e}\u{61c}".as_bytes()), r#""\u0085\u2028\u202e\u061c""#);
     }
 
     #[test]
