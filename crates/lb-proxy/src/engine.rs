@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::control::Control;
 use crate::descriptors::{self, Shares};
 use crate::error::EngineError;
-use crate::net::bind::{self, Bound};
+use crate::net::bind;
 use crate::net::socket::Socket;
 use crate::observe::access_log::AccessLog;
 use crate::observe::event::{Event, Events};
@@ -420,10 +420,7 @@ fn https_port(config: &Config, bound: &HashMap<ListenAddress, ListenAddress>, fr
 
 fn bind_listener(listener: &Listener, workers: usize) -> Result<(ListenAddress, Vec<Socket>), EngineError> {
     let bound = bind::bind(&listener.address, workers, listener.backlog, listener.mode);
-    match bound.map_err(|source| EngineError::Bind { address: crate::show(&listener.address), source })? {
-        Bound::Tcp(sockets, actual) => Ok((ListenAddress::Tcp(actual), sockets.into_iter().map(Socket::Tcp).collect())),
-        Bound::Unix(sockets) => Ok((listener.address.clone(), sockets.into_iter().map(Socket::Unix).collect())),
-    }
+    bound.map_err(|source| EngineError::Bind { address: crate::show(&listener.address), source })
 }
 
 fn remove_socket_file(address: &ListenAddress) {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use lb_config::ListenAddress;
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::mpsc::error::SendError;
 use tokio::time::Instant;
 
@@ -20,7 +20,7 @@ use super::{proxy_protocol, tls};
 use crate::downstream::ClientConnection;
 use crate::net::Timer;
 use crate::net::clock::Turn;
-use crate::net::socket::{AcceptedSocket, Socket};
+use crate::net::socket::{AcceptedSocket, Listening, Socket};
 use crate::net::{Shortage, Stream};
 use crate::observe::app_log;
 use crate::observe::metrics::ListenerMetrics;
@@ -40,38 +40,6 @@ const LOOK: Duration = Duration::from_millis(5);
 const RECENTLY: Duration = Duration::from_secs(1);
 /// How long accepting rests when the process has run out of file descriptors.
 const REST: Duration = Duration::from_millis(100);
-
-enum Listening {
-    Tcp(TcpListener),
-    Unix(UnixListener),
-}
-
-impl Listening {
-    fn new(socket: Socket) -> io::Result<Self> {
-        Ok(match socket {
-            Socket::Tcp(socket) => Self::Tcp(TcpListener::from_std(socket)?),
-            Socket::Unix(socket) => Self::Unix(UnixListener::from_std(socket)?),
-        })
-    }
-
-    /// The next connection, and who it is from; nobody on a Unix socket.
-    async fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
-        Ok(match self {
-            Self::Tcp(listener) => {
-                let (stream, peer) = listener.accept().await?;
-                (Stream::Tcp(stream), Some(peer))
-            }
-            Self::Unix(listener) => (Stream::Unix(listener.accept().await?.0), None),
-        })
-    }
-
-    fn into_std(self) -> io::Result<Socket> {
-        Ok(match self {
-            Self::Tcp(listener) => Socket::Tcp(listener.into_std()?),
-            Self::Unix(listener) => Socket::Unix(listener.into_std()?),
-        })
-    }
-}
 
 /// Accepts until told to stop, and then what the kernel had already queued.
 pub(crate) async fn accept(socket: Socket, address: ListenAddress, worker: Arc<Worker>, stop: Stop) {

@@ -8,42 +8,28 @@ use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::Path;
 
 use lb_config::ListenAddress;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Type};
 
-/// Longest accept queue asked for; the kernel caps it at `net.core.somaxconn`.
-const LARGEST_BACKLOG: u32 = 65_535;
+use super::socket::{self, Socket};
 
-/// The sockets of one listener, one a worker, not yet registered with any runtime.
-#[derive(Debug)]
-pub(crate) enum Bound {
-    Tcp(Vec<std::net::TcpListener>, SocketAddr),
-    Unix(Vec<StdUnixListener>),
-}
-
-/// Binds `address` once for each worker.
+/// Binds `address` once for each worker; returns what was bound, with the port that the kernel chose for port 0.
 pub(crate) fn bind(
     address: &ListenAddress,
     workers: usize,
     backlog: Option<NonZeroU32>,
     mode: Option<u32>,
-) -> io::Result<Bound> {
-    let backlog = self::backlog(backlog);
+) -> io::Result<(ListenAddress, Vec<Socket>)> {
+    let backlog = socket::backlog(backlog);
     match address {
         ListenAddress::Tcp(address) => bind_tcp(*address, workers, backlog),
-        ListenAddress::Unix(path) => bind_unix(path, workers, backlog, mode),
+        ListenAddress::Unix(path) => Ok((address.clone(), bind_unix(path, workers, backlog, mode)?)),
     }
 }
 
-/// What the kernel is told; it takes at most `net.core.somaxconn`.
-pub(crate) fn backlog(length: Option<NonZeroU32>) -> i32 {
-    length.map_or(LARGEST_BACKLOG, NonZeroU32::get).min(i32::MAX as u32) as i32
-}
-
-fn bind_tcp(address: SocketAddr, workers: usize, backlog: i32) -> io::Result<Bound> {
+fn bind_tcp(address: SocketAddr, workers: usize, backlog: i32) -> io::Result<(ListenAddress, Vec<Socket>)> {
     let probe = tcp_socket(address, false)?;
     let address = probe.local_addr()?.as_socket().unwrap_or(address);
     drop(probe);
@@ -51,13 +37,14 @@ fn bind_tcp(address: SocketAddr, workers: usize, backlog: i32) -> io::Result<Bou
     for _ in 0..workers {
         let socket = tcp_socket(address, true)?;
         socket.listen(backlog)?;
-        sockets.push(socket.into());
+        sockets.push(Socket::Tcp(socket.into()));
     }
-    Ok(Bound::Tcp(sockets, address))
+    Ok((ListenAddress::Tcp(address), sockets))
 }
 
-fn tcp_socket(address: SocketAddr, share: bool) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
+fn tcp_socket(address: SocketAddr, share: bool) -> io::Result<socket2::Socket> {
+    let socket =
+        socket2::Socket::new(Domain::for_address(address), Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     if share {
         socket.set_reuse_port(true)?;
@@ -81,20 +68,20 @@ fn tcp_socket(address: SocketAddr, share: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn bind_unix(path: &Path, workers: usize, backlog: i32, mode: Option<u32>) -> io::Result<Bound> {
+fn bind_unix(path: &Path, workers: usize, backlog: i32, mode: Option<u32>) -> io::Result<Vec<Socket>> {
     remove_stale_socket(path)?;
-    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
+    let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
     socket.bind(&socket2::SockAddr::unix(path)?)?;
     // Nobody can connect before it listens, so nobody comes in with the umask's permissions.
     set_mode(path, mode)?;
     socket.listen(backlog)?;
-    let first: StdUnixListener = socket.into();
+    let first = Socket::Unix(socket.into());
     let mut sockets = Vec::with_capacity(workers);
     for _ in 1..workers {
         sockets.push(first.try_clone()?);
     }
     sockets.push(first);
-    Ok(Bound::Unix(sockets))
+    Ok(sockets)
 }
 
 /// Gives a socket's file these permissions; none leaves what it has.
@@ -124,23 +111,28 @@ mod tests {
         ListenAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)))
     }
 
+    fn tcp(socket: &Socket) -> &std::net::TcpListener {
+        let Socket::Tcp(socket) = socket else { panic!("tcp") };
+        socket
+    }
+
     #[test]
     fn workers_share_one_port_and_a_stranger_is_refused() {
-        let Bound::Tcp(sockets, address) = bind(&loopback(), 4, None, None).unwrap() else { panic!("tcp") };
+        let (address, sockets) = bind(&loopback(), 4, None, None).unwrap();
         assert_eq!(sockets.len(), 4);
-        assert!(sockets.iter().all(|socket| socket.local_addr().unwrap() == address));
-        let error = bind(&ListenAddress::Tcp(address), 2, None, None).unwrap_err();
+        assert!(sockets.iter().all(|socket| ListenAddress::Tcp(tcp(socket).local_addr().unwrap()) == address));
+        let error = bind(&address, 2, None, None).err().unwrap();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         drop(sockets);
-        bind(&ListenAddress::Tcp(address), 1, None, None).unwrap();
+        bind(&address, 1, None, None).unwrap();
     }
 
     #[test]
     fn connections_inherit_what_their_listener_has() {
-        let Bound::Tcp(sockets, address) = bind(&loopback(), 1, None, None).unwrap() else { panic!("tcp") };
-        let _client = std::net::TcpStream::connect(address).unwrap();
+        let (_, sockets) = bind(&loopback(), 1, None, None).unwrap();
+        let _client = std::net::TcpStream::connect(tcp(&sockets[0]).local_addr().unwrap()).unwrap();
         // Non-blocking, but the loopback interface has the connection in the queue before the client hears of it.
-        let (connection, _) = sockets[0].accept().unwrap();
+        let (connection, _) = tcp(&sockets[0]).accept().unwrap();
         assert!(connection.nodelay().unwrap());
         let socket = socket2::SockRef::from(&connection);
         assert!(socket.keepalive().unwrap());
@@ -154,22 +146,21 @@ mod tests {
         std::fs::create_dir_all(&dir).unwrap();
         let path = dir.join("a.sock");
         let address = ListenAddress::Unix(path.clone());
-        let Bound::Unix(live) = bind(&address, 2, None, None).unwrap() else { panic!("unix") };
-        assert_eq!(bind(&address, 1, None, None).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        let live = bind(&address, 2, None, None).unwrap();
+        assert_eq!(bind(&address, 1, None, None).err().unwrap().kind(), io::ErrorKind::AddrInUse);
         drop(live);
-        let Bound::Unix(again) = bind(&address, 1, None, None).unwrap() else { panic!("unix") };
-        drop(again);
+        drop(bind(&address, 1, None, None).unwrap());
         std::fs::remove_file(&path).unwrap();
         std::fs::write(&path, "data").unwrap();
-        assert_eq!(bind(&address, 1, None, None).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(bind(&address, 1, None, None).err().unwrap().kind(), io::ErrorKind::AlreadyExists);
         std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]
     fn accepted_connections_are_probed_when_nothing_moves() {
-        let Bound::Tcp(sockets, address) = bind(&loopback(), 1, None, None).unwrap() else { panic!("tcp") };
-        let _client = std::net::TcpStream::connect(address).unwrap();
-        let (stream, _) = sockets[0].accept().unwrap();
+        let (_, sockets) = bind(&loopback(), 1, None, None).unwrap();
+        let _client = std::net::TcpStream::connect(tcp(&sockets[0]).local_addr().unwrap()).unwrap();
+        let (stream, _) = tcp(&sockets[0]).accept().unwrap();
         let socket = socket2::SockRef::from(&stream);
         assert!(socket.keepalive().unwrap());
         assert_eq!(socket.tcp_keepalive_time().unwrap().as_secs(), 60);

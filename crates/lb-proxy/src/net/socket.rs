@@ -1,13 +1,15 @@
-//! Sockets of listeners, and connections accepted on them, while no runtime has them.
+//! Sockets of listeners, and connections accepted on them, before and after a runtime has them.
 
 use std::io;
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
 #[cfg(target_os = "linux")]
 use socket2::SockFilter;
 use socket2::SockRef;
+use tokio::net::{TcpListener, UnixListener};
 
-use super::bind;
+use super::Stream;
 
 /// A bound socket on its way to a worker.
 pub(crate) enum Socket {
@@ -32,7 +34,7 @@ impl Socket {
 
     /// Changes the length of the kernel's queue, by listening anew; what is in it stays.
     pub(crate) fn set_backlog(&self, backlog: Option<NonZeroU32>) -> io::Result<()> {
-        let length = bind::backlog(backlog);
+        let length = self::backlog(backlog);
         match self {
             Self::Tcp(socket) => SockRef::from(socket).listen(length),
             Self::Unix(socket) => SockRef::from(socket).listen(length),
@@ -80,3 +82,46 @@ impl Socket {
         })
     }
 }
+
+/// A socket that accepts on a runtime.
+pub(crate) enum Listening {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listening {
+    /// Registers a socket with the runtime of this thread.
+    pub(crate) fn new(socket: Socket) -> io::Result<Self> {
+        Ok(match socket {
+            Socket::Tcp(socket) => Self::Tcp(TcpListener::from_std(socket)?),
+            Socket::Unix(socket) => Self::Unix(UnixListener::from_std(socket)?),
+        })
+    }
+
+    /// The next connection and its peer; a Unix socket has none.
+    pub(crate) async fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
+        Ok(match self {
+            Self::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                (Stream::Tcp(stream), Some(peer))
+            }
+            Self::Unix(listener) => (Stream::Unix(listener.accept().await?.0), None),
+        })
+    }
+
+    /// Takes it from the runtime.
+    pub(crate) fn into_std(self) -> io::Result<Socket> {
+        Ok(match self {
+            Self::Tcp(listener) => Socket::Tcp(listener.into_std()?),
+            Self::Unix(listener) => Socket::Unix(listener.into_std()?),
+        })
+    }
+}
+
+/// The length of an accept queue as the kernel takes it; the kernel caps it at `net.core.somaxconn`.
+pub(crate) fn backlog(length: Option<NonZeroU32>) -> i32 {
+    length.map_or(MAX_BACKLOG, NonZeroU32::get).min(i32::MAX as u32) as i32
+}
+
+/// Asked for by default.
+const MAX_BACKLOG: u32 = 65_535;

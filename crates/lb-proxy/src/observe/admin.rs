@@ -25,7 +25,7 @@ use std::convert::Infallible;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
@@ -44,8 +44,6 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use lb_config::{HostPattern, ListenAddress, Network};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -56,7 +54,9 @@ use super::places::{Heard, Places, Spare};
 use super::status::{Status, StatusSource};
 use super::status_page;
 use crate::descriptors;
-use crate::net::{Shortage, clock};
+use crate::net::socket::{Listening, Socket};
+use crate::net::{Shortage, Stream, bind, clock};
+use crate::rules::networks::Networks;
 
 /// Who is answered, and by which names.
 #[derive(Clone, Debug, Default)]
@@ -67,11 +67,23 @@ pub struct Access {
     pub hosts: Vec<HostPattern>,
 }
 
+/// [`Access`], ready to be asked.
+struct Rules {
+    networks: Networks,
+    hosts: Vec<HostPattern>,
+}
+
+impl Rules {
+    fn new(access: Access) -> Self {
+        Self { networks: Networks::new(&access.allow), hosts: access.hosts }
+    }
+}
+
 /// What the admin listener answers from.
 pub struct AdminState {
     metrics: Arc<Metrics>,
     source: Arc<dyn StatusSource>,
-    access: ArcSwap<Access>,
+    access: ArcSwap<Rules>,
     is_stopping: AtomicBool,
 }
 
@@ -79,12 +91,12 @@ impl AdminState {
     /// A healthy proxy.
     #[must_use]
     pub fn new(metrics: Arc<Metrics>, source: Arc<dyn StatusSource>, access: Access) -> Self {
-        Self { metrics, source, access: ArcSwap::from_pointee(access), is_stopping: AtomicBool::new(false) }
+        Self { metrics, source, access: ArcSwap::from_pointee(Rules::new(access)), is_stopping: AtomicBool::new(false) }
     }
 
     /// Takes over new networks and names, from the next request on.
     pub fn set_access(&self, access: Access) {
-        self.access.store(Arc::new(access));
+        self.access.store(Arc::new(Rules::new(access)));
     }
 
     /// Shutdown has begun: `/healthz` answers 503 from now on, so that whoever balances over us looks elsewhere.
@@ -137,13 +149,12 @@ impl AdminState {
     fn may_come(&self, client: Client) -> Result<(), &'static str> {
         let Client::Tcp(client) = client else { return Ok(()) };
         let client = client.to_canonical();
-        let allow = &self.access.load().allow;
+        let allow = &self.access.load().networks;
         if allow.is_empty() {
             let why = "only loopback clients are answered unless admin.allow lists networks\n";
             return if client.is_loopback() { Ok(()) } else { Err(why) };
         }
-        let is_allowed = allow.iter().any(|network| is_within(*network, client));
-        if is_allowed { Ok(()) } else { Err("your address is not in admin.allow\n") }
+        if allow.contains(client) { Ok(()) } else { Err("your address is not in admin.allow\n") }
     }
 }
 
@@ -156,6 +167,10 @@ enum Client {
 }
 
 impl Client {
+    fn new(peer: Option<SocketAddr>) -> Self {
+        peer.map_or(Self::Unix, |peer| Self::Tcp(peer.ip()))
+    }
+
     fn address(self) -> Option<IpAddr> {
         match self {
             Self::Tcp(address) => Some(address.to_canonical()),
@@ -167,11 +182,9 @@ impl Client {
 /// A bound admin listener.
 pub struct Admin {
     socket: Socket,
-}
-
-enum Socket {
-    Tcp(std::net::TcpListener),
-    Unix(std::os::unix::net::UnixListener, SocketFile),
+    actual: ListenAddress,
+    /// Of a Unix socket.
+    file: Option<SocketFile>,
 }
 
 impl Admin {
@@ -180,31 +193,21 @@ impl Admin {
     /// # Errors
     /// The address is in use or not ours to bind.
     pub fn bind(address: &ListenAddress) -> io::Result<Self> {
-        let socket = match address {
-            ListenAddress::Tcp(address) => {
-                let listener = std::net::TcpListener::bind(address)?;
-                listener.set_nonblocking(true)?;
-                Socket::Tcp(listener)
-            }
-            ListenAddress::Unix(path) => {
-                remove_stale(path)?;
-                let listener = std::os::unix::net::UnixListener::bind(path)?;
-                let file = SocketFile::new(path)?;
-                // Before this line it has the process's umask, which lets nobody but the owner write as a rule.
-                fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
-                listener.set_nonblocking(true)?;
-                Socket::Unix(listener, file)
-            }
+        let (actual, mut sockets) = bind::bind(address, 1, None, Some(0o660))?;
+        let file = match address {
+            ListenAddress::Tcp(_) => None,
+            ListenAddress::Unix(path) => Some(SocketFile::new(path)?),
         };
-        Ok(Self { socket })
+        let socket = sockets.pop().ok_or(io::ErrorKind::AddrNotAvailable)?;
+        Ok(Self { socket, actual, file })
     }
 
     /// The TCP address bound, with the port that the kernel chose for port 0.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        match &self.socket {
-            Socket::Tcp(listener) => listener.local_addr().ok(),
-            Socket::Unix(..) => None,
+        match &self.actual {
+            ListenAddress::Tcp(address) => Some(*address),
+            ListenAddress::Unix(_) => None,
         }
     }
 
@@ -213,30 +216,15 @@ impl Admin {
     /// # Errors
     /// The listener cannot be handed to the runtime. A connection's error ends only that connection.
     pub async fn serve(self, state: Arc<AdminState>, stop: CancellationToken) -> io::Result<()> {
-        match self.socket {
-            Socket::Tcp(listener) => {
-                let listener = TcpListener::from_std(listener)?;
-                let accept = || async {
-                    let (stream, client) = listener.accept().await?;
-                    Ok((stream, Client::Tcp(client.ip())))
-                };
-                accept_loop(accept, &state, &stop).await;
-            }
-            Socket::Unix(listener, _file) => {
-                let listener = UnixListener::from_std(listener)?;
-                let accept = || async { Ok((listener.accept().await?.0, Client::Unix)) };
-                accept_loop(accept, &state, &stop).await;
-            }
-        }
+        let listening = Listening::new(self.socket)?;
+        accept_loop(&listening, &state, &stop).await;
+        // Not before: until now the socket is in use.
+        drop(self.file);
         Ok(())
     }
 }
 
-async fn accept_loop<S, F>(accept: impl Fn() -> F, state: &Arc<AdminState>, stop: &CancellationToken)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    F: Future<Output = io::Result<(S, Client)>>,
-{
+async fn accept_loop(listening: &Listening, state: &Arc<AdminState>, stop: &CancellationToken) {
     let mut connections = JoinSet::new();
     let mut places = Places::new(descriptors::admin_places(descriptors::limit()));
     let strangers = Arc::new(Semaphore::new(MOST_STRANGERS));
@@ -245,7 +233,7 @@ where
     spare.refill();
     loop {
         tokio::select! {
-            accepted = accept() => match accepted {
+            accepted = listening.accept() => match accepted.map(|(stream, peer)| (stream, Client::new(peer))) {
                 Ok((stream, client)) if state.may_come(client).is_ok() => {
                     places.make_room(client.address());
                     let heard = Heard::now();
@@ -285,10 +273,7 @@ where
 }
 
 /// One client. However slow it reads or writes, its place is free again after two minutes and a bit.
-async fn connection<S>(stream: S, client: Client, state: Arc<AdminState>, stop: CancellationToken, heard: Heard)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+async fn connection(stream: Stream, client: Client, state: Arc<AdminState>, stop: CancellationToken, heard: Heard) {
     let service = service_fn(|request: Request<Incoming>| {
         heard.again();
         let response = state.answer(&request, client);
@@ -360,27 +345,6 @@ fn is_ours(host: &[u8], hosts: &[HostPattern]) -> bool {
     })
 }
 
-fn is_within(network: Network, address: IpAddr) -> bool {
-    let differ = match (network.address, address) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),
-        (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),
-        _ => return false,
-    };
-    differ >= u32::from(network.prefix)
-}
-
-/// Takes away a socket that nobody listens on any longer; any other file is left for `bind` to fail on.
-fn remove_stale(path: &Path) -> io::Result<()> {
-    let is_socket = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
-    if !is_socket {
-        return Ok(());
-    }
-    match std::os::unix::net::UnixStream::connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
-        _ => Ok(()),
-    }
-}
-
 /// The socket's file, removed at the end if it is still the one that we made.
 struct SocketFile {
     path: PathBuf,
@@ -419,7 +383,9 @@ const LAST_WAIT: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use std::os::unix::fs::PermissionsExt;
+
+    use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
     use tokio::net::{TcpStream, UnixStream};
 
     use super::*;
