@@ -105,6 +105,10 @@ impl AdminState {
     }
 
     fn answer<B>(&self, request: &Request<B>, client: Client) -> Response<Full<Bytes>> {
+        // RFC 9112 §3.2. Of two hosts the one that was checked need not be the one that something before us went by.
+        if request.headers().get_all(HOST).iter().nth(1).is_some() {
+            return text(StatusCode::BAD_REQUEST, "one Host header field\n");
+        }
         if let Err(why) = self.admit(request, client) {
             return text(StatusCode::FORBIDDEN, why);
         }
@@ -459,6 +463,14 @@ mod tests {
             assert_eq!(ask(&state, client, "GET", "/status", host).0, status, "{client} {host:?}");
         }
         assert_eq!(ask(&state, "127.0.0.1", "GET", "http://evil.example/status", Some("127.0.0.1")).0, 403);
+    }
+
+    #[test]
+    fn two_hosts_are_one_too_many() {
+        let state = state(vec![]);
+        let request = Request::get("/healthz").header(HOST, "127.0.0.1").header(HOST, "127.0.0.1");
+        let response = state.answer(&request.body(()).unwrap(), Client::Tcp("127.0.0.1".parse().unwrap()));
+        assert_eq!(response.status(), StatusCode::BAD_REQUEST);
     }
 
     #[test]
