@@ -22,6 +22,7 @@ with_one_and_four_workers!(
     requests_share_connections_until_they_are_full,
     clients_of_http1_reach_endpoints_of_http2,
     a_response_without_a_body_ends_for_clients_of_http1,
+    a_length_given_twice_is_one_and_a_list_is_a_502,
     a_100_of_an_endpoint_is_passed_on,
     a_goaway_moves_requests_elsewhere,
     a_refused_stream_is_tried_elsewhere_whatever_its_method,
@@ -155,6 +156,20 @@ fn a_response_without_a_body_ends_for_clients_of_http1(workers: usize) {
         assert_eq!((answer.status(), answer.head.header("content-length")), (status, length));
     }
     assert!(!client.ask("HEAD /200 HTTP/1.1").head.has("content-length"), "what GET would give is not known");
+}
+
+/// RFC 9110 §8.6: a recipient may refuse a list, and the protocol library does.
+fn a_length_given_twice_is_one_and_a_list_is_a_502(workers: usize) {
+    let endpoint = H2Endpoint::serving(h2::server::Builder::new(), |mut asked: Asked| async move {
+        let lengths: &[&str] = if asked.request.uri().path() == "/twice" { &["2", "2"] } else { &["2, 2"] };
+        let response = lengths.iter().fold(Response::builder(), |all, length| all.header("content-length", *length));
+        answer(&mut asked.respond, response.body(()).unwrap(), Bytes::from("hi"), None).await;
+    });
+    let proxy = proxy(workers, &endpoint.at(), "", "", H2);
+    let mut client = Client::connect(proxy.web());
+    let answer = client.get("/twice");
+    assert_eq!((answer.status(), answer.head.header("content-length"), answer.text().as_str()), (200, Some("2"), "hi"));
+    assert_eq!(client.get("/list").status(), 502);
 }
 
 fn a_100_of_an_endpoint_is_passed_on(workers: usize) {
