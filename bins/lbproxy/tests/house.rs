@@ -15,7 +15,8 @@ const MAY_IMPORT: [(&str, &[&str]); 11] = [
     ("lb-health", &["lb-core"]),
     ("lb-ratelimit", &["lb-core"]),
     ("lb-tower", &["lb-core", "lb-policy", "lb-health", "lb-ratelimit"]),
-    ("lb-config", &["lb-core"]),
+    // Of lb-policy its catalog, the only list of policies and their options: a configuration is checked by it.
+    ("lb-config", &["lb-core", "lb-policy"]),
     ("lb-discovery", &["lb-core"]),
     ("lb-sim", &["lb-core", "lb-policy", "lb-health", "lb-ratelimit"]),
     (

@@ -110,7 +110,7 @@ fn a_configuration_without_a_file() {
     assert_eq!(config.listeners[0].address.to_string(), "127.0.0.1:8080", "of this machine, unless it is said");
     let admin = config.admin.as_ref().unwrap();
     assert_eq!((admin.address.to_string(), admin.allow.len()), ("127.0.0.1:9900".to_owned(), 0));
-    assert_eq!(config.clusters[0].policy.kind, PolicyKind::P2c);
+    assert_eq!(config.clusters[0].policy.kind.name(), "p2c");
     assert_eq!(config.clusters[0].endpoints.len(), 2);
     let Probe::Http { path, .. } = &config.clusters[0].health.active.as_ref().unwrap().probe else {
         panic!("asks by HTTP")
@@ -120,7 +120,7 @@ fn a_configuration_without_a_file() {
     let plain = Config::for_proxy("[::1]:8080", &["a:1"], None, None, Some("0.0.0.0:9900")).unwrap();
     let allow: Vec<String> = plain.admin.as_ref().unwrap().allow.iter().map(ToString::to_string).collect();
     assert_eq!(allow, ["127.0.0.0/8", "::1"], "open to this machine, as the help says");
-    assert_eq!((plain.clusters[0].policy.kind, &plain.clusters[0].health.active), (PolicyKind::RoundRobin, &None));
+    assert_eq!((plain.clusters[0].policy.kind, &plain.clusters[0].health.active), (PolicyKind::default(), &None));
     let printed = config.print(&Sources::default());
     assert_eq!(load(&printed), config);
 }

@@ -32,7 +32,7 @@ fn the_example_means_what_it_says() {
     assert_eq!(webhook.matcher.path, PathPattern::Prefix("/webhook".into()));
     assert_eq!(webhook.matcher.listeners, [0]);
     assert_eq!(webhook.action, Action::Cluster(0));
-    assert_eq!(webhook.options.policy.as_ref().unwrap().kind, PolicyKind::IpHash);
+    assert_eq!(webhook.options.policy.as_ref().unwrap().kind.name(), "ip_hash");
     assert_eq!(webhook.options.timeout.response, Duration::from_secs(120));
     assert_eq!(webhook.options.timeout.tunnel, Duration::from_secs(3600));
     assert_eq!(webhook.options.body_limit, Some(16 << 20));
@@ -55,7 +55,7 @@ fn the_example_means_what_it_says() {
     );
 
     let cluster = &config.clusters[0];
-    assert_eq!((&*cluster.name, cluster.policy.kind), ("n8n", PolicyKind::LeastRequest));
+    assert_eq!((&*cluster.name, cluster.policy.kind.name()), ("n8n", "least_request"));
     assert_eq!(cluster.endpoints[2].weight, 2);
     assert_eq!(cluster.endpoints[2].max_in_flight.unwrap().get(), 100);
     assert_eq!(cluster.endpoints[0].address, EndpointAddress::Name("n8n-1".into(), 5678));

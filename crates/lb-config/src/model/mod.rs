@@ -74,7 +74,7 @@ fn home(ours: &str) -> Option<&'static Section> {
 
 #[cfg(test)]
 mod tests {
-    use super::policy::POLICIES;
+    use super::policy::all_options;
     use super::*;
     use crate::table::section::Default;
     use crate::table::vocabulary::WORDS;
@@ -109,7 +109,7 @@ mod tests {
             let rows = rows(section);
             assert!(manual.contains(&rows), "{}: docs/configuration.md should have\n\n{rows}", section.title);
         }
-        for policy in &POLICIES {
+        for policy in lb_policy::CATALOG {
             assert!(manual.contains(&format!("`{}`", policy.name)), "{}", policy.name);
             for option in policy.options {
                 assert!(
@@ -132,7 +132,7 @@ mod tests {
                 let built = key.is_built();
                 assert_eq!(listed.contains(&&key.name.to_owned()), built, "{}: {}", section.title, key.name);
             }
-            let options = POLICIES.iter().flat_map(|policy| policy.options).map(|option| option.name);
+            let options = all_options().map(|option| option.name);
             let options: Vec<&str> = options.filter(|_| section.name == "policy").collect();
             assert!(listed.iter().all(|name| section.find(name).is_some() || options.contains(&name.as_str())));
         }

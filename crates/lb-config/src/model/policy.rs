@@ -1,11 +1,13 @@
-//! Selection policies: the block `policy` of a cluster or a route, with every policy's name, key and options.
+//! Selection policies: the block `policy` of a cluster or a route.
 //!
-//! The balancing crates are not imported here; a test of the proxy, which sees both sides, holds this table against theirs.
+//! Which policies there are, what each hashes and which options it takes is lb-policy's catalog: nothing is listed here. An option
+//! is a key of the block, in the order of the catalog.
 
 use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
+
+use lb_policy::{CATALOG, KeyUse, OptionInfo, PolicyInfo, Unit};
 
 use crate::language::diagnostic::Report;
 use crate::language::suggest::nearest;
@@ -30,71 +32,20 @@ pub struct Policy {
     pub options: BTreeMap<Arc<str>, f64>,
 }
 
-/// The algorithms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
-pub enum PolicyKind {
-    RoundRobin,
-    StaticStride,
-    Orca,
-    Random,
-    WeightedRandom,
-    LeastRequest,
-    P2c,
-    PeakEwma,
-    LeastTime,
-    Prequal,
-    C3,
-    IpHash,
-    Hash,
-    RingHash,
-    Maglev,
-    Rendezvous,
-    Memento,
-    First,
+/// An algorithm, by the name or alias it was asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct PolicyKind {
+    name: &'static str,
+    info: &'static PolicyInfo,
 }
 
-/// Whether a policy hashes a text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum KeyUse {
-    /// `key` is refused.
-    None,
-    /// `key` must be there.
-    Required,
+impl PartialEq for PolicyKind {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
 }
 
-/// A policy.
-#[derive(Debug)]
-pub(crate) struct PolicyInfo {
-    pub(crate) name: &'static str,
-    pub(crate) kind: PolicyKind,
-    pub(crate) key: KeyUse,
-    pub(crate) options: &'static [OptionInfo],
-}
-
-/// An option of a policy; left out, the policy does as its meaning says.
-#[derive(Debug)]
-pub(crate) struct OptionInfo {
-    pub(crate) name: &'static str,
-    pub(crate) unit: Unit,
-    /// Bounds, both included; milliseconds for a duration.
-    pub(crate) least: f64,
-    pub(crate) most: f64,
-    pub(crate) doc: &'static str,
-}
-
-/// How an option is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unit {
-    /// A whole number.
-    Count,
-    /// Any number.
-    Factor,
-    /// A duration; the model holds milliseconds.
-    Duration,
-    /// `true` or `false`; the model holds 1 or 0.
-    Switch,
-}
+impl Eq for PolicyKind {}
 
 pub(crate) const POLICY: Section = Section {
     keys: &[
@@ -105,19 +56,23 @@ pub(crate) const POLICY: Section = Section {
     ..Section::new("policy", "`policy`", "A selection policy with its key and its options.")
 };
 
+/// The options of all policies, several times where several policies share one.
+pub(crate) fn all_options() -> impl Iterator<Item = &'static OptionInfo> {
+    CATALOG.iter().flat_map(|policy| policy.options)
+}
+
 /// The options of all policies as keys.
 fn option_keys() -> Vec<Key> {
-    let options = POLICIES.iter().flat_map(|policy| policy.options);
     let as_key = |option: &OptionInfo| {
         let kind = match option.unit {
-            Unit::Count => Kind::Integer(option.least as i64, option.most as i64),
-            Unit::Factor => Kind::Number(option.least, option.most),
+            Unit::Count => Kind::Integer(option.min as i64, option.max as i64),
+            Unit::Factor => Kind::Number(option.min, option.max),
             Unit::Switch => Kind::Bool,
             Unit::Duration => Kind::Duration,
         };
         key(option.name, kind, InDoc, option.doc)
     };
-    options.map(as_key).collect()
+    all_options().map(as_key).collect()
 }
 
 /// A policy by its name, or as a table with its key and its options.
@@ -136,152 +91,89 @@ impl Form for PolicyForm {
     }
 }
 
-pub(crate) const POLICIES: [PolicyInfo; 18] = [
-    plain("round_robin", PolicyKind::RoundRobin, &[RANDOM_START]),
-    plain("static_stride", PolicyKind::StaticStride, &[RANDOM_START]),
-    plain("orca", PolicyKind::Orca, &[RANDOM_START]),
-    plain("random", PolicyKind::Random, &[]),
-    plain("weighted_random", PolicyKind::WeightedRandom, &[]),
-    plain("least_request", PolicyKind::LeastRequest, &[CHOICES]),
-    plain("p2c", PolicyKind::P2c, &[]),
-    plain("peak_ewma", PolicyKind::PeakEwma, &[DECAY, PENALTY]),
-    plain("least_time", PolicyKind::LeastTime, &[PENALTY]),
-    plain("prequal", PolicyKind::Prequal, &[QUANTILE, DECAY, PENALTY]),
-    plain("c3", PolicyKind::C3, &[DECAY, PENALTY]),
-    plain("ip_hash", PolicyKind::IpHash, &[BOUNDED_LOAD]),
-    hashing("hash", PolicyKind::Hash, &[BOUNDED_LOAD]),
-    hashing("ring_hash", PolicyKind::RingHash, &[BOUNDED_LOAD]),
-    hashing("maglev", PolicyKind::Maglev, &[BOUNDED_LOAD]),
-    hashing("rendezvous", PolicyKind::Rendezvous, &[BOUNDED_LOAD]),
-    hashing("memento", PolicyKind::Memento, &[BOUNDED_LOAD]),
-    plain("first", PolicyKind::First, &[]),
-];
-
-const RANDOM_START: OptionInfo = OptionInfo {
-    name: "random_start",
-    unit: Unit::Switch,
-    least: 0.0,
-    most: 1.0,
-    doc: "`round_robin`, `static_stride`, `orca`: begin with any turn instead of the first, so that proxies which start together do not walk in step; left out, the first.",
-};
-const CHOICES: OptionInfo = OptionInfo {
-    name: "choices",
-    unit: Unit::Count,
-    least: 1.0,
-    most: 8.0,
-    doc: "`least_request`: look at this many, drawn at random; left out, at all.",
-};
-const DECAY: OptionInfo = OptionInfo {
-    name: "decay",
-    unit: Unit::Duration,
-    least: 100.0,
-    most: 1_000_000.0,
-    doc: "`peak_ewma`, `prequal`, `c3`: how fast a latency is forgotten, \"10s\" if left out.",
-};
-const PENALTY: OptionInfo = OptionInfo {
-    name: "penalty",
-    unit: Unit::Duration,
-    least: 0.0,
-    most: 1_000_000.0,
-    doc: "`peak_ewma`, `least_time`, `prequal`, `c3`: the latency that a failure counts as, \"5s\" if left out.",
-};
-const QUANTILE: OptionInfo = OptionInfo {
-    name: "quantile",
-    unit: Unit::Factor,
-    least: 0.0,
-    most: 1.0,
-    doc: "`prequal`: an endpoint is hot if it has more in flight than this share of the others, 0.84 if left out.",
-};
-const BOUNDED_LOAD: OptionInfo = OptionInfo {
-    name: "bounded_load",
-    unit: Unit::Factor,
-    least: 1.01,
-    most: 100.0,
-    doc: "The hashing policies and `ip_hash`: how many times its fair share of the requests in flight an endpoint may have, 1.25 to 2 as a rule; left out, any number.",
-};
-
-const fn plain(name: &'static str, kind: PolicyKind, options: &'static [OptionInfo]) -> PolicyInfo {
-    PolicyInfo { name, kind, key: KeyUse::None, options }
-}
-
-const fn hashing(name: &'static str, kind: PolicyKind, options: &'static [OptionInfo]) -> PolicyInfo {
-    PolicyInfo { name, kind, key: KeyUse::Required, options }
-}
-
 impl PolicyKind {
+    /// Every policy, aliases included.
+    pub fn all() -> impl Iterator<Item = Self> {
+        CATALOG.iter().flat_map(|info| info.names().map(move |name| Self { name, info }))
+    }
+
+    /// The policy of this name or alias.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::all().find(|kind| kind.name == name)
+    }
+
+    /// The policy that a name was probably meant to be: the nearest, or what other balancers call so.
+    #[must_use]
+    pub fn meant_by(name: &str) -> Option<Self> {
+        Self::named(nearest(name, Self::all().map(Self::name)).or_else(|| of_others(name))?)
+    }
+
     /// Its name in the configuration.
     #[must_use]
-    pub fn name(self) -> &'static str {
-        POLICIES.iter().find(|policy| policy.kind == self).map_or("", |policy| policy.name)
+    pub const fn name(self) -> &'static str {
+        self.name
+    }
+
+    /// What lb-policy's catalog has about it.
+    #[must_use]
+    pub const fn info(self) -> &'static PolicyInfo {
+        self.info
     }
 
     /// Whether it hashes a `key`, which must then be written.
     #[must_use]
     pub fn needs_key(self) -> bool {
-        POLICIES.iter().any(|policy| policy.kind == self && policy.key == KeyUse::Required)
-    }
-
-    /// The options it takes, with the least and the most that each may be; milliseconds for a duration.
-    pub fn options(self) -> impl Iterator<Item = (&'static str, RangeInclusive<f64>)> {
-        let options = POLICIES.iter().filter(move |policy| policy.kind == self).flat_map(|policy| policy.options);
-        options.map(|option| (option.name, option.least..=option.most))
-    }
-
-    /// Whether the option is a duration, which the model holds in milliseconds.
-    pub(crate) fn is_duration(self, option: &str) -> bool {
-        self.unit(option) == Some(Unit::Duration)
+        self.info.key == KeyUse::Text
     }
 
     /// Whether the option is `true` or `false`, which the model holds as 1 or 0.
     #[must_use]
     pub fn is_switch(self, option: &str) -> bool {
-        self.unit(option) == Some(Unit::Switch)
+        self.info.option(option).is_some_and(|option| option.unit == Unit::Switch)
     }
+}
 
-    fn unit(self, option: &str) -> Option<Unit> {
-        let mut options = POLICIES.iter().filter(|policy| policy.kind == self).flat_map(|policy| policy.options);
-        options.find(|known| known.name == option).map(|known| known.unit)
-    }
-
-    /// Every policy.
-    pub fn all() -> impl Iterator<Item = Self> {
-        POLICIES.iter().map(|policy| policy.kind)
+impl Default for PolicyKind {
+    /// The catalog's first, `round_robin`.
+    fn default() -> Self {
+        let info = &CATALOG[0];
+        Self { name: info.name, info }
     }
 }
 
 /// `"name"`, or a table of name, key and options.
 fn policy(report: &mut Report, node: &Node) -> Option<Policy> {
     if node.text().is_some() {
-        let info = named(report, node)?;
-        if info.key == KeyUse::Required {
-            let help = format!("write {{ name = \"{}\", key = \"{{uri}}\" }}", info.name);
-            report.error(node.span, format!("the policy `{}` needs a `key`", info.name)).help(help);
+        let kind = named(report, node)?;
+        if kind.needs_key() {
+            let help = format!("write {{ name = \"{}\", key = \"{{uri}}\" }}", kind.name);
+            report.error(node.span, format!("the policy `{}` needs a `key`", kind.name)).help(help);
             return None;
         }
-        return Some(Policy { kind: info.kind, key: None, options: BTreeMap::new() });
+        return Some(Policy { kind, key: None, options: BTreeMap::new() });
     }
     let Some(table) = node.table() else {
         convert::mismatch(report, node, "a policy's name, or a table with `name`");
         return None;
     };
     // Which keys there may be depends on the name, so that one is read first.
-    let known = |key: &str| POLICIES.iter().flat_map(|policy| policy.options).any(|option| option.name == key);
+    let known = |key: &str| all_options().any(|option| option.name == key);
     let fields = Fields::with(report, table, node.span, &POLICY, known);
-    let info = fields.get(report, "name", named);
+    let kind = fields.get(report, "name", named);
     let key = fields.maybe(report, "key", convert::template(Moment::Routed));
     let key_entry = fields.entry("key");
     fields.done();
-    let info = info?;
-    let key = key_for(report, node, info, key_entry, key?);
-    let options = options(report, table, info);
-    Some(Policy { kind: info.kind, key: key?, options: options? })
+    let kind = kind?;
+    let key = key_for(report, node, kind, key_entry, key?);
+    let options = options(report, table, kind);
+    Some(Policy { kind, key: key?, options: options? })
 }
 
-fn named(report: &mut Report, node: &Node) -> Option<&'static PolicyInfo> {
-    let names = || POLICIES.iter().map(|policy| policy.name);
-    let expected = names().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
+fn named(report: &mut Report, node: &Node) -> Option<PolicyKind> {
+    let expected = PolicyKind::all().map(|kind| format!("\"{}\"", kind.name)).collect::<Vec<_>>().join(", ");
     convert::read(report, node, "a policy's name", |text| {
-        POLICIES.iter().find(|policy| policy.name == text).ok_or_else(|| {
+        PolicyKind::named(text).ok_or_else(|| {
             let error = Wrong::new("is not a policy", format!("one of {expected}"));
             match PolicyKind::meant_by(text) {
                 Some(near) => error.help(format!("did you mean \"{}\"?", near.name())),
@@ -291,30 +183,21 @@ fn named(report: &mut Report, node: &Node) -> Option<&'static PolicyInfo> {
     })
 }
 
-impl PolicyKind {
-    /// The policy that a name was probably meant to be: the nearest, or what other balancers call so.
-    #[must_use]
-    pub fn meant_by(name: &str) -> Option<Self> {
-        let near = nearest(name, POLICIES.iter().map(|policy| policy.name)).or_else(|| of_others(name))?;
-        POLICIES.iter().find(|policy| policy.name == near).map(|policy| policy.kind)
-    }
-}
-
 /// The key, where the policy wants one: outer `None` is a mistake.
 fn key_for(
     report: &mut Report,
     node: &Node,
-    info: &PolicyInfo,
+    kind: PolicyKind,
     entry: Option<&Entry>,
     key: Option<Template>,
 ) -> Option<Option<Template>> {
-    match (info.key, entry, key) {
-        (KeyUse::None, None, _) => Some(None),
-        (KeyUse::None, Some(entry), _) => {
-            report.error(entry.key_span, format!("the policy `{}` takes no `key`", info.name));
+    match (kind.needs_key(), entry, key) {
+        (false, None, _) => Some(None),
+        (false, Some(entry), _) => {
+            report.error(entry.key_span, format!("the policy `{}` takes no `key`", kind.name));
             None
         }
-        (KeyUse::Required, Some(entry), Some(key)) => {
+        (true, Some(entry), Some(key)) => {
             if key.variables().next().is_none() {
                 let error = Wrong::new("is the same for every request", "a text with `{variables}` such as \"{uri}\"");
                 convert::wrong(report, &entry.node, error);
@@ -322,20 +205,20 @@ fn key_for(
             }
             Some(Some(key))
         }
-        (KeyUse::Required, ..) => {
-            report.error(node.span, format!("the policy `{}` needs a `key`", info.name)).help("add key = \"{uri}\"");
+        (true, ..) => {
+            report.error(node.span, format!("the policy `{}` needs a `key`", kind.name)).help("add key = \"{uri}\"");
             None
         }
     }
 }
 
-fn options(report: &mut Report, table: &Table, info: &PolicyInfo) -> Option<BTreeMap<Arc<str>, f64>> {
+fn options(report: &mut Report, table: &Table, kind: PolicyKind) -> Option<BTreeMap<Arc<str>, f64>> {
     let mut options = BTreeMap::new();
     let mut whole = true;
     for entry in table.entries.iter().filter(|entry| POLICY.find(&entry.key).is_none()) {
-        let Some(option) = info.options.iter().find(|option| option.name == entry.key) else {
-            if POLICIES.iter().flat_map(|policy| policy.options).any(|option| option.name == entry.key) {
-                report.error(entry.key_span, format!("the policy `{}` has no option `{}`", info.name, entry.key));
+        let Some(option) = kind.info.option(&entry.key) else {
+            if all_options().any(|option| option.name == entry.key) {
+                report.error(entry.key_span, format!("the policy `{}` has no option `{}`", kind.name, entry.key));
             }
             whole = false;
             continue;
@@ -351,17 +234,17 @@ fn options(report: &mut Report, table: &Table, info: &PolicyInfo) -> Option<BTre
 }
 
 fn number(report: &mut Report, node: &Node, option: &OptionInfo) -> Option<f64> {
-    let OptionInfo { least, most, .. } = *option;
+    let OptionInfo { min, max, .. } = *option;
     let (number, expected) = match option.unit {
         Unit::Switch => return convert::boolean(report, node).map(|on| f64::from(u8::from(on))),
         Unit::Duration => {
             let duration = convert::duration(report, node, true)?;
             // At most a year: exact in an f64.
-            (duration.as_millis() as f64, format!("a duration from \"{least}ms\" to \"{most}ms\""))
+            (duration.as_millis() as f64, format!("a duration from \"{min}ms\" to \"{max}ms\""))
         }
         unit => {
             let what = if unit == Unit::Count { "a whole number" } else { "a number" };
-            let expected = format!("{what} from {least} to {most}");
+            let expected = format!("{what} from {min} to {max}");
             let number = match (&node.value, node.text()) {
                 // Beyond 2^53 an f64 is not exact, and the bounds refuse it anyway.
                 (Value::Integer(number), _) => *number as f64,
@@ -375,7 +258,7 @@ fn number(report: &mut Report, node: &Node, option: &OptionInfo) -> Option<f64> 
             (number, expected)
         }
     };
-    if !(least..=most).contains(&number) || (option.unit == Unit::Count && number.fract() != 0.0) {
+    if !(min..=max).contains(&number) || (option.unit == Unit::Count && number.fract() != 0.0) {
         convert::wrong(report, node, Wrong::new("does not fit here", expected));
         return None;
     }
@@ -390,13 +273,11 @@ impl Policy {
         let mut all = fields! { "name": text(self.kind.name()) };
         all.extend(self.key.iter().map(|key| ("key".to_owned(), writer.template(key))));
         all.extend(self.options.iter().map(|(name, value)| {
-            // Durations come from whole milliseconds, so the way back loses nothing.
-            let item = if self.kind.is_duration(name) {
-                text(&quantity::show_duration(Duration::from_millis(*value as u64)))
-            } else if self.kind.is_switch(name) {
-                bare(*value != 0.0)
-            } else {
-                bare(value)
+            let item = match self.kind.info.option(name).map(|option| option.unit) {
+                // From whole milliseconds, so the way back loses nothing.
+                Some(Unit::Duration) => text(&quantity::show_duration(Duration::from_millis(*value as u64))),
+                Some(Unit::Switch) => bare(*value != 0.0),
+                _ => bare(value),
             };
             (name.to_string(), item)
         }));

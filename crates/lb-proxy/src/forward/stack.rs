@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lb_core::{Class, Clock};
-use lb_policy::{BuiltIn, PickCx, Selector, Zone};
+use lb_policy::{PickCx, Selector, Signals, Zone};
 use lb_tower::{Balance, Inspect, Observe, QueueError, Retry, RetryLayer, Timeout, TimeoutError};
 use tower_layer::Layer;
 
@@ -41,7 +41,7 @@ pub(crate) fn stack(
     clock: TurnClock,
 ) -> Stack {
     let outliers = route.cluster().and_then(|cluster| cluster.passive.clone());
-    let reports = matches!(selector.policy().inner(), BuiltIn::Orca(_) | BuiltIn::C3(_)).then_some(clock);
+    let reports = selector.signals().contains(Signals::REPORT).then_some(clock);
     let balance = Balance::builder(selector)
         .inspect(ReadRequest { zone })
         .observe(AttachGuard { reports })

@@ -6,14 +6,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use lb_config::{self as valid, Action, Condition, Config, LimitKey, LocalZone, PolicyKind};
+use lb_config::{self as valid, Action, Condition, Config, LimitKey, LocalZone};
 use std::num::NonZeroU16;
 
 use lb_core::{Axis, InFlightLimit, Mono, Weight};
 use lb_discovery::Listing;
 use lb_health::{Ejection, FailureSet};
 use lb_policy::{
-    BuiltIn, Cluster, Identity, Member, PanicMode, Selector, SlowStart, Spill, Update, ZoneAware, affinity_of,
+    BuiltIn, Cluster, Identity, KeyUse, Member, PanicMode, Selector, SlowStart, Spill, Update, ZoneAware, affinity_of,
 };
 use lb_ratelimit::{Keyed, Quota, Ratio, RetryBudget};
 use lb_tower::{Passive, PassiveRule};
@@ -512,7 +512,7 @@ impl ClusterState {
         };
         let options = policy.options.iter().map(|(name, value)| (&**name, drawn(name, *value)));
         let built = BuiltIn::from_name(policy.kind.name(), options).unwrap_or_else(|error| {
-            // The configuration checks names and options by the same table, so this says that they drifted apart.
+            // Not reached: the configuration is checked by the same catalog.
             tracing::error!("policy of cluster {}: {error}; using round_robin", self.members.name());
             BuiltIn::default()
         });
@@ -557,9 +557,9 @@ fn policy_of<'a>(route: &'a valid::Route, cluster: &'a ClusterRuntime) -> &'a va
 }
 
 fn hash_key(policy: &valid::Policy) -> Option<HashKey> {
-    match (&policy.key, policy.kind) {
+    match (&policy.key, policy.kind.info().key) {
         (Some(text), _) => Some(HashKey::Text(text.clone())),
-        (None, PolicyKind::IpHash) => Some(HashKey::ClientIp),
+        (None, KeyUse::ClientAddress) => Some(HashKey::ClientIp),
         (None, _) => None,
     }
 }
