@@ -121,10 +121,14 @@ impl<T: Send + Sync + 'static> Cluster<T> {
 
     fn set_locked(&self, books: &mut ClusterState<T>, uid: Uid, axis: Axis, on: bool, now: Mono) -> bool {
         let Some(known) = books.ledger.known(uid) else { return false };
-        let was_eligible = known.state.is_eligible();
-        if !known.state.set(axis, on) {
+        if known.state.is_set(axis) == on {
             return false;
         }
+        if let (true, Some(place)) = (on, known.place) {
+            self.shared.published.load().members.prepare(&books.rules, place, axis);
+        }
+        let was_eligible = known.state.is_eligible();
+        known.state.set(axis, on);
         if !was_eligible && known.state.is_eligible() && self.shared.slow_start.load().is_some() {
             slow_start::begin(&known.state, now);
         }

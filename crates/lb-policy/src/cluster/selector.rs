@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
@@ -222,7 +222,20 @@ impl<B: Table, T> Built<B, T> {
     }
 
     fn pick(&self, shared: &Shared<T>, cx: &mut PickCx<'_>) -> Result<Ticket<T>, PickError> {
-        self.picked(shared, cx).ok_or_else(|| self.why_none(cx))
+        let mut counts = EndpointCounts::default();
+        for _ in 0..RACES {
+            if let Some(ticket) = self.picked(shared, cx) {
+                return Ok(ticket);
+            }
+            // It may have read what is ignored before a change of health and the endpoints after it (or the other way round).
+            fence(Ordering::Acquire);
+            let is_any_usable;
+            (counts, is_any_usable) = self.count(cx);
+            if !is_any_usable {
+                break;
+            }
+        }
+        Err(counts.into_error())
     }
 
     #[inline]
@@ -314,17 +327,21 @@ impl<B: Table, T> Built<B, T> {
 
     #[cold]
     #[inline(never)]
-    fn why_none(&self, cx: &PickCx<'_>) -> PickError {
+    /// Why no endpoint was picked, and whether one could be by now.
+    fn count(&self, cx: &PickCx<'_>) -> (EndpointCounts, bool) {
         let members = &self.snapshot.members;
         let mut counts = EndpointCounts::default();
+        let mut is_any_usable = false;
         for ((state, facts), place) in members.states().iter().zip(members.facts()).zip(0..) {
-            counts.count(state, members.ignored(Index::new(place)), cx.tried.contains(facts.uid));
+            let (ignored, tried) = (members.ignored(Index::new(place)), cx.tried.contains(facts.uid));
+            is_any_usable |= !tried && state.has_room(ignored);
+            counts.count(state, ignored, tried);
         }
-        counts.into_error()
+        (counts, is_any_usable)
     }
 }
 
-/// How often a pick that lost a race for a slot is made again before every endpoint is looked at.
+/// How often a pick that lost a race, for a slot or with a change of health, is made again.
 const RACES: usize = 4;
 
 fn spans_all<P: Policy>(policy: &P) -> bool {

@@ -397,6 +397,29 @@ fn a_full_replacement_never_leaves_a_gap() {
     });
 }
 
+#[test]
+fn no_pick_is_refused_while_checks_of_the_last_endpoints_fail_and_recover() {
+    let bench = Bench::new(RoundRobin, &[1, 1]);
+    let uids: Vec<Uid> = bench.cluster.endpoints().iter().map(|endpoint| endpoint.uid()).collect();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for seed in 0..2 {
+            let (selector, done) = (&bench.selector, &done);
+            scope.spawn(move || {
+                let mut entropy = crate::Entropy::seeded(seed);
+                while !done.load(Ordering::Relaxed) {
+                    let _ = selector.pick(&mut crate::PickCx::new(Mono::ZERO, &mut entropy)).unwrap();
+                }
+            });
+        }
+        for round in 0..20_000_usize {
+            let axis = if round % 4 < 2 { Axis::Check } else { Axis::Ejected };
+            bench.cluster.set(uids[round % 2], axis, round % 8 < 4, Mono::ZERO);
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
 /// Notes, whenever its table is built, which members could be picked at that moment.
 struct Onlooker(Arc<Mutex<Vec<Vec<bool>>>>);
 

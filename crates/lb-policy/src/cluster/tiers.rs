@@ -14,7 +14,7 @@
 //!
 //! Source: Envoy's `load_balancer_impl` (priority levels, panic threshold), nginx's backup servers.
 
-use lb_core::{EndpointState, Ignored};
+use lb_core::{Axis, EndpointState, Ignored};
 
 /// When a tier's load goes to the next.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -69,18 +69,18 @@ pub(crate) struct Verdict {
 }
 
 impl TierHealth {
-    pub(crate) fn count(&mut self, state: &EndpointState) {
-        // From strict to lenient: the first that lets it in names the reason against it.
-        let count = if state.is_eligible() {
-            &mut self.well
-        } else if state.is_eligible_ignoring(Ignored::CHECKS) {
-            &mut self.failing
-        } else if state.is_eligible_ignoring(Ignored::TRAFFIC) {
-            &mut self.ejected
-        } else if state.is_eligible_ignoring(Ignored::HEALTH) {
-            &mut self.failing_and_ejected
-        } else {
+    /// Counts an endpoint; if `also` is given, as if that reason were set too.
+    pub(crate) fn count(&mut self, state: &EndpointState, also: Option<Axis>) {
+        let is_health = |axis| matches!(axis, Axis::Check | Axis::Ejected | Axis::Breaker);
+        if !state.is_eligible_ignoring(Ignored::HEALTH) || !also.is_none_or(is_health) {
             return;
+        }
+        let is_set = |axis| state.is_set(axis) || also == Some(axis);
+        let count = match (is_set(Axis::Check), is_set(Axis::Ejected) || is_set(Axis::Breaker)) {
+            (false, false) => &mut self.well,
+            (true, false) => &mut self.failing,
+            (false, true) => &mut self.ejected,
+            (true, true) => &mut self.failing_and_ejected,
         };
         *count += 1;
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-use lb_core::{Acquire, EndpointState, Ignored, Weight};
+use lb_core::{Acquire, Axis, EndpointState, Ignored, Weight};
 
 use crate::cluster::queue::Queue;
 use crate::cluster::tiers::{TierHealth, TierRules};
@@ -11,6 +11,12 @@ use crate::context::PickCx;
 use crate::estimate::ladder::Lane;
 use crate::identity::Uid;
 use crate::index::Index;
+
+/// The bits of an [`Ignored`].
+#[cfg(loom)]
+type IgnoredBits = loom::sync::atomic::AtomicU64;
+#[cfg(not(loom))]
+type IgnoredBits = AtomicU64;
 
 /// The members of a cluster as a pick sees them. Reading it costs no more than the loads it makes.
 #[derive(Clone, Copy, Debug)]
@@ -186,15 +192,10 @@ impl Members {
     /// Reads every state again and judges the tiers. Called under the cluster's lock, so that two refreshes never mix.
     /// `true` if that changed which members may be picked.
     pub(crate) fn refresh(&self, rules: &TierRules) -> bool {
-        let mut healths = vec![TierHealth::default(); self.tiers.len()];
-        for (state, facts) in self.states.iter().zip(&self.facts) {
-            if let Some(health) = healths.get_mut(facts.tier) {
-                health.count(state);
-            }
-        }
+        let healths = self.healths(None);
         let verdicts = rules.judge(&healths);
         for (tier, verdict) in self.tiers.iter().zip(&verdicts) {
-            tier.ignored.store(verdict.ignored.bits(), Ordering::Relaxed);
+            tier.ignore(verdict.ignored);
             tier.load.store(verdict.load, Ordering::Relaxed);
         }
         self.spills.store(rules.is_spilling(), Ordering::Relaxed);
@@ -205,6 +206,27 @@ impl Members {
         }
         self.eligible.store(healths.iter().map(|health| health.eligible() as usize).sum(), Ordering::Relaxed);
         changed
+    }
+
+    /// To be called before this reason is set for this member: ignores already now what will have to be ignored then, so that no
+    /// pick finds every member ineligible in between. A [`refresh`](Self::refresh) must follow.
+    pub(crate) fn prepare(&self, rules: &TierRules, index: Index, axis: Axis) {
+        let verdicts = rules.judge(&self.healths(Some((index, axis))));
+        for (tier, verdict) in self.tiers.iter().zip(&verdicts) {
+            tier.ignore(Ignored::from_bits(tier.ignored().bits() | verdict.ignored.bits()));
+        }
+    }
+
+    /// The head count of each tier; if `also` is given, as if that reason were set for that member.
+    fn healths(&self, also: Option<(Index, Axis)>) -> Vec<TierHealth> {
+        let mut healths = vec![TierHealth::default(); self.tiers.len()];
+        for ((state, facts), place) in self.states.iter().zip(&self.facts).zip(0..) {
+            let also = also.and_then(|(index, axis)| (index == Index::new(place)).then_some(axis));
+            if let Some(health) = healths.get_mut(facts.tier) {
+                health.count(state, also);
+            }
+        }
+        healths
     }
 
     /// Takes a slot there, unless it is full or may not be picked.
@@ -295,19 +317,23 @@ impl Members {
 #[derive(Debug)]
 struct Tier {
     priority: u8,
-    /// The bits of an [`Ignored`].
-    ignored: AtomicU64,
+    ignored: IgnoredBits,
     /// Its share of the load, of 100.
     load: AtomicU32,
 }
 
 impl Tier {
     fn new(priority: u8) -> Self {
-        Self { priority, ignored: AtomicU64::new(0), load: AtomicU32::new(0) }
+        Self { priority, ignored: IgnoredBits::new(0), load: AtomicU32::new(0) }
     }
 
     fn ignored(&self) -> Ignored {
         Ignored::from_bits(self.ignored.load(Ordering::Relaxed))
+    }
+
+    /// A release: a pick that reads it and finds no endpoint sees after a fence the states that it goes by.
+    fn ignore(&self, ignored: Ignored) {
+        self.ignored.store(ignored.bits(), Ordering::Release);
     }
 }
 
@@ -347,6 +373,55 @@ impl Bitset {
                 })
             })
         })
+    }
+}
+
+#[cfg(all(test, loom))]
+mod loom_models {
+    use lb_core::InFlightLimit;
+    use loom::sync::atomic::fence;
+    use loom::thread;
+
+    use super::*;
+
+    /// A pick beside a change of the only endpoint's check: as `Selector` does, it looks again if it finds none.
+    fn finds_one_while(change: impl Fn(&EndpointState, &Tier) + Send + Sync + Copy + 'static, is_failing: bool) {
+        loom::model(move || {
+            let (state, tier) = (Arc::new(EndpointState::new(InFlightLimit::NONE)), Arc::new(Tier::new(0)));
+            if is_failing {
+                tier.ignore(Ignored::CHECKS);
+                state.set(Axis::Check, true);
+            }
+            let changing = {
+                let (state, tier) = (Arc::clone(&state), Arc::clone(&tier));
+                thread::spawn(move || change(&state, &tier))
+            };
+            let ignored = tier.ignored();
+            let is_found = state.has_room(ignored) || {
+                fence(Ordering::Acquire);
+                state.has_room(tier.ignored())
+            };
+            changing.join().unwrap();
+            assert!(is_found, "refused although the endpoint was eligible or its check ignored at any time");
+        });
+    }
+
+    #[test]
+    fn loom_a_pick_beside_a_failing_check_finds_the_only_endpoint() {
+        let fail = |state: &EndpointState, tier: &Tier| {
+            tier.ignore(Ignored::CHECKS);
+            state.set(Axis::Check, true);
+        };
+        finds_one_while(fail, false);
+    }
+
+    #[test]
+    fn loom_a_pick_beside_a_passing_check_finds_the_only_endpoint() {
+        let pass = |state: &EndpointState, tier: &Tier| {
+            state.set(Axis::Check, false);
+            tier.ignore(Ignored::NOTHING);
+        };
+        finds_one_while(pass, true);
     }
 }
 
