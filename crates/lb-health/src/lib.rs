@@ -10,7 +10,7 @@
 //! |---|---|---|
 //! | probes: `rise` and `fall` | [`RiseFall`], [`Intervals`] | `Check` |
 //! | real failures within a window | [`Outlier`] with [`FailureSet`] and the cluster's [`EjectionCap`] | `Ejected` |
-//! | who does worse than the rest | [`SuccessRate`], [`MedianDeviation`] or [`FailurePercentage`] | `Ejected` |
+//! | failing more than the others do | [`Comparison`] over [`History`] | `Ejected` |
 //! | failure rates, with careful tests | [`Breaker`] | `Breaker` |
 //! | heartbeats | [`PhiAccrual`] | `Check` |
 //! | an endpoint that comes and goes | [`FlapDamping`] | `Check` |
@@ -19,11 +19,13 @@
 #![forbid(unsafe_code)]
 
 mod breaker;
+mod chance;
 mod check;
-mod deviation;
+mod comparison;
 mod ejection_cap;
 mod failure_set;
 mod flap_damping;
+mod history;
 #[cfg(all(test, loom))]
 mod model;
 mod outlier;
@@ -35,10 +37,11 @@ mod window;
 
 pub use breaker::{Admission, Breaker, BreakerChange, BreakerConfig, BreakerState};
 pub use check::{Initial, Intervals, RiseFall, Thresholds, Transition};
-pub use deviation::{FailurePercentage, MedianDeviation, SuccessRate};
+pub use comparison::{Comparison, Evidence, Judgement, Seen};
 pub use ejection_cap::{EjectionCap, may_eject};
 pub use failure_set::FailureSet;
 pub use flap_damping::{FlapConfig, FlapDamping};
+pub use history::{History, LookBack};
 pub use outlier::{Ejection, Growth, OnFailure, Outlier};
 pub use panic::is_panic;
 pub use phi_accrual::{PhiAccrual, PhiConfig};

@@ -6,8 +6,8 @@
 //! It counts failures, not failures *in a row*: a success in between erases nothing. An endpoint that fails every other
 //! request would else never be ejected, and successes are what a busy endpoint has most of, so that the success path
 //! must stay free of shared writes; here it does nothing at all. The price is that the count knows no share: at a
-//! thousand requests a second, three failures in thirty seconds are one in ten thousand. Raise `failures` for busy
-//! clusters, or use the [`Breaker`](crate::Breaker), which judges by rate.
+//! thousand requests a second, three failures in thirty seconds are one in ten thousand. So where there are requests
+//! enough to compare endpoints, the count alone ejects nothing: [`Comparison`](crate::Comparison) decides.
 //!
 //! The window is exact, not bucketed. What matters is only whether the last `failures` failures lie within it, which is
 //! a ring of `failures − 1` times: each new one takes the place of the one that many before it, and compares itself
@@ -135,13 +135,29 @@ impl Outlier {
     /// failures, the caller's [`FailureSet`](crate::FailureSet) decides. Ignored if it started before the end of the
     /// last ejection.
     ///
-    /// If it ejects, `cap` has counted it. The one caller that gets [`OnFailure::Ejected`] sets the axis and a timer
-    /// for `until`.
+    /// This is [`record`](Self::record), and [`eject`](Self::eject) if that is due.
     pub fn on_failure(&self, started: Mono, now: Mono, cap: &EjectionCap) -> OnFailure {
-        if self.is_ejected()
-            || started.as_nanos() < self.last_end.load(Ordering::Relaxed)
-            || !self.fills_the_window(now)
-        {
+        if self.record(started, now) { self.eject(now, cap) } else { OnFailure::Nothing }
+    }
+
+    /// Takes one failure; true if `failures` of them now lie within the window and it is not ejected. Callers that
+    /// compare endpoints ([`Comparison`](crate::Comparison)) decide then whether to [`eject`](Self::eject) it.
+    #[must_use]
+    pub fn record(&self, started: Mono, now: Mono) -> bool {
+        self.is_current(started) && self.fills_the_window(now)
+    }
+
+    /// Whether a failure of a request that started then says something about the endpoint as it is now: it is not
+    /// ejected, and the request is no older than the end of its last ejection.
+    #[must_use]
+    pub fn is_current(&self, started: Mono) -> bool {
+        !self.is_ejected() && started.as_nanos() >= self.last_end.load(Ordering::Relaxed)
+    }
+
+    /// Ejects it if the cap allows it, which has then counted it. The one caller that gets [`OnFailure::Ejected`] sets
+    /// the axis and a timer for `until`.
+    pub fn eject(&self, now: Mono, cap: &EjectionCap) -> OnFailure {
+        if self.is_ejected() {
             return OnFailure::Nothing;
         }
         if !cap.try_eject() {

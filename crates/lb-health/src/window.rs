@@ -21,6 +21,15 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// These and others together.
+    #[must_use]
+    pub const fn and(&self, other: &Self) -> Self {
+        Self {
+            successes: self.successes.saturating_add(other.successes),
+            failures: self.failures.saturating_add(other.failures),
+        }
+    }
+
     /// All of them.
     #[must_use]
     pub const fn total(&self) -> u64 {

@@ -1,8 +1,13 @@
-//! Outlier detection: who keeps failing real requests is ejected for a while.
+//! Outlier detection: an endpoint that keeps failing real requests is ejected for a while.
 //!
-//! This joins lb-health's failure window with a cluster: it hears of every attempt as [`Events`] of a
-//! [`Balance`](crate::Balance), sets and clears [`Axis::Ejected`], and tells a [`Watch`] of every transition. A success
-//! costs one lookup and touches nothing shared; a failure takes a lock for some tens of nanoseconds.
+//! This joins lb-health's failure window and comparison with a cluster: it gets every attempt as [`Events`] of a
+//! [`Balance`](crate::Balance), sets and clears [`Axis::Ejected`], and reports every transition to a [`Watch`]. A success
+//! costs one lookup and touches nothing shared; a failure takes a lock for some tens of nanoseconds, and where it might
+//! eject, O(members) more.
+//!
+//! In a quiet cluster the number of failures decides. From 20 requests within the window on, the endpoint's and the
+//! others', they are compared: three failures of ten thousand requests eject nothing, nor do failures of a database that
+//! all endpoints use.
 //!
 //! The last eligible endpoint is never ejected: bad answers are better than none. The question and the ejection are
 //! one step under the cluster's own lock, so that neither two endpoints that fail at once nor a check that fails at the
@@ -11,7 +16,7 @@
 //! What this does not do: it starts no task. Ejections end when [`Passive::tick`] is called after their time, every
 //! 10 ms to 1 s.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::num::NonZeroU16;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,10 +24,13 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use lb_core::{Axis, Class, End, Mono};
-use lb_health::{Ejection, EjectionCap, FailureSet, OnFailure, Outlier};
+use lb_health::{Comparison, Ejection, EjectionCap, Evidence, FailureSet, OnFailure, Outlier};
 use lb_policy::{Cluster, Endpoint, Identity, LastEligible, Uid};
 
+use self::crowd::Crowd;
 use crate::balance::Events;
+
+mod crowd;
 
 /// Told of ejections and readmissions, for logs and metrics.
 pub trait Watch: Send + Sync + 'static {
@@ -42,7 +50,7 @@ impl<F: Fn(&Identity, Transition) + Send + Sync + 'static> Watch for F {
 }
 
 /// What happened to an endpoint. Its text completes the line `endpoint 10.0.0.1:80 is …`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Transition {
     /// It gets no new requests for a while.
     Ejected {
@@ -54,6 +62,8 @@ pub enum Transition {
         window: Duration,
         /// of which this was the last.
         last: Class,
+        /// How it compares with the others; `None` where there were too few requests to compare.
+        evidence: Option<Evidence>,
     },
     /// It would have been ejected, but nobody else is eligible, or as many as may be are ejected. Told at most once a
     /// window.
@@ -68,9 +78,14 @@ pub enum Transition {
 impl fmt::Display for Transition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ejected { eject_for, failures, window, last } => {
-                let noun = if failures.get() == 1 { "failure" } else { "failures" };
-                write!(f, "ejected for {eject_for:?}: {failures} {noun} in {window:?} ({})", last.name())
+            Self::Ejected { eject_for, failures, window, last, evidence } => {
+                write!(f, "ejected for {eject_for:?}: ")?;
+                match (evidence, failures.get()) {
+                    (Some(evidence), _) => write!(f, "{evidence}")?,
+                    (None, 1) => write!(f, "1 failure in {window:?}")?,
+                    (None, failures) => write!(f, "{failures} failures in {window:?}")?,
+                }
+                write!(f, " ({})", last.name())
             }
             Self::Spared { last } => {
                 write!(f, "failing and not ejected, since too few others are left ({})", last.name())
@@ -81,13 +96,22 @@ impl fmt::Display for Transition {
 }
 
 /// The rule, and what counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PassiveRule {
     /// When to eject and for how long; default 3 failures in 30 s, for 30 s.
     pub ejection: Ejection,
     /// Which outcomes are failures; default connect errors, resets, timeouts and every 5xx. A response that breaks off
     /// after its head counts as a reset.
     pub failures: FailureSet,
+    /// Where there were requests enough, an endpoint with so many failures is ejected only if the others fail less
+    /// ([`Comparison`]); default on. With `None` the number of failures decides alone.
+    pub comparison: Option<Comparison>,
+}
+
+impl Default for PassiveRule {
+    fn default() -> Self {
+        Self { ejection: Ejection::default(), failures: FailureSet::default(), comparison: Some(Comparison::default()) }
+    }
 }
 
 /// Outlier detection for one cluster. Clones share its records; give one to every [`Balance`](crate::Balance) of the
@@ -124,7 +148,8 @@ impl<S: Send + Sync + 'static, W: Watch> Passive<S, W> {
     /// As [`new`](Self::new), but at most `max_percent` of a hundred members are ejected at once, though always at
     /// least one may be.
     pub fn with_cap(cluster: Cluster<S>, rule: PassiveRule, max_percent: u8, watch: W) -> Self {
-        let books = Mutex::new(Books { records: BTreeMap::new(), swept: Mono::ZERO, is_closed: false });
+        let books = Books { records: BTreeMap::new(), crowd: Crowd::default(), swept: Mono::ZERO, is_closed: false };
+        let books = Mutex::new(books);
         let rule = ArcSwap::from_pointee(rule);
         let shared = Arc::new(Shared { rule, cluster, cap: EjectionCap::new(max_percent), watch, books });
         shared.count_members(&shared.lock());
@@ -142,6 +167,7 @@ impl<S: Send + Sync + 'static, W: Watch> Passive<S, W> {
         let until = now.saturating_add(rule.ejection.longest());
         books.records.retain(|_, record| record.outlier.is_ejected());
         books.records.values().for_each(|record| record.outlier.shorten(until));
+        books.crowd.retain(|_| false);
         self.shared.rule.store(Arc::new(rule));
     }
 
@@ -153,12 +179,15 @@ impl<S: Send + Sync + 'static, W: Watch> Passive<S, W> {
         let mut readmitted = Vec::new();
         {
             let mut books = shared.lock();
-            for (&uid, record) in &books.records {
+            let Books { records, crowd, .. } = &mut *books;
+            for (&uid, record) in records {
                 if record.outlier.on_timer(now, &shared.cap) && shared.clear(uid, now) {
+                    crowd.retain(|other| other != uid);
                     readmitted.push(record.identity.clone());
                 }
             }
             shared.sweep(&mut books, now);
+            books.crowd.read(&shared.cluster.endpoints(), now);
             shared.count_members(&books);
         }
         for identity in readmitted {
@@ -170,9 +199,13 @@ impl<S: Send + Sync + 'static, W: Watch> Passive<S, W> {
     pub fn readmit(&self, uid: Uid, now: Mono) -> bool {
         let shared = &*self.shared;
         let lifted = {
-            let books = shared.lock();
-            let record = books.records.get(&uid).filter(|record| record.outlier.lift(now, &shared.cap));
-            record.filter(|_| shared.clear(uid, now)).map(|record| record.identity.clone())
+            let mut books = shared.lock();
+            let Books { records, crowd, .. } = &mut *books;
+            let record = records.get(&uid).filter(|record| record.outlier.lift(now, &shared.cap));
+            record.filter(|_| shared.clear(uid, now)).map(|record| {
+                crowd.retain(|other| other != uid);
+                record.identity.clone()
+            })
         };
         lifted.inspect(|identity| shared.watch.on_transition(identity, Transition::Readmitted)).is_some()
     }
@@ -251,6 +284,8 @@ struct Shared<S, W> {
 struct Books {
     /// Who has failed.
     records: BTreeMap<Uid, Record>,
+    /// What all members did lately.
+    crowd: Crowd,
     swept: Mono,
     /// Nothing is ejected any more.
     is_closed: bool,
@@ -278,11 +313,26 @@ impl<S: Send + Sync + 'static, W> Shared<S, W> {
         }
         let rule = &in_force.ejection;
         let uid = endpoint.uid();
-        let record = books.records.entry(uid).or_insert_with(|| Record::new(endpoint.identity(), rule));
+        let Books { records, crowd, .. } = &mut *books;
+        let record = records.entry(uid).or_insert_with(|| Record::new(endpoint.identity(), rule));
         if record.rule != *rule && !record.outlier.is_ejected() {
             *record = Record::new(endpoint.identity(), rule);
         }
-        match record.outlier.on_failure(started, now, &self.cap) {
+        let mut evidence = None;
+        if let Some(comparison) = &in_force.comparison {
+            let endpoints = self.cluster.endpoints();
+            crowd.on_failure(endpoint, !record.outlier.is_current(started), &endpoints, now);
+            if !record.outlier.record(started, now) {
+                return None;
+            }
+            if let Some(judged) = crowd.judge(comparison, rule.window, endpoint, &endpoints, now) {
+                // Like the others.
+                evidence = Some(judged?);
+            }
+        } else if !record.outlier.record(started, now) {
+            return None;
+        }
+        match record.outlier.eject(now, &self.cap) {
             OnFailure::Nothing => None,
             OnFailure::Capped => record.spare(last, now),
             OnFailure::Ejected { until } => match self.cluster.set_unless_last(uid, Axis::Ejected, now) {
@@ -291,6 +341,7 @@ impl<S: Send + Sync + 'static, W> Shared<S, W> {
                     failures: rule.failures,
                     window: rule.window,
                     last,
+                    evidence,
                 }),
                 Err(LastEligible) => {
                     record.outlier.lift(now, &self.cap);
@@ -310,6 +361,8 @@ impl<S: Send + Sync + 'static, W> Shared<S, W> {
             return;
         }
         books.swept = now;
+        let members: BTreeSet<Uid> = self.cluster.endpoints().iter().map(|endpoint| endpoint.uid()).collect();
+        books.crowd.retain(|uid| members.contains(&uid));
         books.records.retain(|&uid, record| {
             let known = self.cluster.uid_of(&record.identity) == Some(uid);
             if !known {

@@ -549,7 +549,7 @@ fn passive_rule(config: &valid::PassiveHealth) -> PassiveRule {
         eject_for: config.eject_for,
         ..Ejection::default()
     };
-    PassiveRule { ejection, failures }
+    PassiveRule { ejection, failures, ..PassiveRule::default() }
 }
 
 fn policy_of<'a>(route: &'a valid::Route, cluster: &'a ClusterRuntime) -> &'a valid::Policy {

@@ -32,9 +32,10 @@ impl lb_tower::Watch for EjectionReporter {
         let members = self.members.endpoints();
         let known = members.iter().find(|known| known.identity() == endpoint);
         self.events.emit(match transition {
-            Transition::Ejected { eject_for, failures, window, last } => {
+            Transition::Ejected { eject_for, failures, window, last, evidence } => {
                 let noun = if failures.get() == 1 { "failure" } else { "failures" };
-                let why = format!("{failures} {noun} in {window:?}, the last a {}", last.name());
+                let counted = evidence.map_or_else(|| format!("{failures} {noun} in {window:?}"), |it| it.to_string());
+                let why = format!("{counted}, the last a {}", last.name());
                 if let Some(known) = known {
                     known.value().upstream.ejected_for.store(Some(Arc::new(why.clone())));
                 }

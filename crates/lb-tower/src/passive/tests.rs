@@ -298,6 +298,61 @@ fn requests_sent_before_the_readmission_do_not_eject_again_when_they_fail_after_
     assert_eq!(bench.passive.ejected(), 1);
 }
 
+/// Ten seconds of a cluster of three with 300 requests a second; `class` says how the n-th request at an endpoint fares.
+fn ten_busy_seconds(bench: &Bench, class: impl Fn(usize, u64) -> Class) {
+    let endpoints = bench.cluster.endpoints();
+    for _ in 0..100 {
+        bench.passive.tick(bench.clock.advance(Duration::from_millis(100)));
+        for _ in 0..10 {
+            for (place, endpoint) in endpoints.iter().enumerate() {
+                if !endpoint.state().is_eligible() {
+                    continue;
+                }
+                let class = class(place, endpoint.state().requests());
+                endpoint.state().count(class.is_failure());
+                bench.passive.on_head(endpoint, class, Duration::ZERO, bench.clock.now());
+            }
+        }
+    }
+}
+
+const FAILED: Class = Class::Status(500);
+const WELL: Class = Class::Status(200);
+
+#[test]
+fn a_few_failures_of_many_requests_eject_nothing() {
+    let bench = Bench::new(3);
+    ten_busy_seconds(&bench, |place, n| if place == 0 && n % 100 == 99 { FAILED } else { WELL });
+    assert_eq!(bench.passive.ejected(), 0, "{:?}", bench.told());
+}
+
+#[test]
+fn failures_that_all_endpoints_share_eject_nothing() {
+    let bench = Bench::new(3);
+    ten_busy_seconds(&bench, |_, n| if n >= 500 { FAILED } else { WELL });
+    assert_eq!(bench.passive.ejected(), 0, "{:?}", bench.told());
+}
+
+#[test]
+fn the_dead_are_ejected_within_ten_failures_and_the_numbers_are_told() {
+    for dead in [1, 2] {
+        let bench = Bench::new(3);
+        ten_busy_seconds(&bench, |place, n| if place < dead && n >= 500 { FAILED } else { WELL });
+        assert_eq!(bench.passive.ejected(), dead as u32);
+        let endpoints = bench.cluster.endpoints();
+        assert!((0..dead).all(|place| endpoints[place].state().failures() <= 10));
+        let told = bench.told();
+        assert!(told[0].contains(" failed, others ") && told[0].contains(", chance "), "{told:?}");
+    }
+}
+
+#[test]
+fn without_a_comparison_the_number_of_failures_decides() {
+    let bench = Bench::with_rule(3, PassiveRule { comparison: None, ..PassiveRule::default() });
+    ten_busy_seconds(&bench, |place, n| if place == 0 && n % 100 == 99 { FAILED } else { WELL });
+    assert_eq!(bench.told(), ["a is ejected for 30s: 3 failures in 30s (5xx)"]);
+}
+
 /// So many failures eject for so many seconds.
 fn ejecting(failures: u16, seconds: u64) -> PassiveRule {
     let failures = NonZeroU16::new(failures).unwrap();

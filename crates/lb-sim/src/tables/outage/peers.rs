@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use lb_core::{Axis, Mono};
-use lb_health::{Counts, Initial, Intervals, RiseFall, SuccessRate, Thresholds};
+use lb_health::{Counts, Initial, Intervals, RiseFall, Thresholds};
 use lb_policy::PanicMode;
 
 use super::rules::{Checks, Cx, Ended, Rule};
@@ -139,7 +139,6 @@ impl Rule for Haproxy {
 /// intervals. While a tenth of the endpoints is ejected, none is ejected besides. Below 50 % healthy, health is ignored.
 pub(super) struct Envoy {
     endpoints: Vec<EnvoyEndpoint>,
-    success_rate: SuccessRate,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -155,12 +154,15 @@ const ENVOY_INTERVAL: Duration = Duration::from_secs(10);
 const BASE_EJECTION: Duration = Duration::from_secs(30);
 const MAX_EJECTION: Duration = Duration::from_secs(300);
 const MAX_EJECTION_PERCENT: usize = 10;
+const SUCCESS_RATE_ENDPOINTS: usize = 5;
+const SUCCESS_RATE_REQUESTS: u64 = 100;
+const SUCCESS_RATE_FACTOR: f64 = 1.9;
 
 impl Envoy {
     /// For so many endpoints.
     #[must_use]
     pub(super) fn new(endpoints: usize) -> Self {
-        Self { endpoints: vec![EnvoyEndpoint::default(); endpoints], success_rate: SuccessRate::default() }
+        Self { endpoints: vec![EnvoyEndpoint::default(); endpoints] }
     }
 
     fn eject(&mut self, endpoint: usize, cx: &mut Cx<'_>) {
@@ -217,9 +219,14 @@ impl Rule for Envoy {
             }
         }
         let counts: Vec<_> = self.endpoints.iter_mut().map(|state| std::mem::take(&mut state.counts)).collect();
-        if let Some(threshold) = self.success_rate.threshold(&counts) {
+        let judged = |counts: &Counts| counts.total() >= SUCCESS_RATE_REQUESTS;
+        let rates: Vec<_> = counts.iter().filter(|counts| judged(counts)).map(Counts::success_rate).collect();
+        if rates.len() >= SUCCESS_RATE_ENDPOINTS {
+            let mean = rates.iter().sum::<f64>() / rates.len() as f64;
+            let variance = rates.iter().map(|rate| (rate - mean).powi(2)).sum::<f64>() / rates.len() as f64;
+            let threshold = mean - SUCCESS_RATE_FACTOR * variance.sqrt();
             for (endpoint, counts) in counts.iter().enumerate() {
-                if self.success_rate.is_outlier(counts, threshold) {
+                if judged(counts) && counts.success_rate() < threshold {
                     self.eject(endpoint, cx);
                 }
             }
