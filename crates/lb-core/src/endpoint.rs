@@ -22,9 +22,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 // The word and its limit are model-checked: `RUSTFLAGS="--cfg loom" cargo test -p lb-core --lib loom`.
 #[cfg(loom)]
-use loom::sync::atomic::{AtomicU32 as Limit, AtomicU64 as Word};
+use loom::sync::atomic::AtomicU64 as Word;
 #[cfg(not(loom))]
-use std::sync::atomic::{AtomicU32 as Limit, AtomicU64 as Word};
+use std::sync::atomic::AtomicU64 as Word;
 
 /// A reason not to send requests to an endpoint. Each is set and cleared by its own owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -147,6 +147,10 @@ impl InFlightLimit {
     }
 }
 
+const fn limits(configured: u32, in_force: u32) -> u64 {
+    (configured as u64) << 32 | in_force as u64
+}
+
 /// The answer to [`EndpointState::acquire`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acquire {
@@ -178,7 +182,8 @@ pub struct EndpointState {
     failures: AtomicU64,
     /// When slow start began, nanoseconds of the caller's clock; zero is "not warming".
     warming_since: AtomicU64,
-    max_in_flight: Limit,
+    /// `configured << 32 | in force`: the same, or one in force while it is throttled.
+    limits: Word,
 }
 
 impl EndpointState {
@@ -193,7 +198,7 @@ impl EndpointState {
             requests: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             warming_since: AtomicU64::new(0),
-            max_in_flight: Limit::new(limit.0),
+            limits: Word::new(limits(limit.0, limit.0)),
         }
     }
 
@@ -251,7 +256,7 @@ impl EndpointState {
     pub fn load_with_room(&self, ignored: Ignored) -> Option<u32> {
         let word = self.word.load(Ordering::Relaxed);
         let in_flight = (word & COUNT) as u32;
-        (word & FLAGS & !ignored.0 == 0 && in_flight < self.max_in_flight.load(Ordering::Relaxed)).then_some(in_flight)
+        (word & FLAGS & !ignored.0 == 0 && in_flight < self.limit_in_force()).then_some(in_flight)
     }
 
     /// Takes a slot if the endpoint is eligible and not full. One `fetch_add`; an overshoot is undone.
@@ -298,7 +303,7 @@ impl EndpointState {
         if old & MIRRORED != 0 {
             on_step(in_flight);
         }
-        if old & refusing == 0 && in_flight < self.max_in_flight.load(Ordering::Relaxed) {
+        if old & refusing == 0 && in_flight < self.limit_in_force() {
             return Acquire::Taken { in_flight: in_flight + 1 };
         }
         self.release_notify(on_step);
@@ -341,21 +346,51 @@ impl EndpointState {
         (self.word.load(Ordering::Relaxed) & COUNT) as u32
     }
 
-    /// The limit on requests in flight.
+    /// The configured limit on requests in flight.
     #[must_use]
     pub fn max_in_flight(&self) -> InFlightLimit {
-        InFlightLimit(self.max_in_flight.load(Ordering::Relaxed))
+        InFlightLimit((self.limits.load(Ordering::Relaxed) >> 32) as u32)
     }
 
     /// Changes the limit; what is in flight beyond it finishes.
     pub fn set_max_in_flight(&self, limit: InFlightLimit) {
-        self.max_in_flight.store(limit.0, Ordering::Relaxed);
+        self.change_limits(|_, is_throttled| (limit.0, is_throttled));
+    }
+
+    /// Lets it have one request at a time, whatever its limit, or no longer: for an endpoint that is tested, or under
+    /// suspicion. It stays eligible, and is full while it is busy.
+    ///
+    /// A configured limit of one is the same, and [`is_throttled`](Self::is_throttled) does not see it.
+    pub fn throttle(&self, on: bool) {
+        self.change_limits(|configured, _| (configured, on));
+    }
+
+    /// Whether it has one request at a time though it is allowed more.
+    #[inline]
+    #[must_use]
+    pub fn is_throttled(&self) -> bool {
+        let limits = self.limits.load(Ordering::Relaxed);
+        limits as u32 == 1 && limits >> 32 != 1
+    }
+
+    fn change_limits(&self, change: impl Fn(u32, bool) -> (u32, bool)) {
+        // It never refuses.
+        let _ = self.limits.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |old| {
+            let configured = (old >> 32) as u32;
+            let (configured, throttled) = change(configured, old as u32 == 1 && configured != 1);
+            Some(limits(configured, if throttled { 1 } else { configured }))
+        });
+    }
+
+    #[inline]
+    fn limit_in_force(&self) -> u32 {
+        self.limits.load(Ordering::Relaxed) as u32
     }
 
     /// Whether it has as many requests in flight as it may.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.in_flight() >= self.max_in_flight.load(Ordering::Relaxed)
+        self.in_flight() >= self.limit_in_force()
     }
 
     /// The cell in which latency-aware policies keep what they learned.
@@ -409,9 +444,11 @@ mod loom_models {
 
     use loom::thread;
 
+    use loom::sync::atomic::AtomicU32 as Count;
+
     use super::*;
 
-    fn hold_and_release(state: &EndpointState, holders: &Limit) -> Acquire {
+    fn hold_and_release(state: &EndpointState, holders: &Count) -> Acquire {
         let answer = state.acquire();
         if let Acquire::Taken { .. } = answer {
             assert_eq!(holders.fetch_add(1, Ordering::Relaxed), 0, "the limit of one is exceeded");
@@ -425,7 +462,7 @@ mod loom_models {
     fn loom_a_limit_is_never_exceeded_and_nothing_leaks() {
         loom::model(|| {
             let state = Arc::new(EndpointState::new(InFlightLimit::new(1)));
-            let holders = Arc::new(Limit::new(0));
+            let holders = Arc::new(Count::new(0));
             let other = {
                 let (state, holders) = (Arc::clone(&state), Arc::clone(&holders));
                 thread::spawn(move || hold_and_release(&state, &holders))
@@ -462,7 +499,7 @@ mod loom_models {
     fn loom_a_mirror_sees_exactly_the_steps_after_its_count() {
         loom::model(|| {
             let state = Arc::new(EndpointState::new(InFlightLimit::new(1)));
-            let mirrored = Arc::new(Limit::new(0));
+            let mirrored = Arc::new(Count::new(0));
             let worker = {
                 let (state, mirrored) = (Arc::clone(&state), Arc::clone(&mirrored));
                 thread::spawn(move || {
@@ -508,6 +545,25 @@ mod loom_models {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_throttled_endpoint_has_one_request_at_a_time_and_keeps_its_limit() {
+        for limit in [InFlightLimit::NONE, InFlightLimit::new(2), InFlightLimit::new(1)] {
+            let state = EndpointState::new(limit);
+            state.throttle(true);
+            assert_eq!((state.max_in_flight(), state.is_throttled()), (limit, limit != InFlightLimit::new(1)));
+            assert_eq!(state.acquire(), Acquire::Taken { in_flight: 1 });
+            assert_eq!((state.acquire(), state.is_full(), state.is_eligible()), (Acquire::Full, true, true));
+            state.throttle(false);
+            assert_eq!((state.is_throttled(), state.is_full()), (false, limit == InFlightLimit::new(1)));
+        }
+        let state = EndpointState::new(InFlightLimit::new(5));
+        state.throttle(true);
+        state.set_max_in_flight(InFlightLimit::new(7));
+        assert!(state.is_throttled(), "a new limit does not end it");
+        state.throttle(false);
+        assert_eq!(state.max_in_flight(), InFlightLimit::new(7));
+    }
 
     #[test]
     fn it_fills_one_cache_line_and_no_more() {

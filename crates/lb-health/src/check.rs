@@ -17,6 +17,8 @@
 
 use std::time::Duration;
 
+use crate::jitter::part;
+
 /// What a probe changed. Each is told once, when it happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[must_use]
@@ -176,11 +178,6 @@ impl Default for Intervals {
     fn default() -> Self {
         Self::every(Duration::from_secs(10))
     }
-}
-
-/// `whole · entropy / 2⁶⁴`; a `Duration` in nanoseconds has 94 bits, of which the last 32 do not matter.
-fn part(whole: u128, entropy: u64) -> u128 {
-    (((whole >> 32) * u128::from(entropy)) >> 32) + (((whole & 0xffff_ffff) * u128::from(entropy)) >> 64)
 }
 
 fn non_zero(nanos: u128) -> Duration {

@@ -18,7 +18,7 @@ fn outlier(failures: u16) -> Outlier {
 }
 
 fn ejects(outlier: &Outlier, cap: &EjectionCap) -> bool {
-    matches!(outlier.on_failure(NOW, NOW, cap), OnFailure::Ejected { .. })
+    matches!(outlier.on_failure(NOW, NOW, 0, cap), OnFailure::Ejected { .. })
 }
 
 #[test]

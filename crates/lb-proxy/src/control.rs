@@ -264,6 +264,19 @@ impl Targets for Verdicts {
             watch.shared.events.emit(event);
         }
     }
+
+    fn on_result(&self, endpoint: &Identity, passed: bool, took: Duration) {
+        let Some(watch) = self.watch.upgrade() else { return };
+        let Some(snapshot) = watch.snapshot.load_full() else { return };
+        let Some(cluster) = snapshot.clusters.iter().find(|cluster| cluster.name == endpoint.cluster) else { return };
+        // Most of the time none is ejected, and thousands of checks a second need not look for their endpoint.
+        let Some(passive) = cluster.passive.as_ref().filter(|passive| passive.ejected() > 0) else { return };
+        let identity = lb_policy::Identity::new(Arc::clone(&endpoint.endpoint), endpoint.address.to_string());
+        if let Some(uid) = cluster.members.uid_of(&identity) {
+            let now = watch.shared.now();
+            passive.on_check(uid, passed, now.saturating_sub(took), now);
+        }
+    }
 }
 
 impl Verdicts {

@@ -13,6 +13,9 @@
 //! one step under the cluster's own lock, so that neither two endpoints that fail at once nor a check that fails at the
 //! same time can empty it.
 //!
+//! An endpoint comes back on probation: it gets one request at a time ([`EndpointState::throttle`](lb_core::EndpointState::throttle))
+//! until one succeeds, and one failure ejects it for longer. A passed active check ends an ejection ([`Passive::on_check`]).
+//!
 //! What this does not do: it starts no task. Ejections end when [`Passive::tick`] is called after their time, every
 //! 10 ms to 1 s.
 
@@ -71,7 +74,7 @@ pub enum Transition {
         /// The last failure.
         last: Class,
     },
-    /// Its time is over, or its ejection was lifted.
+    /// Its time is over, a check passed, or its ejection was lifted.
     Readmitted,
 }
 
@@ -157,17 +160,16 @@ impl<S: Send + Sync + 'static, W: Watch> Passive<S, W> {
     }
 
     /// Puts another rule in force, for all clones, so that it judges requests in flight as well. An ejection ends no
-    /// later than one by the new rule that began now ([`Ejection::longest`]); what was counted under the old rule is
-    /// forgotten. The same rule again changes nothing.
+    /// later than one by the new rule that began now; what was counted under the old rule is forgotten. The same rule again changes nothing.
     pub fn set_rule(&self, rule: PassiveRule, now: Mono) {
         let mut books = self.shared.lock();
         if **self.shared.rule.load() == rule {
             return;
         }
-        let until = now.saturating_add(rule.ejection.longest());
         books.records.retain(|_, record| record.outlier.is_ejected());
-        books.records.values().for_each(|record| record.outlier.shorten(until));
+        books.records.values().for_each(|record| record.outlier.shorten(&rule.ejection, now));
         books.crowd.retain(|_| false);
+        self.shared.end_probations(&books);
         self.shared.rule.store(Arc::new(rule));
     }
 
@@ -181,13 +183,13 @@ impl<S: Send + Sync + 'static, W: Watch> Passive<S, W> {
             let mut books = shared.lock();
             let Books { records, crowd, .. } = &mut *books;
             for (&uid, record) in records {
-                if record.outlier.on_timer(now, &shared.cap) && shared.clear(uid, now) {
-                    crowd.retain(|other| other != uid);
+                if record.outlier.on_timer(now, &shared.cap) && shared.readmit(crowd, uid, true, now) {
                     readmitted.push(record.identity.clone());
                 }
             }
             shared.sweep(&mut books, now);
             books.crowd.read(&shared.cluster.endpoints(), now);
+            shared.keep_serving();
             shared.count_members(&books);
         }
         for identity in readmitted {
@@ -195,19 +197,34 @@ impl<S: Send + Sync + 'static, W: Watch> Passive<S, W> {
         }
     }
 
-    /// Ends an ejection before its time, because a check passed or an operator says so; tells whether there was one.
+    /// Takes the result of an active check that began at `started`. One that passed and began after the ejection ends it:
+    /// the endpoint is on probation then. Cheap while none is ejected.
+    pub fn on_check(&self, uid: Uid, passed: bool, started: Mono, now: Mono) {
+        if self.ejected() == 0 {
+            return;
+        }
+        self.end_if(uid, true, now, |outlier, cap| {
+            if !passed {
+                outlier.on_check_failed();
+            }
+            passed && outlier.on_check_passed(started, now, cap)
+        });
+    }
+
+    /// Ends an ejection before its time, because an operator ordered it; true if there was one. There is no probation.
     pub fn readmit(&self, uid: Uid, now: Mono) -> bool {
+        self.end_if(uid, false, now, |outlier, cap| outlier.lift(now, cap))
+    }
+
+    fn end_if(&self, uid: Uid, probation: bool, now: Mono, end: impl Fn(&Outlier, &EjectionCap) -> bool) -> bool {
         let shared = &*self.shared;
-        let lifted = {
+        let ended = {
             let mut books = shared.lock();
             let Books { records, crowd, .. } = &mut *books;
-            let record = records.get(&uid).filter(|record| record.outlier.lift(now, &shared.cap));
-            record.filter(|_| shared.clear(uid, now)).map(|record| {
-                crowd.retain(|other| other != uid);
-                record.identity.clone()
-            })
+            let record = records.get(&uid).filter(|record| end(&record.outlier, &shared.cap));
+            record.filter(|_| shared.readmit(crowd, uid, probation, now)).map(|record| record.identity.clone())
         };
-        lifted.inspect(|identity| shared.watch.on_transition(identity, Transition::Readmitted)).is_some()
+        ended.inspect(|identity| shared.watch.on_transition(identity, Transition::Readmitted)).is_some()
     }
 
     /// Switches outlier detection off, for all clones and for good: ends every ejection and makes no more. Requests in
@@ -216,6 +233,7 @@ impl<S: Send + Sync + 'static, W: Watch> Passive<S, W> {
         let uids: Vec<Uid> = {
             let mut books = self.shared.lock();
             books.is_closed = true;
+            self.shared.end_probations(&books);
             books.records.keys().copied().collect()
         };
         for uid in uids {
@@ -253,6 +271,8 @@ impl<S: Send + Sync + 'static, W: Watch> Events<S> for Passive<S, W> {
     fn on_head(&self, endpoint: &Arc<Endpoint<S>>, class: Class, elapsed: Duration, now: Mono) {
         if self.shared.rule.load().failures.contains(class) {
             self.on_failure(endpoint, class, elapsed, now);
+        } else if endpoint.state().is_throttled() && class != Class::Cancelled {
+            self.shared.on_success(endpoint, now.saturating_sub(elapsed));
         }
     }
 
@@ -332,12 +352,12 @@ impl<S: Send + Sync + 'static, W> Shared<S, W> {
         } else if !record.outlier.record(started, now) {
             return None;
         }
-        match record.outlier.eject(now, &self.cap) {
+        match record.outlier.eject(started, now, fastrand::u64(..), &self.cap) {
             OnFailure::Nothing => None,
             OnFailure::Capped => record.spare(last, now),
             OnFailure::Ejected { until } => match self.cluster.set_unless_last(uid, Axis::Ejected, now) {
                 Ok(is_new) => is_new.then(|| Transition::Ejected {
-                    eject_for: until.saturating_since(now),
+                    eject_for: readable(until.saturating_since(now)),
                     failures: rule.failures,
                     window: rule.window,
                     last,
@@ -351,8 +371,44 @@ impl<S: Send + Sync + 'static, W> Shared<S, W> {
         }
     }
 
-    fn clear(&self, uid: Uid, now: Mono) -> bool {
+    /// A request that started then has succeeded at an endpoint that is throttled.
+    fn on_success(&self, endpoint: &Endpoint<S>, started: Mono) {
+        let books = self.lock();
+        let record = books.records.get(&endpoint.uid());
+        if record.is_none_or(|record| record.outlier.on_success(started)) {
+            endpoint.state().throttle(false);
+        }
+    }
+
+    /// Lets an endpoint have requests again, on probation one at a time, whose ejection has ended. What it did before is
+    /// forgotten.
+    fn readmit(&self, crowd: &mut Crowd, uid: Uid, probation: bool, now: Mono) -> bool {
+        crowd.retain(|other| other != uid);
+        // Before it is eligible, so that no second request slips in.
+        if let Some(endpoint) = self.cluster.endpoints().iter().find(|endpoint| endpoint.uid() == uid) {
+            endpoint.state().throttle(probation);
+        }
         self.cluster.set(uid, Axis::Ejected, false, now)
+    }
+
+    /// Endpoints that are not ejected get all their requests.
+    fn end_probations(&self, books: &Books) {
+        let is_ejected = |uid| books.records.get(&uid).is_some_and(|record| record.outlier.is_ejected());
+        self.cluster
+            .endpoints()
+            .iter()
+            .filter(|known| !is_ejected(known.uid()))
+            .for_each(|known| known.state().throttle(false));
+    }
+
+    /// Where no eligible endpoint gets more than one request at a time, all of them get all: caution must not refuse
+    /// what nobody else can take.
+    fn keep_serving(&self) {
+        let endpoints = self.cluster.endpoints();
+        let eligible = || endpoints.iter().map(|known| known.state()).filter(|state| state.is_eligible());
+        if eligible().all(|state| state.is_throttled()) {
+            eligible().for_each(|state| state.throttle(false));
+        }
     }
 
     /// Forgets whom the cluster has forgotten.
@@ -392,6 +448,12 @@ impl<S: Send + Sync + 'static, W> Shared<S, W> {
         let count = |number: usize| u32::try_from(number.saturating_add(elsewhere)).unwrap_or(u32::MAX);
         self.cap.set_members(count(endpoints.len()), count(usable_count));
     }
+}
+
+/// To tenths of a second: the digits of the jitter below that are noise in a log.
+fn readable(length: Duration) -> Duration {
+    let millis = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+    Duration::from_millis(if millis < 1_000 { millis } else { millis / 100 * 100 })
 }
 
 impl Record {

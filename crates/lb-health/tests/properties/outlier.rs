@@ -38,7 +38,7 @@ proptest! {
                 ejected_until = None;
                 list.clear();
             }
-            let answer = outlier.on_failure(now, now, &cap);
+            let answer = outlier.on_failure(now, now, 0, &cap);
             if ejected_until.is_some() {
                 prop_assert_eq!(answer, OnFailure::Nothing);
                 continue;

@@ -56,6 +56,11 @@ pub trait Targets: Send + Sync + 'static {
     fn emit(&self, event: Event) {
         drop(event);
     }
+
+    /// A check has passed or failed, `took` after it began. The same rules hold.
+    fn on_result(&self, endpoint: &Identity, passed: bool, took: Duration) {
+        let _ = (endpoint, passed, took);
+    }
 }
 
 /// One endpoint to check.
@@ -225,8 +230,11 @@ async fn work(
         }
         if verdict.is_void {
             common.tell_void(&endpoint, &verdict.detail);
-        } else if let Some(transition) = state.on_verdict(&verdict, &check) {
-            common.report(&endpoint, transition, &state.report);
+        } else {
+            common.targets.on_result(&endpoint, verdict.ok, began.elapsed());
+            if let Some(transition) = state.on_verdict(&verdict, &check) {
+                common.report(&endpoint, transition, &state.report);
+            }
         }
         let wait = if is_first {
             intervals.up.mul_f64(0.5 + 0.5 * fastrand::f64())

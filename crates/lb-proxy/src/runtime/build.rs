@@ -11,7 +11,7 @@ use std::num::NonZeroU16;
 
 use lb_core::{Axis, InFlightLimit, Mono, Weight};
 use lb_discovery::Listing;
-use lb_health::{Ejection, FailureSet};
+use lb_health::{Ejection, FailureSet, Growth};
 use lb_policy::{
     BuiltIn, Cluster, Identity, KeyUse, Member, PanicMode, Selector, SlowStart, Spill, Update, ZoneAware, affinity_of,
 };
@@ -547,6 +547,7 @@ fn passive_rule(config: &valid::PassiveHealth) -> PassiveRule {
         failures: failures_needed,
         window: config.window,
         eject_for: config.eject_for,
+        growth: Growth::Linear { max: config.eject_for.saturating_mul(10), forgive: config.eject_for },
         ..Ejection::default()
     };
     PassiveRule { ejection, failures, ..PassiveRule::default() }

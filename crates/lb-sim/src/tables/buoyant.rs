@@ -199,7 +199,7 @@ impl Ejections {
     }
 
     fn on_failure(&self, endpoint: usize, started: Mono, now: Mono) -> Option<Mono> {
-        match self.outliers.get(endpoint)?.on_failure(started, now, &self.cap) {
+        match self.outliers.get(endpoint)?.on_failure(started, now, 0, &self.cap) {
             OnFailure::Ejected { until } => Some(until),
             _ => None,
         }

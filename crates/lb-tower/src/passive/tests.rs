@@ -17,6 +17,11 @@ impl Watch for Writer {
     }
 }
 
+/// The default without jitter.
+fn exact() -> PassiveRule {
+    PassiveRule { ejection: Ejection { jitter_percent: 0, ..Ejection::default() }, ..PassiveRule::default() }
+}
+
 struct Bench {
     mocks: Vec<Mock>,
     cluster: Cluster<Mock>,
@@ -27,7 +32,7 @@ struct Bench {
 
 impl Bench {
     fn new(count: usize) -> Self {
-        Self::with_rule(count, PassiveRule::default())
+        Self::with_rule(count, exact())
     }
 
     fn with_rule(count: usize, rule: PassiveRule) -> Self {
@@ -286,7 +291,7 @@ fn requests_sent_before_the_readmission_do_not_eject_again_when_they_fail_after_
         let elapsed = Duration::from_millis(at - sent);
         bench.passive.on_head(&endpoint, Class::Timeout, elapsed, Mono::from_millis(at));
     };
-    fails(0, 3_000);
+    fails(2_000, 3_000);
     assert_eq!(bench.passive.ejected(), 1);
     bench.pass(5);
     assert_eq!(bench.passive.ejected(), 0);
@@ -296,6 +301,77 @@ fn requests_sent_before_the_readmission_do_not_eject_again_when_they_fail_after_
     assert_eq!(bench.passive.ejected(), 0, "it has recovered since");
     fails(5_100, 6_000);
     assert_eq!(bench.passive.ejected(), 1);
+}
+
+#[test]
+fn it_comes_back_with_one_request_at_a_time_until_one_succeeds() {
+    let bench = Bench::with_rule(3, ejecting(1, 10));
+    let endpoints = bench.cluster.endpoints();
+    let back = &endpoints[0];
+    let heads = |class| bench.passive.on_head(back, class, Duration::ZERO, bench.clock.now());
+    heads(Class::Reset);
+    bench.pass(10);
+    assert!(back.state().is_eligible() && back.state().is_throttled());
+    heads(Class::Cancelled);
+    assert!(back.state().is_throttled(), "it says nothing");
+    heads(Class::Reset);
+    assert_eq!(bench.passive.ejected(), 1);
+    bench.pass(19);
+    assert_eq!(bench.passive.ejected(), 1, "20 s the second time");
+    bench.pass(1);
+    bench.passive.on_head(back, Class::Status(200), Duration::from_millis(1), bench.clock.now());
+    assert!(back.state().is_throttled(), "sent before it came back");
+    heads(Class::Status(200));
+    assert!(!back.state().is_throttled());
+    let told = bench.told();
+    assert_eq!(told[2], "a is ejected for 20s: 1 failure in 30s (reset)");
+}
+
+#[test]
+fn a_passed_check_ends_an_ejection_and_one_begun_before_it_does_not() {
+    let bench = Bench::with_rule(3, ejecting(1, 30));
+    bench.fails(0);
+    let uid = uids(&bench.cluster)[0];
+    bench.passive.on_check(uid, true, Mono::ZERO, Mono::ZERO);
+    bench.pass(1);
+    bench.send(3);
+    bench.pass(1);
+    bench.passive.on_check(uid, true, Mono::from_millis(500), bench.clock.now());
+    bench.passive.on_check(uid, false, Mono::from_millis(1_500), bench.clock.now());
+    assert_eq!(bench.passive.ejected(), 1);
+    bench.passive.on_check(uid, true, Mono::from_millis(1_500), bench.clock.now());
+    assert_eq!(bench.passive.ejected(), 0);
+    assert!(bench.cluster.endpoints()[0].state().is_throttled());
+    assert_eq!(bench.told()[1..], ["a is readmitted"]);
+}
+
+#[test]
+fn a_cluster_of_which_all_are_on_probation_serves_in_full() {
+    let bench = Bench::with_rule(2, ejecting(1, 10));
+    let endpoints = bench.cluster.endpoints();
+    bench.passive.on_head(&endpoints[0], Class::Reset, Duration::ZERO, Mono::ZERO);
+    bench.pass(10);
+    assert!(endpoints[0].state().is_throttled());
+    bench.cluster.set(endpoints[1].uid(), Axis::Check, true, Mono::ZERO);
+    bench.pass(1);
+    assert!(!endpoints[0].state().is_throttled());
+}
+
+#[test]
+fn probation_ends_with_the_rule() {
+    for close in [false, true] {
+        let bench = Bench::with_rule(3, ejecting(1, 10));
+        let endpoints = bench.cluster.endpoints();
+        bench.passive.on_head(&endpoints[0], Class::Reset, Duration::ZERO, Mono::ZERO);
+        bench.pass(10);
+        assert!(endpoints[0].state().is_throttled());
+        if close {
+            bench.passive.close(bench.clock.now());
+        } else {
+            bench.passive.set_rule(ejecting(2, 10), bench.clock.now());
+        }
+        assert!(!endpoints[0].state().is_throttled());
+    }
 }
 
 /// Ten seconds of a cluster of three with 300 requests a second; `class` says how the n-th request at an endpoint fares.
@@ -348,7 +424,7 @@ fn the_dead_are_ejected_within_ten_failures_and_the_numbers_are_told() {
 
 #[test]
 fn without_a_comparison_the_number_of_failures_decides() {
-    let bench = Bench::with_rule(3, PassiveRule { comparison: None, ..PassiveRule::default() });
+    let bench = Bench::with_rule(3, PassiveRule { comparison: None, ..exact() });
     ten_busy_seconds(&bench, |place, n| if place == 0 && n % 100 == 99 { FAILED } else { WELL });
     assert_eq!(bench.told(), ["a is ejected for 30s: 3 failures in 30s (5xx)"]);
 }
@@ -357,7 +433,7 @@ fn without_a_comparison_the_number_of_failures_decides() {
 fn ejecting(failures: u16, seconds: u64) -> PassiveRule {
     let failures = NonZeroU16::new(failures).unwrap();
     let eject_for = Duration::from_secs(seconds);
-    PassiveRule { ejection: Ejection { failures, eject_for, ..Ejection::default() }, ..PassiveRule::default() }
+    PassiveRule { ejection: Ejection { failures, eject_for, ..exact().ejection }, ..exact() }
 }
 
 #[test]
@@ -427,8 +503,8 @@ fn what_is_no_failure_by_the_rule_ejects_nobody() {
 
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_hangs_until_the_total_time_is_over_has_failed_and_one_whose_client_leaves_has_not() {
-    let once = Ejection { failures: const { NonZeroU16::new(1).unwrap() }, ..Ejection::default() };
-    let bench = Bench::with_rule(3, PassiveRule { ejection: once, ..PassiveRule::default() });
+    let once = Ejection { failures: const { NonZeroU16::new(1).unwrap() }, ..exact().ejection };
+    let bench = Bench::with_rule(3, PassiveRule { ejection: once, ..exact() });
     bench.mocks.iter().for_each(|mock| mock.answers(&[Answer::Never]));
     let balance = Balance::builder(bench.cluster.selector(RoundRobin)).inspect(AsAsked).clock(TokioClock::new());
     let balance = balance.observe(Immediate::new().errors(itself as fn(&Class) -> Class)).events(bench.passive.clone());

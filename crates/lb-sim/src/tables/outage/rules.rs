@@ -162,7 +162,8 @@ impl Rule for Ours {
 
     fn on_ended(&mut self, ended: &Ended, cx: &mut Cx<'_>) {
         let (true, Some(outlier)) = (ended.class.is_failure(), self.outliers.get(ended.endpoint)) else { return };
-        let OnFailure::Ejected { until } = outlier.on_failure(ended.started, cx.now, &self.cap) else { return };
+        let entropy = cx.random.below(u64::MAX);
+        let OnFailure::Ejected { until } = outlier.on_failure(ended.started, cx.now, entropy, &self.cap) else { return };
         if cx.eject(ended.endpoint) {
             cx.timers.push((until, ended.endpoint));
         } else {
@@ -175,6 +176,7 @@ impl Rule for Ours {
     }
 
     fn on_timer(&mut self, endpoint: usize, cx: &mut Cx<'_>) {
+        // On probation it has all its traffic: the throttle is the proxy's.
         if self.outliers.get(endpoint).is_some_and(|outlier| outlier.on_timer(cx.now, &self.cap)) {
             cx.set(endpoint, Axis::Ejected, false);
         }
