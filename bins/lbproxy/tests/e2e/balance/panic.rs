@@ -74,9 +74,14 @@ fn one_of_three_that_passes_its_check_gets_every_request(workers: usize) {
 
 fn where_none_is_left_the_ejected_come_last(workers: usize) {
     let health = Arc::new(AtomicU16::new(200));
-    let failing = Endpoint::answering(|request| match request.head.target() {
-        "/health" => text(200, ""),
-        _ => text(500, "f"),
+    let failing_health = Arc::new(AtomicU16::new(200));
+    let failing = Endpoint::answering(move |request| match request.head.target() {
+        "/health" => text(failing_health.load(Ordering::SeqCst), ""),
+        _ => {
+            // From here on, so that no check that passes ends the ejection.
+            failing_health.store(500, Ordering::SeqCst);
+            text(500, "f")
+        }
     });
     let endpoints = [failing, checked("b", &health), checked("c", &health)];
     let cluster = format!("{CHECKS}\nhealth.passive = {{ failures = 1, eject_for = \"1h\" }}");

@@ -18,6 +18,7 @@ with_one_and_four_workers!(
     the_log_calls_no_endpoint_up_whose_check_still_fails,
     an_endpoint_that_hangs_until_the_total_timeout_is_ejected,
     a_client_that_is_slow_to_upload_has_no_endpoint_ejected,
+    a_passed_check_brings_an_ejected_endpoint_back,
 );
 
 fn an_endpoint_that_fails_requests_is_ejected_for_a_while(workers: usize) {
@@ -157,7 +158,11 @@ fn the_log_calls_no_endpoint_up_whose_check_still_fails(workers: usize) {
         let health = Arc::clone(&health);
         Endpoint::answering(move |request| match request.head.target() {
             "/health" => text(health.load(Ordering::SeqCst), ""),
-            _ => text(500, "a"),
+            _ => {
+                // From here on, so that no check that passes ends the ejection.
+                health.store(500, Ordering::SeqCst);
+                text(500, "a")
+            }
         })
     };
     let endpoints = [sick, Endpoint::named("b"), Endpoint::named("c")];
@@ -167,7 +172,6 @@ fn the_log_calls_no_endpoint_up_whose_check_still_fails(workers: usize) {
     answers(&proxy, 3);
     let at = endpoints[0].at();
     proxy.wait_log(&format!("endpoint {at} ejected for "));
-    health.store(500, Ordering::SeqCst);
     proxy.wait_log(&format!("endpoint {at} is down: "));
     let line = proxy.wait_log("its ejection is over");
     assert!(line.contains(&format!("endpoint {at} is not up yet (check): its ejection is over")), "{line}");
@@ -205,4 +209,25 @@ fn a_client_that_is_slow_to_upload_has_no_endpoint_ejected(workers: usize) {
         let seen = proxy.endpoint("app", &endpoint.at());
         assert_eq!((&seen["state"], &seen["failures"]), (&"up".into(), &0.into()), "{seen}");
     }
+}
+
+fn a_passed_check_brings_an_ejected_endpoint_back(workers: usize) {
+    let is_well = Arc::new(AtomicU16::new(200));
+    let endpoint = {
+        let is_well = Arc::clone(&is_well);
+        Endpoint::answering(move |_| text(is_well.load(Ordering::SeqCst), "a"))
+    };
+    let endpoints = [endpoint, Endpoint::named("b"), Endpoint::named("c")];
+    let rules = "health.active = { path = \"/\", interval = \"50ms\", rise = 1, fall = 1000 }
+        health.passive = { failures = 1, eject_for = \"1h\" }";
+    let proxy = balancing(workers, "retry.on = [\"500\"]", &list(&endpoints), rules);
+    let at = endpoints[0].at();
+    wait_until("a first check", || proxy.endpoint("app", &at)["last_check"]["ok"] == true);
+    is_well.store(500, Ordering::SeqCst);
+    wait_until("a request that fails there", || {
+        answers(&proxy, 3);
+        proxy.endpoint("app", &at)["state"] == "ejected"
+    });
+    is_well.store(200, Ordering::SeqCst);
+    wait_until("it to take part again", || answers(&proxy, 3).contains('a'));
 }
