@@ -76,7 +76,7 @@ proptest! {
         }
         let now = Mono::from_millis(ms + 1_000_000);
         let _ = breaker.on_timer(now);
-        for _ in 0..probes {
+        for _ in 0..2 * probes {
             if let Some(admission) = breaker.try_admit(now) {
                 let _ = breaker.on_result(admission, true, now, entropy);
             }
