@@ -105,6 +105,14 @@ impl RiseFall {
         }
     }
 
+    /// Takes the first result that passed at all: it makes the endpoint up by itself, since what failed before was only
+    /// that it was not there yet.
+    pub fn on_first_success(&mut self) -> Option<Transition> {
+        let was_up = self.is_up();
+        self.health = top(self.thresholds);
+        (!was_up).then_some(Transition::Up)
+    }
+
     /// Whether it serves.
     #[must_use]
     pub const fn is_up(&self) -> bool {
@@ -137,40 +145,39 @@ const fn top(thresholds: Thresholds) -> u32 {
 pub struct Intervals {
     /// While it is fully up; default 10 s.
     pub up: Duration,
-    /// While it is on its way up or down; shorter than the others if a decision is wanted sooner.
+    /// While it is on its way up or down, or something else casts doubt on it; default 1 s, or `up` if that is less.
     pub in_transition: Duration,
-    /// While it is fully down.
+    /// While it is fully down; default as `up`.
     pub down: Duration,
+    /// For so long after it was added or went down, checks come as in transition; default 60 s.
+    pub fast_for: Duration,
     /// Shift each interval by up to so many hundredths of itself, earlier or later, so that probes of many endpoints
     /// and many proxies do not fall into step; default 10, at most 50.
     pub jitter_percent: u8,
 }
 
 impl Intervals {
-    /// The same interval in every state, with 10 % of jitter.
+    /// This interval while nothing changes, and the defaults.
     #[must_use]
     pub const fn every(interval: Duration) -> Self {
-        Self { up: interval, in_transition: interval, down: interval, jitter_percent: 10 }
+        let second = Duration::from_secs(1);
+        let in_transition = if interval.as_nanos() < second.as_nanos() { interval } else { second };
+        Self { up: interval, in_transition, down: interval, fast_for: Duration::from_secs(60), jitter_percent: 10 }
     }
 
-    /// From the start of one probe to the start of the next; never zero. `entropy` is 64 random bits.
+    /// This interval with its jitter; never zero. `entropy` is 64 random bits.
     #[must_use]
-    pub fn next_after(&self, state: &RiseFall, entropy: u64) -> Duration {
-        let interval = match (state.is_settled(), state.is_up()) {
-            (false, _) => self.in_transition,
-            (true, true) => self.up,
-            (true, false) => self.down,
-        };
+    pub fn jittered(&self, interval: Duration, entropy: u64) -> Duration {
         let nanos = interval.as_nanos();
         let spread = nanos * u128::from(self.jitter_percent.min(50)) / 100;
         non_zero(nanos - spread + part(2 * spread, entropy))
     }
 
-    /// From the start to the first probe: anywhere within an interval, so that a thousand endpoints are not probed in
-    /// one instant. Callers who want the first verdict at once probe at once.
+    /// A part of this span, by chance, and no more than `up`; never zero. A thousand endpoints are not to be checked in one
+    /// instant.
     #[must_use]
-    pub fn first_after(&self, entropy: u64) -> Duration {
-        non_zero(part(self.up.as_nanos(), entropy))
+    pub fn within(&self, span: Duration, entropy: u64) -> Duration {
+        non_zero(part(span.min(self.up).as_nanos(), entropy))
     }
 }
 
@@ -262,42 +269,22 @@ mod tests {
     }
 
     #[test]
-    fn the_next_probe_comes_sooner_while_undecided() {
-        let intervals = Intervals {
-            up: Duration::from_secs(10),
-            in_transition: Duration::from_secs(1),
-            down: Duration::from_secs(5),
-            jitter_percent: 0,
-        };
-        let mut machine = RiseFall::new(Thresholds::default(), Initial::FullyUp);
-        let mut waits = vec![intervals.next_after(&machine, 0).as_secs()];
-        for result in "---++".chars() {
-            let _ = machine.on_result(result == '+');
-            waits.push(intervals.next_after(&machine, u64::MAX).as_secs());
-        }
-        assert_eq!(waits, [10, 1, 1, 5, 1, 10]);
-    }
-
-    #[test]
     fn jitter_spreads_to_both_sides_and_no_further() {
         let intervals = Intervals::every(Duration::from_secs(10));
-        let machine = RiseFall::new(Thresholds::default(), Initial::FullyUp);
-        let wait = |entropy| intervals.next_after(&machine, entropy);
+        let wait = |entropy| intervals.jittered(intervals.up, entropy);
         assert_eq!(wait(0), Duration::from_secs(9));
         assert_eq!(wait(1 << 63), Duration::from_secs(10));
         assert!(wait(u64::MAX) < Duration::from_secs(11) && wait(u64::MAX) > Duration::from_millis(10_999));
-        assert_eq!(intervals.first_after(1 << 62), Duration::from_millis(2_500));
-        assert!(intervals.first_after(u64::MAX) < Duration::from_secs(10));
+        assert_eq!(intervals.within(Duration::MAX, 1 << 62), Duration::from_millis(2_500));
+        assert!(intervals.within(Duration::from_secs(1), u64::MAX) < Duration::from_secs(1));
     }
 
     #[test]
     fn extreme_intervals_neither_overflow_nor_spin() {
-        let machine = RiseFall::new(Thresholds::default(), Initial::Up);
         let zero = Intervals { jitter_percent: 255, ..Intervals::every(Duration::ZERO) };
-        assert!(zero.next_after(&machine, 0) > Duration::ZERO);
-        assert!(zero.first_after(0) > Duration::ZERO);
+        assert!(zero.jittered(zero.up, 0) > Duration::ZERO && zero.within(zero.up, 0) > Duration::ZERO);
         let endless = Intervals { jitter_percent: 255, ..Intervals::every(Duration::MAX) };
-        assert_eq!(endless.next_after(&machine, u64::MAX), Duration::MAX);
-        assert!(endless.next_after(&machine, 0) >= Duration::MAX / 2 - Duration::from_secs(1));
+        assert_eq!(endless.jittered(endless.up, u64::MAX), Duration::MAX);
+        assert!(endless.jittered(endless.up, 0) >= Duration::MAX / 2 - Duration::from_secs(1));
     }
 }

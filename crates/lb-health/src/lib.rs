@@ -1,4 +1,4 @@
-//! Health state machines for load balancing: active checks, outlier detection, breaker, slow start.
+//! Health state machines for load balancing: active checks, outlier detection, breakers, back-pressure.
 //!
 //! The problem: whether an endpoint may be sent requests follows from probes, from real traffic and from time, and each
 //! of them can be wrong in its own way. Mixed into the code that sends probes and requests, the rules cannot be tested,
@@ -8,7 +8,7 @@
 //!
 //! | for | use | its axis |
 //! |---|---|---|
-//! | probes: `rise` and `fall` | [`RiseFall`], [`Intervals`] | `Check` |
+//! | active checks: `rise`, `fall`, intervals | [`Schedule`] of [`RiseFall`] and [`Intervals`], [`FairShare`] | `Check` |
 //! | real failures within a window | [`Outlier`] with [`FailureSet`] and the cluster's [`EjectionCap`] | `Ejected` |
 //! | failing more than the others do | [`Comparison`] over [`History`] | `Ejected` |
 //! | failure rates, with careful tests | [`Breaker`] | `Breaker` |
@@ -25,6 +25,7 @@ mod comparison;
 mod ejection;
 mod ejection_cap;
 mod failure_set;
+mod fair_share;
 mod flap_damping;
 mod history;
 mod jitter;
@@ -33,6 +34,7 @@ mod model;
 mod outlier;
 mod panic;
 mod phi_accrual;
+mod schedule;
 mod slow_start;
 mod sync;
 mod window;
@@ -43,10 +45,12 @@ pub use comparison::{Comparison, Evidence, Judgement, Seen};
 pub use ejection::{Ejection, Growth, OnFailure};
 pub use ejection_cap::{EjectionCap, may_eject};
 pub use failure_set::FailureSet;
+pub use fair_share::FairShare;
 pub use flap_damping::{FlapConfig, FlapDamping};
 pub use history::{History, LookBack};
 pub use outlier::Outlier;
 pub use panic::is_panic;
 pub use phi_accrual::{PhiAccrual, PhiConfig};
+pub use schedule::Schedule;
 pub use slow_start::SlowStart;
 pub use window::{Counts, Window};

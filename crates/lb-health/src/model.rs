@@ -46,7 +46,7 @@ fn one_endpoint_is_ejected_once_and_readmitted_once() {
         let other = Arc::clone(&shared);
         let thread = thread::spawn(move || {
             let told = ejects(&other.0, &other.1);
-            (told, other.0.on_timer(Mono::MAX, &other.1))
+            (told, other.0.on_timer(Mono::MAX, &other.1) || other.0.on_check_passed(Mono::MAX, Mono::MAX, &other.1))
         });
         let here = ejects(&shared.0, &shared.1);
         let ended = shared.0.on_timer(Mono::MAX, &shared.1);

@@ -320,6 +320,13 @@ impl Watched {
             }
             self.report_panic(cluster);
             for endpoint in cluster.members.endpoints().iter() {
+                if endpoint.state().is_set(Axis::Ejected)
+                    && let (Some(checks), Some(identity)) =
+                        (self.checks.get(), endpoint.value().upstream.identity(&cluster.name))
+                {
+                    // A check that passes ends the ejection.
+                    checks.suspect(&identity);
+                }
                 let key = (Arc::clone(&cluster.name), endpoint.uid());
                 let is_warming = cluster.members.warming_share(endpoint, now).is_some();
                 let (state, _) = status::observed(endpoint.state(), is_warming);

@@ -1,7 +1,7 @@
 //! Active checks: asks every endpoint again and again whether it serves.
 //!
-//! When a verdict changes an endpoint's state is decided by [`lb_health::RiseFall`], which knows nothing of sockets;
-//! this driver gives it verdicts at the right times. One task an endpoint, a few hundred bytes each, so that one that
+//! When the next check is due, and when results change an endpoint's state, is decided by [`lb_health::Schedule`], which
+//! has no sockets; this driver sleeps, checks and reports. One task an endpoint, a few hundred bytes each, so that one that
 //! hangs delays no other; ten thousand of them need no more than their timers.
 //!
 //! Checks must not come in step: started together they would hit a common database behind all endpoints in one
@@ -31,13 +31,15 @@ use std::time::{Duration, SystemTime};
 
 use lb_config::ActiveCheck;
 use lb_core::Axis;
-use lb_health::{Initial, Intervals, RiseFall, Thresholds, Transition};
+use lb_core::Mono;
+use lb_health::{Initial, Intervals, Schedule, Thresholds, Transition};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::Identity;
+use super::places::Places;
 pub use super::probe::{NetProber, Prober, Verdict, VerdictFuture};
 use crate::net::clock;
 use crate::observe::event::{Event, Subject};
@@ -97,7 +99,9 @@ pub struct Checks {
 struct Common {
     prober: Box<dyn Prober>,
     targets: Box<dyn Targets>,
-    places: Semaphore,
+    places: Places,
+    /// The origin of the schedules' time.
+    origin: Instant,
     /// Of checks that could not be made.
     void_log: OnceASecond,
 }
@@ -105,12 +109,14 @@ struct Common {
 struct Running {
     check: Arc<ActiveCheck>,
     state: Arc<Mutex<State>>,
+    /// The next check is due earlier than it was.
+    sooner: Arc<Notify>,
     task: AbortHandle,
 }
 
 /// What is learned of one endpoint. Whoever tells the engine of it holds the lock, so that nothing comes after an end.
 struct State {
-    machine: RiseFall,
+    schedule: Schedule,
     /// Verdicts in a row like the last.
     row: u32,
     report: Report,
@@ -122,9 +128,9 @@ impl Checks {
     /// A driver with nothing to do yet, working on `runtime`.
     /// At most `at_once` checks are under way at any time.
     pub fn new(runtime: Handle, prober: impl Prober, targets: impl Targets, at_once: usize) -> Self {
-        let places = Semaphore::new(at_once);
+        let (places, origin) = (Places::new(at_once), Instant::now());
         let void_log = OnceASecond::default();
-        let common = Common { prober: Box::new(prober), targets: Box::new(targets), places, void_log };
+        let common = Common { prober: Box::new(prober), targets: Box::new(targets), places, origin, void_log };
         Self { common: Arc::new(common), runtime, running: Mutex::default() }
     }
 
@@ -132,6 +138,8 @@ impl Checks {
     pub fn apply(&self, targets: Vec<Target>) {
         let mut running = lock(&self.running);
         let mut old = std::mem::take(&mut *running);
+        let first = targets.first().map(|target| Arc::clone(&target.endpoint.cluster));
+        self.common.places.set_shared(targets.iter().any(|target| Some(&target.endpoint.cluster) != first.as_ref()));
         let window = Duration::from_millis(targets.len() as u64).max(FIRST_WINDOW);
         for target in targets {
             if running.contains_key(&target.endpoint) {
@@ -147,7 +155,7 @@ impl Checks {
             running.insert(target.endpoint, entry);
         }
         for (endpoint, gone) in old {
-            let was_up = end(&gone).machine.is_up();
+            let was_up = end(&gone).schedule.is_up();
             if !was_up {
                 self.common.targets.on_checked(&endpoint, true);
             }
@@ -164,13 +172,26 @@ impl Checks {
         Some(report)
     }
 
+    /// Something else says that this endpoint may be down, or back: its checks come faster for a few seconds.
+    pub fn suspect(&self, endpoint: &Identity) {
+        let running = lock(&self.running);
+        let Some(running) = running.get(endpoint) else { return };
+        let mut state = lock(&running.state);
+        let due = state.schedule.next_due();
+        state.schedule.suspect(SUSPICION, self.common.now(), fastrand::u64(..));
+        if state.schedule.next_due() < due {
+            running.sooner.notify_one();
+        }
+    }
+
     fn start(&self, target: &Target, before: Option<Running>, window: Duration) -> Running {
         let check = &target.check;
         let thresholds = Thresholds::new(short(check.rise.get()), short(check.fall.get()));
-        let (machine, report) = match before {
+        let intervals = Intervals::every(check.interval.max(SHORTEST_INTERVAL));
+        let (schedule, report) = match before {
             Some(before) => {
                 let ended = end(&before);
-                (ended.machine.with_thresholds(thresholds), ended.report.clone())
+                (ended.schedule.with(thresholds, intervals), ended.report.clone())
             }
             None => {
                 let initial = if check.initial_up { Initial::Up } else { Initial::Down };
@@ -178,15 +199,22 @@ impl Checks {
                     self.common.targets.on_checked(&target.endpoint, false);
                 }
                 let report = Report { is_up: check.initial_up, since: SystemTime::now(), why: None, last: None };
-                (RiseFall::new(thresholds, initial), report)
+                let (now, entropy) = (self.common.now(), fastrand::u64(..));
+                (Schedule::new(thresholds, initial, intervals, window, now, entropy), report)
             }
         };
         let metrics = Arc::clone(&target.metrics);
-        let state = Arc::new(Mutex::new(State { machine, row: 0, report, metrics, is_over: false }));
-        let work =
-            work(Arc::clone(&self.common), target.endpoint.clone(), Arc::clone(check), Arc::clone(&state), window);
+        let state = Arc::new(Mutex::new(State { schedule, row: 0, report, metrics, is_over: false }));
+        let sooner = Arc::new(Notify::new());
+        let work = work(
+            Arc::clone(&self.common),
+            target.endpoint.clone(),
+            Arc::clone(check),
+            Arc::clone(&state),
+            Arc::clone(&sooner),
+        );
         let task = self.runtime.spawn(work).abort_handle();
-        Running { check: Arc::clone(check), state, task }
+        Running { check: Arc::clone(check), state, sooner, task }
     }
 }
 
@@ -212,42 +240,40 @@ async fn work(
     endpoint: Identity,
     check: Arc<ActiveCheck>,
     state: Arc<Mutex<State>>,
-    window: Duration,
+    sooner: Arc<Notify>,
 ) {
-    let intervals = Intervals::every(check.interval.max(SHORTEST_INTERVAL));
-    let mut next = Instant::now() + window.min(intervals.up).mul_f64(fastrand::f64());
-    let mut is_first = true;
     loop {
-        tokio::time::sleep_until(next).await;
-        // The semaphore is never closed; if it were, one check too many would be no harm.
-        let place = common.places.acquire().await;
-        let began = Instant::now();
+        let due = lock(&state).schedule.next_due();
+        tokio::select! {
+            () = tokio::time::sleep_until(common.origin + Duration::from_nanos(due.as_nanos())) => {}
+            () = sooner.notified() => continue,
+        }
+        let place = common.places.take(&endpoint.cluster).await;
+        let began = common.now();
         let verdict = common.prober.probe(&endpoint, &check).await;
         drop(place);
         let mut state = lock(&state);
         if state.is_over {
             return;
         }
+        let now = common.now();
         if verdict.is_void {
+            state.schedule.on_void(began, now, fastrand::u64(..));
             common.tell_void(&endpoint, &verdict.detail);
         } else {
-            common.targets.on_result(&endpoint, verdict.ok, began.elapsed());
-            if let Some(transition) = state.on_verdict(&verdict, &check) {
+            common.targets.on_result(&endpoint, verdict.ok, now.saturating_since(began));
+            if let Some(transition) = state.on_verdict(&verdict, &check, began, now) {
                 common.report(&endpoint, transition, &state.report);
             }
         }
-        let wait = if is_first {
-            intervals.up.mul_f64(0.5 + 0.5 * fastrand::f64())
-        } else {
-            intervals.next_after(&state.machine, fastrand::u64(..))
-        };
-        is_first = false;
-        // A check that took longer than its interval is followed at once, not by all that it made late.
-        next = Instant::now().max(began + wait);
     }
 }
 
 impl Common {
+    fn now(&self) -> Mono {
+        Mono::ZERO.saturating_add(self.origin.elapsed())
+    }
+
     /// A check could not be made: the endpoint stays what it is.
     fn tell_void(&self, endpoint: &Identity, why: &str) {
         let Some(unsaid) = self.void_log.due(clock::mono()) else { return };
@@ -275,20 +301,20 @@ impl Common {
 }
 
 impl State {
-    fn on_verdict(&mut self, verdict: &Verdict, check: &ActiveCheck) -> Option<Transition> {
+    fn on_verdict(&mut self, verdict: &Verdict, check: &ActiveCheck, began: Mono, now: Mono) -> Option<Transition> {
         let Verdict { ok, detail, took, .. } = verdict;
-        let now = SystemTime::now();
+        let at = SystemTime::now();
         self.metrics.on_check(*ok);
         let is_like_last = self.report.last.as_ref().is_some_and(|last| last.ok == *ok);
         self.row = if is_like_last { self.row.saturating_add(1) } else { 1 };
-        self.report.last = Some(LastCheck { ok: *ok, detail: detail.clone(), took: *took, at: now });
-        let transition = self.machine.on_result(*ok)?;
+        self.report.last = Some(LastCheck { ok: *ok, detail: detail.clone(), took: *took, at });
+        let transition = self.schedule.on_result(*ok, began, now, fastrand::u64(..))?;
         let needed = if *ok { check.rise } else { check.fall };
-        self.report.is_up = self.machine.is_up();
-        self.report.since = now;
+        self.report.is_up = self.schedule.is_up();
+        self.report.since = at;
         self.report.why = Some(if self.row < needed.get() {
             // Before it the state was only assumed.
-            format!("{detail} (first check)")
+            format!("{detail} ({})", if *ok { "first success" } else { "first check" })
         } else {
             format!("{detail} ({needed} of {needed})")
         });
@@ -307,6 +333,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// First checks are spread over this much time, or over a millisecond an endpoint if that is more.
 const FIRST_WINDOW: Duration = Duration::from_secs(1);
+
+/// For so long after a doubt checks come in the interval of a transition.
+const SUSPICION: Duration = Duration::from_secs(3);
 
 /// Against an interval that would do nothing but check.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
@@ -472,6 +501,52 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn an_endpoint_that_starts_after_the_proxy_is_up_within_three_seconds() {
+        let mut bench = Bench::new();
+        let late = endpoint(1);
+        bench.script.verdicts(&late, "-");
+        let began = Instant::now();
+        bench.apply(&[&late], &check(true));
+        assert_eq!(bench.told.recv().await.unwrap(), (late.clone(), false));
+        tokio::time::sleep_until(began + Duration::from_millis(1_500)).await;
+        bench.script.verdicts(&late, "+");
+        assert_eq!(bench.told.recv().await.unwrap(), (late.clone(), true));
+        assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+        assert_eq!(bench.checks.report(&late).unwrap().why.as_deref(), Some("status 200 from / (first success)"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_suspected_endpoint_is_checked_within_a_second() {
+        let bench = Bench::new();
+        let one = endpoint(1);
+        bench.apply(&[&one], &check(true));
+        bench.until_asked(3).await;
+        let asked = Instant::now();
+        bench.checks.suspect(&one);
+        bench.until_asked(4).await;
+        assert!(asked.elapsed() < Duration::from_millis(1_300), "{:?}", asked.elapsed());
+        bench.checks.suspect(&endpoint(2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dead_cluster_does_not_delay_the_checks_of_another() {
+        let bench = Bench::new();
+        lock(&bench.script.0).takes = Duration::from_secs(5);
+        let slow: Vec<_> = (0..5_000).map(endpoint).collect();
+        let app = Identity { cluster: "app".into(), ..endpoint(9_999_999) };
+        let eager = Arc::new(ActiveCheck { interval: Duration::from_secs(1), ..(*check(true)).clone() });
+        let mut targets: Vec<_> = slow.iter().map(|one| bench.target(one, &check(true))).collect();
+        targets.push(bench.target(&app, &eager));
+        bench.checks.apply(targets);
+        while bench.script.asked(&app).len() < 6 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let asked = bench.script.asked(&app);
+        // Its own checks take 5 s as well, one after the other.
+        assert!(asked.windows(2).all(|two| two[1] - two[0] < Duration::from_millis(5_100)), "{asked:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn checks_keep_their_interval_and_do_not_run_in_step() {
         let bench = Bench::new();
         lock(&bench.script.0).takes = Duration::from_secs(3);
@@ -538,14 +613,14 @@ mod tests {
         assert_eq!(bench.told.recv().await.unwrap(), (one.clone(), false), "two failures before, one after");
         let asked = bench.script.asked(&one);
         assert_eq!(asked.len(), before.len() + 1);
-        assert!((asked[3] - asked[2]).as_secs_f64() >= 9.0, "no extra check because of the reload");
+        assert!((asked[3] - asked[2]).as_secs_f64() >= 0.9, "no extra check because of the reload");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_changed_check_keeps_the_state_and_takes_the_new_numbers() {
         let mut bench = Bench::new();
         let one = endpoint(1);
-        bench.script.verdicts(&one, "-");
+        bench.script.verdicts(&one, "+-");
         bench.apply(&[&one], &check(true));
         bench.told.recv().await.unwrap();
         let patient = Arc::new(ActiveCheck { rise: NonZeroU32::new(4).unwrap(), ..(*check(true)).clone() });

@@ -7,6 +7,7 @@
 mod ask;
 pub mod checks;
 pub(crate) mod discovery;
+mod places;
 mod probe;
 
 use std::sync::Arc;

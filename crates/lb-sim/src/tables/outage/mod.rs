@@ -120,13 +120,8 @@ impl Figure {
 
 /// Where ours is worse than the best of the others today. What is mended must be taken out, and nothing may come in.
 pub const SHORTFALLS: &[(&str, Figure)] = &[
-    ("one of three down", Figure::Back),
-    ("two of three down", Figure::Back),
-    ("half flap each 2 s", Figure::Back),
     ("bad deploy on 40 %", Figure::Back),
-    ("all in a black hole for 8 s", Figure::Back),
     ("one of three in a black hole", Figure::Back),
-    ("all down", Figure::Back),
 ];
 
 /// What one rule costs in one scene, the mean of all seeds; none where a figure has no meaning.

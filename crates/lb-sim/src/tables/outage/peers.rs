@@ -6,10 +6,10 @@
 use std::time::Duration;
 
 use lb_core::{Axis, Mono};
-use lb_health::{Counts, Initial, Intervals, RiseFall, Thresholds};
+use lb_health::{Counts, Initial, RiseFall, Thresholds};
 use lb_policy::PanicMode;
 
-use super::rules::{Checks, Cx, Ended, Rule};
+use super::rules::{Cx, Ended, Rule};
 
 /// nginx: `max_fails=3 fail_timeout=10s`.
 ///
@@ -83,20 +83,20 @@ impl Rule for Nginx {
 /// Ten failures in a row take an endpoint down, as three failing checks do; two passing checks in a row bring it back. Where none is left,
 /// HAProxy answers 503.
 pub(super) struct Haproxy {
-    checks: Checks,
+    states: Vec<RiseFall>,
     errors: Vec<u32>,
 }
 
 const ERROR_LIMIT: u32 = 10;
+const INTER: Duration = Duration::from_secs(2);
 
 impl Haproxy {
     /// For so many endpoints.
     #[must_use]
     pub(super) fn new(endpoints: usize) -> Self {
-        let interval = Duration::from_secs(2);
-        let intervals = Intervals { jitter_percent: 0, ..Intervals::every(interval) };
         // It is up at the start, and down with the first check that fails.
-        Self { checks: Checks::new(endpoints, Initial::Up, intervals, interval), errors: vec![0; endpoints] }
+        let state = RiseFall::new(Thresholds::default(), Initial::Up);
+        Self { states: vec![state; endpoints], errors: vec![0; endpoints] }
     }
 }
 
@@ -106,16 +106,15 @@ impl Rule for Haproxy {
     }
 
     fn check_timeout(&self) -> Option<Duration> {
-        Some(self.checks.timeout)
+        Some(INTER)
     }
 
     fn on_start(&mut self, _endpoint: usize, cx: &mut Cx<'_>) -> Mono {
-        self.checks.first(cx)
+        crate::seed::later(cx.now, INTER.as_secs_f64() * cx.random.unit())
     }
 
     fn on_ended(&mut self, ended: &Ended, cx: &mut Cx<'_>) {
-        let (Some(errors), Some(state)) =
-            (self.errors.get_mut(ended.endpoint), self.checks.states.get_mut(ended.endpoint))
+        let (Some(errors), Some(state)) = (self.errors.get_mut(ended.endpoint), self.states.get_mut(ended.endpoint))
         else {
             return;
         };
@@ -128,7 +127,11 @@ impl Rule for Haproxy {
     }
 
     fn on_check(&mut self, endpoint: usize, started: Mono, passed: bool, cx: &mut Cx<'_>) -> Mono {
-        self.checks.on_check(endpoint, started, passed, cx)
+        let Some(state) = self.states.get_mut(endpoint) else { return cx.now };
+        if state.on_result(passed).is_some() {
+            cx.set(endpoint, Axis::Check, !state.is_up());
+        }
+        started.saturating_add(INTER).max(cx.now)
     }
 }
 

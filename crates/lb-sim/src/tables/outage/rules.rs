@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use lb_core::{Axis, Class, Mono};
-use lb_health::{Ejection, EjectionCap, Initial, Intervals, OnFailure, Outlier, RiseFall, Thresholds};
+use lb_health::{
+    Comparison, Counts, Ejection, EjectionCap, History, Initial, Intervals, Judgement, OnFailure, Outlier, Schedule,
+    Seen, Thresholds,
+};
 use lb_policy::PanicMode;
 
 use crate::client::Client;
@@ -32,6 +35,8 @@ pub(super) struct Cx<'a> {
     pub(super) timers: &'a mut Vec<(Mono, usize)>,
     /// Endpoints that were taken out, for no other reason before.
     pub(super) taken_out: &'a mut Vec<usize>,
+    /// Checks an endpoint then, and not when it was said before.
+    pub(super) sooner: &'a mut Vec<(Mono, usize)>,
 }
 
 impl Cx<'_> {
@@ -48,6 +53,13 @@ impl Cx<'_> {
         let ejected = self.client.cluster().set_unless_last(uid, Axis::Ejected, self.now);
         self.note(endpoint, ejected == Ok(true));
         ejected.is_ok()
+    }
+
+    /// Lets an endpoint have one request at a time, or all again.
+    pub(super) fn throttle(&self, endpoint: usize, on: bool) {
+        if let Some(endpoint) = self.client.cluster().endpoints().get(endpoint) {
+            endpoint.state().throttle(on);
+        }
     }
 
     fn note(&mut self, endpoint: usize, is_out: bool) {
@@ -98,38 +110,21 @@ impl Rule for NoHealth {
     }
 }
 
-/// Active checks by rise and fall.
-pub(super) struct Checks {
-    pub(super) states: Vec<RiseFall>,
-    pub(super) intervals: Intervals,
-    pub(super) timeout: Duration,
-}
-
-impl Checks {
-    pub(super) fn new(endpoints: usize, initial: Initial, intervals: Intervals, timeout: Duration) -> Self {
-        let state = RiseFall::new(Thresholds::default(), initial);
-        Self { states: vec![state; endpoints], intervals, timeout }
-    }
-
-    pub(super) fn first(&self, cx: &mut Cx<'_>) -> Mono {
-        cx.now.saturating_add(self.intervals.first_after(cx.random.below(u64::MAX)))
-    }
-
-    pub(super) fn on_check(&mut self, endpoint: usize, started: Mono, passed: bool, cx: &mut Cx<'_>) -> Mono {
-        let Some(state) = self.states.get_mut(endpoint) else { return cx.now };
-        if state.on_result(passed).is_some() {
-            cx.set(endpoint, Axis::Check, !state.is_up());
-        }
-        started.saturating_add(self.intervals.next_after(state, cx.random.below(u64::MAX))).max(cx.now)
-    }
-}
-
 /// lbproxy's, with `health.active = { path }` and `health.passive = {}`: the machines of lb-health as the proxy joins them.
 pub(super) struct Ours {
-    checks: Checks,
+    schedules: Vec<Schedule>,
     outliers: Vec<Outlier>,
     cap: EjectionCap,
+    comparison: Comparison,
+    histories: Vec<History>,
+    totals: Vec<Counts>,
+    read: Mono,
 }
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// As the proxy ticks, and for so long it checks faster after an ejection.
+const TICK: Duration = Duration::from_millis(100);
+const SUSPICION: Duration = Duration::from_secs(3);
 
 impl Ours {
     /// For so many endpoints.
@@ -138,12 +133,68 @@ impl Ours {
         let cap = EjectionCap::default();
         let count = u32::try_from(endpoints).unwrap_or(u32::MAX);
         cap.set_members(count, count);
-        let intervals = Intervals::every(Duration::from_secs(10));
         Self {
-            checks: Checks::new(endpoints, Initial::default(), intervals, Duration::from_secs(5)),
+            schedules: Vec::with_capacity(endpoints),
             outliers: (0..endpoints).map(|_| Outlier::new(Ejection::default())).collect(),
             cap,
+            comparison: Comparison::default(),
+            histories: vec![History::default(); endpoints],
+            totals: vec![Counts::default(); endpoints],
+            read: Mono::ZERO,
         }
+    }
+
+    fn read(&mut self, now: Mono) {
+        self.read = now;
+        self.histories.iter_mut().zip(&self.totals).for_each(|(history, totals)| history.read(*totals, now));
+    }
+
+    /// Whether it is worse than the others, or there are too few requests to tell.
+    fn is_outlier(&self, endpoint: usize) -> bool {
+        let look_backs = History::look_backs(Ejection::default().window);
+        let Some(longest) = look_backs.clone().next() else { return true };
+        let looks = 16 * look_backs.len() as u32;
+        for back in look_backs {
+            let seen = |(history, totals): (&History, &Counts)| Seen {
+                recent: history.since(back, *totals),
+                window: history.since(longest, *totals),
+            };
+            let all = || self.histories.iter().zip(&self.totals).map(seen).enumerate();
+            let Some((_, own)) = all().nth(endpoint) else { return true };
+            let others: Vec<_> = all().filter(|(other, _)| *other != endpoint).map(|(_, seen)| seen).collect();
+            match self.comparison.judge(&own, others.iter().copied(), looks) {
+                Judgement::TooFew | Judgement::Outlier(_) => return true,
+                Judgement::Ordinary => {}
+            }
+        }
+        false
+    }
+
+    fn on_failure(&mut self, ended: &Ended, cx: &mut Cx<'_>) {
+        let entropy = cx.random.below(u64::MAX);
+        let Some(outlier) = self.outliers.get(ended.endpoint) else { return };
+        if !outlier.record(ended.started, cx.now) || !(outlier.is_on_probation() || self.is_outlier(ended.endpoint)) {
+            return;
+        }
+        let OnFailure::Ejected { until } = outlier.eject(ended.started, cx.now, entropy, &self.cap) else { return };
+        if !cx.eject(ended.endpoint) {
+            outlier.lift(cx.now, &self.cap);
+            return;
+        }
+        cx.timers.push((until, ended.endpoint));
+        if let Some(schedule) = self.schedules.get_mut(ended.endpoint) {
+            schedule.suspect(SUSPICION, cx.now, entropy);
+            cx.sooner.push((schedule.next_due(), ended.endpoint));
+        }
+    }
+
+    /// It comes back with one request at a time.
+    fn readmit(&mut self, endpoint: usize, cx: &mut Cx<'_>) {
+        if let (Some(history), Some(totals)) = (self.histories.get_mut(endpoint), self.totals.get(endpoint)) {
+            *history = History::starting(*totals, cx.now);
+        }
+        cx.throttle(endpoint, true);
+        cx.set(endpoint, Axis::Ejected, false);
     }
 }
 
@@ -153,32 +204,57 @@ impl Rule for Ours {
     }
 
     fn check_timeout(&self) -> Option<Duration> {
-        Some(self.checks.timeout)
+        Some(TIMEOUT)
     }
 
     fn on_start(&mut self, _endpoint: usize, cx: &mut Cx<'_>) -> Mono {
-        self.checks.first(cx)
+        let intervals = Intervals::every(Duration::from_secs(10));
+        let (spread, entropy) = (Duration::from_secs(1), cx.random.below(u64::MAX));
+        let schedule = Schedule::new(Thresholds::default(), Initial::Up, intervals, spread, cx.now, entropy);
+        let due = schedule.next_due();
+        self.schedules.push(schedule);
+        due
     }
 
     fn on_ended(&mut self, ended: &Ended, cx: &mut Cx<'_>) {
-        let (true, Some(outlier)) = (ended.class.is_failure(), self.outliers.get(ended.endpoint)) else { return };
-        let entropy = cx.random.below(u64::MAX);
-        let OnFailure::Ejected { until } = outlier.on_failure(ended.started, cx.now, entropy, &self.cap) else { return };
-        if cx.eject(ended.endpoint) {
-            cx.timers.push((until, ended.endpoint));
-        } else {
-            outlier.lift(cx.now, &self.cap);
+        let is_failure = ended.class.is_failure();
+        if let Some(totals) = self.totals.get_mut(ended.endpoint) {
+            *(if is_failure { &mut totals.failures } else { &mut totals.successes }) += 1;
+        }
+        // Between two ticks a reading is taken at failures only.
+        let pause = if is_failure { History::SHORTEST } else { TICK };
+        if cx.now.saturating_since(self.read) >= pause {
+            self.read(cx.now);
+        }
+        if is_failure {
+            self.on_failure(ended, cx);
+        } else if self.outliers.get(ended.endpoint).is_some_and(|outlier| outlier.on_success(ended.started)) {
+            cx.throttle(ended.endpoint, false);
         }
     }
 
     fn on_check(&mut self, endpoint: usize, started: Mono, passed: bool, cx: &mut Cx<'_>) -> Mono {
-        self.checks.on_check(endpoint, started, passed, cx)
+        if let Some(outlier) = self.outliers.get(endpoint) {
+            if !passed {
+                outlier.on_check_failed();
+            } else if outlier.on_check_passed(started, cx.now, &self.cap) {
+                self.readmit(endpoint, cx);
+            }
+        }
+        let is_ejected = self.outliers.get(endpoint).is_some_and(Outlier::is_ejected);
+        let Some(schedule) = self.schedules.get_mut(endpoint) else { return cx.now };
+        if is_ejected {
+            schedule.suspect(SUSPICION, cx.now, cx.random.below(u64::MAX));
+        }
+        if schedule.on_result(passed, started, cx.now, cx.random.below(u64::MAX)).is_some() {
+            cx.set(endpoint, Axis::Check, !schedule.is_up());
+        }
+        schedule.next_due()
     }
 
     fn on_timer(&mut self, endpoint: usize, cx: &mut Cx<'_>) {
-        // On probation it has all its traffic: the throttle is the proxy's.
         if self.outliers.get(endpoint).is_some_and(|outlier| outlier.on_timer(cx.now, &self.cap)) {
-            cx.set(endpoint, Axis::Ejected, false);
+            self.readmit(endpoint, cx);
         }
     }
 }

@@ -67,6 +67,8 @@ pub(super) fn run(scene: &Scene, rule: Box<dyn Rule>, seed: Seed) -> Found {
         random: seed.child(3).stream(),
         timers: Vec::new(),
         taken_out: Vec::new(),
+        due: vec![Mono::MAX; scene.endpoints],
+        sooner: Vec::new(),
         events: EventQueue::new(),
         found: Found::default(),
     };
@@ -90,6 +92,9 @@ struct World<'s> {
     random: Stream,
     timers: Vec<(Mono, usize)>,
     taken_out: Vec<usize>,
+    /// When each endpoint is checked next, and changes of that.
+    due: Vec<Mono>,
+    sooner: Vec<(Mono, usize)>,
     events: EventQueue<Event>,
     found: Found,
 }
@@ -99,7 +104,7 @@ impl World<'_> {
         for endpoint in 0..self.scene.endpoints {
             let first = self.ask(Mono::ZERO, |rule, cx| rule.on_start(endpoint, cx));
             if self.rule.check_timeout().is_some() {
-                self.events.schedule(first, Event::CheckDue(endpoint));
+                self.check_at(first, endpoint);
             }
         }
         self.events.schedule(Mono::ZERO, Event::Tick);
@@ -113,10 +118,12 @@ impl World<'_> {
                 self.send(Request { arrived: now, tried: Tried::new() }, now);
             }
             Event::Ended(ticket, class, request) => self.on_ended(ticket, class, request, now),
+            // Another time may have been set since.
+            Event::CheckDue(endpoint) if self.due.get(endpoint) != Some(&now) => {}
             Event::CheckDue(endpoint) => self.check(endpoint, now),
             Event::CheckEnded { endpoint, started, passed } => {
                 let next = self.judge(now, |rule, cx| rule.on_check(endpoint, started, passed, cx));
-                self.events.schedule(next, Event::CheckDue(endpoint));
+                self.check_at(next, endpoint);
             }
             Event::Timer(number) => self.judge(now, |rule, cx| rule.on_timer(number, cx)),
             Event::Tick => {
@@ -124,6 +131,13 @@ impl World<'_> {
                 self.events.schedule(now.saturating_add(TICK), Event::Tick);
             }
         }
+    }
+
+    fn check_at(&mut self, at: Mono, endpoint: usize) {
+        if let Some(due) = self.due.get_mut(endpoint) {
+            *due = at;
+        }
+        self.events.schedule(at, Event::CheckDue(endpoint));
     }
 
     fn expect_arrival(&mut self) {
@@ -221,11 +235,14 @@ impl World<'_> {
     }
 
     fn ask<R>(&mut self, now: Mono, ask: impl FnOnce(&mut dyn Rule, &mut Cx<'_>) -> R) -> R {
-        let World { client, random, timers, taken_out, .. } = self;
-        let mut cx = Cx { now, client, random, timers, taken_out };
+        let World { client, random, timers, taken_out, sooner, .. } = self;
+        let mut cx = Cx { now, client, random, timers, taken_out, sooner };
         let answer = ask(&mut *self.rule, &mut cx);
         for (at, number) in self.timers.drain(..) {
             self.events.schedule(at, Event::Timer(number));
+        }
+        while let Some((at, endpoint)) = self.sooner.pop() {
+            self.check_at(at, endpoint);
         }
         answer
     }
