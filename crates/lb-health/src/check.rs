@@ -113,6 +113,18 @@ impl RiseFall {
         (!was_up).then_some(Transition::Up)
     }
 
+    /// As all but the last of the failures that make it down; nothing if it has as many already.
+    pub(crate) fn on_failures_but_one(&mut self) -> Option<Transition> {
+        self.health = self.health.min(u32::from(self.thresholds.rise) + 1);
+        self.on_result(false)
+    }
+
+    /// As all the failures that make it down.
+    pub(crate) fn mark_down(&mut self) -> Option<Transition> {
+        self.health = self.health.min(u32::from(self.thresholds.rise));
+        self.on_result(false)
+    }
+
     /// Whether it serves.
     #[must_use]
     pub const fn is_up(&self) -> bool {

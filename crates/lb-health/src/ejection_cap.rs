@@ -9,6 +9,10 @@
 //! one more may be ejected  iff  ejected + 1 ≤ max(1, ⌊share · members⌋)  and  one eligible endpoint remains
 //! ```
 //!
+//! It knows numbers, not endpoints. One that is ejected *and* fails its checks counts as ejected, though it is not among
+//! the usable ones: callers that use several axes count it into `usable` ([`EjectionCap::set_members`]), or an endpoint
+//! that should be ejected is not.
+//!
 //! Two endpoints that fail in the same instant must not each see the other one as the one that remains, so that asking
 //! and counting are one step on one word.
 
@@ -48,8 +52,8 @@ impl EjectionCap {
         Self { word: AtomicU64::new(0), members: AtomicU32::new(0), max_percent }
     }
 
-    /// Tells how many endpoints there are and how many would be eligible if nobody were ejected. Call it when a
-    /// membership, an order or a check changes that. Ejections in force stay in force.
+    /// Sets how many endpoints there are, and how many would be eligible if none were ejected; endpoints that are ejected
+    /// count into `usable` whatever else is wrong with them. Call it when a membership, an order or a check changes that. Ejections in force stay in force.
     pub fn set_members(&self, members: u32, usable: u32) {
         self.members.store(members, Ordering::Relaxed);
         self.change(|_, ejected| Some((usable, ejected)));

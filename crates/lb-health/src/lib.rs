@@ -14,14 +14,16 @@
 //! | failure rates, with careful tests | [`Breaker`] | `Breaker` |
 //! | heartbeats | [`PhiAccrual`] | `Check` |
 //! | an endpoint that comes and goes | [`FlapDamping`] | `Check` |
-//! | a new endpoint's weight | [`SlowStart`] | |
-//! | when too few are left | [`is_panic`] | |
+//! | an endpoint that hangs | [`Suspicion`] with [`Patience`] | throttled |
+//! | one that asks for less | [`CoolDown`] | picked last |
+//! | the rules of nginx and HAProxy | [`MaxFails`], [`Observe`], [`AgentAnswer`] | |
 #![forbid(unsafe_code)]
 
 mod breaker;
 mod chance;
 mod check;
 mod comparison;
+mod cool_down;
 mod ejection;
 mod ejection_cap;
 mod failure_set;
@@ -31,26 +33,27 @@ mod history;
 mod jitter;
 #[cfg(all(test, loom))]
 mod model;
+mod modes;
 mod outlier;
-mod panic;
 mod phi_accrual;
 mod schedule;
-mod slow_start;
+mod silence;
 mod sync;
 mod window;
 
 pub use breaker::{Admission, Breaker, BreakerChange, BreakerConfig, BreakerState};
 pub use check::{Initial, Intervals, RiseFall, Thresholds, Transition};
 pub use comparison::{Comparison, Evidence, Judgement, Seen};
+pub use cool_down::{CoolDown, CoolDownConfig, is_back_pressure};
 pub use ejection::{Ejection, Growth, OnFailure};
 pub use ejection_cap::{EjectionCap, may_eject};
 pub use failure_set::FailureSet;
 pub use fair_share::FairShare;
 pub use flap_damping::{FlapConfig, FlapDamping};
 pub use history::{History, LookBack};
+pub use modes::{AgentAnswer, AgentState, MaxFails, Observe, OnError};
 pub use outlier::Outlier;
-pub use panic::is_panic;
 pub use phi_accrual::{PhiAccrual, PhiConfig};
 pub use schedule::Schedule;
-pub use slow_start::SlowStart;
+pub use silence::{Patience, Suspicion, SuspicionChange};
 pub use window::{Counts, Window};

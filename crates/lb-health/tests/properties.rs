@@ -4,6 +4,8 @@
 mod breaker;
 #[path = "properties/check.rs"]
 mod check;
+#[path = "properties/events.rs"]
+mod events;
 #[path = "properties/outlier.rs"]
 mod outlier;
 #[path = "properties/window.rs"]

@@ -225,7 +225,7 @@ block! {
             "Outlier detection; it never ejects the last eligible endpoint of a cluster.",
         )
         .example("health.passive = { failures = 3 }");
-    failures: NonZeroU32 => Int<NonZeroU32, 1, 1_000_000>, Value("3"), "Failures within the window that eject.";
+    failures: NonZeroU32 => Int<NonZeroU32, 1, 65_535>, Value("3"), "Failures within the window that eject.";
     window: Duration => Time, Value("\"30s\""), "The window.";
     eject_for: Duration => Time, Value("\"30s\""), "How long an ejection lasts.";
     on: Vec<Condition> => List<Failure<400>>, Value("[\"connect_error\", \"reset\", \"timeout\", \"5xx\"]"),
