@@ -14,9 +14,10 @@ pub struct Ejection {
     pub failures: NonZeroU16,
     /// If they lie no further apart than this; default 30 s.
     pub window: Duration,
-    /// Time without traffic; default 30 s.
+    /// Time without traffic; default 3 s. It may be short, since a return costs one request; nginx waits 10 s each time, and
+    /// with growth this waits longer from the fourth time on.
     pub eject_for: Duration,
-    /// Whether repeated ejections last longer; default linear up to 300 s, forgiving one each 30 s (Envoy's).
+    /// Whether repeated ejections last longer; default linear up to 30 s, forgiving one each 30 s.
     pub growth: Growth,
     /// Each ejection is longer by up to so many hundredths of itself, by chance, so that endpoints and proxies do not
     /// try again in step; default 10, at most 100.
@@ -28,7 +29,7 @@ impl Default for Ejection {
         Self {
             failures: const { NonZeroU16::new(3).expect("three is not zero") },
             window: Duration::from_secs(30),
-            eject_for: Duration::from_secs(30),
+            eject_for: Duration::from_secs(3),
             growth: Growth::default(),
             jitter_percent: 10,
         }
@@ -73,7 +74,7 @@ pub enum Growth {
 
 impl Default for Growth {
     fn default() -> Self {
-        Self::Linear { max: Duration::from_secs(300), forgive: Duration::from_secs(30) }
+        Self::Linear { max: Duration::from_secs(30), forgive: Duration::from_secs(30) }
     }
 }
 

@@ -30,7 +30,7 @@
 //! let cluster = Cluster::new("app");
 //! cluster.apply(Update::Reset(members.into()), system_clock().now());
 //!
-//! // Three failures within 30 s eject an endpoint for 30 s, but never the last one. Call `passive.tick` now and then.
+//! // Three failures within 30 s eject an endpoint for 3 s and longer, but never the last one. Call `passive.tick` now and then.
 //! let passive = Passive::new(cluster.clone(), PassiveRule::default(), |endpoint: &Identity, what: Transition| {
 //!     eprintln!("endpoint {endpoint} is {what}");
 //! });

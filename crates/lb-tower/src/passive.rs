@@ -101,7 +101,7 @@ impl fmt::Display for Transition {
 /// The rule, and what counts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PassiveRule {
-    /// When to eject and for how long; default 3 failures in 30 s, for 30 s.
+    /// When to eject and for how long; default 3 failures in 30 s, for 3 s and longer with each repetition.
     pub ejection: Ejection,
     /// Which outcomes are failures; default connect errors, resets, timeouts and every 5xx. A response that breaks off
     /// after its head counts as a reset.

@@ -227,7 +227,7 @@ block! {
         .example("health.passive = { failures = 3 }");
     failures: NonZeroU32 => Int<NonZeroU32, 1, 65_535>, Value("3"), "Failures within the window that eject.";
     window: Duration => Time, Value("\"30s\""), "The window.";
-    eject_for: Duration => Time, Value("\"30s\""), "How long the first ejection lasts; repeated ones last longer.";
+    eject_for: Duration => Time, Value("\"3s\""), "How long the first ejection lasts; repeated ones last longer.";
     on: Vec<Condition> => List<Failure<400>>, Value("[\"connect_error\", \"reset\", \"timeout\", \"5xx\"]"),
         "What counts as a failure.";
 }

@@ -2,6 +2,12 @@ use std::num::NonZeroU16;
 
 use super::*;
 
+/// Envoy's times.
+fn long() -> Ejection {
+    let growth = Growth::Linear { max: Duration::from_secs(300), forgive: Duration::from_secs(30) };
+    Ejection { eject_for: Duration::from_secs(30), growth, ..Ejection::default() }
+}
+
 fn at(seconds: u64) -> Mono {
     Mono::from_millis(seconds * 1_000)
 }
@@ -13,12 +19,12 @@ fn roomy() -> EjectionCap {
 }
 
 fn rule(failures: u16) -> Ejection {
-    Ejection { failures: NonZeroU16::new(failures).unwrap(), ..Ejection::default() }
+    Ejection { failures: NonZeroU16::new(failures).unwrap(), ..long() }
 }
 
 #[test]
 fn three_failures_in_thirty_seconds_eject_for_thirty() {
-    let (outlier, cap) = (Outlier::new(Ejection::default()), roomy());
+    let (outlier, cap) = (Outlier::new(long()), roomy());
     assert_eq!(outlier.on_failure(at(0), at(0), 0, &cap), OnFailure::Nothing);
     assert_eq!(outlier.on_failure(at(10), at(10), 0, &cap), OnFailure::Nothing);
     assert_eq!(outlier.on_failure(at(30), at(30), 0, &cap), OnFailure::Ejected { until: at(60) });
@@ -33,7 +39,7 @@ fn three_failures_in_thirty_seconds_eject_for_thirty() {
 
 #[test]
 fn failures_further_apart_than_the_window_do_not_add_up() {
-    let (outlier, cap) = (Outlier::new(Ejection::default()), roomy());
+    let (outlier, cap) = (Outlier::new(long()), roomy());
     for step in 0..100 {
         // Any three of them span 32 s.
         assert_eq!(outlier.on_failure(at(step * 16), at(step * 16), 0, &cap), OnFailure::Nothing, "step {step}");

@@ -543,11 +543,12 @@ fn passive_rule(config: &valid::PassiveHealth) -> PassiveRule {
         Condition::Status { from, to } => set.with_statuses(from..=to),
     });
     let failures_needed = NonZeroU16::try_from(config.failures).unwrap_or(NonZeroU16::MAX);
+    let longest = config.eject_for.saturating_mul(10);
     let ejection = Ejection {
         failures: failures_needed,
         window: config.window,
         eject_for: config.eject_for,
-        growth: Growth::Linear { max: config.eject_for.saturating_mul(10), forgive: config.eject_for },
+        growth: Growth::Linear { max: longest, forgive: longest },
         ..Ejection::default()
     };
     PassiveRule { ejection, failures, ..PassiveRule::default() }

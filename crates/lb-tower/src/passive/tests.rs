@@ -1,5 +1,6 @@
 use futures_util::FutureExt;
 use lb_core::{Clock, ManualClock};
+use lb_health::Growth;
 use lb_policy::{PanicMode, RoundRobin, Update};
 use tower_service::Service;
 
@@ -17,9 +18,11 @@ impl Watch for Writer {
     }
 }
 
-/// The default without jitter.
+/// The default with longer ejections, and without jitter.
 fn exact() -> PassiveRule {
-    PassiveRule { ejection: Ejection { jitter_percent: 0, ..Ejection::default() }, ..PassiveRule::default() }
+    let growth = Growth::Linear { max: Duration::from_secs(300), forgive: Duration::from_secs(30) };
+    let ejection = Ejection { eject_for: Duration::from_secs(30), growth, jitter_percent: 0, ..Ejection::default() };
+    PassiveRule { ejection, ..PassiveRule::default() }
 }
 
 struct Bench {

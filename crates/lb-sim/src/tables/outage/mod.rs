@@ -122,7 +122,6 @@ impl Figure {
 pub const SHORTFALLS: &[(&str, Figure)] = &[
     ("bad deploy on 40 %", Figure::Back),
     ("two of three fail half", Figure::Left),
-    ("two of three fail half", Figure::Back),
     ("one of three in a black hole", Figure::Back),
 ];
 
