@@ -1,7 +1,7 @@
 //! A request and its response, between the router and the writer.
 
 mod body;
-mod trace;
+pub(crate) mod trace;
 
 use std::sync::Arc;
 
@@ -14,7 +14,6 @@ use crate::stage::visit::Visit;
 use crate::upstream::InFlightGuard;
 
 pub(crate) use body::Body;
-pub(crate) use trace::Trace;
 
 /// A request below the router. Clones send the same request again.
 #[derive(Clone)]

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::downstream::{BodyOwner, Client, ClientConnection};
-use crate::exchange::Trace;
+use crate::exchange::trace::Trace;
 use crate::message::{Edits, RequestHead, Trailers};
 use crate::net::clock;
 use crate::rules::forwarded::Origin;
