@@ -2,7 +2,7 @@
 #![no_main]
 
 use bytes::BytesMut;
-use lb_http::wire::proxy_protocol::{MOST_BYTES, Version, parse, write};
+use lb_http::wire::proxy_protocol::{MAX_BYTES, Version, parse, write};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
@@ -12,7 +12,7 @@ fuzz_target!(|input: &[u8]| {
         assert!(sooner == Ok(None) || sooner == answer, "{sooner:?} became {answer:?}");
     }
     let Ok(Some((said, length))) = answer else { return };
-    assert!(length <= input.len() && length <= MOST_BYTES);
+    assert!(length <= input.len() && length <= MAX_BYTES);
     for version in [Version::V1, Version::V2] {
         let mut wire = BytesMut::new();
         write(&mut wire, version, said);

@@ -2,8 +2,8 @@
 //!
 //! The problem: a proxy reads messages from one library or socket and writes them to another, and each reader has its
 //! own idea of what a message is. Two readers that differ are how requests are smuggled. So there is one type for a
-//! head, one set of rules for what it may hold, and one codec for both directions; whatever comes from another library
-//! goes through the same rules.
+//! head, one set of rules for what it may hold, and one codec for both directions; a head from another library goes
+//! through the same rules.
 //!
 //! | for | use |
 //! |---|---|

@@ -11,11 +11,11 @@ use corpus::{CHUNKED, CHUNKED_RESPONSES, Case, REQUESTS, RESPONSES, Verdict};
 use lb_http::message::Framing;
 use lb_http::wire::h1::{Answering, BodyDecoder, Cause, HeadLimits, RequestParser, ResponseParser, Step};
 
-/// What a parser says of one delivery, where `Waits` asks for the next.
-type Said = Result<Option<Framing>, Cause>;
+/// A parser's result for one delivery, where `Waits` asks for the next.
+type Outcome = Result<Option<Framing>, Cause>;
 
 /// Delivers a message in pieces of `size` and returns the verdict.
-fn head(bytes: &[u8], size: usize, mut parse: impl FnMut(&mut BytesMut) -> Said) -> (Verdict, Option<Cause>) {
+fn head(bytes: &[u8], size: usize, mut parse: impl FnMut(&mut BytesMut) -> Outcome) -> (Verdict, Option<Cause>) {
     let mut buf = BytesMut::new();
     let mut given = 0;
     for piece in bytes.chunks(size) {

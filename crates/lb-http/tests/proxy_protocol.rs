@@ -4,11 +4,11 @@
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::BytesMut;
-use lb_http::wire::proxy_protocol::{Error, MOST_BYTES, Said, Version, parse, write};
+use lb_http::wire::proxy_protocol::{Error, MAX_BYTES, ProxyHeader, Version, parse, write};
 use proptest::prelude::*;
 
-fn client(from: &str, to: &str) -> Said {
-    Said::Client { from: from.parse().unwrap(), to: to.parse().unwrap() }
+fn client(from: &str, to: &str) -> ProxyHeader {
+    ProxyHeader::Client { from: from.parse().unwrap(), to: to.parse().unwrap() }
 }
 
 /// A version 2 head.
@@ -29,7 +29,7 @@ fn v6_block() -> Vec<u8> {
 
 #[test]
 fn lines_say_who_the_client_is() {
-    for (line, said) in [
+    for (line, header) in [
         ("PROXY TCP4 192.0.2.1 192.0.2.2 56324 443\r\n", client("192.0.2.1:56324", "192.0.2.2:443")),
         (
             "PROXY TCP4 255.255.255.255 255.255.255.255 65535 65535\r\n",
@@ -37,11 +37,11 @@ fn lines_say_who_the_client_is() {
         ),
         ("PROXY TCP4 0.0.0.0 0.0.0.0 0 0\r\n", client("0.0.0.0:0", "0.0.0.0:0")),
         ("PROXY TCP6 2001:db8::1 ::1 1 2\r\n", client("[2001:db8::1]:1", "[::1]:2")),
-        ("PROXY UNKNOWN\r\n", Said::Nothing),
-        ("PROXY UNKNOWN ffff:f...f:ffff whatever 65535 65535\r\n", Said::Nothing),
+        ("PROXY UNKNOWN\r\n", ProxyHeader::Nothing),
+        ("PROXY UNKNOWN ffff:f...f:ffff whatever 65535 65535\r\n", ProxyHeader::Nothing),
     ] {
         let expected =
-            if line.contains("TCP6 ffff:f...") { Err(Error::Malformed) } else { Ok(Some((said, line.len()))) };
+            if line.contains("TCP6 ffff:f...") { Err(Error::Malformed) } else { Ok(Some((header, line.len()))) };
         assert_eq!(parse(line.as_bytes()), expected, "{line:?}");
         // What follows is not looked at.
         let longer = format!("{line}GET / HTTP/1.1\r\n");
@@ -52,20 +52,20 @@ fn lines_say_who_the_client_is() {
 #[test]
 fn heads_say_who_the_client_is() {
     let tlvs = [V4, &[0x04, 0, 3, 1, 2, 3]].concat();
-    for (head, said) in [
+    for (head, header) in [
         (v2(0x21, 0x11, V4), client("192.0.2.1:8080", "192.0.2.2:80")),
         (v2(0x21, 0x11, &tlvs), client("192.0.2.1:8080", "192.0.2.2:80")),
         (v2(0x21, 0x21, &v6_block()), client("[2001:db8::1]:1", "[2001:db8::2]:2")),
-        (v2(0x20, 0x00, &[]), Said::Nothing),
-        (v2(0x20, 0x11, V4), Said::Nothing),
-        (v2(0x21, 0x00, &[1, 2, 3]), Said::Nothing),
-        (v2(0x21, 0x12, V4), Said::Nothing),
-        (v2(0x21, 0x31, &[0; 216]), Said::Nothing),
-        (v2(0x21, 0x11, &[V4, &[0; MOST_BYTES - 28]].concat()), client("192.0.2.1:8080", "192.0.2.2:80")),
+        (v2(0x20, 0x00, &[]), ProxyHeader::Nothing),
+        (v2(0x20, 0x11, V4), ProxyHeader::Nothing),
+        (v2(0x21, 0x00, &[1, 2, 3]), ProxyHeader::Nothing),
+        (v2(0x21, 0x12, V4), ProxyHeader::Nothing),
+        (v2(0x21, 0x31, &[0; 216]), ProxyHeader::Nothing),
+        (v2(0x21, 0x11, &[V4, &[0; MAX_BYTES - 28]].concat()), client("192.0.2.1:8080", "192.0.2.2:80")),
     ] {
-        assert_eq!(parse(&head), Ok(Some((said, head.len()))), "{head:x?}");
+        assert_eq!(parse(&head), Ok(Some((header, head.len()))), "{head:x?}");
         let longer = [&head[..], b"GET /"].concat();
-        assert_eq!(parse(&longer), Ok(Some((said, head.len()))), "{head:x?}");
+        assert_eq!(parse(&longer), Ok(Some((header, head.len()))), "{head:x?}");
     }
 }
 
@@ -111,15 +111,15 @@ fn what_is_no_header_is_refused_as_soon_as_it_is_known() {
     ] {
         assert_eq!(parse(&head), Err(Error::Malformed), "{head:x?}");
     }
-    let long = v2(0x21, 0x11, &[0; MOST_BYTES - 15]);
-    assert_eq!(parse(&long[..16]), Err(Error::TooLong(MOST_BYTES + 1)));
+    let long = v2(0x21, 0x11, &[0; MAX_BYTES - 15]);
+    assert_eq!(parse(&long[..16]), Err(Error::TooLong(MAX_BYTES + 1)));
 }
 
 #[test]
 fn a_line_ends_within_its_107_bytes() {
     let line = |filler: usize| format!("PROXY UNKNOWN {}\r\n", "x".repeat(filler));
     assert_eq!(line(91).len(), 107);
-    assert_eq!(parse(line(91).as_bytes()), Ok(Some((Said::Nothing, 107))));
+    assert_eq!(parse(line(91).as_bytes()), Ok(Some((ProxyHeader::Nothing, 107))));
     assert_eq!(parse(line(92).as_bytes()), Err(Error::Malformed));
     assert_eq!(parse(&line(200).as_bytes()[..107]), Err(Error::Malformed));
     assert_eq!(parse(&line(200).as_bytes()[..106]), Ok(None));
@@ -134,10 +134,10 @@ fn what_is_written_is_what_the_specification_shows() {
     write(&mut out, Version::V1, client("192.0.2.1:1", "[::1]:2"));
     assert_eq!(&out[..], b"PROXY TCP6 ::ffff:192.0.2.1 ::1 1 2\r\n");
     out.clear();
-    write(&mut out, Version::V1, Said::Nothing);
+    write(&mut out, Version::V1, ProxyHeader::Nothing);
     assert_eq!(&out[..], b"PROXY UNKNOWN\r\n");
     out.clear();
-    write(&mut out, Version::V2, Said::Nothing);
+    write(&mut out, Version::V2, ProxyHeader::Nothing);
     assert_eq!(out[..], v2(0x20, 0, &[]));
     out.clear();
     write(&mut out, Version::V2, client("192.0.2.1:8080", "192.0.2.2:80"));
@@ -167,14 +167,14 @@ proptest! {
     fn what_is_written_reads_back_whole_and_no_sooner(from in end(), to in end(), is_v1: bool, rest: Vec<u8>) {
         let version = if is_v1 { Version::V1 } else { Version::V2 };
         let mut wire = BytesMut::new();
-        write(&mut wire, version, Said::Client { from, to });
+        write(&mut wire, version, ProxyHeader::Client { from, to });
         let length = wire.len();
         for cut in 0..length {
             prop_assert_eq!(parse(&wire[..cut]), Ok(None), "cut at {}", cut);
         }
         wire.extend_from_slice(&rest);
-        let said = Said::Client { from: as_read(from, to), to: as_read(to, from) };
-        prop_assert_eq!(parse(&wire), Ok(Some((said, length))));
+        let header = ProxyHeader::Client { from: as_read(from, to), to: as_read(to, from) };
+        prop_assert_eq!(parse(&wire), Ok(Some((header, length))));
     }
 
     #[test]
@@ -190,7 +190,7 @@ proptest! {
                 prop_assert_eq!(now, answer, "cut at {}", cut);
             }
             if let Ok(Some((_, length))) = now {
-                prop_assert!(length <= cut && length <= MOST_BYTES);
+                prop_assert!(length <= cut && length <= MAX_BYTES);
             }
             answer = now;
         }

@@ -18,7 +18,7 @@ pub(crate) fn is_token(text: &[u8]) -> bool {
 #[inline]
 pub(crate) fn token_len(text: &[u8]) -> usize {
     let mut len = 0;
-    // Names are letters and hyphens, as a rule; eight of those are told at once. Whatever is not is looked at alone.
+    // Names are letters and hyphens, as a rule, which are checked eight at a time. Other characters are checked one by one.
     while let Some(eight) = text.get(len..).and_then(<[u8]>::first_chunk::<8>) {
         let usual = letters_and_hyphens(*eight);
         if usual < 8 {
@@ -66,8 +66,8 @@ pub(crate) fn find(byte: u8, text: &[u8]) -> Option<usize> {
     position(text, |eight| zero(u64::from_le_bytes(eight) ^ (ONES * u64::from(byte))), |b| b == byte)
 }
 
-/// Where the first byte stands that is looked for: told of eight bytes by a nonzero number whose lowest bit is set in the
-/// first of them, and of one byte alone.
+/// The position of the first match. `among` gives a nonzero number if one of eight bytes matches, whose lowest set bit is in
+/// the first that does; `is_it` checks one byte.
 #[inline(always)]
 fn position(text: &[u8], among: impl Fn([u8; 8]) -> u64, is_it: impl Fn(u8) -> bool) -> Option<usize> {
     let (eights, rest) = text.as_chunks::<8>();

@@ -1,7 +1,7 @@
 //! Heads from and to the `http` crate, for HTTP/2 and for embedders.
 //!
 //! A foreign head is written down as HTTP/1.1 and read by our own parser, so that exactly the same rules hold for it.
-//! Lengths and codings in it are not believed: the caller knows how the body is framed. What the other library lets pass
+//! Lengths and codings in it are ignored: the caller knows how the body is framed. What the other library lets pass
 //! and HTTP/1 does not have, or what writing it down would hide, is refused before ([`check_http2`]).
 
 use bytes::{BufMut, BytesMut};
@@ -259,7 +259,7 @@ fn check_http2(parts: &http::request::Parts) -> Result<(), Cause> {
         if has_outer_space(value) {
             return Err(Cause::BadHeaderValue);
         }
-        // One is the rule, and the map says at little cost whether there are more.
+        // One is the rule, and a look into the map for more costs little.
         let twice = match *name {
             header::HOST => Cause::DuplicateHost,
             header::CONTENT_LENGTH => Cause::ConflictingLength,
@@ -289,7 +289,7 @@ pub(super) fn version_line(text: &mut BytesMut, status: http::StatusCode) {
 }
 
 fn fill(headers: &mut HeaderMap, bytes: &[u8], fields: &Fields, edits: &Edits, skip: u8) -> Result<(), http::Error> {
-    // At once, since growing puts every header in its place anew. Too many for it are refused one by one below.
+    // At once, since growing rehashes every header. Too many for the map are refused one by one below.
     let _ = headers.try_reserve(fields.len());
     let received = fields.as_slice().iter().enumerate();
     let kept = received.filter(|(index, f)| !f.has(skip) && !edits.drops(*index, f, bytes));

@@ -89,7 +89,7 @@ impl Edits {
         Ok(())
     }
 
-    /// Puts one header in the place of all of that name. Setting `Host` replaces what the target or `Host` said.
+    /// Puts one header in the place of all of that name. Setting `Host` replaces the authority of the target or `Host`.
     ///
     /// # Errors
     /// A name or value that is none, or a reserved name.
@@ -328,8 +328,8 @@ impl Edits {
 
     fn reserve(&mut self, more: usize) {
         // One allocation holds the forwarding headers of an ordinary request.
-        let least = if self.lines.capacity() == 0 { 384 } else { 0 };
-        self.lines.reserve(more.max(least));
+        let min = if self.lines.capacity() == 0 { 384 } else { 0 };
+        self.lines.reserve(more.max(min));
     }
 }
 
@@ -398,7 +398,7 @@ pub(crate) fn is_valid_value(value: &[u8]) -> bool {
     value.len() <= MAX_VALUE && !has_control(value)
 }
 
-/// Longer values than this are refused: positions are kept in 32 bits, and nobody accepts such a header.
+/// Longer values than this are refused: positions are kept in 32 bits, and no server accepts such a header.
 const MAX_VALUE: usize = 1 << 24;
 
 const RESERVED: [Name<'static>; 7] = [

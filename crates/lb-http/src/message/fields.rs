@@ -5,7 +5,7 @@ use super::name::Name;
 /// Room for the headers of most heads: a browser sends about fifteen.
 const USUAL: usize = 16;
 
-/// Marks on a header, set once while parsing so that nobody compares names again.
+/// Marks on a header, set once while parsing, so that names are not compared again.
 pub(crate) mod flag {
     /// Belongs to this connection only; never forwarded.
     pub(crate) const HOP: u8 = 1;

@@ -7,7 +7,7 @@
 pub enum Method<'a> {
     /// GET
     Get,
-    /// HEAD: its response has no body whatever its headers say.
+    /// HEAD: its response never has a body, not even if its headers announce one.
     Head,
     /// POST
     Post,

@@ -65,7 +65,7 @@ impl Framing {
 /// The protocol version of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Version {
-    /// HTTP/1.0: one request per connection unless both sides say otherwise, no chunks.
+    /// HTTP/1.0: one request per connection unless both sides ask for keep-alive, no chunks.
     Http10,
     /// HTTP/1.1.
     Http11,

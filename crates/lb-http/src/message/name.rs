@@ -4,8 +4,8 @@
 //! comparing every name ignoring case costs more than a number does. So each name has a tag: its length and its first,
 //! middle and last byte, folded, in 32 bits. A lookup compares tags along the index and confirms the rare hit.
 //!
-//! The fold also maps `_` to `-`. Programs behind a CGI-like interface cannot tell the two apart, so that an edit that
-//! removes `X-Forwarded-For` must remove `X_Forwarded_For` too; exact lookups tell them apart in the confirmation.
+//! The fold also maps `_` to `-`. Programs behind a CGI-like interface cannot distinguish the two, so that an edit that
+//! removes `X-Forwarded-For` must remove `X_Forwarded_For` too; exact lookups distinguish them in the confirmation.
 
 /// A header name to look for or to write, with its tag worked out. Any bytes may be looked for; what is no token is
 /// simply never found, and is refused where it would be written.

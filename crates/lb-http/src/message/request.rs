@@ -136,7 +136,7 @@ impl RequestHead {
         self.0.index.form
     }
 
-    /// `http` or `https` if the target was in absolute form. What the client says, not how it came.
+    /// `http` or `https` if the target was in absolute form. What the client wrote, which may differ from the scheme of its connection.
     #[must_use]
     pub fn scheme(&self) -> Option<&'static str> {
         let absolute = self.0.index.form == TargetForm::Absolute;
@@ -218,14 +218,14 @@ impl RequestHead {
 
     /// The one protocol the client offers to switch to, such as `websocket`. `None` unless `Connection` nominates
     /// `upgrade` and the request is HTTP/1.1. With a body, the body comes first. Also `None` where several are offered,
-    /// and for `h2c`, `TLS/…` and whatever else [`lb_core::is_never_upgraded_to`] names: a tunnel of those would carry
+    /// and for `h2c`, `TLS/…` and what else [`lb_core::is_never_upgraded_to`] names: a tunnel of those would carry
     /// requests past every rule of ours, and RFC 9110 §7.8 lets us ignore an offer.
     #[must_use]
     pub fn upgrade(&self) -> Option<&[u8]> {
         self.0.index.upgrade.optional(&self.0.bytes)
     }
 
-    /// Whether the client said `TE: trailers`.
+    /// Whether the client sent `TE: trailers`.
     #[must_use]
     pub fn accepts_trailers(&self) -> bool {
         self.0.index.accepts_trailers

@@ -100,13 +100,13 @@ impl ResponseHead {
         self.0.index.status
     }
 
-    /// The reason phrase; empty where none was sent. Nobody should act on it.
+    /// The reason phrase; empty where none was sent. It has no meaning for programs.
     #[must_use]
     pub fn reason(&self) -> &[u8] {
         self.0.index.reason.of(&self.0.bytes)
     }
 
-    /// The protocol version of whoever answered.
+    /// The protocol version of the response.
     #[must_use]
     pub fn version(&self) -> Version {
         self.0.index.version
@@ -142,7 +142,7 @@ impl ResponseHead {
         self.0.index.keep_alive_timeout.map(|seconds| Duration::from_secs(u64::from(seconds)))
     }
 
-    /// The protocol switched to, in a 101 that says so properly.
+    /// The protocol switched to, in a 101 with a valid `Upgrade`.
     #[must_use]
     pub fn upgrade(&self) -> Option<&[u8]> {
         self.0.index.upgrade.optional(&self.0.bytes)

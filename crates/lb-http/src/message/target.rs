@@ -3,7 +3,7 @@
 //! Accepted in a target: every printable ASCII character but `#`, no `\` in the path, and UTF-8. RFC 3986 excludes a few more
 //! (`"<>^`, the braces, everything above ASCII), but browsers and careless clients send those, and nginx, Go, Node, hyper
 //! and httparse pass them on unchanged, as we do. Bytes above ASCII that are no UTF-8 are refused, as httparse and hyper
-//! do: what they mean depends on who reads them. A space, a control or a fragment is refused too; so is a backslash in a
+//! do: what they mean depends on the reader. A space, a control or a fragment is refused too; so is a backslash in a
 //! path, which URL parsers of the browser kind read as a slash. Percent escapes are not looked at: routing decodes them.
 
 use super::chars::find;

@@ -1,8 +1,8 @@
 //! Whether a 101 is an answer to what the request offered.
 //!
 //! Behind a 101 no rule of ours holds any more. It may begin only what the client asked for and its route allowed, and
-//! only where the endpoint knows that protocol: one that passes on whatever it is sent, and is made to answer 101 by
-//! somebody else, would otherwise open a way past us.
+//! only where the endpoint knows that protocol: otherwise a proxy behind us that forwards any `Upgrade`, and whose own
+//! endpoint answers 101, would open a way past our rules.
 
 use lb_core::is_same_protocol;
 

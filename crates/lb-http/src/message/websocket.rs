@@ -19,13 +19,13 @@ pub use super::convert::WEBSOCKET as NAME;
 /// What RFC 6455 §1.3 appends to a key.
 const SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// The key of 16 random octets. It is no secret: it shows that who answers knows the protocol.
+/// The key of 16 random octets. It is no secret: an answer to it shows that the endpoint knows the protocol.
 #[must_use]
 pub fn key(random: u128) -> String {
     STANDARD.encode(random.to_be_bytes())
 }
 
-/// What answers to a key.
+/// The `Sec-WebSocket-Accept` for a key.
 fn accept(key: &[u8]) -> String {
     STANDARD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, &[key, SUFFIX].concat()))
 }
@@ -35,7 +35,7 @@ pub(super) fn is_asked(head: &RequestHead) -> bool {
     head.upgrade().is_some_and(|protocol| is_same_protocol(protocol, NAME.as_bytes()))
 }
 
-/// Whether it asks as RFC 6455 §4.1 has it, so that HTTP/2 can say the same: a GET without a body, and with a key.
+/// Whether it asks as RFC 6455 §4.1 requires, so that HTTP/2 has an equivalent: a GET without a body, and with a key.
 #[must_use]
 pub fn is_asked_properly(head: &RequestHead) -> bool {
     is_asked(head)
@@ -62,7 +62,7 @@ impl RequestHead {
 }
 
 impl ResponseHead {
-    /// The 101 that a 2xx to an extended CONNECT stands for, for whoever asked with this head.
+    /// The 101 that a 2xx to an extended CONNECT stands for, as the response to this request.
     ///
     /// # Errors
     /// What our own codec refuses in such a head.

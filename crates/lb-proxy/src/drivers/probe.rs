@@ -20,7 +20,7 @@ use crate::net::{Shortage, Stream, shortage};
 use crate::rules::cause::Cause;
 use crate::tls::{self, UpstreamTls};
 use crate::wire::h1::HeadLimits;
-use crate::wire::proxy_protocol::{self, Said};
+use crate::wire::proxy_protocol::{self, ProxyHeader};
 
 /// Makes one check.
 pub trait Prober: Send + Sync + 'static {
@@ -160,7 +160,7 @@ async fn introduced<S: AsyncWrite + Unpin>(mut stream: S, check: &ActiveCheck) -
             lb_config::ProxyProtocol::V1 => proxy_protocol::Version::V1,
             lb_config::ProxyProtocol::V2 => proxy_protocol::Version::V2,
         };
-        proxy_protocol::write(&mut header, version, Said::Nothing);
+        proxy_protocol::write(&mut header, version, ProxyHeader::Nothing);
         stream.write_all(&header).await.map_err(|error| connect_cause(&error))?;
     }
     Ok(stream)

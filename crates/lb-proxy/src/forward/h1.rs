@@ -16,7 +16,7 @@ use crate::stage::visit::Visit;
 use crate::upstream::h1::{Call, Owner, Upload};
 use crate::upstream::{AttemptError, Connection};
 use crate::wire::h1;
-use crate::wire::proxy_protocol::{self, Said};
+use crate::wire::proxy_protocol::{self, ProxyHeader};
 
 /// An attempt over HTTP/1.
 #[derive(Default)]
@@ -103,9 +103,9 @@ fn proxy_header(version: proxy_protocol::Version, visit: &Visit) -> BytesMut {
         (Some(from), Some(to)) => {
             // A listener on `[::]` sees IPv4 within IPv6.
             let [from, to] = [from, to].map(|end| SocketAddr::new(end.ip().to_canonical(), end.port()));
-            Said::Client { from, to }
+            ProxyHeader::Client { from, to }
         }
-        _ => Said::Nothing,
+        _ => ProxyHeader::Nothing,
     };
     let mut header = BytesMut::new();
     proxy_protocol::write(&mut header, version, said);

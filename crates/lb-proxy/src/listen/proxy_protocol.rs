@@ -15,7 +15,7 @@ use tokio::io::Interest;
 
 use crate::net::Stream;
 use crate::runtime::snapshot::Snapshot;
-use crate::wire::proxy_protocol::{self, MOST_BYTES, Said};
+use crate::wire::proxy_protocol::{self, MAX_BYTES, ProxyHeader};
 use crate::worker::shared::{Refusal, Shared};
 use crate::worker::shutdown::Stop;
 
@@ -46,8 +46,8 @@ pub(crate) async fn identify(
     let why = tokio::select! {
         biased;
         said = take(&mut stream) => match said {
-            Ok(Said::Client { from, .. }) => return Some((stream, Some(from))),
-            Ok(Said::Nothing) => return Some((stream, peer)),
+            Ok(ProxyHeader::Client { from, .. }) => return Some((stream, Some(from))),
+            Ok(ProxyHeader::Nothing) => return Some((stream, peer)),
             Err(Failure::Gone) => return None,
             Err(Failure::Wrong(error)) => error.to_string(),
         },
@@ -66,12 +66,12 @@ enum Failure {
 }
 
 /// Takes the header, and nothing else, out of the socket.
-async fn take(stream: &mut Stream) -> Result<Said, Failure> {
+async fn take(stream: &mut Stream) -> Result<ProxyHeader, Failure> {
     let mut taken = Vec::new();
     loop {
         poll_fn(|cx| stream.poll_readable(cx)).await.map_err(|_| Failure::Gone)?;
         let had = taken.len();
-        let mut room = [0; MOST_BYTES];
+        let mut room = [0; MAX_BYTES];
         let seen = match look(stream, &mut room) {
             Ok(0) => return Err(Failure::Gone),
             Ok(seen) => seen,
@@ -79,8 +79,8 @@ async fn take(stream: &mut Stream) -> Result<Said, Failure> {
             Err(_) => return Err(Failure::Gone),
         };
         taken.extend_from_slice(room.get(..seen).unwrap_or_default());
-        let (said, length) = match proxy_protocol::parse(&taken).map_err(Failure::Wrong)? {
-            Some((said, length)) => (Some(said), length),
+        let (header, length) = match proxy_protocol::parse(&taken).map_err(Failure::Wrong)? {
+            Some((header, length)) => (Some(header), length),
             // All of it belongs to the header.
             None => (None, had + seen),
         };
@@ -91,8 +91,8 @@ async fn take(stream: &mut Stream) -> Result<Said, Failure> {
             Ok(n) if n == new.len() => {}
             _ => return Err(Failure::Gone),
         }
-        if let Some(said) = said {
-            return Ok(said);
+        if let Some(header) = header {
+            return Ok(header);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What a head that was refused begins with, for the log.
 //!
-//! A client that is refused for its 101st header, or that never finished its head, has said what it wants before. That
-//! is worth a look, but nothing of it was checked: only what can be told apart for certain is handed out, escaping is
+//! A client that is refused for its 101st header, or that never finished its head, has sent its request line before. That
+//! is worth logging, but nothing of it was checked: only what can be read in one way is handed out, escaping is
 //! the log's, and what stands before a path (`http://user:password@host`) is left out.
 
 use crate::message::Version;
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_read_is_told_and_no_more() {
+    fn what_was_read_is_given_and_no_more() {
         let of = |read: &'static str| {
             let Beginning { method, path, query, protocol } = Beginning::of(read.as_bytes());
             let text = |bytes: &'static [u8]| std::str::from_utf8(bytes).unwrap();

@@ -6,7 +6,7 @@
 //! Chunked bodies are where requests are smuggled, so: a size is 1 to 16 hexadecimal digits below 2⁶³, no sign, no
 //! `0x`, no whitespace; every line ends in CRLF; data is followed by CRLF and nothing else. Extensions (`;name=value`)
 //! must be such by their grammar; they are not forwarded. They are bounded to 256 bytes per chunk, and what framing costs
-//! may exceed twice the data by 16 KiB in all, so that nobody makes us work without sending anything (the rule is Go's).
+//! may exceed twice the data by 16 KiB in all, so that no client makes us work without sending anything (the rule is Go's).
 //!
 //! An endpoint's chunks are written again, so what has one meaning passes: whitespace after a size, which old servers
 //! pad to a fixed width, and any printable text as an extension.

@@ -1,12 +1,12 @@
 //! Writing a head, once: what was received, less what is left out, plus what was added.
 //!
-//! Framing and connection headers are never copied; they are written from what the caller decided, so that they say
+//! Framing and connection headers are never copied; they are written from what the caller decided, so that they match
 //! what the connection really does. All other headers go out as they came, neighbours copied as one block. A line that
-//! was received with unusual whitespace is written anew. Nothing here can fail: what could break out of its line was
+//! was received with unusual whitespace is rewritten. Nothing here can fail: what could break out of its line was
 //! refused when it was parsed or when the edit was made.
 //!
 //! Heads are always written as HTTP/1.1. The request target is written in origin form, since that is what an origin
-//! expects whatever the client sent (RFC 9112 §3.2.1), and exactly one `Host` goes with it.
+//! expects for any request (RFC 9112 §3.2.1), and exactly one `Host` goes with it.
 
 use bytes::{BufMut, BytesMut};
 
@@ -14,12 +14,12 @@ use crate::message::{
     Edits, Field, Fields, Framing, RequestHead, ResponseHead, TargetForm, Trailers, flag, name, status_digits,
 };
 
-/// What to say about the connection.
+/// The `Connection` header to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Connection {
     /// Nothing: HTTP/1.1 goes on by itself.
     Implicit,
-    /// `keep-alive`, which an HTTP/1.0 client must be told.
+    /// `keep-alive`, which an HTTP/1.0 client needs.
     KeepAlive,
     /// `close`.
     Close,

@@ -8,7 +8,7 @@
 //!                                └▶ Quoted ⇄ Escaped ─▶ Ended
 //! ```
 //!
-//! Nobody uses extensions, and they are not forwarded; but a parser that skips to the end of the line and one that reads
+//! Extensions are hardly used, and they are not forwarded; but a parser that skips to the end of the line and one that reads
 //! quotes do not agree where the line ends. So in a request nothing passes that is no extension.
 
 use crate::message::chars::is_tchar;

@@ -23,16 +23,16 @@ pub(crate) enum Sender {
     Endpoint,
 }
 
-/// What the headers said so far.
+/// What was in the headers so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) length: Option<u64>,
     pub(crate) chunked: bool,
     /// `Transfer-Encoding: identity`, which RFC 2616 had for no coding at all.
     pub(crate) identity: bool,
-    /// What `Connection` said where it said one thing.
+    /// The options of a `Connection` that has one element.
     options: Options,
-    /// There is a `Connection` that says something else.
+    /// There is a `Connection` with other elements.
     connection: bool,
     pub(crate) upgrade: Upgrade,
 }
@@ -179,7 +179,7 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Whether the connection goes on: HTTP/1.1 unless told otherwise, HTTP/1.0 only if told; `close` beats all.
+    /// Whether the connection goes on: HTTP/1.1 by default, HTTP/1.0 with `keep-alive`; `close` takes precedence.
     pub(crate) const fn goes_on(self, version: Version) -> bool {
         !self.close && (self.keep_alive || !matches!(version, Version::Http10))
     }
@@ -267,7 +267,7 @@ fn equal_decimals(value: &[u8]) -> Result<u64, Cause> {
 }
 
 /// `Transfer-Encoding` must be `chunked`. If chunked is last after codings we do not have the answer is 501, and 400
-/// if the end of the body cannot be told (RFC 9112 §6.1, §6.3).
+/// if the end of the body is unknown (RFC 9112 §6.1, §6.3).
 fn coding(value: &[u8]) -> Result<(), Cause> {
     if value.eq_ignore_ascii_case(b"chunked") {
         return Ok(());

@@ -7,7 +7,7 @@
 //!
 //! A lax tokenizer such as httparse would not spare this pass: what it tolerates must be found again afterwards, and
 //! what it refuses must be given a name. It is the oracle of the tests and fuzz targets instead: what passes here, it
-//! reads alike.
+//! reads in the same way.
 
 use super::error::Cause;
 use crate::message::chars::{find, first_control, has_control, token_len, trim_ows};
@@ -91,7 +91,7 @@ impl Lines {
 }
 
 /// Reads a line written the usual way, `name: value` CRLF with one space before the value and none after it, in one
-/// pass; tells where the next line begins. `None` is no verdict: whatever is cut short, unusual or wrong is for
+/// pass; gives where the next line begins. `None` is no verdict: what is cut short, unusual or wrong is for
 /// [`Lines::find`] and [`field_line`] to decide.
 #[inline(always)]
 pub(crate) fn usual_line(buf: &[u8], start: usize) -> Option<(Field, usize)> {

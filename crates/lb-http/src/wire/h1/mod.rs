@@ -1,8 +1,8 @@
 //! HTTP/1.1 and 1.0: a strict codec without IO, for both directions.
 //!
-//! The problem: a proxy and the endpoint behind it must agree on where each message ends and whom it is for. Parsers
+//! The problem: a proxy and the endpoint behind it must agree on where each message ends and which host it is for. Parsers
 //! differ in what they tolerate, and every difference has been used to smuggle requests past a proxy. So this codec
-//! refuses whatever two parsers could read in two ways; the files tell what that is, rule by rule. It is stricter with
+//! refuses what two parsers could read in two ways; each file lists its rules. It is stricter with
 //! requests than with responses, which no other parser reads before they were written again. It is also what every
 //! request pays for: one pass over the bytes, one allocation per head, none per header, and no copy of a body.
 //!
@@ -23,7 +23,7 @@
 //! ```
 //!
 //! Any split of the input into reads gives the same heads, data and errors. After an error the connection is of no use:
-//! what follows cannot be told from what came before.
+//! where the next message begins is unknown.
 //!
 //! What this does not do: keep time, count body bytes, decide about retries, tunnels or 1xx, or remember that a
 //! request was HEAD. The head's own limits apart, memory is the caller's buffer.

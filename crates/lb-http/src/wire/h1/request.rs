@@ -1,7 +1,7 @@
 //! Reading a request's head, as it arrives.
 //!
 //! The rules are RFC 9112's, and where it leaves a choice (tolerate or refuse) the answer is refuse, because a proxy
-//! that tolerates must know that everybody behind it tolerates in the same way. Beyond the RFC, refused are: methods
+//! that tolerates must know that every parser behind it tolerates in the same way. Beyond the RFC, refused are: methods
 //! with other than capital letters, digits, `-` and `_` (nginx does so too: `get` is GET to some programs); user
 //! information, empty ports and anything else in an authority that is no DNS name or address; `\` in a path; bytes
 //! above 0x7E in a target that are no UTF-8; equal `Content-Length`s and `Host`s; an empty `Host` of a path (RFC 9112 §3.3 would
@@ -34,7 +34,7 @@ pub struct RequestParser {
     partial: Option<Box<Partial>>,
 }
 
-/// A head half read. Positions count from the start of the buffer, which nobody may consume from meanwhile.
+/// A head half read. Positions count from the start of the buffer, which must not be consumed from meanwhile.
 #[derive(Debug, Default)]
 struct Partial {
     lines: Lines,
@@ -52,7 +52,7 @@ impl RequestParser {
         Self { partial: None }
     }
 
-    /// Whether a head has begun and not ended. What tells a client that is idle from one that is slow.
+    /// Whether a head has begun and not ended. Distinguishes a slow client from an idle one.
     #[must_use]
     pub fn has_begun(&self) -> bool {
         self.partial.as_ref().is_some_and(|partial| partial.has_start_line || partial.lines.has_searched())
@@ -204,7 +204,7 @@ impl Partial {
         Ok(())
     }
 
-    /// Decides what only the whole head can tell, and takes its bytes.
+    /// Decides what depends on the whole head, and takes its bytes.
     fn finish(self, buf: &mut BytesMut) -> Result<RequestHead, Cause> {
         let mut index = self.index;
         if !self.has_host && index.version == Version::Http11 {
@@ -231,8 +231,8 @@ impl Partial {
     }
 }
 
-/// What can be said of a request line before it is complete: that it begins with a method, and how long its target
-/// is. `line` excludes the LF; `ended` tells whether there was one.
+/// Checks a request line that may be incomplete: it must begin with a method, and its target must not be too long. `line`
+/// excludes the LF; `ended` says whether there was one.
 fn check_start(line: &[u8], ended: bool, limits: &HeadLimits) -> Result<(), Cause> {
     if line == b"\r" || line.is_empty() {
         return Ok(()); // An empty line before the request, or its beginning; a lone LF is refused as one.

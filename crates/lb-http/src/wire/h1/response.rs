@@ -1,6 +1,6 @@
 //! Reading a response's head from upstream.
 //!
-//! What is sent on is written again, so the client reads one message whatever the endpoint wrote. What endpoints in the
+//! What is sent on is written again, so the client reads one message even where the endpoint wrote an ambiguous one. What endpoints in the
 //! wild get wrong and what has one meaning is therefore tolerated: a missing reason phrase, with or without the space
 //! before it; a `Content-Length` on a 204, or more than once with the same number; lines that end in LF alone (RFC 9112
 //! §2.2); `Transfer-Encoding: identity`; HTTP/1.0. A length beside chunks is dropped (§6.3), and after it, as after
@@ -22,7 +22,7 @@ use crate::message::{Field, Framing, Method, RequestHead, ResponseHead, Response
 /// What the request was, as far as the framing of its response depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answering {
-    /// HEAD: no body, whatever the headers say.
+    /// HEAD: no body, even if the headers announce one.
     Head,
     /// CONNECT: a 2xx begins a tunnel.
     Connect,
@@ -195,7 +195,7 @@ impl Partial {
     fn finish(self, buf: &mut BytesMut, answering: Answering) -> Result<ResponseHead, Cause> {
         let mut index = self.index;
         let options = self.seen.options(&mut index.fields, buf)?;
-        // Where there can be no body, or chunks say how long it is, a length means nothing and is not repeated.
+        // Where there can be no body, or chunks delimit it, a length means nothing and is not repeated.
         let none = matches!((index.status, answering), (100..=199 | 204, _) | (200..=299, Answering::Connect));
         index.length = self.seen.length.filter(|_| !none && !self.seen.chunked);
         index.framing = framing(index.status, answering, self.seen);
@@ -220,8 +220,8 @@ fn framing(status: u16, answering: Answering, seen: Seen) -> Framing {
     }
 }
 
-/// Whether the connection may be used again. A response that may have no body yet announces one, or that says in two
-/// ways where it ends, leaves in doubt what the next bytes are: it is forwarded, and the connection is not used again.
+/// Whether the connection may be used again. A response that may have no body yet announces one, or that has two
+/// kinds of framing, leaves in doubt what the next bytes are: it is forwarded, and the connection is not used again.
 fn goes_on(index: &ResponseIndex, options: Options, seen: Seen) -> bool {
     let announces = seen.chunked || seen.length.is_some_and(|length| length > 0);
     let in_doubt = (matches!(index.status, 100..=199 | 204) && announces)
@@ -230,7 +230,7 @@ fn goes_on(index: &ResponseIndex, options: Options, seen: Seen) -> bool {
     options.goes_on(index.version) && index.framing != Framing::Close && !in_doubt
 }
 
-/// What can be said of a status line before it is complete: that it begins like one.
+/// Checks an incomplete status line: it must begin like one.
 fn check_start(line: &[u8]) -> Result<(), Cause> {
     let expected = b"HTTP/1.";
     let len = line.len().min(expected.len());

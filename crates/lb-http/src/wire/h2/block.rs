@@ -261,7 +261,7 @@ fn is_web(scheme: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// Whether a pseudo-header field is found, whatever pieces the block comes in.
+    /// Whether a pseudo-header field is found, in pieces of several sizes.
     fn found(block: &[u8]) -> bool {
         let read = |size: usize| {
             let (mut read, mut table) = (Block::new(true), Table::new());
@@ -316,7 +316,7 @@ mod tests {
         assert!(!found(&[&[0xff; 8][..], &[0x84]].concat()));
     }
 
-    /// Which of these heads, one after the other on a connection, are refused, whatever pieces they come in.
+    /// Which of these heads, one after the other on a connection, are refused, in pieces of several sizes.
     fn refused(heads: &[&[u8]]) -> Vec<bool> {
         let read = |size: usize| {
             let mut table = Table::new();

@@ -2,8 +2,8 @@
 //!
 //! Pings, settings, priorities, window updates, resets and empty frames cost a client next to nothing and us an answer
 //! or a search each. Well-behaved clients send a handful a second and a few more for each body they receive. So every
-//! such frame is paid from a budget that fills again with time and with useful frames, and who has spent it all is
-//! no client of ours. A plain limit a second would be too small for a fast download, with its window updates, or too
+//! such frame is paid from a budget that fills again with time and with useful frames; a client that has spent it all
+//! is closed. A plain limit a second would be too small for a fast download, with its window updates, or too
 //! large for an idle connection.
 
 use std::time::Duration;
@@ -15,21 +15,21 @@ use lb_core::Mono;
 pub struct Budget {
     /// Thousandths of a unit, so that a refill is not lost to rounding.
     left: u64,
-    most: u64,
+    max: u64,
     per_second: u64,
     at: Mono,
 }
 
 impl Budget {
-    /// Full, with `most` units, filling up by `per_second`.
-    pub fn new(most: u32, per_second: u32, now: Mono) -> Self {
-        let most = u64::from(most) * 1000;
-        Self { left: most, most, per_second: u64::from(per_second), at: now }
+    /// Full, with `max` units, filling up by `per_second`.
+    pub fn new(max: u32, per_second: u32, now: Mono) -> Self {
+        let max = u64::from(max) * 1000;
+        Self { left: max, max, per_second: u64::from(per_second), at: now }
     }
 
     /// Something useful happened.
     pub fn earn(&mut self, units: u32) {
-        self.left = (self.left + u64::from(units) * 1000).min(self.most);
+        self.left = (self.left + u64::from(units) * 1000).min(self.max);
     }
 
     /// Takes this much; `false` when there was not enough, and then all is gone.
@@ -38,7 +38,7 @@ impl Budget {
         self.at = self.at.max(now);
         // Units a second are thousandths a millisecond.
         let millis = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
-        self.left = self.left.saturating_add(millis.saturating_mul(self.per_second)).min(self.most);
+        self.left = self.left.saturating_add(millis.saturating_mul(self.per_second)).min(self.max);
         let wanted = u64::from(units) * 1000;
         let is_enough = wanted <= self.left;
         self.left = self.left.saturating_sub(wanted);
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn it_holds_no_more_than_its_most() {
+    fn it_holds_no_more_than_its_max() {
         let mut budget = Budget::new(3, 1, at(0));
         budget.earn(100);
         assert!(budget.spend(3, at(0)) && !budget.spend(1, at(0)));

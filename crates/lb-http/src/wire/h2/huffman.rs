@@ -1,7 +1,7 @@
-//! The code of RFC 7541, Appendix B, as far as its symbols' lengths tell.
+//! The Huffman code of RFC 7541, Appendix B: where symbols end, and a few of them.
 //!
 //! Only a few characters are ever looked for, so nothing is decoded into a buffer. The code is canonical: the codes of one length
-//! follow each other, behind all shorter ones. How long a symbol is, its first bits say by comparison alone.
+//! follow each other, behind all shorter ones, so that comparing the first bits gives a symbol's length.
 
 /// Below which first 32 bits a symbol has which length; beyond the last, 30.
 const LENGTHS: [(u32, u8); 20] = [

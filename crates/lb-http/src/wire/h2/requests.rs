@@ -179,7 +179,7 @@ mod tests {
         frame_of(1, kind, flags, payload)
     }
 
-    /// Whether stream 1's trailers are malformed, whatever pieces these frames come in.
+    /// Whether stream 1's trailers are malformed, in pieces of several sizes.
     fn is_malformed(frames: &[Vec<u8>]) -> bool {
         let bytes = frames.concat();
         let read = |size: usize| {

@@ -4,7 +4,7 @@
 //! are plain in the bytes, behind nine octets of head each, so they are read as they pass. A client's field blocks are
 //! read as well: see [`Requests`].
 //!
-//! This does not validate: the library refuses what is no HTTP/2, whatever is made of it here.
+//! This does not validate: the library refuses what is no HTTP/2.
 
 use super::requests::Requests;
 
@@ -31,8 +31,8 @@ pub struct FrameHead {
 }
 
 impl FrameHead {
-    /// Whether the frame carries nothing that anybody asked for: no request, no answer, no body. Those are free;
-    /// all others a peer could send without end, at more cost to us than to it.
+    /// Whether the frame is neither part of a request or response nor of a body. Those are free; a peer could send all
+    /// others without end, at more cost to us than to it.
     pub fn is_overhead(self) -> bool {
         match self.kind {
             kind::DATA => self.length == 0 && self.flags & END_STREAM == 0,
@@ -160,7 +160,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn frames_are_told_whatever_pieces_they_come_in(
+        fn frames_are_found_in_pieces_of_any_size(
             frames in proptest::collection::vec((0u8..12, any::<u8>(), 0usize..40), 0..12),
             step in 1usize..30,
         ) {
@@ -169,16 +169,16 @@ mod tests {
                 all
             });
             let mut walker = Walker::new(3);
-            let mut told = Vec::new();
+            let mut seen = Vec::new();
             for piece in bytes.chunks(step) {
-                walker.walk(piece, |head| told.push((head.kind, head.flags, head.length as usize)));
+                walker.walk(piece, |head| seen.push((head.kind, head.flags, head.length as usize)));
             }
-            prop_assert_eq!(told, frames);
+            prop_assert_eq!(seen, frames);
         }
     }
 
     #[test]
-    fn a_goaway_tells_the_last_stream_and_the_last_one_counts() {
+    fn the_last_goaway_has_the_last_stream() {
         let mut walker = Walker::new(0);
         assert_eq!(walker.go_away(), None);
         let first = frame(kind::GO_AWAY, 0, &[0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
@@ -191,7 +191,7 @@ mod tests {
         assert_eq!(walker.go_away(), Some(0x105), "the reserved bit is no part of it");
         walker.walk(&frame(kind::GO_AWAY, 0, &[0, 0]), |_| {});
         walker.walk(&frame(6, 0, &[9; 8]), |_| {});
-        assert_eq!(walker.go_away(), Some(0x105), "one that is too short tells nothing");
+        assert_eq!(walker.go_away(), Some(0x105), "one that is too short is ignored");
     }
 
     #[test]
