@@ -169,11 +169,11 @@ impl World {
     fn reports(&mut self, which: usize, now: Mono, entropy: u64) {
         let admission = self.admissions.swap_remove(which % self.admissions.len());
         let before = self.breaker.state();
-        if which % 5 == 0 {
+        if which.is_multiple_of(5) {
             self.breaker.on_cancelled(admission);
             return;
         }
-        match self.breaker.on_result(admission, which % 3 != 0, now, entropy) {
+        match self.breaker.on_result(admission, !which.is_multiple_of(3), now, entropy) {
             None => assert_eq!(self.breaker.state(), before),
             Some(BreakerChange::Opened { until }) => assert!(until > now && before != BreakerState::Open),
             Some(BreakerChange::Closed) => assert_eq!(before, BreakerState::HalfOpen),
