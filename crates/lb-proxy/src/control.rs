@@ -29,8 +29,8 @@ use crate::observe::status::{
     self, CertificateStatus, ClusterStatus, EndpointStatus, LimitsStatus, ListenerStatus, QueueStatus, ResponseTimes,
     State, Status, StatusSource,
 };
-use crate::runtime::build::Registry;
 use crate::runtime::orders::Order;
+use crate::runtime::registry::Registry;
 use crate::runtime::snapshot::{ClusterRuntime, Snapshot, response_limits};
 use crate::wire::h1::HeadLimits;
 use crate::worker::shared::Shared;
@@ -96,7 +96,7 @@ impl Control {
             let put = move |listing: &Listing| {
                 let mut registry = lock(&registry);
                 registry.on_listing(listing);
-                checks.apply(registry.to_check());
+                checks.apply(registry.check_targets());
             };
             Discovery::new(PutInForce { put, events: Arc::clone(&shared.events) })
         };
@@ -141,7 +141,7 @@ impl Control {
             registry.on_listing(listing);
         }
         // Under the registry's lock, so that no older list can come after a newer one.
-        self.checks.apply(registry.to_check());
+        self.checks.apply(registry.check_targets());
         drop(registry);
         self.watch.on_tick();
     }

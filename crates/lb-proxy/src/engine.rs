@@ -22,8 +22,8 @@ use crate::net::socket::Socket;
 use crate::observe::access_log::AccessLog;
 use crate::observe::event::{Event, Events};
 use crate::observe::metrics::Metrics;
-use crate::runtime::build::Registry;
 use crate::runtime::orders::Order;
+use crate::runtime::registry::Registry;
 use crate::runtime::snapshot::Snapshot;
 use crate::tls::Store;
 use crate::worker::run;
@@ -94,7 +94,13 @@ impl Engine {
         let shared = Arc::new(Shared::new(metrics, access_log));
         let (limit, shares) = share_descriptors(&shared, workers, &config);
         shares.tell_few(limit, &config.limits);
-        let registry = Arc::new(Mutex::new(Registry::new(Arc::clone(&shared), workers)));
+        let registry = Arc::new(Mutex::new(Registry::new(
+            shared.clock,
+            Arc::clone(&shared.metrics),
+            Arc::clone(&shared.events),
+            Arc::clone(&shared.room),
+            workers,
+        )));
         let control = Control::start(&shared, &registry).map_err(EngineError::Thread)?;
         let admin = control.bind_admin(&config)?;
         let resolved = control.look_up(&config);

@@ -1,7 +1,11 @@
 //! The configuration in force: how it is built, and what a request sees of it.
 
-pub(crate) mod build;
+mod clusters;
 pub(crate) mod endpoints;
+mod kept;
+mod limiters;
 pub(crate) mod orders;
 pub(crate) mod placement;
+pub(crate) mod registry;
+mod routes;
 pub(crate) mod snapshot;
