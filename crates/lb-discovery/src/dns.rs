@@ -13,10 +13,11 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use crate::backoff::{Backoff, jittered};
+use crate::failure::Failure;
 use crate::found::Found;
 use crate::lookup::Lookup;
 use crate::sink::EndpointSink;
-use crate::source::{Failure, Source, SourceFuture};
+use crate::source::{Source, SourceFuture};
 
 /// Lookups for many names, a bounded number at a time: each may hold a blocking thread. Clones share that bound.
 #[derive(Clone)]

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::pin::Pin;
 
-use crate::source::Failure;
+use crate::failure::Failure;
 
 /// Looks names up.
 pub trait Lookup: Send + Sync + 'static {

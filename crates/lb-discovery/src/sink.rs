@@ -9,8 +9,8 @@ use lb_core::Mono;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+use crate::failure::Failure;
 use crate::found::Found;
-use crate::source::Failure;
 use crate::supervisor::Supervisor;
 
 /// Everything that is known of a cluster's endpoints.

@@ -1,6 +1,5 @@
 //! What a source of endpoints is.
 
-use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -38,22 +37,4 @@ pub trait Source: Send + Sync + 'static {
     /// All sources share one task, so it must not block. A source with much to do runs a task of its own, and ends it
     /// when this future is dropped.
     fn run(self: Arc<Self>, sink: EndpointSink) -> SourceFuture;
-}
-
-/// Why a source has no list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Failure {
-    /// What it asks answered with an error, or not at all.
-    Unanswered(String),
-    /// This machine could not ask: it lacks descriptors, memory or a permission. It says nothing about the endpoints.
-    Local(String),
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unanswered(why) | Self::Local(why) => f.write_str(why),
-        }
-    }
 }

@@ -14,8 +14,8 @@ use std::time::Duration;
 use lb_core::Mono;
 
 use crate::backoff::{Backoff, jittered};
+use crate::failure::Failure;
 use crate::found::Found;
-use crate::source::Failure;
 
 /// Between a source's end and its next start.
 const RESTART: Backoff = Backoff { first: Duration::from_secs(1), max: Duration::from_secs(60) };

@@ -14,8 +14,8 @@ use smallvec::SmallVec;
 
 use super::chars::{has_control, is_token};
 use super::fields::{Field, Fields};
+use super::is_valid_origin_form;
 use super::name::{self, Name};
-use super::{RequestHead, ResponseHead, is_valid_origin_form};
 
 /// Changes to a head, applied when it is encoded. Empty by default, and then it costs nothing.
 ///
@@ -191,23 +191,8 @@ impl Edits {
         Ok(())
     }
 
-    /// The value that the request will have upstream: of the first header of that name, added ones after received
-    /// ones. Does not know what the encoder drops or writes by itself.
-    #[must_use]
-    pub fn request_header<'a, 'n>(&'a self, head: &'a RequestHead, name: impl Into<Name<'n>>) -> Option<&'a [u8]> {
-        let name = name.into();
-        self.received(&head.index().fields, head.as_bytes(), &name).or_else(|| self.added_value(&name))
-    }
-
-    /// As [`request_header`](Self::request_header), for a response.
-    #[must_use]
-    pub fn response_header<'a, 'n>(&'a self, head: &'a ResponseHead, name: impl Into<Name<'n>>) -> Option<&'a [u8]> {
-        let name = name.into();
-        self.received(&head.index().fields, head.as_bytes(), &name).or_else(|| self.added_value(&name))
-    }
-
     /// The first received header of that name that is not left out.
-    fn received<'a>(&self, fields: &Fields, bytes: &'a [u8], name: &Name<'_>) -> Option<&'a [u8]> {
+    pub(super) fn received<'a>(&self, fields: &Fields, bytes: &'a [u8], name: &Name<'_>) -> Option<&'a [u8]> {
         let mut all = fields.as_slice().iter().enumerate();
         if self.is_removed(name) {
             return None;

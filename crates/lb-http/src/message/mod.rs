@@ -31,8 +31,9 @@ pub use edits::{Edits, InvalidField, Line};
 pub use fields::Headers;
 pub use method::Method;
 pub use name::Name;
-pub use request::{RequestHead, TargetForm};
+pub use request::RequestHead;
 pub use response::{ResponseBuilder, ResponseHead};
+pub use target::TargetForm;
 pub use trailers::Trailers;
 
 pub(crate) use authority::split_authority;

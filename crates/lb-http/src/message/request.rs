@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::edits::Edits;
 use super::fields::{Fields, Headers, Span};
 use super::method::Method;
 use super::name::{self, Name};
+use super::target::TargetForm;
 use super::{Authority, Framing, Version, split_authority};
 
 /// A request's head: its bytes as received and an index into them. Cloning is one reference count.
@@ -65,19 +67,6 @@ impl Default for RequestIndex {
             accepts_trailers: false,
         }
     }
-}
-
-/// The form a request target was written in (RFC 9112 §3.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum TargetForm {
-    /// `/path?query`, the usual one.
-    Origin,
-    /// `http://authority/path`, as sent to proxies. Its authority wins over `Host`.
-    Absolute,
-    /// `authority:port`, with CONNECT only.
-    Authority,
-    /// `*`, with OPTIONS only: the service as a whole.
-    Asterisk,
 }
 
 impl RequestHead {
@@ -290,5 +279,15 @@ impl fmt::Debug for RequestHead {
             .field("framing", &self.framing())
             .field("headers", &self.iter().map(|(name, _)| String::from_utf8_lossy(name)).collect::<Vec<_>>())
             .finish()
+    }
+}
+
+impl Edits {
+    /// The value that the request will have upstream: of the first header of that name, added ones after received
+    /// ones. Does not know what the encoder drops or writes by itself.
+    #[must_use]
+    pub fn request_header<'a, 'n>(&'a self, head: &'a RequestHead, name: impl Into<Name<'n>>) -> Option<&'a [u8]> {
+        let name = name.into();
+        self.received(&head.index().fields, head.as_bytes(), &name).or_else(|| self.added_value(&name))
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::edits::{InvalidField, check_name, is_valid_value};
+use super::edits::{Edits, InvalidField, check_name, is_valid_value};
 use super::fields::{Field, Fields, Headers, Span, flag};
 use super::name::{self, Name};
 use super::{Framing, Version};
@@ -251,4 +251,13 @@ impl ResponseBuilder {
 /// A status as its three digits.
 pub(crate) fn status_digits(status: u16) -> [u8; 3] {
     [b'0' + (status / 100 % 10) as u8, b'0' + (status / 10 % 10) as u8, b'0' + (status % 10) as u8]
+}
+
+impl Edits {
+    /// As [`request_header`](Self::request_header), for a response.
+    #[must_use]
+    pub fn response_header<'a, 'n>(&'a self, head: &'a ResponseHead, name: impl Into<Name<'n>>) -> Option<&'a [u8]> {
+        let name = name.into();
+        self.received(&head.index().fields, head.as_bytes(), &name).or_else(|| self.added_value(&name))
+    }
 }

@@ -9,8 +9,20 @@
 use super::chars::find;
 use super::fields::Span;
 use super::method::Method;
-use super::request::TargetForm;
 use super::split_authority;
+
+/// The form a request target was written in (RFC 9112 §3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TargetForm {
+    /// `/path?query`, the usual one.
+    Origin,
+    /// `http://authority/path`, as sent to proxies. Its authority wins over `Host`.
+    Absolute,
+    /// `authority:port`, with CONNECT only.
+    Authority,
+    /// `*`, with OPTIONS only: the service as a whole.
+    Asterisk,
+}
 
 /// A target taken apart; spans count from the start of the target.
 #[derive(Debug, PartialEq, Eq)]

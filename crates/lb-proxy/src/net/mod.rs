@@ -12,12 +12,11 @@ pub(crate) mod side;
 pub(crate) mod socket;
 pub(crate) mod stream;
 pub(crate) mod timer;
-mod tls;
+
 mod unsent;
 
 pub(crate) use keep_alive::keep_alive;
 pub(crate) use shortage::Shortage;
-pub(crate) use stream::Stream;
+pub(crate) use stream::{PlainHttp, Stream, TlsStream};
 pub(crate) use timer::Timer;
-pub(crate) use tls::{PlainHttp, TlsStream};
 pub(crate) use unsent::limit_unsent;

@@ -1,5 +1,7 @@
 //! One byte stream, whatever carries it.
 
+mod tls;
+
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -14,7 +16,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::TlsStream;
+pub(crate) use self::tls::{PlainHttp, TlsStream};
 use crate::tls::UpstreamTls;
 
 /// A connected socket.

@@ -25,7 +25,7 @@ use rustls::{ClientConfig, ClientConnection, Connection, HandshakeKind, ServerCo
 use tokio::io::{AsyncWrite, ReadBuf};
 
 use super::Stream;
-use super::buffers::ReadSize;
+use crate::net::buffers::ReadSize;
 
 /// Ciphertext that may wait for the socket: a response of 64 KiB with its head is one system call.
 const MOST_WAITING: usize = 128 * 1024;
