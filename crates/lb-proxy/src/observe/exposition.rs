@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
@@ -228,10 +228,9 @@ impl Page {
     }
 
     fn encode_process(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let value = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let metrics = &*self.metrics;
         gauge(out, "config_generation", "Number of the configuration in force")?
-            .encode_gauge(&value(&metrics.generation))?;
+            .encode_gauge(&metrics.generation.load(Ordering::Relaxed))?;
         let limits = &self.gauges.limits;
         for (name, help, now) in [
             ("connections_limit", "Client connections that there may be", limits.connections),
@@ -244,17 +243,12 @@ impl Page {
         ] {
             gauge(out, name, help)?.encode_gauge(&(now as u64))?;
         }
-        for (name, help, count) in [
-            (
-                "endpoint_connections_refused",
-                "Requests refused because there were as many connections to endpoints as there may be",
-                limits.endpoint_connections_refused,
-            ),
-            ("panics", "Bugs that cost a connection", value(&metrics.panics)),
-            ("http2_abuse", "HTTP/2 connections ended for what their clients did", value(&metrics.http2_abuse)),
-            ("access_log_dropped", "Access log lines lost", value(&metrics.access_log_dropped)),
-            ("rate_limit_evicted", "Rate limit cells forgotten for want of memory", value(&metrics.evicted_cells)),
-        ] {
+        let refused = (
+            "endpoint_connections_refused",
+            "Requests refused because there were as many connections to endpoints as there may be",
+            limits.endpoint_connections_refused,
+        );
+        for (name, help, count) in [refused].into_iter().chain(metrics.counters()) {
             counter(out, name, help)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
         }
         Ok(())

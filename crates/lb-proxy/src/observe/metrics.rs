@@ -50,10 +50,10 @@ pub struct Metrics {
     current: Mutex<Arc<Named>>,
     next_endpoint: AtomicU32,
     pub(super) generation: AtomicU64,
-    pub(super) panics: AtomicU64,
-    pub(super) http2_abuse: AtomicU64,
-    pub(super) evicted_cells: AtomicU64,
-    pub(super) access_log_dropped: Arc<AtomicU64>,
+    panics: AtomicU64,
+    http2_abuse: AtomicU64,
+    evicted_cells: AtomicU64,
+    access_log_dropped: Arc<AtomicU64>,
 }
 
 /// The series of one generation, by their labels.
@@ -282,6 +282,17 @@ impl Metrics {
     #[must_use]
     pub fn access_log_dropped(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.access_log_dropped)
+    }
+
+    /// The counters without labels: the name in `/metrics`, the help, the count.
+    pub(super) fn counters(&self) -> [(&'static str, &'static str, u64); 4] {
+        let value = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        [
+            ("panics", "Bugs that cost a connection", value(&self.panics)),
+            ("http2_abuse", "HTTP/2 connections ended for what their clients did", value(&self.http2_abuse)),
+            ("access_log_dropped", "Access log lines lost", value(&self.access_log_dropped)),
+            ("rate_limit_evicted", "Rate limit cells forgotten for want of memory", value(&self.evicted_cells)),
+        ]
     }
 
     /// How long requests took, by listener, whatever their route.
