@@ -248,7 +248,7 @@ lbproxy.toml:4:55: error: `0` is too small
   |
 4 | health.passive = { on = ["5xx", "resets"], failures = 0 }
   |                                                       ^
-  = expected a whole number from 1 to 1000000
+  = expected a whole number from 1 to 65535
 
 lbproxy.toml:8:31: error: `path` has no meaning where `tcp = true`: nothing is asked for
   |
