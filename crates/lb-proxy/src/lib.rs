@@ -9,7 +9,6 @@ mod engine;
 mod error;
 mod exchange;
 mod forward;
-mod framing;
 mod listen;
 mod net;
 pub mod observe;

@@ -4,9 +4,11 @@
 //! never borrowed twice and never across a suspension; it lets the request body travel down the stack, and be cloned
 //! for a retry, while the response is written on the same socket.
 
+mod body_writer;
 mod client;
 mod connection;
 mod incoming;
+mod intake;
 mod kept;
 mod outbox;
 mod stream;
@@ -23,9 +25,11 @@ use lb_core::Mono;
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
+pub(crate) use body_writer::BodyWriter;
 pub(crate) use client::Client;
 pub(crate) use connection::{ClientConnection, TlsFacts};
-pub(crate) use incoming::{BodyFailure, BodyOwner, Frame, Intake, RequestBody};
+pub(crate) use incoming::{BodyOwner, RequestBody};
+pub(crate) use intake::{BodyFailure, Frame, Intake};
 pub(crate) use outbox::Outbox;
 pub(crate) use stream::{Gone, Stream};
 

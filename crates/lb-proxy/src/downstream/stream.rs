@@ -12,7 +12,7 @@ use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 
 use super::ClientConnection;
-use super::incoming::{BodyFailure, Intake};
+use super::intake::{BodyFailure, Intake};
 use crate::message::{Edits, Framing, ResponseHead, Trailers, has_outer_space};
 use crate::net::account::{Account, HeadRoom};
 use crate::net::cork::Drain;

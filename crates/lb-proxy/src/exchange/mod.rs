@@ -2,15 +2,16 @@
 
 mod body;
 pub(crate) mod trace;
+pub(crate) mod visit;
 
 use std::sync::Arc;
 
 use lb_policy::Tried;
 
 use crate::downstream::RequestBody;
+use crate::exchange::visit::Visit;
 use crate::message::ResponseHead;
 use crate::runtime::snapshot::RouteRuntime;
-use crate::stage::visit::Visit;
 use crate::upstream::InFlightGuard;
 
 pub(crate) use body::Body;

@@ -1,8 +1,8 @@
 //! Interim responses (1xx), passed on as they come.
 
+use crate::exchange::visit::Visit;
 use crate::message::{Edits, ResponseHead, Version};
 use crate::rules::cause::Cause;
-use crate::stage::visit::Visit;
 use crate::upstream::AttemptError;
 
 /// Each interim response is passed on and restarts the wait for the final one. Without a limit an endpoint could hold a request, and

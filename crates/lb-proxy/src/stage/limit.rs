@@ -10,6 +10,7 @@ use lb_ratelimit::Verdict;
 
 use crate::downstream::{Intake, RequestBody};
 use crate::exchange::Request;
+use crate::exchange::visit::Visit;
 use crate::message::{Edits, Framing, Version};
 use crate::net::clock;
 use crate::rules::cause::Cause;
@@ -19,7 +20,6 @@ use crate::rules::limit_key;
 use crate::rules::sticky::Stuck;
 use crate::rules::template::{Place, fill};
 use crate::runtime::snapshot::{HashKey, RouteRuntime};
-use crate::stage::visit::Visit;
 
 /// What a request takes along: what is to be different about its head, what its cookie says, and what a policy is to hash.
 type Admitted = (Edits, Option<Stuck>, Option<Bytes>);

@@ -7,5 +7,4 @@ pub(crate) mod outgoing;
 pub(crate) mod respond;
 pub(crate) mod route;
 pub(crate) mod tunnel;
-pub(crate) mod visit;
 pub(crate) mod walk;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use lb_core::End;
 
+use crate::exchange::visit::Visit;
 use crate::message::name;
 use crate::net::clock;
 use crate::observe::access_log::Record;
@@ -17,7 +18,6 @@ use crate::observe::failure_log::Failure;
 use crate::rules::cause::Cause;
 use crate::rules::request_id::RequestId;
 use crate::runtime::snapshot::{ListenerRuntime, RouteRuntime};
-use crate::stage::visit::Visit;
 use crate::wire::h1::Beginning;
 use crate::worker::state::Worker;
 

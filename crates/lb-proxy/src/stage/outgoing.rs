@@ -1,11 +1,11 @@
 //! A response on its way to the client, an endpoint's or our own.
 
+use crate::exchange::visit::Visit;
 use crate::exchange::{Body, Response};
 use crate::message::Edits;
 use crate::rules::answer::Answer;
 use crate::rules::cause::Cause;
 use crate::rules::reply::Reply as OwnReply;
-use crate::stage::visit::Visit;
 
 /// A response and what is to be remembered of how it came about.
 pub(crate) struct Outgoing {

@@ -16,6 +16,7 @@ use lb_core::{Class, End};
 use tokio::time::Instant;
 
 use crate::downstream::{Frame, Gone};
+use crate::exchange::visit::Visit;
 use crate::exchange::{Body, Response};
 use crate::message::{Edits, Framing, Method, ResponseHead, Version, name};
 use crate::net::timer::far;
@@ -29,7 +30,6 @@ use crate::rules::{grpc, trailers};
 use crate::stage::outcome::{self, After, CutBy, Outcome, Unread};
 use crate::stage::outgoing::Outgoing;
 use crate::stage::tunnel::{self, Carried};
-use crate::stage::visit::Visit;
 use crate::worker::state::Worker;
 
 /// Longest pause while a response of our own is written.

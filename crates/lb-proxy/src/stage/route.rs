@@ -1,12 +1,12 @@
 //! Route: which rule of the configuration takes the request.
 
+use crate::exchange::visit::Visit;
 use crate::rules::answer::Answer;
 use crate::rules::cause::Cause;
 use crate::rules::forwarded::Scheme;
 use crate::rules::{redirect, router};
 use crate::runtime::snapshot::{Deed, RouteRuntime};
 use crate::stage::outgoing::Outgoing;
-use crate::stage::visit::Visit;
 
 /// What is to become of a request.
 pub(crate) enum Routed {

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use tower_service::Service;
 
 use crate::downstream::{Client, ClientConnection, HALF_CLOSE_GRACE, Intake};
+use crate::exchange::visit::Visit;
 use crate::exchange::{Request, Response};
 use crate::forward::stack::{self, StackError};
 use crate::message::{Edits, RequestHead};
@@ -26,7 +27,6 @@ use crate::stage::outcome::{self, After, Outcome, Running};
 use crate::stage::outgoing::Outgoing;
 use crate::stage::respond::{ResponseSink, respond};
 use crate::stage::route::{self, Routed};
-use crate::stage::visit::Visit;
 use crate::worker::state::{Stacks, Worker};
 
 /// A `grpc-timeout` of less than this that fires says more about the client than about the endpoint.

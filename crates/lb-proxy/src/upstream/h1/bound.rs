@@ -11,19 +11,12 @@
 //! A client has at most one. Clients of HTTP/2 have none, since one connection of theirs may carry the requests of many users if it
 //! comes from another proxy: a connection bound by such a request closes after it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use lb_config::KeepAlive;
 use lb_core::Mono;
 
 use super::Connection;
 use crate::upstream::Upstream;
-
-/// How long one is kept idle, unless `keep_alive.timeout` is longer. About as long as a client's connection by default: with much less,
-/// each page that is read at leisure would cost a login; with more, idle clients would hold connections.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A client's claim to a reserved connection, which closes when this is dropped.
 pub(crate) struct Bound {
@@ -79,61 +72,15 @@ impl Drop for Bound {
     }
 }
 
-/// One worker's idle connections to an endpoint that belong to one client each.
-#[derive(Default)]
-pub(in crate::upstream) struct ReservedConnections {
-    /// By number.
-    connections: BTreeMap<u64, Box<Connection>>,
-    next: u64,
-}
-
-impl ReservedConnections {
-    /// How long one is kept.
-    pub(in crate::upstream) fn idle_timeout(limits: &KeepAlive) -> Duration {
-        limits.timeout.max(IDLE_TIMEOUT)
-    }
-
-    /// Adds one; its number.
-    pub(in crate::upstream) fn checkin(&mut self, connection: Box<Connection>) -> u64 {
-        let number = self.next;
-        self.next += 1;
-        self.connections.insert(number, connection);
-        number
-    }
-
-    pub(in crate::upstream) fn checkout(&mut self, number: u64) -> Option<Box<Connection>> {
-        self.connections.remove(&number)
-    }
-
-    pub(in crate::upstream) fn iter(&self) -> impl Iterator<Item = &Connection> {
-        self.connections.values().map(|connection| &**connection)
-    }
-
-    /// Closes those for which this is not so.
-    pub(in crate::upstream) fn retain(&mut self, mut stays: impl FnMut(&mut Connection) -> bool) {
-        self.connections.retain(|_, connection| stays(connection));
-    }
-
-    /// Closes those that were idle too long or that the endpoint closed.
-    pub(in crate::upstream) fn reap(&mut self, limits: &KeepAlive, now: Mono) {
-        let timeout = Self::idle_timeout(limits);
-        self.retain(|connection| {
-            let stays = connection.is_idle_within(timeout, now) && !connection.stream.is_readable();
-            if !stays {
-                connection.stream.notify_close();
-            }
-            stays
-        });
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::{SocketAddr, TcpListener};
     use std::num::NonZeroU64;
+    use std::time::Duration;
 
-    use lb_config::{Endpoint, EndpointAddress};
+    use lb_config::{Endpoint, EndpointAddress, KeepAlive};
 
+    use super::super::ReservedConnections;
     use super::*;
     use crate::net::clock;
     use crate::observe::metrics::Metrics;

@@ -4,12 +4,13 @@ mod body;
 mod bound;
 mod call;
 mod connection;
+mod reserved;
 mod strays;
 mod upload;
 
 pub(crate) use body::Owner;
 pub(crate) use bound::Bound;
-pub(super) use bound::ReservedConnections;
 pub(crate) use call::Call;
 pub(crate) use connection::Connection;
+pub(super) use reserved::ReservedConnections;
 pub(crate) use upload::Upload;

@@ -2,8 +2,8 @@
 
 use std::task::{Context, Poll, ready};
 
+use crate::downstream::BodyWriter;
 use crate::downstream::{BodyFailure, Frame, Outbox, RequestBody};
-use crate::framing::BodyWriter;
 use crate::message::Framing;
 use crate::net::Stream;
 use crate::upstream::call::{Progress, WaitsFor};

@@ -18,20 +18,20 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
 use h2::client::{Connection, SendRequest};
 use h2::{Ping, PingPong};
-use lb_config::KeepAlive;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::connections::{Failure, Http2Connection, Lease};
+use crate::net::Timer;
 use crate::net::cork::{self, Cork, Drain};
 use crate::net::queue::{self, Piece};
-use crate::net::{Timer, clock};
 use crate::tls::UpstreamTls;
 use crate::upstream::Upstream;
 use crate::upstream::room::Place;
@@ -49,161 +49,6 @@ const MAX_PING_AFTER: Duration = Duration::from_secs(330);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// The time to write what is left when a connection has ended.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// The connections of one worker to one endpoint.
-#[derive(Default)]
-pub(in crate::upstream) struct Http2Connections {
-    connections: Vec<Arc<Http2Connection>>,
-    connecting: Option<Connecting>,
-}
-
-type Connecting = watch::Receiver<Option<Result<Arc<Http2Connection>, Failure>>>;
-
-/// Why a connection could not be made.
-#[derive(Clone, Debug)]
-pub(crate) struct Failure(Arc<io::Error>);
-
-impl Failure {
-    fn new(error: io::Error) -> Self {
-        Self(Arc::new(error))
-    }
-
-    pub(crate) fn error(&self) -> &io::Error {
-        &self.0
-    }
-}
-
-/// A connection that carries many requests.
-pub(crate) struct Http2Connection {
-    send: Mutex<SendRequest<Piece>>,
-    watch: Mutex<Drain>,
-    tls: Option<Arc<UpstreamTls>>,
-    created_at: Instant,
-    /// Requests in flight.
-    running: AtomicUsize,
-    /// Requests sent in all.
-    requests: AtomicU64,
-    /// When it became idle, or ceased to be.
-    since: Mutex<Instant>,
-    /// It has ended.
-    is_over: AtomicBool,
-    /// A response has come since this was last read.
-    has_answered: AtomicBool,
-}
-
-impl Http2Connection {
-    /// Whether it takes further requests.
-    fn is_open(&self, limits: &KeepAlive, tls: Option<&Arc<UpstreamTls>>, now: Instant) -> bool {
-        let is_current = match (&self.tls, tls) {
-            (None, None) => true,
-            (Some(mine), Some(theirs)) => Arc::ptr_eq(mine, theirs),
-            _ => false,
-        };
-        is_current
-            && !self.is_over.load(Ordering::Acquire)
-            && self.requests.load(Ordering::Relaxed) < limits.requests.get()
-            && now.saturating_duration_since(self.created_at) < limits.age
-            && self.go_away().is_none()
-    }
-
-    fn go_away(&self) -> Option<u32> {
-        self.watch.lock().unwrap_or_else(PoisonError::into_inner).go_away()
-    }
-
-    fn has_room(&self) -> bool {
-        let max = self.sender().current_max_send_streams();
-        self.running.load(Ordering::Relaxed) < max
-    }
-
-    fn since(&self) -> Instant {
-        *self.since.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// It becomes idle, or ceases to be.
-    fn on_change(&self) {
-        *self.since.lock().unwrap_or_else(PoisonError::into_inner) = clock::now();
-    }
-
-    fn sender(&self) -> SendRequest<Piece> {
-        self.send.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl Http2Connections {
-    /// Removes all connections: each closes when its last request ends.
-    pub(in crate::upstream) fn clear(&mut self) {
-        self.connections.clear();
-    }
-
-    /// Closes those that were idle too long.
-    pub(in crate::upstream) fn reap(&mut self, limits: &KeepAlive, now: Instant) {
-        self.connections.retain(|connection| {
-            let since = connection.since();
-            let is_idle = connection.running.load(Ordering::Relaxed) == 0;
-            let is_stale = is_idle && (limits.idle == 0 || now.saturating_duration_since(since) >= limits.timeout);
-            !is_stale && !connection.is_over.load(Ordering::Acquire)
-        });
-    }
-
-    /// Closes those without requests.
-    pub(in crate::upstream) fn close_idle(&mut self) {
-        self.connections.retain(|connection| connection.running.load(Ordering::Relaxed) > 0);
-    }
-
-    fn pick(&mut self, limits: &KeepAlive, tls: Option<&Arc<UpstreamTls>>, now: Instant) -> Option<Lease> {
-        self.connections.retain(|connection| connection.is_open(limits, tls, now));
-        let with_room = self.connections.iter().filter(|connection| connection.has_room());
-        with_room.min_by_key(|connection| connection.running.load(Ordering::Relaxed)).map(Lease::new)
-    }
-}
-
-/// A place on a connection, for one request.
-pub(crate) struct Lease {
-    connection: Arc<Http2Connection>,
-}
-
-impl Lease {
-    fn new(connection: &Arc<Http2Connection>) -> Self {
-        if connection.running.fetch_add(1, Ordering::Relaxed) == 0 {
-            connection.on_change();
-        }
-        connection.requests.fetch_add(1, Ordering::Relaxed);
-        Self { connection: Arc::clone(connection) }
-    }
-
-    /// The handle that sends the request.
-    pub(crate) fn sender(&self) -> SendRequest<Piece> {
-        self.connection.sender()
-    }
-
-    /// Whether the endpoint's GOAWAY says that it has not acted on this stream.
-    pub(super) fn is_left_out(&self, stream: u32) -> bool {
-        self.connection.go_away().is_some_and(|last| stream > last)
-    }
-
-    /// Whether an earlier request went over the connection, so that the endpoint may have closed it meanwhile.
-    pub(crate) fn is_reused(&self) -> bool {
-        self.connection.requests.load(Ordering::Relaxed) > 1
-    }
-
-    /// A response head came.
-    pub(crate) fn on_head(&self) {
-        self.connection.has_answered.store(true, Ordering::Relaxed);
-    }
-
-    /// The connection can carry no more requests.
-    pub(crate) fn discard(&self) {
-        self.connection.is_over.store(true, Ordering::Release);
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if self.connection.running.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.connection.on_change();
-        }
-    }
-}
 
 impl Upstream {
     /// A place on a connection of this worker, which is made within `limit` if need be.
@@ -455,7 +300,7 @@ impl Driver {
 mod tests {
     use std::num::NonZeroU64;
 
-    use lb_config::{Endpoint, EndpointAddress};
+    use lb_config::{Endpoint, EndpointAddress, KeepAlive};
 
     use super::*;
     use crate::observe::metrics::Metrics;

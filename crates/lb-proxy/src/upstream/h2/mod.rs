@@ -3,8 +3,9 @@
 mod body;
 mod call;
 mod connection;
+mod connections;
 mod upload;
 
 pub(crate) use call::Call;
-pub(super) use connection::Http2Connections;
-pub(crate) use connection::Lease;
+pub(super) use connections::Http2Connections;
+pub(crate) use connections::Lease;

@@ -4,8 +4,9 @@ use std::task::{Context, Poll};
 
 use lb_core::End;
 
+use crate::downstream::BodyWriter;
 use crate::downstream::{Downstream, Gone, HALF_CLOSE_GRACE, Intake, Outbox};
-use crate::framing::BodyWriter;
+use crate::exchange::visit::Visit;
 use crate::message::{Edits, Framing, ResponseHead, Version};
 use crate::net::clock;
 use crate::rules::cause::Cause;
@@ -13,7 +14,6 @@ use crate::rules::reply::Reply;
 use crate::stage::outcome::After;
 use crate::stage::respond::{ResponseSink, Source, Start, has_no_body};
 use crate::stage::tunnel::Carried;
-use crate::stage::visit::Visit;
 use crate::wire::h1;
 use crate::worker::shutdown::Ear;
 

@@ -8,6 +8,7 @@ use lb_core::End;
 
 use super::shared::Shared;
 use crate::downstream::{Frame, Gone, Stream};
+use crate::exchange::visit::Visit;
 use crate::message::{Edits, Framing, ResponseHead, Trailers};
 use crate::net::queue::{Piece, Queue};
 use crate::rules::cause::Cause;
@@ -15,7 +16,6 @@ use crate::rules::reply::Reply;
 use crate::stage::outcome::After;
 use crate::stage::respond::{ResponseSink, Source, Start};
 use crate::stage::tunnel::Carried;
-use crate::stage::visit::Visit;
 
 /// Writes the response of one request to a stream.
 pub(crate) struct Http2Sink<'a> {

@@ -1,6 +1,6 @@
 //! Writing a body in the framing its receiver was promised.
 
-use crate::downstream::{Frame, Outbox};
+use super::{Frame, Outbox};
 use crate::wire::h1;
 
 /// Frames one body.

@@ -4,6 +4,8 @@
 //! pays for it. So each crate lists here what it may use, and anything else fails.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod imports;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
