@@ -51,7 +51,7 @@ pub(crate) enum Command {
     },
 }
 
-/// Which file; as the only argument, or as those who come from another proxy write it.
+/// The configuration file: a bare argument, or an option as other proxies have it.
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 pub(crate) struct File {
@@ -182,21 +182,21 @@ impl PolicyName {
 
 const EXAMPLES: &str = "\
 Examples:
-  lbproxy demo                                    see it at work
-  lbproxy proxy --to app-1:3000 --to app-2:3000   before your own endpoints
+  lbproxy demo                                    a self-contained demo
+  lbproxy proxy --to app-1:3000 --to app-2:3000   in front of your own endpoints
   lbproxy init                                    write a first file
-  lbproxy run lbproxy.toml                        as a file says
+  lbproxy run lbproxy.toml                        with a configuration file
 
 Exit codes: 0 fine, 1 the configuration is wrong, 2 wrong arguments,
-3 could not start, 4 requests were cut. `lbproxy --help` says more.";
+3 could not start, 4 requests were cut. `lbproxy --help` has more.";
 
 const LONG_EXAMPLES: &str = "\
 Examples:
-  lbproxy demo                                    see it at work
-  lbproxy proxy --to app-1:3000 --to app-2:3000   before your own endpoints
+  lbproxy demo                                    a self-contained demo
+  lbproxy proxy --to app-1:3000 --to app-2:3000   in front of your own endpoints
   lbproxy init                                    write a first file
-  lbproxy check lbproxy.toml                      what is wrong with a file
-  lbproxy run lbproxy.toml                        as a file says
+  lbproxy check lbproxy.toml                      validate a file
+  lbproxy run lbproxy.toml                        with a configuration file
 
 Exit codes:
   0    fine
@@ -206,7 +206,7 @@ Exit codes:
   3    could not start: an address is in use, a log cannot be written; or
        `init` could not write
   4    requests were cut at the end of the grace period, or by a second signal
-  101  a thread died of a bug; the log has its panic";
+  101  a thread panicked; the log has the message";
 
 const RUN: &str = "\
 A small file:
@@ -221,13 +221,13 @@ A small file:
   health.active = { path = \"/healthz\" }
 
 Signals:
-  TERM, INT  stop accepting, let requests finish for `grace` (30s unless the
-             file says otherwise), end; a second one ends at once
+  TERM, INT  stop accepting, let requests finish for `grace` (30s by
+             default), exit; a second one exits at once
   HUP        read the file again: what did not change keeps its connections,
-             health and limits; a file that is wrong changes nothing, and the
-             log says why
+             health and limits; an invalid file changes nothing, and the
+             log has the reason
   USR1       open the log files again, after they were moved away
-  USR2       not used; the log says so
+  USR2       ignored, with a line in the log
 
 The log goes to standard error. It begins with the addresses:
   listening on 0.0.0.0:8080 listener=0.0.0.0:8080

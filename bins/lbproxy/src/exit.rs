@@ -2,7 +2,7 @@
 
 use std::process::{ExitCode, Termination};
 
-/// What the exit code says to whoever started the process.
+/// Exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// All is well.

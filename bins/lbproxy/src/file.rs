@@ -7,7 +7,7 @@ use crate::exit::Exit;
 use crate::input::Input;
 use crate::{complain, paint, say, serve};
 
-/// Serves as the file says. Its warnings go to the log, which may be JSON.
+/// Runs the proxy with the file. Its warnings go to the log, which may be JSON.
 pub(crate) fn run(input: &Input) -> Exit {
     match load(input) {
         Ok(loaded) => serve::serve(loaded, Some(input)),
@@ -15,7 +15,7 @@ pub(crate) fn run(input: &Input) -> Exit {
     }
 }
 
-/// Says what is wrong with the file, or how much is in it.
+/// Reports every problem of the file, or how much is in it.
 pub(crate) fn check(name: &Input) -> Exit {
     let loaded = match load(name) {
         Ok(loaded) => loaded,
@@ -78,7 +78,7 @@ impl Found {
     }
 }
 
-/// Reads the file. If it is wrong, all that is to be said about it is said on standard error.
+/// Reads the file; if it is invalid, reports every problem on standard error.
 fn load(input: &Input) -> Result<Loaded, Found> {
     let loaded = input.load().map_err(|diagnostics| {
         paint::show(&diagnostics);

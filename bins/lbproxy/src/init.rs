@@ -8,7 +8,7 @@ use crate::exit::Exit;
 use crate::{complain, say};
 
 /// Small enough to be read whole, and valid as it stands.
-const FIRST: &str = r#"# A configuration of lbproxy. `lbproxy check` says what is wrong with it, `lbproxy print` shows every default,
+const FIRST: &str = r#"# A configuration of lbproxy. `lbproxy check` validates it, `lbproxy print` shows every default,
 # and docs/configuration.md explains every key.
 
 [admin]

@@ -57,7 +57,7 @@ fn say(text: &str) -> Exit {
     }
 }
 
-/// Writes to standard error. Where that does not work there is nobody to tell.
+/// Writes to standard error; a failure cannot be reported.
 fn complain(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }

@@ -18,7 +18,7 @@ pub(crate) fn show_one(diagnostic: &Diagnostic) {
     complain(&format!("{}\n", if wants_colours(&io::stderr()) { painted(diagnostic, &text) } else { text }));
 }
 
-/// Whether somebody looks at it who has not asked for plain text (no-color.org).
+/// Whether it is a terminal and colour was not turned off (no-color.org).
 pub(crate) fn wants_colours(out: &impl IsTerminal) -> bool {
     out.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

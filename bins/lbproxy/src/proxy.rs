@@ -6,7 +6,7 @@ use crate::args::Proxy;
 use crate::exit::Exit;
 use crate::{paint, serve};
 
-/// Serves what the arguments say.
+/// Runs the proxy that the arguments describe.
 pub(crate) fn proxy(arguments: &Proxy) -> Exit {
     match config(arguments) {
         Ok(config) => serve::serve(Loaded::without_file(config), None),

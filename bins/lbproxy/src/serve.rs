@@ -1,4 +1,4 @@
-//! From a configuration to the end of the process: start, tell where, carry out orders, finish.
+//! From a configuration to the end of the process: start, log the addresses, handle signals, shut down.
 //!
 //! Calls of the engine block (a shutdown for the whole grace period), so the loop steps out of the runtime for each.
 
@@ -23,12 +23,12 @@ const AT_ONCE: Duration = Duration::from_secs(5);
 /// What the requests of other workers get to finish when one worker has died.
 const AFTER_A_DEATH: Duration = Duration::from_secs(5);
 
-/// Serves a configuration until told to stop. `input` is what a reload reads again.
+/// Serves a configuration until a signal stops it. `input` is what a reload reads again.
 pub(crate) fn serve(loaded: Loaded, input: Option<&Input>) -> Exit {
     let Loaded { config, sources, warnings, .. } = loaded;
     let log = match AppLog::start(&config.log) {
         Ok(log) => log,
-        // Nobody to tell: it is stderr that does not work.
+        // Not reported: it is stderr that does not work.
         Err(_) => return Exit::Start,
     };
     warn(&warnings);
@@ -36,7 +36,7 @@ pub(crate) fn serve(loaded: Loaded, input: Option<&Input>) -> Exit {
         tracing::error!("{error}");
         Exit::Start
     });
-    // There is nobody left to tell about lines that stderr did not take.
+    // Lines that stderr did not take cannot be reported.
     let _ = log.close(LAST_LINES);
     exit
 }
@@ -100,7 +100,7 @@ pub(crate) async fn finish(signals: &mut Signals, engine: Engine) -> io::Result<
     let (grace, hurry) = (engine.config().grace, engine.hurry());
     let (done, mut ended) = tokio::sync::oneshot::channel();
     std::thread::Builder::new().name("shutdown".to_owned()).spawn(move || {
-        // Nobody listens where the last lines took too long.
+        // The receiver is gone if the flush timed out.
         let _ = done.send(engine.shutdown(grace));
     })?;
     let panicked = |_| io::Error::other("the shutdown panicked");
@@ -135,7 +135,7 @@ fn stop(runtime: &Runtime, signals: &mut Signals, engine: Engine) -> io::Result<
     })
 }
 
-/// Puts the file as it is now in force, or says why not.
+/// Puts the current file in force, or logs why not.
 fn reload(engine: &Engine, file: &Path, log: &AppLog) {
     let generation = engine.status().generation;
     let refused = |why: String| tracing::error!("reload refused, generation {generation} stays in force: {why}");
@@ -218,7 +218,7 @@ fn warn(warnings: &Diagnostics) {
     warnings.iter().for_each(|warning| tracing::warn!("{}", one_line(warning)));
 }
 
-/// A diagnostic as one line of the log, whose level says how bad it is.
+/// A diagnostic as one log line, at the level of its severity.
 fn one_line(diagnostic: &Diagnostic) -> String {
     let mut line = String::new();
     if let Some(place) = &diagnostic.place {

@@ -10,8 +10,9 @@
 //!          with places)            defaults)   positions)
 //! ```
 //!
-//! and every step goes on after a mistake, so that one load reports them all as [`Diagnostics`]. One table lists every
-//! key with its kind, its default and its meaning; the decoder, [`schema()`] and the manual follow it.
+//! and every step goes on after a mistake, so that one load reports them all as [`Diagnostics`]. Each table of the language is
+//! one file in `model/`, and each key one row there: type, decoder, printed form, [`schema()`] and manual follow it. `table/` has
+//! what all tables share, `language/` what needs no key.
 //!
 //! The crate reads files and nothing else: it opens no socket, resolves no name and logs nothing.
 //!
@@ -22,7 +23,7 @@
 //! | make one without a file | [`Config::for_proxy`] |
 //! | show it whole, defaults included | [`Config::print`] |
 //! | show what is not a default | [`Config::print_changed`] |
-//! | say what a reload changes | [`Config::diff`] |
+//! | list what a reload changes | [`Config::diff`] |
 //! | serve an editor | [`schema()`] |
 #![forbid(unsafe_code)]
 

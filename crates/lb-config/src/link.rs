@@ -84,7 +84,7 @@ pub(crate) fn link(
     })
 }
 
-/// Names must tell listeners apart, and two sockets cannot be bound to one address.
+/// Names are unique, and two sockets cannot be bound to one address.
 fn check_listeners(report: &mut Report, listeners: &[ListenerWritten], global: Option<&Global>) {
     for (at, listener) in listeners.iter().enumerate() {
         for earlier in &listeners[..at] {
@@ -97,7 +97,7 @@ fn check_listeners(report: &mut Report, listeners: &[ListenerWritten], global: O
                 // Port 0. A reload knows a listener again by its address.
                 let address = &listener.listener.address;
                 report
-                    .error(listener.address_span, format!("two listeners on `{address}` cannot be told apart"))
+                    .error(listener.address_span, format!("two listeners on `{address}` cannot be distinguished"))
                     .help("give one of them a port, or another address of this machine")
                     .related("the other listener", earlier.address_span);
             } else if listener.listener.name == earlier.listener.name {
@@ -208,7 +208,7 @@ fn unknown_name<'n>(
     }
 }
 
-/// Names that were given must tell routes apart, in logs and in metrics.
+/// Names that were given are unique, since logs and metrics use them.
 fn check_names(report: &mut Report, routes: &[(Route, RouteWritten)]) {
     let mut seen: BTreeMap<&str, Span> = BTreeMap::new();
     for (_, written) in routes {
@@ -337,7 +337,7 @@ fn check_limits(report: &mut Report, routes: &[(Route, RouteWritten)]) {
         match seen.get(&*limit.name) {
             Some((first, first_span)) if counts(first) != counts(limit) => {
                 report
-                    .error(span, format!("two rate limits named `{}` differ, and share one count", limit.name))
+                    .error(span, format!("rate limits named `{}` must have the same rate and key", limit.name))
                     .expected("the same `key`, `rate`, `burst` and `memory`, or another `name`")
                     .related("the other one", *first_span);
             }

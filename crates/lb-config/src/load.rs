@@ -212,7 +212,7 @@ impl<'a> Reader<'a> {
         let Some(fields) = Fields::open(&mut self.report, &entry.node, &DEFAULTS) else { return };
         for (key, section) in [("route", &ROUTE), ("cluster", Cluster::SECTION)] {
             let Some(entry) = fields.entry(key) else { continue };
-            // Unknown keys are reported here too, lest they go unseen while no route inherits them.
+            // Unknown keys are reported here too: if no route inherits them, nothing else would.
             if Fields::open(&mut self.report, &entry.node, section).is_none() {
                 continue;
             }
@@ -276,11 +276,11 @@ impl<'a> Reader<'a> {
     fn finish(mut self) -> Result<Loaded, Diagnostics> {
         let config = if self.broken { None } else { build(&mut self.report, self.written) };
         if config.is_none() && !self.report.has_errors() {
-            // Unreachable while every conversion that fails says why; better an odd message than a wrong configuration.
+            // Unreachable while every failed conversion reports a reason. An odd message is better than a wrong configuration.
             self.report.error(Span::NOWHERE, "the configuration cannot be used, and lbproxy does not know why");
         }
         let refused = self.report.has_errors();
-        self.report.tell(&mut self.sources);
+        self.report.hide_in(&mut self.sources);
         let diagnostics = Diagnostics::resolve(self.report.into_problems(), &self.sources);
         match config {
             Some(config) if !refused => Ok(Loaded { config, sources: self.sources, warnings: diagnostics }),

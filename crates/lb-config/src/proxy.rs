@@ -66,7 +66,7 @@ fn admin(address: &str) -> Node {
     table(fields)
 }
 
-/// A port alone is one of this machine: who wants to be reached from elsewhere says where.
+/// A port alone is on loopback; to be reachable from elsewhere takes an address.
 fn local(address: &str) -> String {
     if address.parse::<u16>().is_ok() { format!("127.0.0.1:{address}") } else { address.to_owned() }
 }

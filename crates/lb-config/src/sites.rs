@@ -4,7 +4,7 @@ use crate::language::diagnostic::Report;
 use crate::model::listener::ListenerWritten;
 use crate::model::site::SiteWritten;
 
-/// A name tells sites apart, and a host belongs to one of them: whose settings it gets must not depend on the path.
+/// Names are unique, and a host belongs to one site: its settings must not depend on the path.
 pub(crate) fn check(report: &mut Report, sites: &[SiteWritten]) {
     for (at, site) in sites.iter().enumerate() {
         for earlier in &sites[..at] {

@@ -15,7 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
-/// Says in every answer who gave it.
+/// Names itself in every response.
 pub(crate) const SERVED_BY: HeaderName = HeaderName::from_static("served-by");
 /// Where the proxy asks how an endpoint is.
 pub(crate) const HEALTH: &str = "/healthz";
@@ -27,7 +27,7 @@ pub(crate) struct App {
     pub(crate) name: &'static str,
     /// Shortest and longest time to an answer, milliseconds.
     takes_ms: (u64, u64),
-    /// What the introduction says of it.
+    /// Its line in the introduction.
     pub(crate) manner: &'static str,
     is_flaky: bool,
 }
@@ -93,7 +93,7 @@ pub(crate) fn start(app: App, began: Instant) -> io::Result<SocketAddr> {
                         let _ = serving.await;
                     });
                 }
-                // Too many open files, say: it passes.
+                // Too many open files, for example: transient.
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
             }
         }

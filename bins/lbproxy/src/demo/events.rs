@@ -16,7 +16,7 @@ impl Events {
     pub(crate) fn collect() -> Self {
         let events = Self::default();
         let subscriber = tracing_subscriber::registry().with(events.clone());
-        // In a process that runs one demonstration nobody was faster; without it the table has fewer lines.
+        // The only demo of the process sets it once; without it the table has fewer lines.
         let _ = tracing::subscriber::set_global_default(subscriber);
         events
     }

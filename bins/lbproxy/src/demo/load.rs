@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct Sample {
     /// When its answer was there.
     pub(crate) at: Instant,
-    /// Who answered, a position in [`APPS`]; `None` if nobody did.
+    /// The endpoint that answered, a position in [`APPS`]; `None` if none did.
     pub(crate) by: Option<usize>,
     /// From sending to the end of the body.
     pub(crate) took: Duration,
@@ -51,14 +51,14 @@ pub(crate) async fn drive(proxy: SocketAddr, rate: u32, samples: mpsc::Unbounded
             let began = Instant::now();
             let (by, is_good) = tokio::time::timeout(PATIENCE, ask(&client, uri)).await.unwrap_or((None, false));
             let at = Instant::now();
-            // Nobody counts any more once the demonstration ends.
+            // The receiver is gone once the demo ends.
             let _ = samples.send(Sample { at, by, took: at - began, is_good });
             drop(permit);
         });
     }
 }
 
-/// One request: who answered, and whether the answer was good and whole.
+/// One request: which endpoint answered, and whether the response was good and complete.
 async fn ask(client: &Client<HttpConnector, Empty<Bytes>>, uri: Uri) -> (Option<usize>, bool) {
     let mut request = Request::new(Empty::new());
     *request.uri_mut() = uri;

@@ -34,7 +34,7 @@ const FRAME: Duration = Duration::from_millis(500);
 /// Ports that are easy to type, and then whatever is free.
 const PORTS: [(u16, u16); 2] = [(8080, 9900), (0, 0)];
 
-/// Shows it, until told to stop or for as long as asked.
+/// Runs the demo until a signal, or for the duration given.
 pub(crate) fn demo(arguments: &Demo) -> Exit {
     run(arguments).unwrap_or_else(|error| {
         complain(&format!("cannot start: {error}\n"));
@@ -125,7 +125,7 @@ fn draw(screen: &mut Screen<io::Stdout>, watching: &mut Watching, engine: &Engin
     screen.show(elapsed, &view, is_last);
 }
 
-/// Starts the proxy on ports that are easy to type, or on others if somebody has them.
+/// Starts the proxy on ports that are easy to type, or on others if those are in use.
 fn start(policy: &str, endpoints: [SocketAddr; APPS.len()]) -> io::Result<Engine> {
     let mut last = None;
     for (port, admin) in PORTS {
@@ -179,7 +179,7 @@ fn introduction(
     }
     text += "\nIn another terminal:\n";
     let mut hint = |command: String, what: &str| text += &format!("  {command:<37} {what}\n");
-    hint(format!("curl -i http://{proxy}/"), "an answer; Served-By says whose");
+    hint(format!("curl -i http://{proxy}/"), "a response; Served-By names the endpoint");
     if let Some(admin) = admin {
         let admin = lb_proxy::show(&admin);
         hint(format!("curl http://{admin}/status"), "every endpoint, what it does and why");

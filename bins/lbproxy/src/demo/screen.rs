@@ -98,7 +98,7 @@ impl<W: Write> Screen<W> {
     }
 
     fn write(&mut self, text: &str) {
-        // Who closed the terminal or the pipe does not look at it any more; the demonstration ends by signal or in time.
+        // The terminal or pipe was closed; the demo ends by signal or after its duration.
         let _ = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
     }
 }

@@ -12,7 +12,7 @@ use super::load::Sample;
 
 /// The time that rates are taken over: short, so that an ejection shows at once.
 pub(crate) const RATE_OVER: Duration = Duration::from_secs(2);
-/// The time that percentiles are taken over: long enough for a hundredth to be somebody.
+/// The time that percentiles are taken over: long enough for a hundredth of it to hold requests.
 pub(crate) const TIMES_OVER: Duration = Duration::from_secs(10);
 
 /// Remembers as much of the past as the table needs.
@@ -95,15 +95,15 @@ impl Sight {
 
     /// The proxy has logged this. Returns it with the endpoints' names in place of their addresses.
     pub(crate) fn on_event(&mut self, event: &str) -> String {
-        let mut told = event.to_owned();
+        let mut shown = event.to_owned();
         for ((address, app), why) in self.addresses.iter().zip(APPS).zip(&mut self.why_ejected) {
             let address = address.to_string();
             if let (true, Some((_, reason))) = (event.contains(&address), event.split_once(" ejected for ")) {
                 *why = reason.split_once(": ").map_or("", |(_, reason)| reason).to_owned();
             }
-            told = told.replace(&format!("endpoint {address}"), app.name).replace(&address, app.name);
+            shown = shown.replace(&format!("endpoint {address}"), app.name).replace(&address, app.name);
         }
-        told
+        shown
     }
 
     /// How things stand.

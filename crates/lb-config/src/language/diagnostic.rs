@@ -1,7 +1,7 @@
-//! What is wrong with a configuration, said so that the reader can go and mend it.
+//! What is wrong with a configuration, with what is needed to fix it.
 //!
 //! One mistake at a time costs a reader one reload each. Loading therefore collects: every [`Diagnostic`] names a
-//! place, quotes the line, says what was expected and, where a near miss is known, what was probably meant.
+//! place, quotes the line, names what was expected and, where a near miss is known, what was probably meant.
 //! Rendering is plain text in the manner of a compiler; colours are the binary's business.
 
 use std::fmt;
@@ -19,7 +19,7 @@ pub enum Severity {
     Error,
 }
 
-/// One thing to say about a configuration.
+/// One problem of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Diagnostic {
@@ -27,7 +27,7 @@ pub struct Diagnostic {
     pub severity: Severity,
     /// What is wrong, one line.
     pub message: String,
-    /// Where; `None` when nobody wrote it (a file that cannot be read, a configuration made without a file).
+    /// Where; `None` if it stands in no file (a file that cannot be read, a configuration made without a file).
     pub place: Option<Place>,
     /// What would have been right.
     pub expected: Option<String>,
@@ -38,8 +38,7 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    /// Something about a file that a configuration names, found by one who has read it: placed where the configuration
-    /// names it.
+    /// A problem of a file that a configuration names, placed where it names it.
     #[must_use]
     pub fn about_file(severity: Severity, message: String, file: &Path, sources: &Sources) -> Self {
         let place = sources.place_of(file);
@@ -47,7 +46,7 @@ impl Diagnostic {
     }
 }
 
-/// All that is to be said about a configuration, in the order of files and lines.
+/// All problems of a configuration, in the order of files and lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Diagnostics(Vec<Diagnostic>);
 
@@ -63,7 +62,7 @@ impl Diagnostics {
         self.0.len()
     }
 
-    /// Whether there is nothing to say.
+    /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -274,7 +273,7 @@ impl Report {
 
     /// What was reported about this very value since then would also have been right as this word.
     pub(crate) fn also_expected(&mut self, since: usize, span: Span, word: &str) {
-        // What nobody wrote has no place, and so nothing to tell its problems apart by.
+        // What stands in no file has no place to compare by.
         let here = |problem: &&mut Problem| span != Span::NOWHERE && problem.span == span;
         for problem in self.problems.iter_mut().skip(since).filter(here) {
             if let Some(expected) = &mut problem.expected {
@@ -313,8 +312,8 @@ impl Report {
         path
     }
 
-    /// Tells the sources what they must not show, and which files they name.
-    pub(crate) fn tell(&mut self, sources: &mut Sources) {
+    /// Marks in the sources what must not be shown, and which files they name.
+    pub(crate) fn hide_in(&mut self, sources: &mut Sources) {
         sources.named.append(&mut self.files);
         for (span, key) in self.hidden.drain(..) {
             sources.hide_strings(span, key);

@@ -1,7 +1,7 @@
 //! Variables of nginx, HAProxy and Caddy, and what they are called here.
 //!
-//! A text with `$host` or `{http.request.host}` in it was written for another proxy. It is valid here, or nearly, and hardly means
-//! what it says.
+//! A text with `$host` or `{http.request.host}` in it was written for another proxy. It is valid here, or nearly, and hardly what
+//! was meant.
 
 /// Variables of nginx, without their `$`, and ours.
 const NGINX: [(&str, &str); 22] = [

@@ -54,7 +54,7 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    /// For what nobody wrote: defaults, and configurations made without a file.
+    /// For what stands in no file: defaults, and configurations made without a file.
     pub(crate) const NOWHERE: Self = Self { file: usize::MAX, start: 0, end: 0 };
 }
 
@@ -152,7 +152,7 @@ impl Sources {
         }
     }
 
-    /// Resolves a span; `None` for what nobody wrote.
+    /// Resolves a span; `None` for what stands in no file.
     pub(crate) fn place(&self, span: Span) -> Option<Place> {
         let file = self.files.get(span.file)?;
         let text = &*file.text;

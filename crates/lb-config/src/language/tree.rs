@@ -34,7 +34,7 @@ pub(crate) enum Value {
     Bool(bool),
     /// A date, or a number that no machine word holds.
     Other(&'static str),
-    /// Something already complained about; nothing more is said of it.
+    /// Already reported; no further problem is reported for it.
     Broken,
     List(Vec<Node>),
     Table(Table),
@@ -68,12 +68,12 @@ impl Table {
 }
 
 impl Node {
-    /// A value nobody wrote.
+    /// A value that stands in no file.
     pub(crate) fn made(value: Value) -> Self {
         Self { span: Span::NOWHERE, value }
     }
 
-    /// A text nobody wrote.
+    /// A text that stands in no file.
     pub(crate) fn made_text(text: &str) -> Self {
         Self::made(Value::Text { text: text.into(), written: None })
     }

@@ -30,7 +30,7 @@ block! {
         Section::new("admin", "[admin]", "The admin listener. It serves `/healthz`, `/metrics` and `/status`.")
             .example("admin = { address = \"127.0.0.1:9900\" }");
     address: Option<ListenAddress> => Or<Off, Listen>, Value("\"off\""),
-        "Where it listens: a loopback address or a Unix socket, or any address if `allow` says who may come.";
+        "Where it listens: a loopback address or a Unix socket, or any address if `allow` names client networks.";
     allow: Vec<Network> => List<IpNetwork>, Value("[]"), "Client networks that may use it; none means loopback only.";
     hosts: Vec<HostPattern> => List<Host>, Value("[]"),
         "Names that requests may use for it, beside IP addresses and `localhost`; with others they get 403.";
@@ -44,8 +44,8 @@ impl Block for Written {
         };
         if open && self.allow.is_empty() {
             report
-                .error(fields.value_span("address"), "the admin listener would be open to everybody")
-                .expected("a loopback address, a Unix socket, or `allow` with the networks that may come")
+                .error(fields.value_span("address"), "the admin listener would be open to every client")
+                .expected("a loopback address, a Unix socket, or `allow` with client networks")
                 .help("write address = \"127.0.0.1:9900\", or add allow = [\"10.0.0.0/8\"]");
             return None;
         }

@@ -60,7 +60,7 @@ impl Form for Certificates {
         let Some(short) = short.first() else { return all };
         if let Some(long) = fields.entry(key) {
             report
-                .error(short.key_span, format!("`{}` beside `certificates` says the same in two ways", short.key))
+                .error(short.key_span, format!("`{}` and `certificates` exclude each other", short.key))
                 .help("write every certificate in `certificates`")
                 .related("the other", long.key_span);
             return None;

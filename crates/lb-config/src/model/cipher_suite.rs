@@ -3,7 +3,7 @@
 use crate::language::diagnostic::Report;
 use crate::language::suggest::nearest;
 use crate::language::tree::Node;
-use crate::language::values::Wrong;
+use crate::language::values::ValueError;
 use crate::model::tls_version::TlsVersion;
 use crate::table::convert;
 use crate::table::form::form;
@@ -11,7 +11,7 @@ use crate::table::item::text;
 use crate::table::section::Kind;
 
 /// A cipher suite, by its IANA name.
-#[allow(non_camel_case_types, reason = "written as the registry writes them, for whoever searches")]
+#[allow(non_camel_case_types, reason = "spelled as in the IANA registry, so that a search finds them")]
 #[allow(missing_docs, reason = "the names are the registry's")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CipherSuite {
@@ -110,11 +110,11 @@ fn cipher_suite(report: &mut Report, node: &Node) -> Option<CipherSuite> {
         CipherSuite::ALL.into_iter().find(is).ok_or_else(|| {
             let names = CipherSuite::ALL.iter().flat_map(|suite| [suite.openssl_name(), suite.name()]);
             match nearest(text, names) {
-                Some(near) => Wrong::new("is no cipher suite that lbproxy has", EXPECTED)
+                Some(near) => ValueError::new("is no cipher suite that lbproxy has", EXPECTED)
                     .help(format!("did you mean \"{near}\"?")),
-                None if text.contains(':') => Wrong::new("is no cipher suite", EXPECTED)
+                None if text.contains(':') => ValueError::new("is no cipher suite", EXPECTED)
                     .help("write a list of names in place of one text with colons"),
-                None => Wrong::new("is no cipher suite that lbproxy has", EXPECTED),
+                None => ValueError::new("is no cipher suite that lbproxy has", EXPECTED),
             }
         })
     })

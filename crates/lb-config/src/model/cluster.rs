@@ -51,7 +51,7 @@ block! {
         "Share of endpoints that pass their checks, strictly below which failing checks are ignored, loudly; \"off\" ignores health only where no endpoint is eligible, \"0%\" never.";
     /// At least 1.
     spill: Option<f64> => Or<Exhausted, Factor>, Value("\"exhausted\""),
-        "When load goes to the next priority: \"exhausted\" is when nobody of one can take it; a factor such as \"140%\" lets each carry its healthy share times that.";
+        "When load goes to the next priority: \"exhausted\" is when no endpoint of one can take it; a factor such as \"140%\" lets each carry its healthy share times that.";
     subset: Option<Subset> => Or<Off, SubsetForm>, Value("\"off\""), "Uses only some of very many endpoints.";
     health: Health => Table<Health>, Value("{}"), "Active checks and outlier detection.";
     [filled] name: Arc<str>, "Its name.";
@@ -59,7 +59,7 @@ block! {
 
 impl Cluster {
     /// How an endpoint of this cluster is reached by TLS: as the cluster says, by default if only the endpoint's address
-    /// asks for it; `None` is in the clear.
+    /// has `https://`; `None` is in the clear.
     #[must_use]
     pub fn tls_to(&self, endpoint: &Endpoint) -> Option<ClusterTls> {
         self.tls.clone().or_else(|| endpoint.https.then(ClusterTls::default))
@@ -163,21 +163,21 @@ fn advise(report: &mut Report, entry: &Entry, cluster: &Cluster) {
         );
     }
     if cluster.tls.as_ref().is_some_and(|tls| !tls.verify) {
-        let told = format!("`tls.verify = false`: anybody on the way can stand in for the endpoints of `{name}`");
+        let message = format!("`tls.verify = false`: a man in the middle can impersonate the endpoints of `{name}`");
         report
-            .warning(spot("tls"), told)
+            .warning(spot("tls"), message)
             .help("name their authority with `tls.ca`, or their name with `tls.server_name`");
     }
     if let Some(heads) = heads_of_the_only_tier(cluster)
         && heads > 1
         && cluster.panic_threshold.is_some_and(|share| f64::from(heads - 1) < share * f64::from(heads))
     {
-        let told = format!(
+        let message = format!(
             "with {heads} endpoints in `{name}`, a single one that fails its check is below `panic_threshold`: it then goes on \
              getting requests"
         );
         report
-            .warning(spot("panic_threshold"), told)
+            .warning(spot("panic_threshold"), message)
             .help("leave it out: health is then ignored only where no endpoint is eligible");
     }
     match cluster.endpoints.as_slice() {
@@ -213,7 +213,7 @@ fn advise(report: &mut Report, entry: &Entry, cluster: &Cluster) {
         all if all.iter().all(|endpoint| endpoint.backup) => {
             report.warning(
                 spot("endpoints"),
-                format!("every endpoint of `{name}` is a backup: there is nobody to stand in for"),
+                format!("every endpoint of `{name}` is a backup: at least one endpoint must not be a backup"),
             );
         }
         _ => {}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::language::diagnostic::Report;
 use crate::language::tree::Node;
-use crate::language::values::{Wrong, http};
+use crate::language::values::{ValueError, http};
 use crate::model::certificate::CertificateFiles;
 use crate::table::block::{Block, Keys, Table, block};
 use crate::table::convert;
@@ -18,7 +18,7 @@ use crate::table::section::{Kind, Section};
 /// TLS towards the endpoints of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterTls {
-    /// The authorities that are believed, PEM; `None` is the system's.
+    /// The trusted authorities, PEM; `None` is the system's.
     pub ca: Option<PathBuf>,
     /// The name that is asked for and must be in the certificate; `None` is the endpoint's host.
     pub server_name: Option<Arc<str>>,
@@ -40,7 +40,7 @@ block! {
     struct Written =
         Section::new("cluster_tls", "`cluster.tls`", "TLS to the endpoints of a cluster.")
             .example("tls = { ca = \"ca.pem\" }, or tls = {} for the system's authorities");
-    ca: Option<PathBuf> => Maybe<FilePath>, Unset("the system's"), "The authorities that are believed, PEM.";
+    ca: Option<PathBuf> => Maybe<FilePath>, Unset("the system's"), "The trusted authorities, PEM.";
     server_name: Option<Arc<str>> => Maybe<ServerName>, Unset("the endpoint's host"),
         "The name that is asked for and must be in the endpoint's certificate.";
     client_cert: Option<PathBuf> => Maybe<FilePath>, Unset("none"),
@@ -48,7 +48,7 @@ block! {
     client_key: Option<PathBuf> => Maybe<FilePath>, Unset("none"),
         "Its private key, not encrypted, PEM; may be the same file.";
     verify: bool => Bool, Value("true"),
-        "`false` believes whoever answers: the connection is encrypted, to nobody in particular.";
+        "`false` accepts any certificate: the connection is encrypted, but the endpoint is not authenticated.";
 }
 
 impl Block for Written {
@@ -105,7 +105,7 @@ fn server_name(report: &mut Report, node: &Node) -> Option<Arc<str>> {
         }
         match http::host_name(text) {
             Ok(()) => Ok(text.to_ascii_lowercase().into()),
-            Err(what) => Err(Wrong::new(what, EXPECTED)),
+            Err(what) => Err(ValueError::new(what, EXPECTED)),
         }
     })
 }

@@ -25,7 +25,7 @@ pub struct Config {
     pub workers: Option<NonZeroUsize>,
     /// How long a shutdown waits for what still runs.
     pub grace: Duration,
-    /// Where this proxy is, if endpoints are to be told apart by zone.
+    /// Where this proxy is, if endpoints are chosen by zone.
     pub zone: Option<LocalZone>,
     /// The admin listener, if one is wanted.
     pub admin: Option<Admin>,
@@ -42,7 +42,7 @@ pub struct Config {
 }
 
 block! {
-    /// What is said once for a whole configuration.
+    /// The keys of the top level that have one value for the whole configuration.
     #[derive(Clone)]
     pub(crate) struct Global = SECTION;
     workers: Option<NonZeroUsize> => Or<Auto, Int<NonZeroUsize, 1, 1024>>, Value("\"auto\""),

@@ -56,7 +56,7 @@ impl Endpoint {
         }
     }
 
-    /// As [`at`](Self::at), reached by TLS whatever its cluster says.
+    /// As [`at`](Self::at), always reached by TLS.
     #[must_use]
     pub fn https_at(address: EndpointAddress) -> Self {
         Self { name: format!("https://{address}").into(), https: true, ..Self::at(address) }

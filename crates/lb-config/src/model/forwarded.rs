@@ -25,7 +25,7 @@ block! {
         Section::new(
             "forwarded",
             "`forwarded`",
-            "Forwarding headers. They add to what a trusted proxy sent and replace what anybody else sent.",
+            "Forwarding headers. They add to what a trusted proxy sent and replace what any other client sent.",
         )
         .example("forwarded = { headers = \"x-forwarded\" }");
     headers: (bool, bool) => Headers, Value("\"x-forwarded\""),

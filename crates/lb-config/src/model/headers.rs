@@ -7,9 +7,9 @@ use crate::language::env;
 use crate::language::source::Span;
 use crate::language::template::{Part, Template, Variable};
 use crate::language::tree::{self, Entry, Node};
-use crate::language::values::{Wrong, http};
+use crate::language::values::{ValueError, http};
 use crate::table::block::{Block, Table, block};
-use crate::table::convert::{self, Moment, list};
+use crate::table::convert::{self, FillPhase, list};
 use crate::table::fields::Fields;
 use crate::table::form::{List, form};
 use crate::table::item::{Item, Items, Leaf, Writer, text};
@@ -110,7 +110,7 @@ fn set(report: &mut Report, node: &Node) -> Option<Vec<(Arc<str>, Template)>> {
     let mut seen = Vec::new();
     convert::map(report, node, TABLE, |report, entry| {
         let name = header_name_once(report, entry, &mut seen);
-        let value = header_template(Moment::Sent)(report, &entry.node);
+        let value = header_template(FillPhase::Sent)(report, &entry.node);
         let name = name?;
         may_edit(report, entry, &name)?;
         may_lead(report, &entry.node, &name, value.as_ref())?;
@@ -123,8 +123,8 @@ fn add(report: &mut Report, node: &Node) -> Option<Vec<(Arc<str>, Template)>> {
     let added = convert::map(report, node, TABLE, |report, entry| {
         let name = header_name_once(report, entry, &mut seen);
         let values = match &entry.node.value {
-            tree::Value::List(_) => list(header_template(Moment::Sent))(report, &entry.node),
-            _ => header_template(Moment::Sent)(report, &entry.node).map(|value| vec![value]),
+            tree::Value::List(_) => list(header_template(FillPhase::Sent))(report, &entry.node),
+            _ => header_template(FillPhase::Sent)(report, &entry.node).map(|value| vec![value]),
         };
         let name = name?;
         may_edit(report, entry, &name)?;
@@ -207,7 +207,7 @@ pub(crate) fn leads_somewhere(report: &mut Report, node: &Node, template: &Templ
         return true;
     }
     let what = "begins with what a client may choose, `javascript:` or nothing included";
-    let wrong = Wrong::new(what, "a text that begins with a path, a scheme or `{scheme}://`");
+    let wrong = ValueError::new(what, "a text that begins with a path, a scheme or `{scheme}://`");
     convert::wrong(report, node, wrong.help("write \"{scheme}://{host}…\" for a URL, \"/…\" for a path"));
     false
 }
@@ -244,9 +244,9 @@ pub(crate) fn header_name_once(
 }
 
 /// A header's value with variables.
-pub(crate) fn header_template(moment: Moment) -> impl Fn(&mut Report, &Node) -> Option<Template> {
+pub(crate) fn header_template(phase: FillPhase) -> impl Fn(&mut Report, &Node) -> Option<Template> {
     move |report, node| {
         convert::read(report, node, "a header's value", http::header_value)?;
-        convert::template(moment)(report, node)
+        convert::template(phase)(report, node)
     }
 }

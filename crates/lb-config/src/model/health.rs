@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::language::diagnostic::Report;
 use crate::language::tree::{self, Entry, Node};
 use crate::language::values::status::{self, Condition};
-use crate::language::values::{Wrong, http};
+use crate::language::values::{ValueError, http};
 use crate::model::proxy_protocol::ProxyProtocol;
 use crate::table::block::{Block, Keys, Table, block};
 use crate::table::convert::{self, list};
@@ -21,7 +21,7 @@ block! {
     /// How it is known which endpoints are healthy.
     #[derive(Clone, Debug, Default, PartialEq)]
     pub struct Health =
-        Section::new("health", "`health`", "Who is healthy.")
+        Section::new("health", "`health`", "How it is determined which endpoints are healthy.")
             .example("health = { active = { path = \"/healthz\" } }");
     active: Option<ActiveCheck> => Or<Off, ActiveForm>, Value("\"off\""), "Probes that lbproxy sends.";
     passive: Option<PassiveHealth> => Or<Off, Table<PassiveHealth>>, Value("\"off\""),
@@ -47,7 +47,7 @@ pub struct ActiveCheck {
     pub fall: NonZeroU32,
     /// Whether an endpoint counts as up before its first check.
     pub initial_up: bool,
-    /// As the cluster's: a check says that it comes from us and no client.
+    /// The cluster's: a check sends a header that names the proxy itself as the source (v2 `LOCAL`).
     pub proxy_protocol: Option<ProxyProtocol>,
     /// The cluster's [`http2`](crate::Cluster::http2).
     pub http2: bool,
@@ -87,11 +87,11 @@ block! {
     fall: NonZeroU32 => Int<NonZeroU32, 1, 1_000>, Value("3"), "Failing checks in a row that take it down.";
     tcp: bool => Bool, Value("false"), "A connection is enough; nothing is asked for.";
     initial_up as "initial": bool => Initial, Value("\"up\""), "What an endpoint counts as before its first check.";
-    [reserved] "grpc", "A gRPC health check.", "ask for a `path` that tells by its status, or write tcp = true";
+    [reserved] "grpc", "A gRPC health check.", "check a `path` whose status is the answer, or write tcp = true";
     [reserved] "body", "A text that the answer must contain.",
-        "ask for a `path` that tells by its status, or write tcp = true";
+        "check a `path` whose status is the answer, or write tcp = true";
     [reserved] "command", "A command in place of a request.",
-        "ask for a `path` that tells by its status, or write tcp = true";
+        "check a `path` whose status is the answer, or write tcp = true";
 }
 
 /// The keys of an HTTP probe, which have no meaning beside `tcp`.
@@ -197,7 +197,7 @@ fn probe_host(report: &mut Report, node: &Node) -> Option<Arc<str>> {
     convert::read(report, node, EXPECTED, |text| {
         let visible = |byte: u8| byte.is_ascii_graphic() && !b"/?#@\\\"".contains(&byte);
         if text.is_empty() || !text.bytes().all(visible) {
-            return Err(Wrong::new("is not a host", EXPECTED));
+            return Err(ValueError::new("is not a host", EXPECTED));
         }
         Ok(text.into())
     })

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::language::diagnostic::Report;
 use crate::language::source::Span;
 use crate::language::tree::{self, Node};
-use crate::language::values::Wrong;
+use crate::language::values::ValueError;
 use crate::language::values::address::{ListenAddress, Network};
 use crate::model::headers::{HeaderEdits, hide_values};
 use crate::model::listener_tls::ListenerTls;
@@ -28,13 +28,13 @@ block! {
     redirect_https as "redirect": bool => Redirects, Value("\"off\""),
         "\"https\" answers what no route takes that names this listener: a 301 to https, keeping host, path and query.";
     trusted_proxies: Vec<Network> => List<IpNetwork>, Value("[]"),
-        "Networks whose `X-Forwarded-*` and `Forwarded` headers are believed.";
+        "Networks whose `X-Forwarded-*` and `Forwarded` headers are trusted.";
     backlog: Option<NonZeroU32> => Or<Auto, Int<NonZeroU32, 1, 65_535>>, Value("\"auto\""),
         "Length of the kernel's accept queue; \"auto\" is the longest it allows.";
     mode: Option<u32> => Or<Umask, Mode>, Value("\"umask\""),
         "Permissions of a Unix socket, octal: \"0660\"; \"umask\" is what the process's umask leaves.";
     proxy_protocol: Option<Vec<Network>> => ProxyNetworks, Value("false"),
-        "Networks whose connections begin with a PROXY protocol header.";
+        "Networks that must send a PROXY protocol header; `false` disables it.";
     tls: Option<ListenerTls> => Or<Off, Table<ListenerTls>>, Value("\"off\""),
         "TLS: certificates, versions, client certificates.";
     response_headers as "headers": HeaderEdits => ListenerHeaders, Value("{}"),
@@ -136,7 +136,7 @@ form! {
     show: |edits, writer| Item::Table(fields! { "response": Item::Table(edits.items(writer)) }),
 }
 
-/// `false`, or the networks that send a header. `true` would believe everybody.
+/// `false`, or the networks that send a header. `true` would trust every client.
 fn proxy_protocol(report: &mut Report, node: &Node) -> Option<Option<Vec<Network>>> {
     const EXPECTED: &str = "false, or the networks that send a header, such as [\"10.0.0.0/8\"]";
     if let tree::Value::List(_) = node.value {
@@ -152,8 +152,8 @@ fn proxy_protocol(report: &mut Report, node: &Node) -> Option<Option<Vec<Network
         return None;
     }
     if convert::boolean(report, node)? {
-        let problem = report.error(node.span, "everybody could choose an address").expected(EXPECTED);
-        problem.help("name the proxies in front; [\"0.0.0.0/0\", \"::/0\"] is everybody");
+        let problem = report.error(node.span, "any client could choose its address").expected(EXPECTED);
+        problem.help("name the proxies in front; [\"0.0.0.0/0\", \"::/0\"] is every address");
         return None;
     }
     Some(None)
@@ -166,7 +166,7 @@ fn mode(report: &mut Report, node: &Node) -> Option<u32> {
         let digits = text.strip_prefix('0').filter(|rest| rest.len() == 3).unwrap_or(text);
         let parsed = u32::from_str_radix(digits, 8).ok().filter(|_| digits.len() == 3 && !digits.starts_with('+'));
         parsed.ok_or_else(|| {
-            let wrong = Wrong::new("is no mode", EXPECTED);
+            let wrong = ValueError::new("is no mode", EXPECTED);
             match text {
                 "http" => wrong.help("`mode` is for Unix sockets; a listener speaks HTTP without a key"),
                 "tcp" | "udp" => wrong.help("`mode` is for Unix sockets; forwarding TCP or UDP is not built yet"),

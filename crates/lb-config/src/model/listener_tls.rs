@@ -90,10 +90,10 @@ block! {
     pub struct ClientAuth =
         Section::new("client_auth", "`client_auth`", "Certificates of clients.")
             .example("client_auth = { ca = \"clients.pem\" }");
-    ca: PathBuf => FilePath, Required, "The authorities that are believed, PEM.";
+    ca: PathBuf => FilePath, Required, "The trusted authorities, PEM.";
     /// Whether a client without one is refused.
     required as "mode": bool => Mode, Value("\"required\""),
-        "\"required\" refuses clients without a certificate; \"optional\" lets them in and says so.";
+        "\"required\" refuses clients without a certificate; \"optional\" accepts them.";
 }
 
 impl Block for ClientAuth {}

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::language::diagnostic::Report;
 use crate::language::suggest::nearest;
 use crate::language::tree::Node;
-use crate::language::values::Wrong;
+use crate::language::values::ValueError;
 use crate::table::block::{Block, Keys, block};
 use crate::table::convert;
 use crate::table::form::{Form, Off, Word, form, words};
@@ -110,7 +110,7 @@ impl Form for AccessForm {
         match node.text() {
             Some(Off::WORD) => Some(None),
             Some(_) => {
-                let error = Wrong::new("is not known here", "\"off\" or a table with `format` and `to`");
+                let error = ValueError::new("is not known here", "\"off\" or a table with `format` and `to`");
                 convert::wrong(report, node, error);
                 None
             }
@@ -143,12 +143,12 @@ fn access_target(report: &mut Report, node: &Node) -> Option<Option<AccessTarget
     convert::read(report, node, EXPECTED, |text| match text {
         "stdout" => Ok(Some(AccessTarget::Stdout)),
         "off" => Ok(None),
-        text if text.starts_with("syslog:") => Err(Wrong::new("is not built yet", EXPECTED)),
-        text if text.contains('\0') => Err(Wrong::new("has a zero byte in it", EXPECTED)),
+        text if text.starts_with("syslog:") => Err(ValueError::new("is not built yet", EXPECTED)),
+        text if text.contains('\0') => Err(ValueError::new("has a zero byte in it", EXPECTED)),
         // A slip in "stdout" must not become a file of that name.
         text if text.contains('/') => Ok(Some(AccessTarget::File(text.into()))),
         text => {
-            let error = Wrong::new("is not known here", EXPECTED);
+            let error = ValueError::new("is not known here", EXPECTED);
             Err(match nearest(text, ["stdout", "off"]) {
                 Some(near) => error.help(format!("did you mean \"{near}\"?")),
                 None => error.help(format!("write \"./{text}\" for a file")),

@@ -13,8 +13,8 @@ use crate::language::diagnostic::Report;
 use crate::language::suggest::nearest;
 use crate::language::template::Template;
 use crate::language::tree::{Entry, Node, Table, Value};
-use crate::language::values::{Wrong, quantity};
-use crate::table::convert::{self, Moment};
+use crate::language::values::{ValueError, quantity};
+use crate::table::convert::{self, FillPhase};
 use crate::table::fields::Fields;
 use crate::table::form::Form;
 use crate::table::item::{Item, Writer, bare, fields, text};
@@ -161,7 +161,7 @@ fn policy(report: &mut Report, node: &Node) -> Option<Policy> {
     let known = |key: &str| all_options().any(|option| option.name == key);
     let fields = Fields::with(report, table, node.span, &POLICY, known);
     let kind = fields.get(report, "name", named);
-    let key = fields.maybe(report, "key", convert::template(Moment::Routed));
+    let key = fields.maybe(report, "key", convert::template(FillPhase::Routed));
     let key_entry = fields.entry("key");
     fields.done();
     let kind = kind?;
@@ -174,7 +174,7 @@ fn named(report: &mut Report, node: &Node) -> Option<PolicyKind> {
     let expected = PolicyKind::all().map(|kind| format!("\"{}\"", kind.name)).collect::<Vec<_>>().join(", ");
     convert::read(report, node, "a policy's name", |text| {
         PolicyKind::named(text).ok_or_else(|| {
-            let error = Wrong::new("is not a policy", format!("one of {expected}"));
+            let error = ValueError::new("is not a policy", format!("one of {expected}"));
             match PolicyKind::meant_by(text) {
                 Some(near) => error.help(format!("did you mean \"{}\"?", near.name())),
                 None => error,
@@ -199,7 +199,8 @@ fn key_for(
         }
         (true, Some(entry), Some(key)) => {
             if key.variables().next().is_none() {
-                let error = Wrong::new("is the same for every request", "a text with `{variables}` such as \"{uri}\"");
+                let error =
+                    ValueError::new("is the same for every request", "a text with `{variables}` such as \"{uri}\"");
                 convert::wrong(report, &entry.node, error);
                 return None;
             }
@@ -259,7 +260,7 @@ fn number(report: &mut Report, node: &Node, option: &OptionInfo) -> Option<f64> 
         }
     };
     if !(min..=max).contains(&number) || (option.unit == Unit::Count && number.fract() != 0.0) {
-        convert::wrong(report, node, Wrong::new("does not fit here", expected));
+        convert::wrong(report, node, ValueError::new("does not fit here", expected));
         return None;
     }
     Some(number)

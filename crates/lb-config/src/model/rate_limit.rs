@@ -8,9 +8,9 @@ use crate::language::diagnostic::Report;
 use crate::language::source::Span;
 use crate::language::template::{Part, Template, Variable};
 use crate::language::tree::{Node, Value};
-use crate::language::values::{Wrong, quantity};
+use crate::language::values::{ValueError, quantity};
 use crate::table::block::{Block, block};
-use crate::table::convert::{self, Moment};
+use crate::table::convert::{self, FillPhase};
 use crate::table::fields::Fields;
 use crate::table::form::{Int, Later, Name, Size, form};
 use crate::table::item::text;
@@ -100,9 +100,9 @@ fn limit_key(report: &mut Report, node: &Node) -> Option<LimitKey> {
     if node.text() == Some("client_ip") {
         return Some(LimitKey::ClientIp);
     }
-    let template = convert::template(Moment::Routed)(report, node)?;
+    let template = convert::template(FillPhase::Routed)(report, node)?;
     if template.variables().next().is_none() {
-        let error = Wrong::new("is the same for every request", EXPECTED);
+        let error = ValueError::new("is the same for every request", EXPECTED);
         let braced = format!("{{{}}}", node.text().unwrap_or_default());
         let is_variable = Template::parse(&braced).is_ok_and(|template| template.variables().next().is_some());
         convert::wrong(report, node, if is_variable { error.help(format!("write \"{braced}\"")) } else { error });
@@ -117,7 +117,7 @@ fn limit_key(report: &mut Report, node: &Node) -> Option<LimitKey> {
 
 fn rate(report: &mut Report, node: &Node) -> Option<Rate> {
     if let Value::Integer(number) = node.value {
-        let error = Wrong::new("has no period", quantity::RATE);
+        let error = ValueError::new("has no period", quantity::RATE);
         convert::wrong(report, node, error.help(format!("write \"{number}/s\"")));
         return None;
     }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use crate::language::diagnostic::Report;
 use crate::language::template::{Part, Template, Variable};
 use crate::language::tree::Node;
-use crate::language::values::{Wrong, http};
+use crate::language::values::{ValueError, http};
 use crate::model::headers;
 use crate::table::block::{Block, Keys, Table, block};
-use crate::table::convert::{self, Moment};
+use crate::table::convert::{self, FillPhase};
 use crate::table::form::{Form, form};
 use crate::table::item::{Item, Writer, bare, text};
 use crate::table::section::Default::{Required, Value};
@@ -49,7 +49,7 @@ impl Form for RedirectForm {
         match node.text() {
             Some("https") => Some(Redirect { to: RedirectTo::Https, status: 301 }),
             Some(text) => {
-                let error = Wrong::new("is no redirect", SHORT);
+                let error = ValueError::new("is no redirect", SHORT);
                 convert::wrong(report, node, error.help(format!("write {{ to = \"{text}\" }}")));
                 None
             }
@@ -79,7 +79,7 @@ form! {
     read: |report, node| {
         let status = convert::integer::<u16>(report, node, (300, 399))?;
         if !matches!(status, 301 | 302 | 303 | 307 | 308) {
-            convert::wrong(report, node, Wrong::new("is no redirect", "301, 302, 303, 307 or 308"));
+            convert::wrong(report, node, ValueError::new("is no redirect", "301, 302, 303, 307 or 308"));
             return None;
         }
         Some(status)
@@ -93,7 +93,7 @@ fn redirect_to(report: &mut Report, node: &Node) -> Option<RedirectTo> {
         return Some(RedirectTo::Https);
     }
     let text = convert::read(report, node, EXPECTED, |text| http::header_value(text).map(|()| text.to_owned()))?;
-    let template = convert::template(Moment::Answered)(report, node)?;
+    let template = convert::template(FillPhase::Answered)(report, node)?;
     if template.variables().next().is_some() || text.contains("://") {
         // What `{path}` and `{uri}` begin with is seen to when they are filled in.
         let is_path = matches!(template.parts.first(), Some(Part::Variable(Variable::Path | Variable::Uri)));
@@ -101,11 +101,11 @@ fn redirect_to(report: &mut Report, node: &Node) -> Option<RedirectTo> {
             .then_some(RedirectTo::Template(template));
     }
     if !text.starts_with('/') {
-        convert::wrong(report, node, Wrong::new("is neither a path nor a URL", EXPECTED));
+        convert::wrong(report, node, ValueError::new("is neither a path nor a URL", EXPECTED));
         return None;
     }
     if text.contains(['?', '#']) {
-        let error = Wrong::new("has a query or fragment, and a path keeps the request's own", EXPECTED);
+        let error = ValueError::new("has a query or fragment, and a path keeps the request's own", EXPECTED);
         convert::wrong(report, node, error.help("write the whole URL: \"{scheme}://{host}/…\""));
         return None;
     }

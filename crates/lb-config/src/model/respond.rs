@@ -9,7 +9,7 @@ use crate::language::values::http;
 use crate::model::headers;
 use crate::model::syntax::Syntax;
 use crate::table::block::{Block, block};
-use crate::table::convert::{self, Moment};
+use crate::table::convert::{self, FillPhase};
 use crate::table::fields::Fields;
 use crate::table::form::{Int, form};
 use crate::table::item::Item;
@@ -61,7 +61,7 @@ impl Block for Respond {
 form! {
     /// A text with variables, filled in without an endpoint.
     Body: Template = Kind::Text;
-    read: |report, node| convert::template(Moment::Answered)(report, node),
+    read: |report, node| convert::template(FillPhase::Answered)(report, node),
     show: |body, writer| writer.template(body),
 }
 
@@ -89,7 +89,7 @@ fn respond_headers(report: &mut Report, node: &Node) -> Option<Vec<(Arc<str>, Te
     let mut seen = Vec::new();
     convert::map(report, node, "a table of header names and values", |report, entry| {
         let name = headers::header_name_once(report, entry, &mut seen);
-        let value = headers::header_template(Moment::Answered)(report, &entry.node);
+        let value = headers::header_template(FillPhase::Answered)(report, &entry.node);
         let name = name?;
         headers::may_edit(report, entry, &name)?;
         headers::may_lead(report, &entry.node, &name, value.as_ref())?;

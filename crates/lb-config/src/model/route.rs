@@ -75,7 +75,7 @@ block! {
     timeout: Timeouts => Table<Timeouts>, Value("{}"), "Timeouts.";
     retry: Option<Retry> => Retries, Value("{}"), "Retries; \"off\" is short for { attempts = 1 }.";
     sticky: Option<Sticky> => Or<Off, Table<Sticky>>, Value("\"off\""), "Affinity by a signed cookie.";
-    rate_limit: Option<RateLimit> => Or<Off, Table<RateLimit>>, Value("\"off\""), "How many requests pass.";
+    rate_limit: Option<RateLimit> => Or<Off, Table<RateLimit>>, Value("\"off\""), "Rate limit per key.";
     headers: Headers => Table<Headers>, Value("{}"), "Edits of headers.";
     forwarded: Forwarded => ForwardedForm, Value("{}"),
         "Which forwarding headers are written; a word is short for { headers = \"word\" }.";
@@ -84,10 +84,10 @@ block! {
     body_limit: Option<u64> => Later<Or<Unlimited, Size<u64, 1>>>, Unset("`limits.request_body`"),
         "A request's body; beyond it, 413. \"none\" is no limit.";
     access_log: bool => AccessLogForm, Value("\"on\""), "Whether its requests are in the access log.";
-    [reserved] "allow", "Client networks that may come.",
-        "let a firewall or the application decide; `limits` and `rate_limit` hold for everybody";
-    [reserved] "deny", "Client networks that may not.",
-        "let a firewall or the application decide; `limits` and `rate_limit` hold for everybody";
+    [reserved] "allow", "Client networks that are let in.",
+        "let a firewall or the application decide; `limits` and `rate_limit` hold for every client";
+    [reserved] "deny", "Client networks that are refused.",
+        "let a firewall or the application decide; `limits` and `rate_limit` hold for every client";
     [reserved] "compress", "Compression of responses.",
         "let the application compress, which is passed on as it is";
     [reserved] "cache", "Caching of responses.",
@@ -270,7 +270,7 @@ fn headers_match(report: &mut Report, node: &Node) -> Option<Vec<(Arc<str>, Valu
     })
 }
 
-/// The one action: what the route says itself comes before what it inherited.
+/// The one action: its own comes before an inherited one.
 fn action(report: &mut Report, fields: &Fields<'_>) -> Option<ActionWritten> {
     let all = ACTIONS.into_iter().filter_map(|key| fields.entry(key)).collect::<Vec<_>>();
     let own: Vec<&Entry> = all.iter().copied().filter(|entry| !entry.inherited).collect();

@@ -182,7 +182,7 @@ impl Inherited {
         Self { shared, base, hosts: own("hosts"), listeners: own("listeners") }
     }
 
-    /// Which hosts and listeners a route is for that does not say so itself.
+    /// The hosts and listeners of a route that names none.
     fn add_place(&self, route: &mut Table) {
         for (key, entry) in [("hosts", &self.hosts), ("listeners", &self.listeners)] {
             if let (None, Some(entry)) = (route.find(key), entry) {

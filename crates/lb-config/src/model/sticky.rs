@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::language::diagnostic::Report;
 use crate::language::tree::Node;
-use crate::language::values::{Wrong, http, quantity};
+use crate::language::values::{ValueError, http, quantity};
 use crate::table::block::{Block, block};
 use crate::table::convert::{self, list};
 use crate::table::fields::Fields;
@@ -153,7 +153,7 @@ fn domain(report: &mut Report, node: &Node) -> Option<Arc<str>> {
     convert::read(report, node, EXPECTED, |text| {
         // A leading dot means nothing any more (RFC 6265 §5.2.3).
         let name = text.strip_prefix('.').unwrap_or(text);
-        http::host_name(name).map_err(|what| Wrong::new(what, EXPECTED))?;
+        http::host_name(name).map_err(|what| ValueError::new(what, EXPECTED))?;
         Ok(name.to_ascii_lowercase().into())
     })
 }
@@ -161,7 +161,7 @@ fn domain(report: &mut Report, node: &Node) -> Option<Arc<str>> {
 fn seconds(report: &mut Report, node: &Node) -> Option<Duration> {
     let age = convert::duration(report, node, false)?;
     if age.subsec_nanos() != 0 {
-        convert::wrong(report, node, Wrong::new("is no whole number of seconds", "a duration such as \"1h\""));
+        convert::wrong(report, node, ValueError::new("is no whole number of seconds", "a duration such as \"1h\""));
         return None;
     }
     Some(age)
@@ -178,7 +178,7 @@ fn secret(report: &mut Report, node: &Node) -> Option<Arc<str>> {
         return None;
     }
     if text == REDACTED {
-        report.warning(node.span, "this is what a printed configuration shows in place of a secret");
+        report.warning(node.span, "redacted value: replace it with the real secret");
     } else if text.len() < SECRET_BYTES {
         report
             .warning(node.span, format!("the secret is shorter than {SECRET_BYTES} bytes and may be guessed"))

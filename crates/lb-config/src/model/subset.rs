@@ -22,7 +22,7 @@ pub struct Subset {
     pub by: SubsetBy,
 }
 
-/// What tells this proxy from others like it.
+/// What identifies this proxy among the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SubsetBy {
     /// A name; endpoints are chosen by rendezvous hashing.
@@ -57,7 +57,7 @@ impl Block for Written {
     fn check(self, report: &mut Report, fields: &Fields<'_>) -> Option<Self> {
         if self.client.as_deref() == Some("") {
             report
-                .error(fields.value_span("client"), "an empty name tells no proxy from another")
+                .error(fields.value_span("client"), "an empty name does not identify a proxy")
                 .expected("a name that no other proxy has");
             return None;
         }

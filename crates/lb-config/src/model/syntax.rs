@@ -1,4 +1,4 @@
-//! What a body's type says about the text of clients in it.
+//! How text from clients is escaped in a body, by its content type.
 
 /// The syntax of a body, as far as it decides what of a client's text must be escaped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use lb_core::{is_never_upgraded_to, is_same_protocol};
 
 use crate::language::diagnostic::Report;
 use crate::language::tree::Node;
-use crate::language::values::{Wrong, http};
+use crate::language::values::{ValueError, http};
 use crate::table::convert::{self, list, or_word};
 use crate::table::form::form;
 use crate::table::item::{text, texts};
@@ -57,11 +57,13 @@ fn protocol(report: &mut Report, node: &Node) -> Option<Arc<str>> {
     const EXPECTED: &str = "a protocol such as \"websocket\" or \"spdy/3.1\"";
     convert::read(report, node, EXPECTED, |text| {
         if !text.splitn(2, '/').all(http::is_token) {
-            return Err(Wrong::new("is no protocol", EXPECTED));
+            return Err(ValueError::new("is no protocol", EXPECTED));
         }
         if is_never_upgraded_to(text.as_bytes()) {
             let what = "is never switched to: what it carries would pass every rule of this proxy";
-            return Err(Wrong::new(what, EXPECTED).help("HTTP/2 and TLS are spoken from the start of a connection"));
+            return Err(
+                ValueError::new(what, EXPECTED).help("HTTP/2 and TLS are spoken from the start of a connection")
+            );
         }
         Ok(text.into())
     })

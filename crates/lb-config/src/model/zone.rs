@@ -19,7 +19,7 @@ pub struct LocalZone {
     pub name: Arc<str>,
     /// Proxies in each zone; empty means as many in each zone of a cluster's endpoints, and in this proxy's.
     pub proxies: BTreeMap<Arc<str>, u32>,
-    /// Fewer endpoints than this are not told apart.
+    /// With fewer endpoints than this, zones are ignored.
     pub minimum: usize,
 }
 
@@ -29,7 +29,7 @@ block! {
     name: Option<Arc<str>> => ZoneName, Required, "The zone of this proxy; \"none\" or nothing if it is in none.";
     proxies: BTreeMap<Arc<str>, u32> => Proxies, Value("{}"),
         "Proxies in each zone; if none is named, as many in each zone that has endpoints of the cluster, or this proxy.";
-    minimum: usize => Int<usize, 1, 1_000_000>, Value("6"), "Fewer endpoints than this are not told apart by zone.";
+    minimum: usize => Int<usize, 1, 1_000_000>, Value("6"), "With fewer endpoints than this, zones are ignored.";
 }
 
 impl Block for Written {}

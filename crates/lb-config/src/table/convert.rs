@@ -11,7 +11,7 @@ use crate::language::tree::{Entry, Node, Value};
 use crate::language::values::address::Network;
 use crate::language::values::status::Condition;
 use crate::language::values::status::{self, FAILURES};
-use crate::language::values::{Wrong, address, quantity};
+use crate::language::values::{ValueError, address, quantity};
 
 /// The value is of another kind altogether. A value already complained about is passed over.
 pub(crate) fn mismatch(report: &mut Report, node: &Node, expected: impl Into<String>) {
@@ -21,7 +21,7 @@ pub(crate) fn mismatch(report: &mut Report, node: &Node, expected: impl Into<Str
 }
 
 /// The value is of the right kind but wrong. Help that would repeat the environment's value is left out.
-pub(crate) fn wrong(report: &mut Report, node: &Node, wrong: Wrong) {
+pub(crate) fn wrong(report: &mut Report, node: &Node, wrong: ValueError) {
     let problem = report.error(node.span, format!("{} {}", node.shown(), wrong.what)).expected(wrong.expected);
     if let Some(help) = wrong.help.filter(|_| !node.is_from_env()) {
         problem.help(help);
@@ -33,7 +33,7 @@ pub(crate) fn read<T>(
     report: &mut Report,
     node: &Node,
     expected: &str,
-    parse: impl FnOnce(&str) -> Result<T, Wrong>,
+    parse: impl FnOnce(&str) -> Result<T, ValueError>,
 ) -> Option<T> {
     let Some(text) = node.text() else {
         mismatch(report, node, expected);
@@ -46,7 +46,7 @@ pub(crate) fn read<T>(
 pub(crate) fn text(report: &mut Report, node: &Node) -> Option<String> {
     const EXPECTED: &str = "a text that is not empty";
     read(report, node, EXPECTED, |text| match text {
-        "" => Err(Wrong::new("is empty", EXPECTED)),
+        "" => Err(ValueError::new("is empty", EXPECTED)),
         text => Ok(text.to_owned()),
     })
 }
@@ -56,13 +56,13 @@ pub(crate) fn name(report: &mut Report, node: &Node) -> Option<String> {
     read(report, node, "a name", |text| checked_name(text).map(str::to_owned))
 }
 
-pub(crate) fn checked_name(text: &str) -> Result<&str, Wrong> {
+pub(crate) fn checked_name(text: &str) -> Result<&str, ValueError> {
     const EXPECTED: &str = "a name of 1 to 200 characters without spaces or control characters";
     if text.is_empty()
         || text.chars().count() > 200
         || text.chars().any(|char| char.is_whitespace() || char.is_control())
     {
-        return Err(Wrong::new("is not a name", EXPECTED));
+        return Err(ValueError::new("is not a name", EXPECTED));
     }
     Ok(text)
 }
@@ -73,7 +73,7 @@ pub(crate) fn boolean(report: &mut Report, node: &Node) -> Option<bool> {
         (_, Some("true")) if node.is_from_env() => return Some(true),
         (_, Some("false")) if node.is_from_env() => return Some(false),
         (_, Some(_)) if node.is_from_env() => {
-            wrong(report, node, Wrong::new("is not a boolean", "`true` or `false`"));
+            wrong(report, node, ValueError::new("is not a boolean", "`true` or `false`"));
         }
         _ => mismatch(report, node, "`true` or `false`"),
     }
@@ -81,17 +81,17 @@ pub(crate) fn boolean(report: &mut Report, node: &Node) -> Option<bool> {
 }
 
 /// A whole number within bounds.
-pub(crate) fn integer<T: TryFrom<i64>>(report: &mut Report, node: &Node, (least, most): (i64, i64)) -> Option<T> {
-    let expected = match most {
-        i64::MAX => format!("a whole number of at least {least}"),
-        most => format!("a whole number from {least} to {most}"),
+pub(crate) fn integer<T: TryFrom<i64>>(report: &mut Report, node: &Node, (min, max): (i64, i64)) -> Option<T> {
+    let expected = match max {
+        i64::MAX => format!("a whole number of at least {min}"),
+        max => format!("a whole number from {min} to {max}"),
     };
     let number = match (&node.value, node.text()) {
         (Value::Integer(number), _) => *number,
         (_, Some(text)) if node.is_from_env() => match text.trim().parse() {
             Ok(number) => number,
             Err(_) => {
-                wrong(report, node, Wrong::new("is not a whole number", expected));
+                wrong(report, node, ValueError::new("is not a whole number", expected));
                 return None;
             }
         },
@@ -105,10 +105,10 @@ pub(crate) fn integer<T: TryFrom<i64>>(report: &mut Report, node: &Node, (least,
             return None;
         }
     };
-    let fits = (least..=most).contains(&number).then(|| T::try_from(number).ok()).flatten();
+    let fits = (min..=max).contains(&number).then(|| T::try_from(number).ok()).flatten();
     if fits.is_none() {
-        let what = if number < least { "is too small" } else { "is too large" };
-        wrong(report, node, Wrong::new(what, expected));
+        let what = if number < min { "is too small" } else { "is too large" };
+        wrong(report, node, ValueError::new(what, expected));
     }
     fits
 }
@@ -117,28 +117,28 @@ pub(crate) fn integer<T: TryFrom<i64>>(report: &mut Report, node: &Node, (least,
 pub(crate) fn duration(report: &mut Report, node: &Node, zero: bool) -> Option<Duration> {
     if let Value::Integer(number) = node.value {
         let help = format!("write \"{number}s\" or \"{number}ms\"");
-        wrong(report, node, Wrong::new("has no unit", quantity::DURATION).help(help));
+        wrong(report, node, ValueError::new("has no unit", quantity::DURATION).help(help));
         return None;
     }
     read(report, node, quantity::DURATION, |text| match quantity::duration(text)? {
-        Duration::ZERO if !zero => Err(Wrong::new("is no time at all", "a duration of at least \"1ms\"")),
+        Duration::ZERO if !zero => Err(ValueError::new("is no time at all", "a duration of at least \"1ms\"")),
         duration => Ok(duration),
     })
 }
 
 /// A size of at least so many bytes.
-pub(crate) fn size(report: &mut Report, node: &Node, least: u64) -> Option<u64> {
+pub(crate) fn size(report: &mut Report, node: &Node, min: u64) -> Option<u64> {
     if let Value::Integer(number) = node.value {
         let help = format!("write \"{number}B\"");
-        wrong(report, node, Wrong::new("has no unit", quantity::SIZE).help(help));
+        wrong(report, node, ValueError::new("has no unit", quantity::SIZE).help(help));
         return None;
     }
     read(report, node, quantity::SIZE, |text| match quantity::size(text)? {
-        0 if least == 1 => {
-            Err(Wrong::new("would refuse everything", "at least \"1B\"").help("write \"none\" for no limit"))
+        0 if min == 1 => {
+            Err(ValueError::new("would refuse everything", "at least \"1B\"").help("write \"none\" for no limit"))
         }
-        bytes if bytes < least => {
-            Err(Wrong::new("is too small", format!("at least \"{}\"", quantity::show_size(least))))
+        bytes if bytes < min => {
+            Err(ValueError::new("is too small", format!("at least \"{}\"", quantity::show_size(min))))
         }
         bytes => Ok(bytes),
     })
@@ -174,7 +174,7 @@ pub(crate) fn word<T: Clone>(report: &mut Report, node: &Node, words: &[(&str, T
     };
     let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| value.clone());
     if found.is_none() {
-        let error = Wrong::new("is not known here", expected);
+        let error = ValueError::new("is not known here", expected);
         let near = nearest(text, words.iter().map(|(word, _)| *word));
         wrong(
             report,
@@ -232,8 +232,8 @@ pub(crate) fn statuses(report: &mut Report, node: &Node) -> Option<(u16, u16)> {
     read(report, node, status::STATUSES, status::range)
 }
 
-/// A failure by name, or statuses of at least `least`.
-pub(crate) fn condition(least: u16) -> impl Fn(&mut Report, &Node) -> Option<Condition> {
+/// A failure by name, or statuses of at least `min`.
+pub(crate) fn condition(min: u16) -> impl Fn(&mut Report, &Node) -> Option<Condition> {
     move |report, node| {
         let named = node.text().and_then(|text| FAILURES.iter().find(|(name, _)| *name == text));
         if let Some((_, condition)) = named {
@@ -255,16 +255,16 @@ pub(crate) fn condition(least: u16) -> impl Fn(&mut Report, &Node) -> Option<Con
             }
         };
         match range {
-            Ok((from, to)) if from >= least => Some(Condition::Status { from, to }),
+            Ok((from, to)) if from >= min => Some(Condition::Status { from, to }),
             Ok(_) => {
-                let what = format!("is no failure: statuses below {least} do not count here");
-                wrong(report, node, Wrong::new(what, expected));
+                let what = format!("is no failure: statuses below {min} do not count here");
+                wrong(report, node, ValueError::new(what, expected));
                 None
             }
             Err(error) => {
                 let unknown = error.what == "is not a status" && node.text().is_some();
                 let what = if unknown { "is neither a failure nor a status".into() } else { error.what };
-                wrong(report, node, Wrong { what, expected, help: error.help });
+                wrong(report, node, ValueError { what, expected, help: error.help });
                 None
             }
         }
@@ -273,7 +273,7 @@ pub(crate) fn condition(least: u16) -> impl Fn(&mut Report, &Node) -> Option<Con
 
 /// Where a template is filled in, which decides what can be known there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Moment {
+pub(crate) enum FillPhase {
     /// After the endpoint was picked.
     Sent,
     /// Before: there is no endpoint yet.
@@ -282,7 +282,7 @@ pub(crate) enum Moment {
     Answered,
 }
 
-pub(crate) fn template(moment: Moment) -> impl Fn(&mut Report, &Node) -> Option<Template> {
+pub(crate) fn template(phase: FillPhase) -> impl Fn(&mut Report, &Node) -> Option<Template> {
     move |report, node| {
         let Some(text) = node.text() else {
             mismatch(report, node, "a text");
@@ -295,10 +295,10 @@ pub(crate) fn template(moment: Moment) -> impl Fn(&mut Report, &Node) -> Option<
                 return None;
             }
         };
-        let early = |variable: &&Variable| match moment {
-            Moment::Sent => false,
-            Moment::Routed => **variable == Variable::Endpoint,
-            Moment::Answered => matches!(variable, Variable::Endpoint | Variable::Cluster),
+        let early = |variable: &&Variable| match phase {
+            FillPhase::Sent => false,
+            FillPhase::Routed => **variable == Variable::Endpoint,
+            FillPhase::Answered => matches!(variable, Variable::Endpoint | Variable::Cluster),
         };
         if let Some(variable) = template.variables().find(early) {
             report.error(node.span, format!("`{{{variable}}}` is not known here: no endpoint has been picked"));

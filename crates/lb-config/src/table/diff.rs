@@ -1,7 +1,7 @@
 //! What a reload changes, in words for the log.
 //!
 //! Parts are matched by what operators call them: listeners, routes and clusters by name, endpoints by address. Values
-//! that may hold a secret are said to have changed, never what they were or are.
+//! that may hold a secret are reported as changed, without the values.
 
 use std::fmt;
 

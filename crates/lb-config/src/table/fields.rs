@@ -41,7 +41,7 @@ impl<'t> Fields<'t> {
         Self::with(report, table, span, section, |_| false)
     }
 
-    /// As [`of`](Self::of); `open_key` says which unknown keys are the caller's business.
+    /// As [`of`](Self::of); unknown keys for which `open_key` holds are left to the caller.
     pub(crate) fn with(
         report: &mut Report,
         table: &'t Table,

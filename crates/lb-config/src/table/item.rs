@@ -28,7 +28,7 @@ pub(crate) struct Leaf {
     pub(crate) toml: String,
     /// To compare, and to show unless `quiet`.
     pub(crate) value: String,
-    /// Free text, which may hold a secret: a change is told without the values.
+    /// Free text, which may hold a secret: a change is reported without the values.
     pub(crate) quiet: bool,
 }
 
@@ -103,7 +103,7 @@ impl<'a> Writer<'a> {
         let mut written = BTreeMap::new();
         for text in &sources.substituted {
             written.insert(text.value.to_string(), &*text.written);
-            // Templates are told apart by what they mean, not by how their braces were written.
+            // Templates are compared by meaning, not by how their braces were written.
             if let Ok(template) = Template::parse(&text.value) {
                 written.insert(template.to_string(), &*text.written);
             }

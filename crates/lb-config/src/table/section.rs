@@ -11,7 +11,7 @@ pub(crate) struct Section {
     pub(crate) keys: &'static [Key],
     /// Keys that depend on another one, such as the options of a policy; the decoder reads them by itself.
     pub(crate) more: fn() -> Vec<Key>,
-    /// How it is written, for one who wrote something else.
+    /// An example, shown where something else was written.
     pub(crate) example: Option<&'static str>,
 }
 
@@ -33,7 +33,7 @@ pub(crate) enum Default {
     Value(&'static str),
     /// It then has no value, or one that depends on others; in words.
     Unset(&'static str),
-    /// What its meaning says.
+    /// Described in the meaning.
     InDoc,
     /// The key is reserved, and refused with what to do until it is built.
     NotBuilt(&'static str),

@@ -86,7 +86,7 @@ pub(crate) const WORDS: &[(&[&str], &str)] = &[
         "write retry = { attempts = 3 } in the route",
     ),
     (&["grace_period", "hard-stop-after", "worker_shutdown_timeout", "graceTimeOut"], "write `grace` at the top level"),
-    // Headers, and who the client is.
+    // Headers and the client's address.
     (
         &["proxy_set_header", "header_up", "customRequestHeaders", "request_header"],
         "write headers.request.set = { NAME = \"value\" } in the route",

@@ -282,7 +282,7 @@ lbproxy.toml:13:15: error: `grpc` in `health.active` is not built yet
    |
 13 | health.active.grpc = true
    |               ^^^^
-   = help: ask for a `path` that tells by its status, or write tcp = true
+   = help: check a `path` whose status is the answer, or write tcp = true
 
 lbproxy.toml:16:13: error: `syslog:local0` is not built yet
    |

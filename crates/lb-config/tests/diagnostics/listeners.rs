@@ -34,12 +34,12 @@ address = "0.0.0.0:82"
 proxy_protocol = "10.0.0.1"
 "#,
         r#"
-lbproxy.toml:3:18: error: everybody could choose an address
+lbproxy.toml:3:18: error: any client could choose its address
   |
 3 | proxy_protocol = true
   |                  ^^^^
   = expected false, or the networks that send a header, such as ["10.0.0.0/8"]
-  = help: name the proxies in front; ["0.0.0.0/0", "::/0"] is everybody
+  = help: name the proxies in front; ["0.0.0.0/0", "::/0"] is every address
 
 lbproxy.toml:7:18: error: no network would send a header
   |
@@ -177,11 +177,11 @@ fn the_admin_listener_is_not_open_to_everybody() {
 address = "0.0.0.0:9900"
 "#,
         r#"
-lbproxy.toml:2:11: error: the admin listener would be open to everybody
+lbproxy.toml:2:11: error: the admin listener would be open to every client
   |
 2 | address = "0.0.0.0:9900"
   |           ^^^^^^^^^^^^^^
-  = expected a loopback address, a Unix socket, or `allow` with the networks that may come
+  = expected a loopback address, a Unix socket, or `allow` with client networks
   = help: write address = "127.0.0.1:9900", or add allow = ["10.0.0.0/8"]
 "#,
     );
@@ -243,7 +243,7 @@ name = "two"
 address = "127.0.0.1:0"
 "#,
         r#"
-lbproxy.toml:7:11: error: two listeners on `127.0.0.1:0` cannot be told apart
+lbproxy.toml:7:11: error: two listeners on `127.0.0.1:0` cannot be distinguished
   |
 7 | address = "127.0.0.1:0"
   |           ^^^^^^^^^^^^^

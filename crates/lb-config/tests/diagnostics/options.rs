@@ -203,7 +203,7 @@ cluster = "app"
 rate_limit = { rate = "2/s", name = "shared" }
 "#,
         r#"
-lbproxy.toml:9:14: error: two rate limits named `shared` differ, and share one count
+lbproxy.toml:9:14: error: rate limits named `shared` must have the same rate and key
   |
 9 | rate_limit = { rate = "2/s", name = "shared" }
   |              ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^

@@ -123,7 +123,7 @@ lbproxy.toml:8:8: error: two routes are named `x`
 2 | name = "x"
   |        ^^^
 
-lbproxy.toml:11:14: error: two rate limits named `shared` differ, and share one count
+lbproxy.toml:11:14: error: rate limits named `shared` must have the same rate and key
    |
 11 | rate_limit = { rate = "2/s", name = "shared" }
    |              ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^

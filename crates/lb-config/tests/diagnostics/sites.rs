@@ -203,7 +203,7 @@ address = "0.0.0.0:82"
 tls = { cert = "a.pem" }
 "#,
         r#"
-lbproxy.toml:3:9: error: `cert` beside `certificates` says the same in two ways
+lbproxy.toml:3:9: error: `cert` and `certificates` exclude each other
   |
 3 | tls = { cert = "a.pem", certificates = [{ pem = "b.pem" }] }
   |         ^^^^

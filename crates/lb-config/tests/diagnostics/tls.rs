@@ -177,7 +177,7 @@ lbproxy.toml:4:21: warning: TLS 1.3 is off: `cipher_suites` has none of its suit
 4 | tls.cipher_suites = ["ECDHE-RSA-AES256-GCM-SHA384"]
   |                     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
 
-lbproxy.toml:12:1: warning: `tls.verify = false`: anybody on the way can stand in for the endpoints of `other`
+lbproxy.toml:12:1: warning: `tls.verify = false`: a man in the middle can impersonate the endpoints of `other`
    |
 12 | tls = { ca = "ca.pem", verify = false }
    | ^^^

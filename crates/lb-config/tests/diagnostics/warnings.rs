@@ -95,7 +95,7 @@ lbproxy.toml:18:10: warning: no route uses the cluster `substitutes`
 18 | [cluster.substitutes]
    |          ^^^^^^^^^^^
 
-lbproxy.toml:19:1: warning: every endpoint of `substitutes` is a backup: there is nobody to stand in for
+lbproxy.toml:19:1: warning: every endpoint of `substitutes` is a backup: at least one endpoint must not be a backup
    |
 19 | endpoints = [{ address = "a:1", backup = true }, { address = "b:1", backup = true }]
    | ^^^^^^^^^
@@ -176,7 +176,7 @@ lbproxy.toml:18:36: warning: the secret is shorter than 16 bytes and may be gues
    |                                    ^^^^^^^
    = expected a random text, best of 32 characters or more
 
-lbproxy.toml:18:45: warning: this is what a printed configuration shows in place of a secret
+lbproxy.toml:18:45: warning: redacted value: replace it with the real secret
    |
 18 | sticky = { cookie = "a", secret = [*******, *****] }
    |                                             ^^^^^

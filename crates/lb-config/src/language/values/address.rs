@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Wrong, http};
+use super::{ValueError, http};
 
 /// An address to bind.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,14 +40,14 @@ pub(crate) const ENDPOINT: &str =
     "an address such as \"10.0.0.1:80\", \"app:80\", \"[::1]:80\", \"https://app:443\" or \"unix:/run/app.sock\"";
 pub(crate) const NETWORK: &str = "a network such as \"10.0.0.0/8\" or \"::1\"";
 
-pub(crate) fn listen(text: &str) -> Result<ListenAddress, Wrong> {
+pub(crate) fn listen(text: &str) -> Result<ListenAddress, ValueError> {
     if let Some(path) = text.strip_prefix("unix:") {
         return unix(path).map(ListenAddress::Unix);
     }
     if let Ok(address) = text.parse() {
         return Ok(ListenAddress::Tcp(address));
     }
-    let wrong = Wrong::new("is not an address to listen on", LISTEN);
+    let wrong = ValueError::new("is not an address to listen on", LISTEN);
     if let Some(port) = text.strip_prefix(['*', ':']).map(|rest| rest.trim_start_matches(':')).or(Some(text))
         && port.parse::<u16>().is_ok()
     {
@@ -55,14 +55,14 @@ pub(crate) fn listen(text: &str) -> Result<ListenAddress, Wrong> {
     }
     if let Some((_, rest)) = text.split_once("://") {
         let rest = rest.split('/').next().unwrap_or_default();
-        let error = Wrong::new("is a URL", LISTEN);
+        let error = ValueError::new("is a URL", LISTEN);
         return Err(match rest.parse::<SocketAddr>() {
             Ok(address) => error.help(format!("write \"{address}\"")),
             Err(_) => error,
         });
     }
     if let Some(address) = without_slash(text) {
-        return Err(Wrong::new("has a `/` at its end", LISTEN).help(format!("write \"{address}\"")));
+        return Err(ValueError::new("has a `/` at its end", LISTEN).help(format!("write \"{address}\"")));
     }
     match text.rsplit_once(':') {
         Some(("localhost", port)) if port.parse::<u16>().is_ok() => {
@@ -71,9 +71,9 @@ pub(crate) fn listen(text: &str) -> Result<ListenAddress, Wrong> {
         Some((name, port)) if name.parse::<Ipv6Addr>().is_ok() && port.parse::<u16>().is_ok() => {
             Err(wrong.help(format!("write \"[{name}]:{port}\"")))
         }
-        _ if text.parse::<IpAddr>().is_ok() => Err(Wrong::new("has no port", LISTEN)),
+        _ if text.parse::<IpAddr>().is_ok() => Err(ValueError::new("has no port", LISTEN)),
         Some((name, port)) if port.parse::<u16>().is_err() && is_name_or_address(name) => {
-            Err(Wrong::new("has no port between 0 and 65535", LISTEN))
+            Err(ValueError::new("has no port between 0 and 65535", LISTEN))
         }
         Some((name, port)) if http::host_name(name).is_ok() && name.parse::<Ipv4Addr>().is_err() => Err(wrong.help(
             format!("write an address of this machine, such as \"0.0.0.0:{port}\"; names go to the `hosts` of a route"),
@@ -95,11 +95,11 @@ fn is_name_or_address(name: &str) -> bool {
 }
 
 /// Where an endpoint is, and whether it was written with `https://`.
-pub(crate) fn endpoint(text: &str) -> Result<(EndpointAddress, bool), Wrong> {
+pub(crate) fn endpoint(text: &str) -> Result<(EndpointAddress, bool), ValueError> {
     let Some(rest) = text.strip_prefix("https://") else { return address(text).map(|at| (at, false)) };
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     if rest.contains('/') {
-        return Err(Wrong::new("has a path, which belongs to the request", ENDPOINT));
+        return Err(ValueError::new("has a path, which belongs to the request", ENDPOINT));
     }
     // An IPv6 address has colons of its own.
     let has_port = rest.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
@@ -107,17 +107,17 @@ pub(crate) fn endpoint(text: &str) -> Result<(EndpointAddress, bool), Wrong> {
     address.map(|at| (at, true))
 }
 
-fn address(text: &str) -> Result<EndpointAddress, Wrong> {
+fn address(text: &str) -> Result<EndpointAddress, ValueError> {
     if let Some(path) = text.strip_prefix("unix:") {
         return unix(path).map(EndpointAddress::Unix);
     }
     if let Some(rest) = text.strip_prefix("http://") {
         let rest = rest.split('/').next().unwrap_or_default();
         let port = if rest.contains(':') { "" } else { ":80" };
-        return Err(Wrong::new("is a URL", ENDPOINT).help(format!("write \"{rest}{port}\"")));
+        return Err(ValueError::new("is a URL", ENDPOINT).help(format!("write \"{rest}{port}\"")));
     }
     if let Some(at) = text.find(char::is_whitespace) {
-        let wrong = Wrong::new("has a space in it", ENDPOINT);
+        let wrong = ValueError::new("has a space in it", ENDPOINT);
         let (address, weight) = (&text[..at], text[at..].trim());
         return Err(match weight.parse::<u16>() {
             Ok(_) => wrong.help(format!("write {{ address = \"{address}\", weight = {weight} }}")),
@@ -125,7 +125,7 @@ fn address(text: &str) -> Result<EndpointAddress, Wrong> {
         });
     }
     if let Some(address) = without_slash(text) {
-        return Err(Wrong::new("has a `/` at its end", ENDPOINT).help(format!("write \"{address}\"")));
+        return Err(ValueError::new("has a `/` at its end", ENDPOINT).help(format!("write \"{address}\"")));
     }
     if let Ok(address) = text.parse::<SocketAddr>() {
         return if address.port() == 0 { Err(no_port_zero()) } else { Ok(EndpointAddress::Ip(address)) };
@@ -134,17 +134,17 @@ fn address(text: &str) -> Result<EndpointAddress, Wrong> {
         && name.parse::<Ipv6Addr>().is_ok()
         && port.parse::<u16>().is_ok()
     {
-        let wrong = Wrong::new("has an IPv6 address without brackets", ENDPOINT);
+        let wrong = ValueError::new("has an IPv6 address without brackets", ENDPOINT);
         return Err(wrong.help(format!("write \"[{name}]:{port}\"")));
     }
     if text.parse::<IpAddr>().is_ok() {
-        return Err(Wrong::new("has no port", ENDPOINT));
+        return Err(ValueError::new("has no port", ENDPOINT));
     }
     let Some((name, port)) = text.rsplit_once(':') else {
-        return Err(Wrong::new("has no port", ENDPOINT));
+        return Err(ValueError::new("has no port", ENDPOINT));
     };
     if name.is_empty() {
-        let wrong = Wrong::new("has no host", ENDPOINT);
+        let wrong = ValueError::new("has no host", ENDPOINT);
         return Err(match port.parse::<u16>() {
             Ok(1..) => wrong.help(format!("write \"127.0.0.1:{port}\"")),
             _ => wrong,
@@ -154,31 +154,31 @@ fn address(text: &str) -> Result<EndpointAddress, Wrong> {
         Ok(0) => return Err(no_port_zero()),
         Ok(port) => port,
         Err(_) if port.contains('/') => {
-            let wrong = Wrong::new("has a path, which belongs to the request", ENDPOINT);
+            let wrong = ValueError::new("has a path, which belongs to the request", ENDPOINT);
             let address = text.split('/').next().unwrap_or_default();
             return Err(wrong.help(format!("write \"{address}\"")));
         }
-        Err(_) => return Err(Wrong::new("has no port between 1 and 65535", ENDPOINT)),
+        Err(_) => return Err(ValueError::new("has no port between 1 and 65535", ENDPOINT)),
     };
     if name.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') && name.parse::<Ipv4Addr>().is_err() {
-        return Err(Wrong::new("is not an IPv4 address", ENDPOINT));
+        return Err(ValueError::new("is not an IPv4 address", ENDPOINT));
     }
     match http::host_name(name) {
         Ok(()) => Ok(EndpointAddress::Name(name.to_ascii_lowercase().into(), port)),
-        Err(what) => Err(Wrong::new(what, ENDPOINT)),
+        Err(what) => Err(ValueError::new(what, ENDPOINT)),
     }
 }
 
-pub(crate) fn network(text: &str) -> Result<Network, Wrong> {
+pub(crate) fn network(text: &str) -> Result<Network, ValueError> {
     let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
     let Ok(address) = address.parse::<IpAddr>() else {
-        return Err(Wrong::new("is not a network", NETWORK));
+        return Err(ValueError::new("is not a network", NETWORK));
     };
     let longest = if address.is_ipv4() { 32 } else { 128 };
     let Some(prefix) = prefix else { return Ok(Network { address, prefix: longest }) };
     match prefix.parse::<u8>() {
         Ok(prefix) if prefix <= longest => Ok(Network { address, prefix }),
-        _ => Err(Wrong::new("has no prefix length of the address", format!("a prefix length of 0 to {longest}"))),
+        _ => Err(ValueError::new("has no prefix length of the address", format!("a prefix length of 0 to {longest}"))),
     }
 }
 
@@ -249,21 +249,21 @@ impl std::fmt::Display for EndpointAddress {
     }
 }
 
-fn no_port_zero() -> Wrong {
-    Wrong::new("has port 0, to which nothing can connect", ENDPOINT)
+fn no_port_zero() -> ValueError {
+    ValueError::new("has port 0, to which nothing can connect", ENDPOINT)
 }
 
 /// The kernel's `sun_path` holds 108 bytes with the closing zero.
-fn unix(path: &str) -> Result<PathBuf, Wrong> {
+fn unix(path: &str) -> Result<PathBuf, ValueError> {
     const EXPECTED: &str = "\"unix:\" and a path of 1 to 107 bytes";
     if path.is_empty() {
-        return Err(Wrong::new("names no path", EXPECTED));
+        return Err(ValueError::new("names no path", EXPECTED));
     }
     if path.len() > 107 {
-        return Err(Wrong::new("has too long a path for a socket", EXPECTED));
+        return Err(ValueError::new("has too long a path for a socket", EXPECTED));
     }
     if path.contains('\0') {
-        return Err(Wrong::new("has a zero byte in its path", EXPECTED));
+        return Err(ValueError::new("has a zero byte in its path", EXPECTED));
     }
     Ok(path.into())
 }

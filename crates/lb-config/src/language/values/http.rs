@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use regex::{Regex, RegexBuilder};
 
-use super::Wrong;
+use super::ValueError;
 
 /// A host pattern, lower case, without port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl Default for PathPattern {
     }
 }
 
-/// Regular expressions are equal when they are written alike.
+/// Regular expressions are equal if their text is.
 impl PartialEq for PathPattern {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
@@ -53,7 +53,7 @@ impl PartialEq for PathPattern {
     }
 }
 
-/// Regular expressions are equal when they are written alike.
+/// Regular expressions are equal if their text is.
 impl PartialEq for ValuePattern {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
@@ -74,21 +74,21 @@ pub(crate) fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
-pub(crate) fn header_name(text: &str) -> Result<Arc<str>, Wrong> {
+pub(crate) fn header_name(text: &str) -> Result<Arc<str>, ValueError> {
     if is_token(text) {
         return Ok(text.into());
     }
-    let wrong = Wrong::new("is not a header name", "letters, digits and `-`");
+    let wrong = ValueError::new("is not a header name", "letters, digits and `-`");
     Err(if text.ends_with(':') { wrong.help("leave the colon out") } else { wrong })
 }
 
 /// What stands in a header value: no control characters but the tab (RFC 9110 §5.5).
-pub(crate) fn header_value(text: &str) -> Result<(), Wrong> {
+pub(crate) fn header_value(text: &str) -> Result<(), ValueError> {
     if text.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t') {
-        return Err(Wrong::new("has a line break or another control character in it", "one line of text"));
+        return Err(ValueError::new("has a line break or another control character in it", "one line of text"));
     }
     if text.trim_matches([' ', '\t']) != text {
-        return Err(Wrong::new(
+        return Err(ValueError::new(
             "begins or ends with a space, which no header value does",
             "text without spaces around it",
         ));
@@ -96,13 +96,15 @@ pub(crate) fn header_value(text: &str) -> Result<(), Wrong> {
     Ok(())
 }
 
-pub(crate) fn method(text: &str) -> Result<Arc<str>, Wrong> {
+pub(crate) fn method(text: &str) -> Result<Arc<str>, ValueError> {
     const EXPECTED: &str = "a method in capitals such as \"GET\"";
     if !is_token(text) {
-        return Err(Wrong::new("is not a method", EXPECTED));
+        return Err(ValueError::new("is not a method", EXPECTED));
     }
     if text.bytes().any(|byte| byte.is_ascii_lowercase()) {
-        return Err(Wrong::new("is not a method", EXPECTED).help(format!("write \"{}\"", text.to_ascii_uppercase())));
+        return Err(
+            ValueError::new("is not a method", EXPECTED).help(format!("write \"{}\"", text.to_ascii_uppercase()))
+        );
     }
     Ok(text.into())
 }
@@ -122,29 +124,31 @@ pub(crate) fn host_name(text: &str) -> Result<(), &'static str> {
     if text.len() <= 253 && text.split('.').all(label) { Ok(()) } else { Err("is not a host name") }
 }
 
-pub(crate) fn host_pattern(text: &str) -> Result<HostPattern, Wrong> {
+pub(crate) fn host_pattern(text: &str) -> Result<HostPattern, ValueError> {
     const EXPECTED: &str = "a host such as \"example.com\" or \"*.example.com\"";
     if text == "*" {
-        return Err(Wrong::new("is every host", EXPECTED).help("leave `hosts` out to take every host"));
+        return Err(ValueError::new("is every host", EXPECTED).help("leave `hosts` out to take every host"));
     }
     if let Some(literal) = text.strip_prefix('[') {
         let inner = literal.strip_suffix(']').filter(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok());
         return match inner {
             Some(_) => Ok(HostPattern::Exact(text.to_ascii_lowercase().into())),
-            None => Err(Wrong::new("is not a host", EXPECTED)),
+            None => Err(ValueError::new("is not a host", EXPECTED)),
         };
     }
     if let Some((host, port)) = text.rsplit_once(':')
         && port.bytes().all(|byte| byte.is_ascii_digit())
         && !host.contains(':')
     {
-        return Err(Wrong::new("has a port", EXPECTED).help(format!("write \"{host}\": hosts match whatever the port")));
+        return Err(
+            ValueError::new("has a port", EXPECTED).help(format!("write \"{host}\": hosts match whatever the port"))
+        );
     }
     let name = text.strip_prefix("*.").unwrap_or(text);
     if name.contains('*') {
-        return Err(Wrong::new("has a `*` that is not its first label", EXPECTED));
+        return Err(ValueError::new("has a `*` that is not its first label", EXPECTED));
     }
-    host_name(name).map_err(|what| Wrong::new(what, EXPECTED))?;
+    host_name(name).map_err(|what| ValueError::new(what, EXPECTED))?;
     let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
     Ok(if text.starts_with("*.") {
         HostPattern::Wildcard(format!(".{name}").into())
@@ -153,10 +157,10 @@ pub(crate) fn host_pattern(text: &str) -> Result<HostPattern, Wrong> {
     })
 }
 
-pub(crate) fn path_pattern(text: &str) -> Result<PathPattern, Wrong> {
+pub(crate) fn path_pattern(text: &str) -> Result<PathPattern, ValueError> {
     if let Some(pattern) = text.strip_prefix('~') {
         if let Some(rest) = pattern.strip_prefix('*') {
-            let wrong = Wrong::new("is not a regular expression", PATH);
+            let wrong = ValueError::new("is not a regular expression", PATH);
             return Err(wrong.help(format!("write '~(?i){}' to ignore case", rest.trim_start())));
         }
         return regex(pattern).map(PathPattern::Regex);
@@ -164,7 +168,7 @@ pub(crate) fn path_pattern(text: &str) -> Result<PathPattern, Wrong> {
     let exact = text.strip_prefix('=');
     let path = exact.unwrap_or(text);
     if !path.starts_with('/') {
-        let wrong = Wrong::new("is not a path", PATH);
+        let wrong = ValueError::new("is not a path", PATH);
         return Err(if path.is_empty() { wrong } else { wrong.help(format!("a path begins with `/`: \"/{path}\"")) });
     }
     plain_path(path)?;
@@ -172,77 +176,77 @@ pub(crate) fn path_pattern(text: &str) -> Result<PathPattern, Wrong> {
         return Ok(PathPattern::Exact(path.into()));
     }
     if let Some(prefix) = path.strip_suffix('*') {
-        let wrong = Wrong::new("ends with a `*`", PATH);
+        let wrong = ValueError::new("ends with a `*`", PATH);
         return Err(wrong.help(format!("write \"{prefix}\": a prefix takes everything below it")));
     }
     Ok(PathPattern::Prefix(path.strip_suffix('/').unwrap_or(path).into()))
 }
 
 /// Refuses what no decoded, dot-normalised path can look like, since it would silently never match.
-fn plain_path(path: &str) -> Result<(), Wrong> {
+fn plain_path(path: &str) -> Result<(), ValueError> {
     const EXPECTED: &str = "a path as it is after decoding: no `?`, `#`, `%xx`, empty, `.` or `..` segments";
     if path.contains(['?', '#']) {
-        return Err(Wrong::new("has a query or fragment, which is no part of a path", EXPECTED));
+        return Err(ValueError::new("must not contain a query or fragment", EXPECTED));
     }
     let hex = |pair: &[u8]| pair.iter().all(u8::is_ascii_hexdigit);
     let mut escapes = path.as_bytes().windows(3).filter(|three| three[0] == b'%' && hex(&three[1..]));
     if escapes.next().is_some() {
-        return Err(Wrong::new("is percent-encoded, and paths are matched decoded", EXPECTED));
+        return Err(ValueError::new("is percent-encoded, and paths are matched decoded", EXPECTED));
     }
     if path.split('/').any(|segment| segment == "." || segment == "..") {
-        return Err(Wrong::new("has dot segments, and paths are matched without", EXPECTED));
+        return Err(ValueError::new("has dot segments, and paths are matched without", EXPECTED));
     }
     if path.contains("//") {
-        return Err(Wrong::new("has an empty segment, and runs of slashes are matched as one", EXPECTED));
+        return Err(ValueError::new("has an empty segment, and runs of slashes are matched as one", EXPECTED));
     }
     if path.chars().any(char::is_control) {
-        return Err(Wrong::new("has a control character in it", EXPECTED));
+        return Err(ValueError::new("has a control character in it", EXPECTED));
     }
     Ok(())
 }
 
-pub(crate) fn value_pattern(text: &str) -> Result<ValuePattern, Wrong> {
+pub(crate) fn value_pattern(text: &str) -> Result<ValuePattern, ValueError> {
     match text.strip_prefix('~') {
         Some(pattern) => regex(pattern).map(ValuePattern::Regex),
         None => header_value(text).map(|()| ValuePattern::Exact(text.into())),
     }
 }
 
-fn regex(pattern: &str) -> Result<Regex, Wrong> {
+fn regex(pattern: &str) -> Result<Regex, ValueError> {
     const EXPECTED: &str = "a regular expression without look-around or back-references";
     if pattern.is_empty() {
-        return Err(Wrong::new("is an empty regular expression", EXPECTED));
+        return Err(ValueError::new("is an empty regular expression", EXPECTED));
     }
     RegexBuilder::new(pattern).size_limit(REGEX_SIZE).nest_limit(100).build().map_err(|error| match error {
         regex::Error::CompiledTooBig(_) => {
-            Wrong::new("is too large a regular expression", "one that compiles to less than a mebibyte")
+            ValueError::new("is too large a regular expression", "one that compiles to less than a mebibyte")
         }
         // The parser's report ends with the reason; the excerpt above it repeats the pattern.
         error => {
             let text = error.to_string();
             let reason =
                 text.lines().rev().find_map(|line| line.strip_prefix("error: ")).unwrap_or("it does not parse");
-            Wrong::new(format!("is not a regular expression: {reason}"), EXPECTED)
+            ValueError::new(format!("is not a regular expression: {reason}"), EXPECTED)
         }
     })
 }
 
 /// RFC 6265 §4.1.1: a cookie's name is a token.
-pub(crate) fn cookie_name(text: &str) -> Result<Arc<str>, Wrong> {
+pub(crate) fn cookie_name(text: &str) -> Result<Arc<str>, ValueError> {
     if is_token(text) {
         Ok(text.into())
     } else {
-        Err(Wrong::new("is not a cookie name", "letters, digits, `-` and `_`"))
+        Err(ValueError::new("is not a cookie name", "letters, digits, `-` and `_`"))
     }
 }
 
 /// What may stand in a request target or a cookie's `Path`.
-pub(crate) fn target(text: &str) -> Result<Arc<str>, Wrong> {
+pub(crate) fn target(text: &str) -> Result<Arc<str>, ValueError> {
     let visible = |byte: u8| byte.is_ascii_graphic() && byte != b'#' && byte != b';';
     if text.starts_with('/') && text.bytes().all(visible) {
         return Ok(text.into());
     }
-    Err(Wrong::new("is not a path", "a path such as \"/healthz\", percent-encoded where need be"))
+    Err(ValueError::new("is not a path", "a path such as \"/healthz\", percent-encoded where need be"))
 }
 
 /// As it is read: `example.com`, `*.example.org`.

@@ -1,6 +1,6 @@
 //! How single values are written: text in, typed value or a reason out.
 //!
-//! Nothing here knows keys or places. A [`Wrong`] completes the sentence that begins with the value; the caller quotes
+//! Nothing here knows keys or places. A [`ValueError`] completes the sentence that begins with the value; the caller quotes
 //! the value, because only the caller knows whether it may be shown.
 
 pub(crate) mod address;
@@ -10,7 +10,7 @@ pub(crate) mod status;
 
 /// Why a text is not what it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Wrong {
+pub(crate) struct ValueError {
     /// Goes on after the value: "has no unit".
     pub(crate) what: String,
     /// What would be right, after "expected".
@@ -19,7 +19,7 @@ pub(crate) struct Wrong {
     pub(crate) help: Option<String>,
 }
 
-impl Wrong {
+impl ValueError {
     pub(crate) fn new(what: impl Into<String>, expected: impl Into<String>) -> Self {
         Self { what: what.into(), expected: expected.into(), help: None }
     }

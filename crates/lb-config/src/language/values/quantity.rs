@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use super::Wrong;
+use super::ValueError;
 
 pub(crate) const DURATION: &str = "a duration such as \"250ms\", \"5s\", \"2m\" or \"1h\"";
 pub(crate) const SIZE: &str = "a size such as \"512B\", \"32KiB\" or \"10MB\"";
@@ -26,16 +26,16 @@ const SIZE_UNITS: [(&str, u64); 7] = [
     ("GiB", 1 << 30),
 ];
 
-pub(crate) fn duration(text: &str) -> Result<Duration, Wrong> {
+pub(crate) fn duration(text: &str) -> Result<Duration, ValueError> {
     let (number, unit) = split(text, "is not a duration", DURATION)?;
     if unit.is_empty() {
-        return Err(Wrong::new("has no unit", DURATION).help(format!("write \"{number}s\" or \"{number}ms\"")));
+        return Err(ValueError::new("has no unit", DURATION).help(format!("write \"{number}s\" or \"{number}ms\"")));
     }
     let Some((_, factor)) = DURATION_UNITS.iter().find(|(name, _)| *name == unit) else {
-        return Err(Wrong::new("has an unknown unit", DURATION).help("the units are `ms`, `s`, `m`, `h` and `d`"));
+        return Err(ValueError::new("has an unknown unit", DURATION).help("the units are `ms`, `s`, `m`, `h` and `d`"));
     };
     let millis = number.checked_mul(*factor).filter(|millis| u128::from(*millis) <= LONGEST.as_millis());
-    millis.map(Duration::from_millis).ok_or_else(|| Wrong::new("is too long", "at most 365 days (\"365d\")"))
+    millis.map(Duration::from_millis).ok_or_else(|| ValueError::new("is too long", "at most 365 days (\"365d\")"))
 }
 
 pub(crate) fn show_duration(duration: Duration) -> String {
@@ -47,10 +47,10 @@ pub(crate) fn show_duration(duration: Duration) -> String {
     format!("{}{unit}", millis / u128::from(*factor))
 }
 
-pub(crate) fn size(text: &str) -> Result<u64, Wrong> {
+pub(crate) fn size(text: &str) -> Result<u64, ValueError> {
     let (number, unit) = split(text, "is not a size", SIZE)?;
     if unit.is_empty() {
-        return Err(Wrong::new("has no unit", SIZE).help(format!("write \"{number}B\" or \"{number}KiB\"")));
+        return Err(ValueError::new("has no unit", SIZE).help(format!("write \"{number}B\" or \"{number}KiB\"")));
     }
     let Some((_, factor)) = SIZE_UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)) else {
         let near = SIZE_UNITS.iter().rfind(|(name, _)| name.starts_with(&unit.to_uppercase()));
@@ -58,12 +58,12 @@ pub(crate) fn size(text: &str) -> Result<u64, Wrong> {
             .map_or("the units are B, KB, MB, GB (powers of 1000) and KiB, MiB, GiB (of 1024)".into(), |near| {
                 format!("write \"{number}{}\"", near.0)
             });
-        return Err(Wrong::new("has an unknown unit", SIZE).help(help));
+        return Err(ValueError::new("has an unknown unit", SIZE).help(help));
     };
     number
         .checked_mul(*factor)
         .filter(|bytes| *bytes <= i64::MAX as u64)
-        .ok_or_else(|| Wrong::new("is too large", "fewer than 2^63 bytes"))
+        .ok_or_else(|| ValueError::new("is too large", "fewer than 2^63 bytes"))
 }
 
 pub(crate) fn show_size(bytes: u64) -> String {
@@ -73,31 +73,31 @@ pub(crate) fn show_size(bytes: u64) -> String {
 }
 
 /// `"10/s"`: so many requests a period, kept as written, since 1/m is one per 60 s and not 0.0166 per second.
-pub(crate) fn rate(text: &str) -> Result<(NonZeroU64, Duration), Wrong> {
+pub(crate) fn rate(text: &str) -> Result<(NonZeroU64, Duration), ValueError> {
     let Some((requests, per)) = text.split_once('/') else {
-        return Err(Wrong::new("is not a rate", RATE));
+        return Err(ValueError::new("is not a rate", RATE));
     };
     let (number, rest) = split(requests, "is not a rate", RATE)?;
     if rest == "r" {
-        return Err(Wrong::new("is not a rate", RATE).help(format!("write \"{number}/{per}\"")));
+        return Err(ValueError::new("is not a rate", RATE).help(format!("write \"{number}/{per}\"")));
     }
     if !rest.is_empty() {
-        return Err(Wrong::new("is not a rate", RATE));
+        return Err(ValueError::new("is not a rate", RATE));
     }
     let Some(requests) = NonZeroU64::new(number) else {
-        return Err(Wrong::new("lets nothing through", "at least one request a period"));
+        return Err(ValueError::new("lets nothing through", "at least one request a period"));
     };
     let unit = matches!(per, "s" | "m" | "h" | "d").then(|| format!("1{per}"));
     let period = duration(unit.as_deref().unwrap_or(per)).map_err(|wrong| {
-        Wrong::new("has an unknown period", RATE)
+        ValueError::new("has an unknown period", RATE)
             .help(wrong.help.unwrap_or("the periods are `s`, `m`, `h`, `d` and durations such as `10s`".into()))
     })?;
     if period.is_zero() {
-        return Err(Wrong::new("has an empty period", RATE));
+        return Err(ValueError::new("has an empty period", RATE));
     }
     // The limiter counts in nanoseconds: a request must be worth at least one of them.
     if u128::from(requests.get()) > period.as_nanos() {
-        return Err(Wrong::new("is too fast", "at most one request a nanosecond"));
+        return Err(ValueError::new("is too fast", "at most one request a nanosecond"));
     }
     Ok((requests, period))
 }
@@ -111,32 +111,32 @@ pub(crate) fn show_rate(requests: NonZeroU64, period: Duration) -> String {
 }
 
 /// `"20%"` as 0.2; 0 to 100 with at most four decimals, so that it is printed as it was written.
-pub(crate) fn share(text: &str) -> Result<f64, Wrong> {
+pub(crate) fn share(text: &str) -> Result<f64, ValueError> {
     match percent(text, SHARE)? {
         percent if percent <= 100.0 => Ok(percent / 100.0),
-        _ => Err(Wrong::new("is more than everything", "\"0%\" to \"100%\"")),
+        _ => Err(ValueError::new("is more than everything", "\"0%\" to \"100%\"")),
     }
 }
 
 /// `"140%"` as 1.4; 100 to 1000.
-pub(crate) fn factor(text: &str) -> Result<f64, Wrong> {
+pub(crate) fn factor(text: &str) -> Result<f64, ValueError> {
     match percent(text, FACTOR)? {
         percent if (100.0..=1_000.0).contains(&percent) => Ok(percent / 100.0),
-        _ => Err(Wrong::new("does not fit here", "\"100%\" to \"1000%\"")),
+        _ => Err(ValueError::new("does not fit here", "\"100%\" to \"1000%\"")),
     }
 }
 
-fn percent(text: &str, expected: &str) -> Result<f64, Wrong> {
+fn percent(text: &str, expected: &str) -> Result<f64, ValueError> {
     let Some(number) = text.strip_suffix('%') else {
-        return Err(Wrong::new("has no `%`", expected));
+        return Err(ValueError::new("has no `%`", expected));
     };
     let (whole, decimals) = number.split_once('.').unwrap_or((number, "0"));
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if !digits(whole) || !digits(decimals) {
-        return Err(Wrong::new("is not a share", expected));
+        return Err(ValueError::new("is not a share", expected));
     }
     if decimals.len() > 4 {
-        return Err(Wrong::new("is too precise", "at most four decimals"));
+        return Err(ValueError::new("is too precise", "at most four decimals"));
     }
     Ok(number.parse().unwrap_or(f64::INFINITY))
 }
@@ -148,26 +148,26 @@ pub(crate) fn show_share(ratio: f64) -> String {
 }
 
 /// Splits a whole number from what follows it.
-fn split<'a>(text: &'a str, what: &str, expected: &str) -> Result<(u64, &'a str), Wrong> {
+fn split<'a>(text: &'a str, what: &str, expected: &str) -> Result<(u64, &'a str), ValueError> {
     let end = text.find(|char: char| !char.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at(end);
     if text.starts_with('-') {
-        return Err(Wrong::new("is negative", expected));
+        return Err(ValueError::new("is negative", expected));
     }
     if digits.is_empty() {
-        return Err(Wrong::new(what, expected));
+        return Err(ValueError::new(what, expected));
     }
     if unit.starts_with(['.', ',']) {
         return Err(
-            Wrong::new("has a fraction", expected).help("use a smaller unit: \"1500ms\" for a second and a half")
+            ValueError::new("has a fraction", expected).help("use a smaller unit: \"1500ms\" for a second and a half")
         );
     }
     if unit.starts_with(' ') {
-        return Err(Wrong::new("has a space in it", expected).help(format!("write \"{digits}{}\"", unit.trim())));
+        return Err(ValueError::new("has a space in it", expected).help(format!("write \"{digits}{}\"", unit.trim())));
     }
     match digits.parse() {
         Ok(number) => Ok((number, unit)),
-        Err(_) => Err(Wrong::new("is too large", expected)),
+        Err(_) => Err(ValueError::new("is too large", expected)),
     }
 }
 
@@ -175,7 +175,7 @@ fn split<'a>(text: &'a str, what: &str, expected: &str) -> Result<(u64, &'a str)
 mod tests {
     use super::*;
 
-    fn why<T: std::fmt::Debug>(result: Result<T, Wrong>) -> String {
+    fn why<T: std::fmt::Debug>(result: Result<T, ValueError>) -> String {
         result.unwrap_err().what
     }
 

@@ -1,6 +1,6 @@
 //! Statuses, ranges of them, and the kinds of failure that stand beside them.
 
-use super::Wrong;
+use super::ValueError;
 
 /// A kind of failure, or a range of statuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub(crate) const FAILURES: [(&str, Condition); 4] = [
 ];
 
 /// `404`, `"5xx"` or `"500-504"` as inclusive bounds within 100 to 599.
-pub(crate) fn range(text: &str) -> Result<(u16, u16), Wrong> {
+pub(crate) fn range(text: &str) -> Result<(u16, u16), ValueError> {
     let bounds = if let Some(class) = text.strip_suffix("xx") {
         class
             .parse::<u16>()
@@ -46,9 +46,11 @@ pub(crate) fn range(text: &str) -> Result<(u16, u16), Wrong> {
         text.parse().ok().map(|status| (status, status))
     };
     match bounds {
-        None => Err(Wrong::new("is not a status", STATUSES)),
-        Some((from, to)) if from > to => Err(Wrong::new("ends before it begins", STATUSES)),
-        Some((from, to)) if from < 100 || to > 599 => Err(Wrong::new("is not a status", "statuses from 100 to 599")),
+        None => Err(ValueError::new("is not a status", STATUSES)),
+        Some((from, to)) if from > to => Err(ValueError::new("ends before it begins", STATUSES)),
+        Some((from, to)) if from < 100 || to > 599 => {
+            Err(ValueError::new("is not a status", "statuses from 100 to 599"))
+        }
         Some(bounds) => Ok(bounds),
     }
 }
