@@ -253,28 +253,28 @@ lbproxy.toml:1:1: error: unknown key `nodes` in the configuration
   |
 1 | nodes = ["***"]
   | ^^^^^
-  = expected one of `workers`, `grace`, `include`, `zone`, `admin`, `log`, `limits`, `defaults`, `listener`, `route`, `site`, `cluster`
+  = expected one of `workers`, `grace`, `include`, …
   = help: it is `endpoints` here, which belongs to [cluster]
 
 lbproxy.toml:5:1: error: unknown key `balance` in [[listener]]
   |
 5 | balance = "***"
   | ^^^^^^^
-  = expected one of `name`, `address`, `redirect`, `trusted_proxies`, `backlog`, `mode`, `proxy_protocol`, `tls`, `headers`
+  = expected one of `name`, `address`, `redirect`, …
   = help: it is `policy` here, which belongs to [cluster]
 
 lbproxy.toml:10:1: error: unknown key `max_conns` in [[route]]
    |
 10 | max_conns = 100
    | ^^^^^^^^^
-   = expected one of `name`, `hosts`, `path`, `methods`, `headers_match`, `listeners`, `cluster`, `redirect`, `respond`, `policy`, `timeout`, `retry`, `sticky`, `rate_limit`, `headers`, `forwarded`, `upgrade`, `body_limit`, `access_log`
+   = expected one of `name`, `hosts`, `path`, …
    = help: it is `max_in_flight` here, which belongs to an endpoint
 
 lbproxy.toml:11:1: error: unknown key `bind` in [[route]]
    |
 11 | bind = "**********"
    | ^^^^
-   = expected one of `name`, `hosts`, `path`, `methods`, `headers_match`, `listeners`, `cluster`, `redirect`, `respond`, `policy`, `timeout`, `retry`, `sticky`, `rate_limit`, `headers`, `forwarded`, `upgrade`, `body_limit`, `access_log`
+   = expected one of `name`, `hosts`, `path`, …
    = help: it is `address` here, which belongs to [[listener]]
 "#,
     );
@@ -314,49 +314,49 @@ lbproxy.toml:4:1: error: unknown key `http2` in [[listener]]
   |
 4 | http2 = true
   | ^^^^^
-  = expected one of `name`, `address`, `redirect`, `trusted_proxies`, `backlog`, `mode`, `proxy_protocol`, `tls`, `headers`
+  = expected one of `name`, `address`, `redirect`, …
   = help: no key is needed at a listener: HTTP/2 is on; towards endpoints it is protocol = "h2" in the cluster
 
 lbproxy.toml:9:1: error: unknown key `gzip` in [[route]]
   |
 9 | gzip = true
   | ^^^^
-  = expected one of `name`, `hosts`, `path`, `methods`, `headers_match`, `listeners`, `cluster`, `redirect`, `respond`, `policy`, `timeout`, `retry`, `sticky`, `rate_limit`, `headers`, `forwarded`, `upgrade`, `body_limit`, `access_log`
+  = expected one of `name`, `hosts`, `path`, …
   = help: compression is not built yet: let the application compress, which is passed on as it is
 
 lbproxy.toml:10:1: error: unknown key `strip_prefix` in [[route]]
    |
 10 | strip_prefix = true
    | ^^^^^^^^^^^^
-   = expected one of `name`, `hosts`, `path`, `methods`, `headers_match`, `listeners`, `cluster`, `redirect`, `respond`, `policy`, `timeout`, `retry`, `sticky`, `rate_limit`, `headers`, `forwarded`, `upgrade`, `body_limit`, `access_log`
+   = expected one of `name`, `hosts`, `path`, …
    = help: paths are passed on unchanged: the endpoint must know the prefix, or redirect = { to = "/new/" } the client
 
 lbproxy.toml:11:1: error: unknown key `basic_auth` in [[route]]
    |
 11 | basic_auth = "*****"
    | ^^^^^^^^^^
-   = expected one of `name`, `hosts`, `path`, `methods`, `headers_match`, `listeners`, `cluster`, `redirect`, `respond`, `policy`, `timeout`, `retry`, `sticky`, `rate_limit`, `headers`, `forwarded`, `upgrade`, `body_limit`, `access_log`
+   = expected one of `name`, `hosts`, `path`, …
    = help: authentication is not built yet: leave it to the application
 
 lbproxy.toml:13:2: error: unknown key `metrics` in the configuration
    |
 13 | [metrics]
    |  ^^^^^^^
-   = expected one of `workers`, `grace`, `include`, `zone`, `admin`, `log`, `limits`, `defaults`, `listener`, `route`, `site`, `cluster`
+   = expected one of `workers`, `grace`, `include`, …
    = help: write admin = { address = "127.0.0.1:9900" }: it serves /metrics and /status
 
 lbproxy.toml:17:1: error: unknown key `nodes` in [cluster]
    |
 17 | nodes = ["***"]
    | ^^^^^
-   = expected one of `policy`, `endpoints`, `protocol`, `tls`, `proxy_protocol`, `dns_interval`, `keep_alive`, `queue`, `slow_start`, `panic_threshold`, `spill`, `subset`, `health`
+   = expected one of `policy`, `endpoints`, `protocol`, …
    = help: did you mean `endpoints`?
 
 lbproxy.toml:18:1: error: unknown key `max_fails` in [cluster]
    |
 18 | max_fails = 3
    | ^^^^^^^^^
-   = expected one of `policy`, `endpoints`, `protocol`, `tls`, `proxy_protocol`, `dns_interval`, `keep_alive`, `queue`, `slow_start`, `panic_threshold`, `spill`, `subset`, `health`
+   = expected one of `policy`, `endpoints`, `protocol`, …
    = help: write `health.passive.failures` in the cluster
 "#,
     );
@@ -367,14 +367,14 @@ lbproxy.toml:1:1: error: unknown key `daemon` in the configuration
   |
 1 | daemon = true
   | ^^^^^^
-  = expected one of `workers`, `grace`, `include`, `zone`, `admin`, `log`, `limits`, `defaults`, `listener`, `route`, `site`, `cluster`
+  = expected one of `workers`, `grace`, `include`, …
   = help: lbproxy stays in the foreground: let systemd or a container run it
 
 lbproxy.toml:2:1: error: unknown key `user` in the configuration
   |
 2 | user = "***"
   | ^^^^
-  = expected one of `workers`, `grace`, `include`, `zone`, `admin`, `log`, `limits`, `defaults`, `listener`, `route`, `site`, `cluster`
+  = expected one of `workers`, `grace`, `include`, …
   = help: let systemd start it as that user: `User=`, and `AmbientCapabilities=CAP_NET_BIND_SERVICE` for ports below 1024
 "#,
     );

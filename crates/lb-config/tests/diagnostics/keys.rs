@@ -12,7 +12,7 @@ lbproxy.toml:1:1: error: unknown key `workerz` in the configuration
   |
 1 | workerz = 2
   | ^^^^^^^
-  = expected one of `workers`, `grace`, `include`, `zone`, `admin`, `log`, `limits`, `defaults`, `listener`, `route`, `site`, `cluster`
+  = expected one of `workers`, `grace`, `include`, …
   = help: did you mean `workers`?
 "#,
     );
@@ -33,14 +33,14 @@ lbproxy.toml:2:1: error: unknown key `adress` in [[listener]]
   |
 2 | adress = "**********"
   | ^^^^^^
-  = expected one of `name`, `address`, `redirect`, `trusted_proxies`, `backlog`, `mode`, `proxy_protocol`, `tls`, `headers`
+  = expected one of `name`, `address`, `redirect`, …
   = help: did you mean `address`?
 
 lbproxy.toml:6:1: error: unknown key `clutser` in [[route]]
   |
 6 | clutser = "***"
   | ^^^^^^^
-  = expected one of `name`, `hosts`, `path`, `methods`, `headers_match`, `listeners`, `cluster`, `redirect`, `respond`, `policy`, `timeout`, `retry`, `sticky`, `rate_limit`, `headers`, `forwarded`, `upgrade`, `body_limit`, `access_log`
+  = expected one of `name`, `hosts`, `path`, …
   = help: did you mean `cluster`?
 "#,
     );
@@ -60,14 +60,14 @@ lbproxy.toml:2:1: error: unknown key `bind` in [[listener]]
   |
 2 | bind = "**********"
   | ^^^^
-  = expected one of `name`, `address`, `redirect`, `trusted_proxies`, `backlog`, `mode`, `proxy_protocol`, `tls`, `headers`
+  = expected one of `name`, `address`, `redirect`, …
   = help: did you mean `address`?
 
 lbproxy.toml:5:1: error: unknown key `servers` in [cluster]
   |
 5 | servers = ["***", "***"]
   | ^^^^^^^
-  = expected one of `policy`, `endpoints`, `protocol`, `tls`, `proxy_protocol`, `dns_interval`, `keep_alive`, `queue`, `slow_start`, `panic_threshold`, `spill`, `subset`, `health`
+  = expected one of `policy`, `endpoints`, `protocol`, …
   = help: did you mean `endpoints`?
 "#,
     );
@@ -83,7 +83,7 @@ lbproxy.toml:1:1: error: unknown key `panic_threshold` in the configuration
   |
 1 | panic_threshold = "***"
   | ^^^^^^^^^^^^^^^
-  = expected one of `workers`, `grace`, `include`, `zone`, `admin`, `log`, `limits`, `defaults`, `listener`, `route`, `site`, `cluster`
+  = expected one of `workers`, `grace`, `include`, …
   = help: `panic_threshold` belongs to [cluster]
 "#,
     );
@@ -450,14 +450,14 @@ lbproxy.toml:3:1: error: unknown key `tiemout` in [[route]]
   |
 3 | tiemout = {}
   | ^^^^^^^
-  = expected one of `name`, `hosts`, `path`, `methods`, `headers_match`, `listeners`, `cluster`, `redirect`, `respond`, `policy`, `timeout`, `retry`, `sticky`, `rate_limit`, `headers`, `forwarded`, `upgrade`, `body_limit`, `access_log`
+  = expected one of `name`, `hosts`, `path`, …
   = help: did you mean `timeout`?
 
 lbproxy.toml:6:1: error: unknown key `dns` in [cluster]
   |
 6 | dns = "***"
   | ^^^
-  = expected one of `policy`, `endpoints`, `protocol`, `tls`, `proxy_protocol`, `dns_interval`, `keep_alive`, `queue`, `slow_start`, `panic_threshold`, `spill`, `subset`, `health`
+  = expected one of `policy`, `endpoints`, `protocol`, …
   = help: did you mean `dns_interval`?
 
 lbproxy.toml:8:11: error: unknown key `listener` in [defaults]

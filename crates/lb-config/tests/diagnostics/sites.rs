@@ -162,7 +162,7 @@ lbproxy.toml:16:1: error: unknown key `colour` in [[site]]
    |
 16 | colour = "***"
    | ^^^^^^
-   = expected one of `name`, `hosts`, `listeners`, `tls`, `route`, `path`, `methods`, `headers_match`, `cluster`, `redirect`, `respond`, `policy`, `timeout`, `retry`, `sticky`, `rate_limit`, `headers`, `forwarded`, `upgrade`, `body_limit`, `access_log`
+   = expected one of `name`, `hosts`, `listeners`, …
 
 lbproxy.toml:17:1: error: `route` is a list of tables
    |
