@@ -8,6 +8,7 @@
 mod certificate;
 mod choice;
 mod client_identity;
+mod delegate;
 mod exposure;
 mod inspect;
 mod named;
