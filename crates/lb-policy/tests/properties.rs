@@ -87,7 +87,7 @@ impl World {
     fn join(&mut self, n: u8, weight: u16, limit: u32, priority: u8) {
         let known = self.known.entry(n).or_default();
         if !known.member {
-            known.axes.retain(|axis| !matches!(axis, Axis::Check | Axis::Unresolved));
+            known.axes.retain(|axis| !matches!(axis, Axis::Check | Axis::Unresolved | Axis::NotReady));
         }
         (known.member, known.weight, known.limit, known.priority) = (true, weight, limit.max(1), priority);
     }
@@ -118,7 +118,7 @@ impl World {
         let Some(known) = self.known.get(&n) else { return false };
         let mut ignoring = self.ignored(known.priority).to_vec();
         if sticky {
-            ignoring.push(Axis::Drain);
+            ignoring.extend([Axis::Drain, Axis::DrainOrdered]);
             return known.member && known.axes.iter().all(|axis| ignoring.contains(axis)) && !known.is_full();
         }
         !known.kept_out(&ignoring) && !known.is_full()
@@ -259,7 +259,7 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|map| Op::Reset(map.into_iter().map(|(n, (w, l, p))| (n, w, l, p)).collect())),
         3 => endpoint.prop_map(|(n, weight, limit, priority)| Op::Upsert(n, weight, limit, priority)),
         2 => (0..ENDPOINTS).prop_map(Op::Remove),
-        6 => (0..ENDPOINTS, 0..9_usize, any::<bool>()).prop_map(|(n, axis, on)| Op::Set(n, axis, on)),
+        6 => (0..ENDPOINTS, 0..Axis::ALL.len(), any::<bool>()).prop_map(|(n, axis, on)| Op::Set(n, axis, on)),
         1 => Just(Op::Maintain),
         2 => (0..30_u64).prop_map(Op::Wait),
         1 => (0..3_u8).prop_map(Op::Panic),

@@ -184,8 +184,7 @@ fn uses(code: &str) -> Vec<Module> {
     let mut found = Vec::new();
     for line in code.split(';') {
         let line = line.trim_start_matches(|c: char| c != 'p').trim_start();
-        let at =
-            ["pub use ", "pub(crate) use ", "pub(super) use "].iter().find_map(|start| Some(code_after(line, start)?));
+        let at = ["pub use ", "pub(crate) use ", "pub(super) use "].iter().find_map(|start| code_after(line, start));
         if let Some(path) = at {
             expand(&[], path, &mut found);
         }

@@ -64,7 +64,7 @@ fn cookies_stay_good_without_a_secret_in_the_file(workers: usize) {
 
 fn ejections_and_checks_outlive_a_reload(workers: usize) {
     let is_sick = Arc::new(AtomicBool::new(true));
-    let ejected = Endpoint::answering(|request| text(if request.head.target() == "/health" { 200 } else { 500 }, "e"));
+    let ejected = Endpoint::answering(|_| text(500, "e"));
     let down = {
         let is_sick = Arc::clone(&is_sick);
         Endpoint::answering(move |request| match request.head.target() {
@@ -75,10 +75,14 @@ fn ejections_and_checks_outlive_a_reload(workers: usize) {
     };
     let (healthy, other) = (Endpoint::answering(|_| text(200, "h")), Endpoint::answering(|_| text(200, "h")));
     let with = |generation| {
-        let cluster = "health.passive = { failures = 1, eject_for = \"1h\" }\n\
-                       health.active = { path = \"/health\", interval = \"50ms\", fall = 1, rise = 1 }";
-        let cluster = if generation == 1 { cluster.to_owned() } else { cluster.replace("\"1h\"", "\"2h\"") };
-        numbered(workers, generation, "retry = \"off\"", &[&ejected, &down, &healthy, &other], &cluster)
+        // In clusters of their own: a check that passes would end the ejection.
+        let eject_for = if generation == 1 { "1h" } else { "2h" };
+        let clusters = format!(
+            "health.passive = {{ failures = 1, eject_for = \"{eject_for}\" }}\n[cluster.checked]\nendpoints = [\"{}\"]\n\
+             health.active = {{ path = \"/health\", interval = \"50ms\", fall = 1, rise = 1 }}",
+            down.at()
+        );
+        numbered(workers, generation, "retry = \"off\"", &[&ejected, &healthy, &other], &clusters)
     };
     let mut proxy = Proxy::start(&with(1));
     proxy.wait_log(&format!("endpoint {} is down: ", down.at()));
@@ -87,8 +91,8 @@ fn ejections_and_checks_outlive_a_reload(workers: usize) {
         proxy.endpoint("app", &ejected.at())["state"] == "ejected"
     });
     let states = |proxy: &Proxy| {
-        [&ejected, &down].map(|endpoint| {
-            let status = proxy.endpoint("app", &endpoint.at());
+        [("app", &ejected), ("checked", &down)].map(|(cluster, endpoint)| {
+            let status = proxy.endpoint(cluster, &endpoint.at());
             (status["state"].clone(), status["since"].clone())
         })
     };
@@ -101,7 +105,7 @@ fn ejections_and_checks_outlive_a_reload(workers: usize) {
         assert_eq!(states(&proxy), before);
     }
     is_sick.store(false, Ordering::SeqCst);
-    wait_until("it to be up", || proxy.endpoint("app", &down.at())["state"] == "up");
+    wait_until("it to be up", || proxy.endpoint("checked", &down.at())["state"] == "up");
 }
 
 fn slots_in_flight_are_still_counted(workers: usize) {
