@@ -358,7 +358,8 @@ impl EndpointState {
     }
 
     /// Lets it have one request at a time, whatever its limit, or no longer: for an endpoint that is tested, or under
-    /// suspicion. It stays eligible, and is full while it is busy.
+    /// suspicion. It stays eligible, and is full while it is busy; where no other endpoint can take a request, selection
+    /// ends the throttle.
     ///
     /// A configured limit of one is the same, and [`is_throttled`](Self::is_throttled) does not see it.
     pub fn throttle(&self, on: bool) {

@@ -231,7 +231,7 @@ impl<B: Table, T> Built<B, T> {
             fence(Ordering::Acquire);
             let is_any_usable;
             (counts, is_any_usable) = self.count(cx);
-            if !is_any_usable {
+            if !is_any_usable && !self.end_throttles(cx) {
                 break;
             }
         }
@@ -338,6 +338,27 @@ impl<B: Table, T> Built<B, T> {
             counts.count(state, ignored, tried);
         }
         (counts, is_any_usable)
+    }
+}
+
+impl<B, T> Built<B, T> {
+    /// Lets endpoints that are throttled to one request at a time take what no other endpoint can. Whether there is one
+    /// that has room now.
+    ///
+    /// A throttle is caution about an endpoint that comes back or is suspected; refusing a request that it might serve
+    /// would cost more than the caution saves.
+    #[cold]
+    #[inline(never)]
+    fn end_throttles(&self, cx: &PickCx<'_>) -> bool {
+        let members = &self.snapshot.members;
+        let mut has_any_room = false;
+        for ((state, facts), place) in members.states().iter().zip(members.facts()).zip(0..) {
+            if state.is_throttled() && !cx.tried.contains(facts.uid) {
+                state.throttle(false);
+                has_any_room |= state.has_room(members.ignored(Index::new(place)));
+            }
+        }
+        has_any_room
     }
 }
 

@@ -398,6 +398,25 @@ fn a_full_replacement_never_leaves_a_gap() {
 }
 
 #[test]
+fn a_throttled_endpoint_takes_one_request_at_a_time_while_another_has_room() {
+    let bench = Bench::new(RoundRobin, &[1, 1]);
+    let endpoints = bench.cluster.endpoints();
+    let (throttled, other) = (&endpoints[0], &endpoints[1]);
+    throttled.state().throttle(true);
+    let mut held: Vec<_> = (0..10).map(|_| bench.pick().unwrap()).collect();
+    assert_eq!((throttled.state().in_flight(), other.state().in_flight()), (1, 9));
+    // A request that has tried it gains nothing by its having room.
+    bench.cluster.set(other.uid(), Axis::Ejected, true, Mono::ZERO);
+    let mut tried = Tried::new();
+    tried.push(throttled.uid());
+    bench.pick_with(None, &tried, Mono::ZERO).unwrap_err();
+    assert!(throttled.state().is_throttled());
+    held.push(bench.pick().unwrap());
+    assert_eq!(throttled.state().in_flight(), 2, "no other endpoint could take it");
+    assert!(!throttled.state().is_throttled());
+}
+
+#[test]
 fn no_pick_is_refused_while_checks_of_the_last_endpoints_fail_and_recover() {
     let bench = Bench::new(RoundRobin, &[1, 1]);
     let uids: Vec<Uid> = bench.cluster.endpoints().iter().map(|endpoint| endpoint.uid()).collect();
