@@ -3,7 +3,7 @@
 //! A fixed threshold does not know what is normal for a service, and three failures of a thousand requests are normal
 //! for most. Lines at so many standard deviations below the mean (Envoy: 1.9 σ) or median do not know what is normal
 //! for so many *requests*: of ten equal endpoints with 100 requests each and 3 % failures, they eject a good one in
-//! 38 % and 3 % of all intervals. Counts of failures have an exact distribution ([`chance`](crate::chance)), so the
+//! 38 % and 3 % of all intervals. Counts of failures have an exact distribution ([`chance`]), so the
 //! test is exact as well, and the same at twenty requests and at twenty thousand.
 //!
 //! An endpoint is an outlier if, compared with a reference,

@@ -29,7 +29,7 @@ macro_rules! catalog {
         #[derive(Clone, Debug)]
         #[non_exhaustive]
         pub enum BuiltIn {
-            $(#[doc = concat!("See [`", stringify!($policy), "`].")] $variant($policy),)+
+            $(#[doc = concat!("See [`", stringify!($policy), "`](struct@", stringify!($policy), ").")] $variant($policy),)+
         }
 
         impl BuiltIn {

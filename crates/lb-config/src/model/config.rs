@@ -37,7 +37,7 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// Routes, in the order of the file.
     pub routes: Vec<Route>,
-    /// Clusters by name; [`Action::Cluster`] holds the position in this list.
+    /// Clusters by name; [`Action::Cluster`](crate::Action::Cluster) holds the position in this list.
     pub clusters: Vec<Cluster>,
 }
 

@@ -23,7 +23,7 @@ pub struct Endpoint {
     pub name: Arc<str>,
     /// Where it is.
     pub address: EndpointAddress,
-    /// Whether it was written with `https://`. See [`Cluster::tls_to`].
+    /// Whether it was written with `https://`. See [`Cluster::tls_to`](crate::Cluster::tls_to).
     pub https: bool,
     /// Share of traffic; 0 takes no new requests.
     pub weight: u16,

@@ -90,6 +90,8 @@ macro_rules! block {
         $([filled] $filled:ident: $filled_type:ty, $filled_doc:literal;)*
     ) => {
         $(#[$meta])*
+        // A meaning is a text of the manual too, in which `[::]` is an address.
+        #[allow(rustdoc::broken_intra_doc_links)]
         $vis struct $block {
             $(#[doc = $doc] $(#[$note])* $vis $field: $type,)*
             $(#[doc = $filled_doc] $vis $filled: $filled_type,)*

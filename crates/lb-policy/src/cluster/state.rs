@@ -49,7 +49,7 @@ pub(crate) struct Shared<T> {
     pub(crate) name: Arc<str>,
     pub(crate) published: ArcSwap<Snapshot<T>>,
     books: Mutex<ClusterState<T>>,
-    /// How tickets sample latency, the bits of a [`LatencySampler`].
+    /// How tickets sample latency, the bits of a [`LatencySampler`](crate::estimate::latency::LatencySampler).
     pub(crate) sampler: AtomicU64,
     pub(crate) panic_picks: AtomicU64,
     pub(crate) slow_start: ArcSwapOption<SlowStart>,
