@@ -169,7 +169,7 @@ fn verify_false_believes_anybody_and_says_so(workers: usize) {
     let endpoint = Endpoint::secured(stranger.server(&foreign, false), |_| text(200, "ok"));
     let proxy = Proxy::start(&configured(workers, &endpoint.at(), "tls.verify = false", &directory));
     let line = proxy.wait_log("tls.verify = false");
-    assert!(line.contains("WARN") && line.contains("stand in for the endpoints of `app`"), "{line}");
+    assert!(line.contains("WARN") && line.contains("impersonate the endpoints of `app`"), "{line}");
     assert_eq!(get(proxy.web(), "/").text(), "ok");
 }
 
