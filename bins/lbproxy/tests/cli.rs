@@ -111,7 +111,7 @@ fn print_shows_defaults_and_no_secrets_and_can_be_read_again() {
 
 #[test]
 fn print_can_leave_out_what_has_its_default() {
-    let text = VALID.replace("sticky", "#") + "queue = { size = 9 }\nhealth.passive = {}\n";
+    let text = VALID.replace("sticky", "#") + "queue = { size = 9 }\nhealth.passive = \"off\"\n";
     let (_directory, path) = file(&text);
     let (code, printed, _) = ended(lbproxy(&["print", "--changed", path.to_str().unwrap()]));
     let expected = r#"
@@ -134,7 +134,7 @@ endpoints = [
   "127.0.0.1:3001",
 ]
 queue = { size = 9 }
-health.passive = {}
+health.passive = "off"
 "#;
     assert_eq!((code, printed.as_str()), (Some(0), expected.trim_start()));
     let [once, twice] = [&text, &printed].map(|text| lb_config::Config::parse(text, &|_| None).unwrap().config);

@@ -173,7 +173,23 @@ fn sections_that_are_left_out_are_off() {
     assert_eq!(plain.options.rate_limit, None);
     assert_eq!(plain.options.policy, None);
     let plain = cluster("");
-    assert_eq!((plain.health.active, plain.health.passive), (None, None));
+    assert_eq!(plain.health.active, None);
+}
+
+/// Nothing need be written for traffic to be judged, in a cluster of any size.
+#[test]
+fn outlier_detection_is_on_without_a_line() {
+    for endpoints in ["[\"a:1\"]", "[\"a:1\", \"b:1\"]", "[\"a:1\", \"b:1\", \"c:1\"]"] {
+        let with = |line: &str| {
+            let text = format!(
+                "listener = [{{ address = \"127.0.0.1:1\" }}]\nroute = [{{ cluster = \"app\" }}]\n\
+                 [cluster.app]\nendpoints = {endpoints}\n{line}"
+            );
+            load(&text).clusters[0].health.passive.clone()
+        };
+        assert!(with("").is_some() && with("") == with("health.passive = {}"), "{endpoints}");
+        assert_eq!(with("health.passive = \"off\""), None);
+    }
 }
 
 #[test]

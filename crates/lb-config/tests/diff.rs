@@ -24,7 +24,6 @@ const BEFORE: &str = r#"
 
     [cluster.n8n]
     endpoints = ["n8n-1:5678", "n8n-2:5678"]
-    health.passive = {}
 "#;
 
 const AFTER: &str = r#"
@@ -49,6 +48,7 @@ const AFTER: &str = r#"
     policy = { name = "least_request", choices = 2 }
     endpoints = [{ address = "n8n-1:5678", weight = 2 }, "n8n-3:5678"]
     health.active.path = "/healthz"
+    health.passive = "off"
 
     [cluster.more]
     endpoints = ["a:1"]

@@ -463,7 +463,7 @@ impl StatusSource for Watched {
         });
         let room = &self.shared.room;
         let limits = LimitsStatus {
-            connections: self.shared.max_connections(),
+            connections: self.shared.most_connections(),
             endpoint_connections: room.max(),
             endpoint_connections_open: room.open(),
             endpoint_connections_refused: room.refused(),

@@ -325,6 +325,10 @@ impl<S: Send + Sync + 'static, W> Shared<S, W> {
     }
 
     fn judge(&self, endpoint: &Endpoint<S>, last: Class, started: Mono, now: Mono) -> Option<Transition> {
+        // There is nothing to compare it with, and no other place for its requests.
+        if self.cluster.len() < 2 {
+            return None;
+        }
         let mut books = self.lock();
         // It may have changed since the caller saw it.
         let in_force = self.rule.load();

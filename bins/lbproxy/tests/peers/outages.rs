@@ -127,10 +127,9 @@ fn an_outage_is_lived_through_and_counted() {
         assert!(figures.failed < 20, "{} tries another endpoint where one refuses: {figures:?}", contender.name());
     }
     let least = outcome.figures[0];
-    assert_eq!((least.left, least.back), (Some(Time::Never), None), "it has no health to go by");
-    // A third of 60 requests. One that is refused is not sent in turn to the next, so there may be more.
-    assert!((15..=45).contains(&least.attempts), "{least:?}");
+    // Outlier detection is on without a line: three failures, those under way meanwhile, and trials of one request.
+    assert!(matches!(least.left, Some(Time::After(_))) && least.attempts <= 10, "{least:?}");
     let settings = Settings { rate: 20, fault, at_once: 1, is_optimized: false };
     let text = table::write(&settings, &contenders, &[(scene, outcome)]);
-    assert!(text.contains("\n| killed (1 of 3) | "), "{text}");
+    assert!(text.contains("\n| killed (1 of 3) "), "{text}");
 }

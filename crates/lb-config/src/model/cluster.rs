@@ -152,6 +152,18 @@ fn spot(entry: &Entry, key: &str) -> Span {
     found.map_or(entry.key_span, |entry| entry.key_span)
 }
 
+/// Where the first key of this path was written in the cluster itself, if the last one was.
+fn written(entry: &Entry, path: &[&str]) -> Option<Span> {
+    let mut node = &entry.node;
+    let mut first = None;
+    for key in path {
+        let found = node.table()?.find(key).filter(|entry| !entry.inherited)?;
+        first.get_or_insert(found.key_span);
+        node = &found.node;
+    }
+    first
+}
+
 /// What works but is probably not meant.
 fn advise(report: &mut Report, entry: &Entry, cluster: &Cluster) {
     let name = &cluster.name;
@@ -191,10 +203,20 @@ fn advise(report: &mut Report, entry: &Entry, cluster: &Cluster) {
                 spot("endpoints"),
                 format!("the cluster `{name}` has a single endpoint: nothing takes over when it fails"),
             );
-            if cluster.health.passive.is_some() {
+            if cluster.health.passive.is_some()
+                && let Some(span) = written(entry, &["health", "passive"])
+            {
                 report.warning(
-                    spot("health"),
+                    span,
                     format!("`health.passive` has no effect in `{name}`: the last endpoint is never ejected"),
+                );
+            }
+        }
+        [one, two] if [one, two].iter().all(|it| !matches!(it.address, EndpointAddress::Name(..))) => {
+            if let (Some(_), Some(span)) = (&cluster.health.passive, written(entry, &["health", "passive"])) {
+                report.warning(
+                    span,
+                    format!("with two endpoints in `{name}`, `health.passive` ejects one at a time: while both fail, both get requests"),
                 );
             }
         }

@@ -24,8 +24,8 @@ block! {
         Section::new("health", "`health`", "How it is determined which endpoints are healthy.")
             .example("health = { active = { path = \"/healthz\" } }");
     active: Option<ActiveCheck> => Or<Off, ActiveForm>, Value("\"off\""), "Probes that lbproxy sends.";
-    passive: Option<PassiveHealth> => Or<Off, Table<PassiveHealth>>, Value("\"off\""),
-        "Outlier detection: judging by real traffic.";
+    passive: Option<PassiveHealth> => Or<Off, Table<PassiveHealth>>, Value("{}"),
+        "Outlier detection: judging by real traffic; \"off\" judges by checks alone.";
 }
 
 impl Block for Health {}

@@ -29,7 +29,7 @@ rate_limit = { rate = "1/s" }
 [cluster.a]
 endpoints = ["a:1", "b:1"]
 tls = {}
-health = { active = {}, passive = {} }
+health = { active = {} }
 "#;
 
 /// What must be written wherever it stands, whatever it is.

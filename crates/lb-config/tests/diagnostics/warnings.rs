@@ -218,3 +218,30 @@ fn guards_that_a_host_with_routes_of_its_own_goes_round() {
         assert_eq!(warned(routes), [] as [String; 0], "{at}");
     }
 }
+
+#[test]
+fn outlier_detection_of_two_endpoints() {
+    doubted(
+        r#"[cluster.pair]
+endpoints = ["10.0.0.1:80", "10.0.0.2:80"]
+health.passive = {}
+
+[cluster.default]
+endpoints = ["10.0.0.1:80", "10.0.0.2:80"]
+
+[[route]]
+path = "/x"
+cluster = "pair"
+
+[[route]]
+path = "/y"
+cluster = "default"
+"#,
+        r#"
+lbproxy.toml:3:1: warning: with two endpoints in `pair`, `health.passive` ejects one at a time: while both fail, both get requests
+  |
+3 | health.passive = {}
+  | ^^^^^^
+"#,
+    );
+}

@@ -44,7 +44,7 @@ pub(crate) const CHUNKED: &[Case] = &[
         b" 5\r\nhello\r\n0\r\n\r\n", Refused(400, "bad_chunk_size")),
     case("space_after_size", "padding of the last century",
         b"5 \r\nhello\r\n0\r\n\r\n", Refused(400, "bad_chunk_size")),
-    case("space_before_extension", "allowed as bad whitespace, but parsers differ",
+    case("space_before_extension", "allowed as bad whitespace, but who agrees?",
         b"5 ;a=b\r\nhello\r\n0\r\n\r\n", Refused(400, "bad_chunk_size")),
     case("underscore_in_size", "some languages allow 1_0",
         b"1_0\r\n0123456789abcdef\r\n0\r\n\r\n", Refused(400, "bad_chunk_size")),

@@ -72,7 +72,7 @@ fn bind_unix(path: &Path, workers: usize, backlog: i32, mode: Option<u32>) -> io
     remove_stale_socket(path)?;
     let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
     socket.bind(&socket2::SockAddr::unix(path)?)?;
-    // No client can connect before it listens, so none connects with the umask's permissions.
+    // Nobody can connect before it listens, so nobody comes in with the umask's permissions.
     set_mode(path, mode)?;
     socket.listen(backlog)?;
     let first = Socket::Unix(socket.into());
@@ -89,7 +89,7 @@ pub(crate) fn set_mode(path: &Path, mode: Option<u32>) -> io::Result<()> {
     mode.map_or(Ok(()), |mode| std::fs::set_permissions(path, Permissions::from_mode(mode)))
 }
 
-/// A socket file without a listener is left over from a process that died; one that answers is in use.
+/// A socket file that nobody listens on is left over from a process that died; one that answers is in use.
 fn remove_stale_socket(path: &Path) -> io::Result<()> {
     match std::fs::symlink_metadata(path) {
         Ok(meta) if meta.file_type().is_socket() => match std::os::unix::net::UnixStream::connect(path) {

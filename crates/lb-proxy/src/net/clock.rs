@@ -6,7 +6,7 @@
 //! in a [`Turn`], within which the clock is read at the first question and the answer given to all others. Outside of
 //! one, every question is a reading.
 //!
-//! The wall clock is computed from the same reading: what it was at the beginning of this second, and what has passed since.
+//! The wall clock is told from the same reading: what it was at the beginning of this second, and what has passed since.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -19,14 +19,14 @@ use lb_tower::system_clock;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
-/// How long a reading of the wall clock serves: it may be set meanwhile.
+/// How long a reading of the wall clock serves: somebody may set it.
 const WALL_SERVES: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy)]
 enum Reading {
-    /// Outside a turn: every call reads the clock.
+    /// No turn: whoever asks reads.
     Outside,
-    /// A turn has begun; the first call reads the clock.
+    /// A turn has begun, and nobody has asked yet.
     Due,
     At(Instant, Mono),
 }

@@ -1,8 +1,8 @@
 //! A socket whose writes are collected, and sent together.
 //!
 //! HTTP/2 puts many answers on one connection, and the library flushes after each frame that it does not copy. One
-//! system call a frame is most of what HTTP/2 then costs. So writes go into a buffer, flushing does nothing, and the
-//! connection's driver sends what was collected once every task that was ready has run: measured, that is an
+//! system call a frame is most of what HTTP/2 then costs. So writes go into a buffer, flushing does nothing, and whoever
+//! drives the connection sends what was collected once everybody who was ready has had a turn: measured, that is an
 //! eighth of a request's cost.
 //!
 //! On the way, frames are watched in both directions: see [`Walker`] and [`Budget`].
@@ -80,7 +80,7 @@ pub(crate) fn cork(stream: Stream, first: BytesMut, preface: usize, is_client: b
 
 impl Drain {
     /// Sends what was collected; ready when nothing is left. The first call after something was collected yields, so
-    /// that tasks that are ready can add to it.
+    /// that those who are ready can add to it.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut corked = self.shared.borrow_mut();
         if corked.out.is_empty() {
@@ -117,7 +117,7 @@ impl Drain {
         self.shared.borrow_mut().incoming.take_malformed_head(stream)
     }
 
-    /// Another handle to the same connection, for a task that does not drive it.
+    /// Another look at the same connection, for whoever does not drive it.
     pub(crate) fn watch(&self) -> Self {
         Self { shared: Arc::clone(&self.shared), has_yielded: false }
     }
@@ -187,7 +187,7 @@ impl AsyncRead for Cork {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let mut corked = self.shared.borrow_mut();
         if corked.is_flooded {
-            // Back to the driver, which has to end it.
+            // Back to the driver, who has to end it.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }

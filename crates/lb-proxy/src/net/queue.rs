@@ -69,7 +69,7 @@ impl Queue {
         }
     }
 
-    /// Wakes the polling task as soon as less waits.
+    /// Wakes whoever polls as soon as less waits.
     pub(crate) fn wake_when_less(&self, cx: &Context<'_>) {
         self.waker.register(cx.waker());
     }
@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn what_lives_is_counted_once() {
         let account = Arc::new(Account::new(0));
-        let all = account.buffers.max();
+        let all = account.buffers.most();
         let queue = Queue::new(Some(Arc::clone(&account)));
         let mut whole = piece(&queue, 1000);
         let mut front = whole.take_front(300);
@@ -209,7 +209,7 @@ mod tests {
         let account = Arc::new(Account::new(0));
         let [greedy, modest] = [(); 2].map(|()| Queue::new(Some(Arc::clone(&account))));
         assert_eq!(modest.room(), MOST);
-        let all = piece(&greedy, account.buffers.max());
+        let all = piece(&greedy, account.buffers.most());
         assert_eq!((greedy.room(), modest.room()), (0, LEAST));
         let mut cx = Context::from_waker(Waker::noop());
         let little = piece(&modest, 10);

@@ -32,7 +32,7 @@ impl Socket {
         })
     }
 
-    /// Changes the length of the kernel's queue, by calling `listen` again; what is in it stays.
+    /// Changes the length of the kernel's queue, by listening anew; what is in it stays.
     pub(crate) fn set_backlog(&self, backlog: Option<NonZeroU32>) -> io::Result<()> {
         let length = self::backlog(backlog);
         match self {

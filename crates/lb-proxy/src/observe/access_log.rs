@@ -104,7 +104,7 @@ impl AccessLog {
     /// # Errors
     /// The file cannot be opened for appending, or no thread can be started.
     pub fn start(config: Option<&lb_config::AccessLog>, dropped: Arc<AtomicU64>) -> io::Result<Self> {
-        let limits = Limits { wake_at: 64 * 1024, max: 1024 * 1024, interval: Duration::from_secs(1) };
+        let limits = Limits { wake_at: 64 * 1024, most: 1024 * 1024, interval: Duration::from_secs(1) };
         Self::with(open(config)?, config.cloned(), limits, dropped)
     }
 
@@ -142,7 +142,7 @@ impl AccessLog {
         Ok(())
     }
 
-    /// Reopens the file under the same name, after it was moved away.
+    /// Opens the file anew under the same name, after it was moved away.
     ///
     /// # Errors
     /// It cannot be opened; lines go on to the old one.
@@ -168,7 +168,7 @@ impl AccessLog {
 }
 
 impl AccessWriter {
-    /// Whether there is an access log at all, so that the caller does not collect fields in vain.
+    /// Whether there is an access log at all, so that the caller need not gather what nobody reads.
     #[must_use]
     pub fn is_on(&self) -> bool {
         self.is_on.load(Ordering::Relaxed)

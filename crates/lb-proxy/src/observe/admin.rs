@@ -1,9 +1,9 @@
 //! The admin listener: `/healthz`, `/metrics`, `/status`, and the status as a page for people at `/`.
 //!
 //! It must answer when the proxy is at its limits, so it shares nothing with the workers: it runs on the control
-//! runtime, on hyper, with a limited number of connections (`places.rs`), and with descriptors kept for the time
-//! when there are no others. And it must not become a hole: without `allow` only loopback clients are answered. A client
-//! that is not allowed takes no place: a few at a time get a 403, within a second, and further ones are closed.
+//! runtime, on hyper, with a handful of connections (`places.rs` says whose), and with descriptors kept for the time
+//! when there are no others. And it must not become a hole: without `allow` only loopback clients are answered. Who may
+//! not come takes no place: a few such clients at a time hear why, within a second, and further ones are closed.
 //!
 //! Every client must name the address it means, or one of `hosts`. A web page that the operator looks at can make the
 //! browser ask `http://its.own.name:9900/status` after its name was pointed at this address (DNS rebinding); the `Host` it
@@ -14,7 +14,7 @@
 //! ```text
 //! let admin = Admin::bind(&config.address)?;       // before anything serves; an error: do not start
 //! let state = Arc::new(AdminState::new(metrics, source, Access { allow, hosts }));
-//! control.spawn(admin.serve(Arc::clone(&state), stop.clone()));   // `stop` is cancelled last, so that monitoring sees the end
+//! control.spawn(admin.serve(Arc::clone(&state), stop.clone()));   // `stop` is cancelled last, so that who watches sees the end
 //! state.set_access(new);                           // reload
 //! state.set_stopping();                            // shutdown begins: /healthz answers 503
 //! ```
@@ -99,7 +99,7 @@ impl AdminState {
         self.access.store(Arc::new(Rules::new(access)));
     }
 
-    /// Shutdown has begun: `/healthz` answers 503 from now on, so that a balancer before us stops sending.
+    /// Shutdown has begun: `/healthz` answers 503 from now on, so that whoever balances over us looks elsewhere.
     pub fn set_stopping(&self) {
         self.is_stopping.store(true, Ordering::Relaxed);
     }
@@ -231,7 +231,7 @@ impl Admin {
 async fn accept_loop(listening: &Listening, state: &Arc<AdminState>, stop: &CancellationToken) {
     let mut connections = JoinSet::new();
     let mut places = Places::new(descriptors::admin_places(descriptors::limit()));
-    let refused = Arc::new(Semaphore::new(MAX_REFUSED));
+    let strangers = Arc::new(Semaphore::new(MOST_STRANGERS));
     let mut spare = Spare::default();
     let log = OnceASecond::default();
     spare.refill();
@@ -245,7 +245,7 @@ async fn accept_loop(listening: &Listening, state: &Arc<AdminState>, stop: &Canc
                     places.take(client.address(), heard, connections.spawn(serving));
                 }
                 Ok((stream, client)) => {
-                    let Ok(place) = Arc::clone(&refused).try_acquire_owned() else { continue };
+                    let Ok(place) = Arc::clone(&strangers).try_acquire_owned() else { continue };
                     let serving = connection(stream, client, Arc::clone(state), stop.clone(), Heard::now());
                     connections.spawn(async move {
                         // Told why, or gone: neither is news.
@@ -292,7 +292,7 @@ async fn connection(stream: Stream, client: Client, state: Arc<AdminState>, stop
     tokio::select! {
         // A client that breaks off or talks nonsense is no news.
         _ = &mut connection => return,
-        () = tokio::time::sleep(MAX_AGE) => {}
+        () = tokio::time::sleep(MOST_AGE) => {}
         () = stop.cancelled() => {}
     }
     connection.as_mut().graceful_shutdown();
@@ -305,7 +305,7 @@ fn wants_page<B>(request: &Request<B>) -> bool {
     match parts.find_map(|part| part.strip_prefix("format=")) {
         Some(format) => format == "html",
         None => request.headers().get_all(ACCEPT).iter().any(|value| {
-            // `*/*`, as sent by curl, counts as JSON.
+            // What takes everything, such as curl, is not told apart from what wants JSON.
             value.to_str().is_ok_and(|value| value.to_ascii_lowercase().contains("text/html"))
         }),
     }
@@ -373,15 +373,15 @@ impl Drop for SocketFile {
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Clients at once that get a 403 since they are not allowed; each for a second at most.
-const MAX_REFUSED: usize = 4;
+/// Clients at once that are told that they may not come; each holds its place for a second at most.
+const MOST_STRANGERS: usize = 4;
 
 const STRANGER_WAIT: Duration = Duration::from_secs(1);
 
 /// For a request head, and for the pause before the next one. Whoever asks less often connects again, at little cost.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
-const MAX_AGE: Duration = Duration::from_secs(120);
+const MOST_AGE: Duration = Duration::from_secs(120);
 
 const LAST_WAIT: Duration = Duration::from_secs(5);
 

@@ -1,7 +1,7 @@
 //! The application log: what the process says about itself, on stderr.
 //!
-//! Written through `tracing`, in text or JSON. Standard error may be a pipe without a reader; a worker that logs a
-//! line must not block on it, so lines go through the same kind of writer thread as the access log's and are
+//! Written through `tracing`, in text or JSON. Standard error may be a pipe that nobody reads; a worker that logs a
+//! line must not stand still for it, so lines go through the same kind of writer thread as the access log's and are
 //! dropped, not waited for, beyond a megabyte.
 //!
 //! What happens to the proxy as a whole is logged by [`event_log`](super::event_log). [`LimitLog`] keeps a flood of refused
@@ -64,7 +64,7 @@ impl AppLog {
         output: Output,
         colours: bool,
     ) -> io::Result<(Self, impl Subscriber + Send + Sync)> {
-        let limits = Limits { wake_at: 0, max: 1024 * 1024, interval: Duration::from_secs(1) };
+        let limits = Limits { wake_at: 0, most: 1024 * 1024, interval: Duration::from_secs(1) };
         // Losses of this very log are not reported in it.
         let sink = Sink::start("application log", output, limits, Arc::default(), false)?;
         let (filter, handle) = reload::Layer::new(targets(level));
@@ -77,7 +77,7 @@ impl AppLog {
         Ok((Self { sink, filter: handle, format }, subscriber))
     }
 
-    /// Takes over a new level. A new format waits for a restart, which the log reports.
+    /// Takes over a new level. A new format waits for a restart, which is said in the log.
     pub fn apply(&self, config: &lb_config::Log) {
         if let Err(error) = self.filter.modify(|filter| *filter = targets(config.level)) {
             tracing::error!("the log level cannot be changed: {error}");
@@ -178,9 +178,9 @@ impl Write for &Lines {
 
 /// Logs refused requests, for each client at most once a second.
 ///
-/// A client that is refused sends thousands more, and there may be thousands of such clients. So the table of logged
-/// clients has a fixed size (32 KiB) and no client's line costs more than one compare and swap. Two clients that meet in
-/// one slot share its line for that second; where they meet changes every second, so no client hides behind another for
+/// A client that is refused sends thousands more, and there may be thousands of such clients. So the table of who was
+/// logged has a fixed size (32 KiB) and no client's line costs more than one compare and swap. Two clients that meet in
+/// one slot share its line for that second; where they meet changes every second, so nobody hides behind another for
 /// long. IPv6 clients count by /64, as in rate limits.
 #[derive(Debug)]
 pub struct LimitLog {
@@ -196,14 +196,14 @@ impl Default for LimitLog {
 }
 
 impl LimitLog {
-    /// A log that has seen no client.
+    /// A log that has seen nobody.
     #[must_use]
     pub fn new() -> Self {
         Self { slots: (0..4096).map(|_| AtomicU64::new(0)).collect(), hash: RandomState::new() }
     }
 
     /// A request of `client` (`None` on a Unix socket) was refused on `route`: writes
-    /// `limiting requests client=203.0.113.9 route=api`, unless it was logged within this second of the clock.
+    /// `limiting requests client=203.0.113.9 route=api`, unless it was said within this second of the clock.
     pub fn on_limited(&self, client: Option<IpAddr>, route: &str, now: Mono) {
         if !self.is_due(client, now) {
             return;
@@ -224,16 +224,16 @@ impl LimitLog {
         tracing::warn!(client = %client, reason = %reason, "closing an abusive HTTP/2 connection");
     }
 
-    /// A stream of `client` was refused since the heads of its connection's requests take `max` bytes already: writes
+    /// A stream of `client` was refused since the heads of its connection's requests take `most` bytes already: writes
     /// `refusing streams of an HTTP/2 connection client=203.0.113.9: …`, at most once a second each.
-    pub fn on_heads(&self, client: Option<IpAddr>, max: usize, now: Mono) {
+    pub fn on_heads(&self, client: Option<IpAddr>, most: usize, now: Mono) {
         if !self.is_due(client, now) {
             return;
         }
         let client = client.map_or_else(|| "unix".to_owned(), |client| client.to_canonical().to_string());
         tracing::warn!(
             client = %client,
-            "refusing streams of an HTTP/2 connection: the heads of the requests that run on it take {max} bytes, the limit"
+            "refusing streams of an HTTP/2 connection: the heads of the requests that run on it take {most} bytes, the limit"
         );
     }
 
@@ -339,8 +339,8 @@ mod tests {
             tracing::warn!("five");
             log.apply(&config(Level::Info, LogFormat::Json));
         });
-        let logged: Vec<_> = ["one", "two", "three", "four", "five"].into_iter().filter(|w| text.contains(w)).collect();
-        assert_eq!(logged, ["two", "four"], "{text}");
+        let said: Vec<_> = ["one", "two", "three", "four", "five"].into_iter().filter(|w| text.contains(w)).collect();
+        assert_eq!(said, ["two", "four"], "{text}");
         assert!(text.contains("takes effect at the next start"));
     }
 
@@ -361,7 +361,7 @@ mod tests {
         let traced = written(Level::Trace, LogFormat::Text, |_| {
             (0..3).for_each(|n| tracing::debug!(target: "h2", "three {n}"));
         });
-        assert_eq!(traced.lines().count(), 3, "trace shows everything: {traced}");
+        assert_eq!(traced.lines().count(), 3, "who asks for everything gets it: {traced}");
     }
 
     #[test]

@@ -22,7 +22,7 @@ impl Subscriber for EventLog {
             }
             Event::Readmitted { endpoint, others } => endpoint_up(endpoint, "its ejection is over", others),
             Event::Spared { endpoint: Subject { cluster, endpoint, .. }, last } => tracing::warn!(
-                "endpoint {endpoint} is failing ({last}) but not ejected: too few eligible endpoints in cluster {cluster}"
+                "endpoint {endpoint} is failing ({last}) and not ejected: too few others of cluster {cluster} are left"
             ),
             Event::PanicBegan { cluster, eligible, all, threshold } => {
                 panic_began(cluster, *eligible, *all, *threshold);
@@ -90,12 +90,10 @@ fn panic_began(cluster: &str, eligible: usize, all: usize, threshold: Option<f64
 fn refused(listener: &str, refusal: &Refusal) {
     match refusal {
         Refusal::Full { max } => {
-            tracing::warn!(
-                "connection limit reached (limits.connections = {max}), closing new connections listener={listener}"
-            );
+            tracing::warn!("limits.connections = {max} is reached; new connections are closed listener={listener}");
         }
         Refusal::Client { client, max } => {
-            tracing::warn!("per-client connection limit reached client={client} listener={listener} connections={max}");
+            tracing::warn!("limiting connections client={client} listener={listener}: it has {max}");
         }
         Refusal::Unproxied { peer, why } => {
             let peer = peer.map_or_else(|| "a Unix socket".to_owned(), |peer| peer.to_string());

@@ -1,9 +1,9 @@
-//! Connection slots of the admin listener: which client gets one, and which connection is closed for it.
+//! Places at the admin listener: who gets one, and who must leave for it.
 //!
-//! A client that connects and sends nothing costs a place. If new connections were refused while all places are taken, 64 silent
-//! connections would make `/healthz` fail, and a supervisor would restart the proxy. So the connection that has been silent
-//! longest is closed; if the new client's address has its share of the places already, one of that address. A client that is
-//! only idle between two scrapes loses a connection that it can make again.
+//! Anybody who may connect can be silent. Were a newcomer turned away when all places are taken, sixty-four silent
+//! connections would be enough to have `/healthz` fail, and whoever restarts what fails would restart the proxy. So
+//! it is the longest silent one that leaves; of the newcomer's own address, where that has its share already. A client
+//! that only rests between two scrapes loses a connection that costs it nothing to make again.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -40,7 +40,7 @@ impl Heard {
 
 /// The connections that have one.
 pub(super) struct Places {
-    max: usize,
+    most: usize,
     taken: HashMap<Id, Place>,
 }
 
@@ -52,17 +52,17 @@ struct Place {
 }
 
 impl Places {
-    pub(super) fn new(max: usize) -> Self {
-        Self { max, taken: HashMap::new() }
+    pub(super) fn new(most: usize) -> Self {
+        Self { most, taken: HashMap::new() }
     }
 
     /// Makes room for a client of this address, by ending what has been silent longest where need be.
     pub(super) fn make_room(&mut self, address: Option<IpAddr>) {
-        let share = (self.max / SHARE).max(1);
+        let share = (self.most / SHARE).max(1);
         if address.is_some() && self.taken.values().filter(|place| place.address == address).count() >= share {
             self.end_longest_silent(|place| place.address == address);
         }
-        if self.taken.len() >= self.max {
+        if self.taken.len() >= self.most {
             self.end_longest_silent(|_| true);
         }
     }
@@ -92,8 +92,8 @@ impl Places {
 
 /// Descriptors kept for when there are no others.
 ///
-/// A process that may open nothing more cannot accept either. With these given back it can, so that health checks
-/// and operators get an answer.
+/// A process that may open nothing more cannot accept either. With these given back it can, so that a health check, or
+/// an operator who wants to know what has happened, has an answer.
 #[derive(Debug, Default)]
 pub(super) struct Spare(Vec<File>);
 

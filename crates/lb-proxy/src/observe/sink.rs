@@ -1,8 +1,8 @@
 //! Lines from many threads to one output, without any of them waiting for it.
 //!
-//! A disk that stalls or a pipe without a reader blocks the thread that writes to it; in a worker, that would block every
-//! connection it serves. So a worker only appends to a [`Lane`], a buffer of its own behind a lock that is otherwise held
-//! for no longer than a swap of two pointers, and one thread empties all lanes: every second, when a lane
+//! A disk that stalls or a pipe nobody reads blocks whoever writes to it; if that were a worker, every connection it
+//! serves would stand still. So a worker only appends to a [`Lane`], a buffer of its own behind a lock that nobody else
+//! holds for longer than a swap of two pointers, and one thread empties all lanes: every second, when a lane
 //! has filled to its mark, and at the end. A lane that is full because the output does not keep up drops lines and
 //! counts them. An output that fails loses what was being written, is counted and reported, and is tried again.
 //!
@@ -43,7 +43,7 @@ pub(crate) struct Limits {
     /// Bytes in a lane that wake the writer before its time; 0 wakes it for every line.
     pub(crate) wake_at: usize,
     /// Bytes in a lane beyond which lines are dropped. One line more may lie above it.
-    pub(crate) max: usize,
+    pub(crate) most: usize,
     /// Longest time a line waits for the writer.
     pub(crate) interval: Duration,
 }
@@ -64,7 +64,7 @@ pub(crate) struct Lane<T> {
 
 struct Buffer<T> {
     bytes: Vec<u8>,
-    /// The sink has ended: this buffer is not read again.
+    /// The sink has ended: nobody will read this buffer again.
     closed: bool,
     keep: T,
 }
@@ -198,7 +198,7 @@ impl<T: Send + 'static> Drop for Sink<T> {
         if self.close(LAST_WAIT)
             && let Some(writer) = self.writer.take()
         {
-            // It has reported its end; a panic in it would only repeat that report.
+            // It has said that it ended; a panic in it would only repeat what was reported.
             drop(writer.join());
         }
     }
@@ -209,7 +209,7 @@ impl<T> Lane<T> {
     pub(crate) fn write(&self, line: impl FnOnce(&mut T, &mut Vec<u8>)) {
         let mut buffer = lock(&self.buffer);
         let before = buffer.bytes.len();
-        if buffer.closed || before >= self.limits.max {
+        if buffer.closed || before >= self.limits.most {
             drop(buffer);
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return;
@@ -266,7 +266,7 @@ impl<T> Writer<T> {
         }
     }
 
-    /// Writes out every lane, and drops those without a holder.
+    /// Writes out every lane, and forgets those that nobody holds any longer.
     fn pass(&mut self, each: Option<&(dyn Fn(&mut T) + Send)>, closing: bool) {
         let lanes: Vec<_> = {
             let mut lanes = lock(&self.shared.lanes);
@@ -313,8 +313,8 @@ impl<T> Writer<T> {
     }
 }
 
-/// Writes all of it, or returns how much was written and the error. An output in non-blocking mode (a terminal or a
-/// pipe, set so by a process that shares it) is tried again for up to a second.
+/// Writes all of it, or says how much was written and why no more. An output in non-blocking mode (a terminal or a
+/// pipe shared with somebody who set it so) is tried again for a while.
 fn write_out(output: &mut (dyn Write + Send), bytes: &[u8]) -> Result<(), (usize, io::Error)> {
     let mut written = 0;
     let mut patience = 200;
@@ -333,30 +333,30 @@ fn write_out(output: &mut (dyn Write + Send), bytes: &[u8]) -> Result<(), (usize
     Ok(())
 }
 
-/// Logs how many lines were lost, at most once a second.
+/// Says in the application log what was lost, at most once a second.
 struct Report {
     name: &'static str,
-    reported: u64,
+    told: u64,
     at: Option<Instant>,
     error: Option<String>,
 }
 
 impl Report {
     const fn new(name: &'static str) -> Self {
-        Self { name, reported: 0, at: None, error: None }
+        Self { name, told: 0, at: None, error: None }
     }
 
     fn tell(&mut self, dropped: u64, last: bool) {
         let due = self.at.is_none_or(|at| at.elapsed() >= Duration::from_secs(1));
-        if dropped == self.reported || !(due || last) {
+        if dropped == self.told || !(due || last) {
             return;
         }
-        let lost = dropped.saturating_sub(self.reported);
+        let lost = dropped.saturating_sub(self.told);
         match self.error.take() {
             Some(error) => tracing::error!("{}: {lost} lines lost: {error}", self.name),
             None => tracing::warn!("{}: {lost} lines lost: its output is too slow", self.name),
         }
-        self.reported = dropped;
+        self.told = dropped;
         self.at = Some(Instant::now());
     }
 }
@@ -378,7 +378,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// An output that keeps what is written, and fails on request.
+    /// An output that remembers, and fails while told to.
     #[derive(Clone, Default)]
     pub(crate) struct Memory(pub(crate) Arc<Mutex<(Vec<u8>, Vec<Answer>)>>);
 
@@ -398,7 +398,7 @@ pub(crate) mod tests {
             let mut inner = lock(&self.0);
             let take = match inner.1.pop() {
                 Some(Answer::Fail) => return Err(io::Error::other("disk full")),
-                Some(Answer::Take(max)) => max.min(bytes.len()),
+                Some(Answer::Take(most)) => most.min(bytes.len()),
                 None => bytes.len(),
             };
             inner.0.extend_from_slice(&bytes[..take]);
@@ -429,7 +429,7 @@ pub(crate) mod tests {
     }
 
     const LONG: Duration = Duration::from_secs(30);
-    const LIMITS: Limits = Limits { wake_at: 1 << 20, max: 1 << 20, interval: Duration::from_secs(3600) };
+    const LIMITS: Limits = Limits { wake_at: 1 << 20, most: 1 << 20, interval: Duration::from_secs(3600) };
 
     fn sink(output: impl Write + Send + 'static, limits: Limits) -> (Sink<u8>, Arc<AtomicU64>) {
         let dropped = Arc::new(AtomicU64::new(0));
@@ -463,7 +463,7 @@ pub(crate) mod tests {
     fn a_stuck_output_costs_lines_and_never_the_worker() {
         let (entered, has_entered) = mpsc::channel();
         let (leave, may_leave) = mpsc::channel();
-        let limits = Limits { wake_at: 0, max: 8, ..LIMITS };
+        let limits = Limits { wake_at: 0, most: 8, ..LIMITS };
         let (sink, dropped) = sink(Stuck { entered, leave: may_leave }, limits);
         let lane = sink.lane(0);
         line(&lane, "first\n");
@@ -473,7 +473,7 @@ pub(crate) mod tests {
             line(&lane, "again\n");
         }
         assert_eq!(dropped.load(Ordering::Relaxed), 8);
-        assert!(!sink.flush(Duration::ZERO), "a flush without time returns at once");
+        assert!(!sink.flush(Duration::ZERO), "nobody waits for ever");
         drop(leave);
         assert!(sink.close(LONG));
     }
@@ -522,7 +522,7 @@ pub(crate) mod tests {
     #[test]
     fn no_line_is_lost_or_torn_between_threads() {
         let memory = Memory::default();
-        let (sink, dropped) = sink(memory.clone(), Limits { wake_at: 64, max: 1 << 24, ..LIMITS });
+        let (sink, dropped) = sink(memory.clone(), Limits { wake_at: 64, most: 1 << 24, ..LIMITS });
         std::thread::scope(|scope| {
             for worker in 0..4 {
                 let lane = sink.lane(0);

@@ -89,7 +89,7 @@ impl StickyCookie {
                 let value = pair.trim_ascii().strip_prefix(self.name.as_bytes())?.strip_prefix(b"=")?;
                 Some(value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value))
             })
-            .take(MAX_TRIED)
+            .take(MOST_TRIED)
             .find_map(|value| self.verify(value, now))
     }
 
@@ -285,7 +285,7 @@ const TOKEN_CHARS: usize = TOKEN_BYTES / 3 * 4;
 /// The expiry of a session cookie.
 const NEVER: u32 = 0;
 /// Cookies of our name that are looked at: enough for every path and domain, and a bound for who sends a thousand.
-const MAX_TRIED: usize = 8;
+const MOST_TRIED: usize = 8;
 const DIGITS: [u8; 64] = *b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 #[cfg(test)]

@@ -1,14 +1,14 @@
-//! Private keys that users other than their owner can read.
+//! Private keys that others than their owner can read.
 //!
-//! A user with the key can impersonate the server. A file copied with the wrong umask is the usual reason; TLS works all the
-//! same, so nothing else reports it.
+//! Who has the key can be the server. A proxy started by hand, or a file copied with the wrong umask, is the usual reason;
+//! it works all the same, so nothing else would ever say so.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// A sentence about the file of a private key, after its name; `None` if only its owner can read and write it, or
 /// nothing can be known.
-pub(super) fn warning(key: &Path) -> Option<String> {
+pub(super) fn told(key: &Path) -> Option<String> {
     let mode = std::fs::metadata(key).ok()?.permissions().mode() & 0o777;
     let by = match (mode & 0o060, mode & 0o006) {
         (_, others) if others != 0 => "by every user of this machine",
@@ -26,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_key_for_its_owner_has_no_warning() {
+    fn only_a_key_for_its_owner_is_not_told_of() {
         let file = tempfile::NamedTempFile::new().unwrap();
         for (mode, expected) in [
             (0o600, None),
@@ -37,8 +37,8 @@ mod tests {
             (0o666, Some("the private key can be written by every user of this machine (mode 0666); `chmod 600` it")),
         ] {
             std::fs::set_permissions(file.path(), Permissions::from_mode(mode)).unwrap();
-            assert_eq!(warning(file.path()).as_deref(), expected, "{mode:o}");
+            assert_eq!(told(file.path()).as_deref(), expected, "{mode:o}");
         }
-        assert_eq!(warning(Path::new("/nonexistent/key.pem")), None);
+        assert_eq!(told(Path::new("/nonexistent/key.pem")), None);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A certificate is the one part of a configuration that changes while its text does not: something renews the file and
 //! asks for a reload. So files are read at every start and reload (`Store`), and what can no longer be read leaves the
-//! last good one in force. An error about a file names it ([`CertificateError`]), at `check` time as
+//! last good one in force. What is wrong with a file is told with its name ([`CertificateError`]), at `check` time as
 //! well (`inspect`). The bytes of a connection are the business of `net/stream/tls.rs`.
 
 mod certificate;

@@ -4,8 +4,8 @@
 //! before and says so; only what was never good stops a start, or has the reload refused.
 //!
 //! Tickets let a client take up its session without another full handshake. Their keys are shared by all workers and
-//! outlive reloads, but belong to one listener with one set of client authorities: a session that began without a
-//! request for a certificate must not be resumed where one is required.
+//! outlive reloads, but belong to one listener with one set of client authorities: a session that began where nobody
+//! asks for a certificate must not be taken up where somebody does.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -115,9 +115,9 @@ impl Store {
         if let Some((_, _, made)) = next.settings.iter().find(|(of, _, _)| of == tls) {
             return Ok(Arc::clone(made));
         }
-        let client = tls.client.as_ref().map(|files| &files.key);
-        if let Some((key, warning)) = client.and_then(|key| Some((key, exposure::warning(key)?))) {
-            tracing::warn!("{}: {warning}", key.display());
+        if let Some((key, told)) = tls.client.as_ref().and_then(|files| Some((&files.key, exposure::told(&files.key)?)))
+        {
+            tracing::warn!("{}: {told}", key.display());
         }
         let last = self.settings.iter().find(|(of, _, _)| of == tls);
         let made = Material::read(tls).and_then(|material| match last {
@@ -154,8 +154,8 @@ impl Store {
             }
             (Err(error), None) => return Err(error),
         };
-        for (file, warning) in certificate.warnings(files, now) {
-            tracing::warn!("{}: {warning}", file.display());
+        for (file, told) in certificate.told(files, now) {
+            tracing::warn!("{}: {told}", file.display());
         }
         next.certificates.insert(files.clone(), Arc::clone(&certificate));
         Ok(certificate)

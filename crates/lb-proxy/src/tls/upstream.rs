@@ -1,4 +1,4 @@
-//! TLS towards endpoints: which certificates are trusted, which one is shown, and why a handshake failed.
+//! TLS towards endpoints: whom we believe, what we show, and why a handshake failed.
 //!
 //! Without `ca` the system's authorities are believed (read from where the distribution keeps them, so that a company's
 //! own authority that was installed there counts as well), and none that was built into the program and grows old in
@@ -126,7 +126,7 @@ impl Material {
                     builder.with_root_certificates(store)
                 }
             },
-            None => builder.dangerous().with_custom_certificate_verifier(Arc::new(AcceptAny)),
+            None => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody)),
         };
         let mut config = match self.own {
             Some((chain, key)) => {
@@ -160,11 +160,11 @@ fn system() -> Result<Vec<CertificateDer<'static>>, CertificateError> {
     Ok(found.certs)
 }
 
-/// Accepts every certificate.
+/// Believes whoever answers.
 #[derive(Debug)]
-struct AcceptAny;
+struct Anybody;
 
-impl ServerCertVerifier for AcceptAny {
+impl ServerCertVerifier for Anybody {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

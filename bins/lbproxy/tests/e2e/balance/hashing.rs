@@ -11,7 +11,7 @@ with_one_and_four_workers!(ip_hash_keeps_a_client_at_its_endpoint);
 fn ip_hash_keeps_a_client_at_its_endpoint(workers: usize) {
     let mut endpoints = named(["a", "b", "c", "d"]);
     let rest = format!(
-        "[[route]]\ncluster = \"app\"\npolicy = \"ip_hash\"\n[cluster.app]\nendpoints = {}\n\
+        "[[route]]\ncluster = \"app\"\npolicy = \"ip_hash\"\n[cluster.app]\nhealth.passive = \"off\"\nendpoints = {}\n\
          [[listener]]\nname = \"behind\"\naddress = \"127.0.0.2:0\"\ntrusted_proxies = [\"127.0.0.0/8\"]\n",
         list(&endpoints)
     );

@@ -105,7 +105,7 @@ fn an_ejection_does_not_outlive_its_rule(workers: usize) {
     let mut client = Client::connect(proxy.web());
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     wait_until("the request to hang", || endpoints[0].requests() == 1);
-    proxy.reload(&with(""));
+    proxy.reload(&with("health.passive = \"off\""));
     gate.open();
     assert_eq!(client.answer("GET").status(), 502);
     assert_eq!(proxy.endpoint("app", &at)["state"], "up");

@@ -20,7 +20,14 @@ with_one_and_four_workers!(
 
 /// A route that asks the first endpoint first, so that every request meets the one that fails.
 fn after(workers: usize, failing: &str, healthy: &Endpoint, retry: &str) -> Proxy {
-    balancing(workers, &format!("policy = \"first\"\n{retry}"), &format!("[\"{failing}\", \"{}\"]", healthy.at()), "")
+    // Every request is to meet the one that fails.
+    let cluster = "health.passive = \"off\"";
+    balancing(
+        workers,
+        &format!("policy = \"first\"\n{retry}"),
+        &format!("[\"{failing}\", \"{}\"]", healthy.at()),
+        cluster,
+    )
 }
 
 /// Reads a whole request and hangs up.

@@ -15,9 +15,11 @@ fn app(endpoints: &[(&Endpoint, &str)], policy: &str, cluster: &str) -> String {
     let endpoints: Vec<String> =
         endpoints.iter().map(|(endpoint, keys)| format!("{{ address = \"{}\"{keys} }}", endpoint.at())).collect();
     let endpoints = endpoints.join(", ");
+    // Endpoints that were away are to be back at once.
+    let passive = if cluster.contains("health") { "" } else { "health.passive = \"off\"\n" };
     format!(
         "[[route]]\ncluster = \"app\"\nsticky = {{ cookie = \"id\", secret = \"one secret of enough bytes\" }}\n\
-         [cluster.app]\npolicy = {policy}\nendpoints = [{endpoints}]\n{cluster}\n"
+         [cluster.app]\npolicy = {policy}\nendpoints = [{endpoints}]\n{passive}{cluster}\n"
     )
 }
 

@@ -33,7 +33,7 @@ fn an_ejection_survives(workers: usize) {
     assert_eq!(bad.requests(), before);
     assert_eq!(proxy.metric("lbproxy_ejections_total", &[]), 1.0);
     // Without the rule there is no verdict.
-    proxy.reload(&config(workers, &app(&[&bad.at(), &good.at()], "")));
+    proxy.reload(&config(workers, &app(&[&bad.at(), &good.at()], "health.passive = \"off\"")));
     assert_ne!(proxy.endpoint("app", &bad.at())["state"], "ejected");
 }
 

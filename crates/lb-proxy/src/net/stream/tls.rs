@@ -8,8 +8,8 @@
 //! - The socket is read in large pieces, which rustls is then fed with; an idle connection holds no buffer of ours.
 //! - Plaintext that was decrypted and not yet taken counts as readable. A kept connection on which anything waits, be
 //!   it no more than a ticket, is not idle.
-//! - A stream ends with `close_notify`, or it is truncated. A server's plain close may be an attacker's truncation,
-//!   so that is an error; a client that just closes is only impolite, since requests tell their length.
+//! - The end of a stream is either said (`close_notify`) or it is a cut. A server that just closes may have been cut off
+//!   by somebody else, so that is an error; a client that just closes is only impolite, since requests tell their length.
 //!
 //! What was accepted by a write is encrypted at once and leaves with [`poll_push`](TlsStream::poll_push), which every
 //! write, flush, read and wait for readability attempts.
@@ -28,7 +28,7 @@ use super::Stream;
 use crate::net::buffers::ReadSize;
 
 /// Ciphertext that may wait for the socket: a response of 64 KiB with its head is one system call.
-const MAX_WAITING: usize = 128 * 1024;
+const MOST_WAITING: usize = 128 * 1024;
 
 /// A socket that speaks TLS.
 pub(crate) struct TlsStream {
@@ -39,11 +39,11 @@ pub(crate) struct TlsStream {
     raw_size: ReadSize,
     /// Bytes of plaintext that `connection` holds.
     plain: usize,
-    /// The other side has closed its direction.
+    /// The other side has said its last byte.
     ended: bool,
-    /// What came was no TLS, or was tampered with.
+    /// What came was no TLS, or somebody tampered with it.
     broken: bool,
-    /// We have closed our direction.
+    /// We have said our last byte.
     finished: bool,
     /// Ciphertext handed to the kernel so far.
     pushed: u64,
@@ -72,7 +72,7 @@ impl TlsStream {
     }
 
     fn new(under: Stream, mut connection: Connection) -> Self {
-        connection.set_buffer_limit(Some(MAX_WAITING));
+        connection.set_buffer_limit(Some(MOST_WAITING));
         Self {
             under,
             connection,
@@ -92,7 +92,7 @@ impl TlsStream {
         &self.under
     }
 
-    /// As [`under`](Self::under), once TLS has been given up.
+    /// As [`under`](Self::under), for whoever has given TLS up.
     pub(crate) fn under_mut(&mut self) -> &mut Stream {
         &mut self.under
     }
@@ -149,7 +149,7 @@ impl TlsStream {
         self.poll_read_with(cx, room, &mut |piece| buf.extend_from_slice(piece))
     }
 
-    /// As [`poll_read_into`](Self::poll_read_into), into a buffer of another kind.
+    /// As [`poll_read_into`](Self::poll_read_into), for whoever brings a buffer of another kind.
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let room = buf.remaining();
         self.poll_read_with(cx, room, &mut |piece| buf.put_slice(piece)).map_ok(drop)
@@ -183,7 +183,7 @@ impl TlsStream {
                 continue;
             }
             let Poll::Ready(fetched) = self.poll_fetch(cx) else {
-                // Before sleeping, everything is sent. An error will be seen by the next write.
+                // Whoever sleeps has said what it had to say. An error will be seen by the next write.
                 let _ = self.poll_push(cx);
                 return Poll::Pending;
             };
@@ -250,12 +250,12 @@ impl TlsStream {
         Pin::new(&mut self.under).poll_shutdown(cx)
     }
 
-    /// As [`poll_shutdown`](Self::poll_shutdown), before the connection is closed without waiting: the
+    /// As [`poll_shutdown`](Self::poll_shutdown), for whoever closes the connection next and waits for nothing: the
     /// other side learns that this end is meant.
     pub(crate) fn notify_close(&mut self) {
         if !self.connection.is_handshaking() {
             self.finish();
-            // A socket that takes no more cannot carry the alert.
+            // A socket that takes no more tells nobody anything.
             let _ = self.poll_push(&mut Context::from_waker(std::task::Waker::noop()));
         }
     }
@@ -276,12 +276,12 @@ impl TlsStream {
     }
 
     /// Moves decrypted bytes.
-    fn take(&mut self, max: usize, put: &mut dyn FnMut(&[u8])) -> io::Result<usize> {
+    fn take(&mut self, most: usize, put: &mut dyn FnMut(&[u8])) -> io::Result<usize> {
         let mut taken = 0;
         let mut reader = self.connection.reader();
-        while self.plain > 0 && taken < max {
+        while self.plain > 0 && taken < most {
             let chunk = reader.fill_buf()?;
-            let n = chunk.len().min(max - taken);
+            let n = chunk.len().min(most - taken);
             put(&chunk[..n]);
             reader.consume(n);
             taken += n;
@@ -321,7 +321,7 @@ impl TlsStream {
             }
             Err(error) => {
                 self.broken = true;
-                // The alert says why, if the peer still reads.
+                // The alert says why, to whoever still listens.
                 let _ = self.poll_push(cx);
                 Err(io::Error::new(io::ErrorKind::InvalidData, error))
             }
@@ -361,7 +361,7 @@ impl std::fmt::Debug for TlsStream {
     }
 }
 
-/// A socket as rustls writes to it: it gets `WouldBlock` instead of a wait.
+/// A socket as rustls writes to it: it would rather be told than wait.
 struct Socket<'a, 'w> {
     stream: &'a mut Stream,
     cx: &'a mut Context<'w>,
@@ -443,8 +443,8 @@ mod tests {
     }
 
     /// Reads once, at most so many bytes.
-    async fn read(stream: &mut TlsStream, max: usize) -> io::Result<Vec<u8>> {
-        let mut buf = BytesMut::with_capacity(max);
+    async fn read(stream: &mut TlsStream, most: usize) -> io::Result<Vec<u8>> {
+        let mut buf = BytesMut::with_capacity(most);
         poll_fn(|cx| stream.poll_read_into(cx, &mut buf)).await?;
         Ok(buf.to_vec())
     }
@@ -473,8 +473,8 @@ mod tests {
             client.notify_close();
         });
         let mut got = Vec::new();
-        for max in [1, 17, 4096, 5000, 16_384, 300_000].into_iter().cycle() {
-            match read(&mut server, max).await.unwrap() {
+        for most in [1, 17, 4096, 5000, 16_384, 300_000].into_iter().cycle() {
+            match read(&mut server, most).await.unwrap() {
                 piece if piece.is_empty() => break,
                 piece => got.extend(piece),
             }
@@ -515,6 +515,6 @@ mod tests {
             assert!(accepted < 16 << 20, "{accepted}");
         }
         assert!(server.poll_flush(cx).is_pending());
-        assert!(server.pushed() > 0 && (accepted as u64) < server.pushed() + 2 * MAX_WAITING as u64);
+        assert!(server.pushed() > 0 && (accepted as u64) < server.pushed() + 2 * MOST_WAITING as u64);
     }
 }
