@@ -23,7 +23,8 @@ use crate::index::Index;
 /// ```
 #[derive(Debug)]
 pub struct PickCx<'a> {
-    /// The time now, read once per event by the caller.
+    /// The time now, read once per event by the caller. It may be anything where [`Selector::needs_time`](crate::Selector::needs_time) says no; a policy
+    /// that reads it declares [`Signals::TIME`](crate::Signals::TIME).
     pub now: Mono,
     /// The caller's generator.
     pub entropy: &'a mut Entropy,
@@ -168,6 +169,11 @@ impl Tried {
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// The endpoints, in the order in which they were added.
+    pub fn iter(&self) -> impl Iterator<Item = Uid> + '_ {
+        self.inline.iter().take(self.len).chain(&self.spilled).copied()
     }
 
     /// Forgets them all; keeps what it has allocated.

@@ -41,7 +41,8 @@ pub struct Member<T> {
 impl<T> Member<T> {
     /// A member of weight one, without limit, priority 0, in no zone, whose affinity is that of its name.
     #[must_use]
-    pub fn new(identity: Identity, value: T) -> Self {
+    pub fn new(identity: impl Into<Identity>, value: T) -> Self {
+        let identity = identity.into();
         let affinity = affinity_of(&identity.name);
         let (weight, limit) = (Weight::ONE, InFlightLimit::NONE);
         Self { identity, weight, limit, affinity, priority: 0, zone: None, axes: Vec::new(), value }

@@ -1,6 +1,7 @@
 //! How an endpoint is identified within its cluster, and where it runs.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Who an endpoint is within its cluster: the address as configured, and the one it resolved to.
@@ -27,6 +28,27 @@ impl Identity {
     pub fn literal(address: impl Into<Arc<str>>) -> Self {
         let name = address.into();
         Self { address: Arc::clone(&name), name }
+    }
+}
+
+impl From<&str> for Identity {
+    /// As [`literal`](Self::literal).
+    fn from(address: &str) -> Self {
+        Self::literal(address)
+    }
+}
+
+impl From<String> for Identity {
+    /// As [`literal`](Self::literal).
+    fn from(address: String) -> Self {
+        Self::literal(address)
+    }
+}
+
+impl From<SocketAddr> for Identity {
+    /// An address that needs no resolving.
+    fn from(address: SocketAddr) -> Self {
+        Self::literal(address.to_string())
     }
 }
 

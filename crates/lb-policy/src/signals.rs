@@ -22,6 +22,9 @@ impl Signals {
     pub(crate) const FEWEST: Self = Self(32);
     /// What endpoints report of their load ([`Endpoint::on_report`](crate::Endpoint::on_report)).
     pub const REPORT: Self = Self(64);
+    /// The time: [`PickCx::now`](crate::PickCx::now) is read. [`LATENCY`](Self::LATENCY), [`AVERAGE`](Self::AVERAGE) and
+    /// [`REPORT`](Self::REPORT) imply it.
+    pub const TIME: Self = Self(128);
 
     /// Both sets of needs.
     #[must_use]
@@ -33,6 +36,11 @@ impl Signals {
     #[must_use]
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// Whether picks or tickets use the time.
+    pub(crate) const fn needs_time(self) -> bool {
+        self.0 & (Self::TIME.0 | Self::LATENCY.0 | Self::AVERAGE.0 | Self::REPORT.0) != 0
     }
 
     pub(crate) const fn bits(self) -> u8 {

@@ -4,16 +4,14 @@
 #![expect(clippy::print_stdout, reason = "an example speaks to its reader")]
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use http::{Request, Response};
-use lb_core::{Class, Clock};
-use lb_policy::{Cluster, Identity, Member, PeakEwma, Update};
-use lb_ratelimit::{Ratio, RetryBudget};
-use lb_tower::http::{HttpBody, RetryHttp, Served, SkipTried};
-use lb_tower::{Balance, Passive, PassiveRule, RetryLayer, TimeoutLayer, Transition, system_clock};
+use lb_core::Clock;
+use lb_policy::{Cluster, Member, PeakEwma, Update};
+use lb_tower::http::RetryHttp;
+use lb_tower::{Balance, Passive, PassiveRule, RetryLayer, TimeoutLayer, system_clock, watch_fn};
 use tower::{Service, ServiceBuilder, service_fn};
 
 /// What each endpoint answers, and after how long.
@@ -28,22 +26,16 @@ async fn main() {
             tokio::time::sleep(Duration::from_millis(delay_ms)).await;
             if works { Ok(Response::new(format!("{} to you", request.body()))) } else { Err("connection reset") }
         };
-        Member::new(Identity::literal(name), service_fn(serve))
+        Member::new(name, service_fn(serve))
     });
     cluster.apply(Update::Reset(members.into()), clock.now());
 
-    let watch = |endpoint: &Identity, what: Transition| println!("endpoint {endpoint} is {what}");
+    let watch = watch_fn(|endpoint, what| println!("endpoint {endpoint} is {what}"));
     let passive = Passive::new(cluster.clone(), PassiveRule::default(), watch);
-    let errors = |_: &&str| Class::Reset;
-    let balance = Balance::builder(cluster.selector(PeakEwma::default()))
-        .inspect(SkipTried)
-        .observe(HttpBody::new().errors(errors))
-        .events(passive.clone())
-        .build();
-    let budget = Arc::new(RetryBudget::new(Ratio::percent(20), 10));
+    let balance = Balance::builder(cluster.selector(PeakEwma::default())).events(passive).build();
     let service = ServiceBuilder::new()
         .layer(TimeoutLayer::new(Some(Duration::from_secs(1))))
-        .layer(RetryLayer::new(RetryHttp::new().errors(errors)).attempts(3).budget(Some(budget)))
+        .layer(RetryLayer::new(RetryHttp::new()))
         .service(balance);
 
     let mut answers = BTreeMap::<String, u32>::new();
@@ -52,12 +44,11 @@ async fn main() {
         let calls = (0..8).map(|_| service.clone().call(Request::new(String::from("hello"))));
         for result in join_all(calls).await {
             let from = match result {
-                Ok(response) => response.extensions().get::<Served>().map_or("nobody".into(), |s| s.name.to_string()),
+                Ok(response) => response.body().served().map_or("nobody".into(), |s| s.name.to_string()),
                 Err(error) => error.to_string(),
             };
             *answers.entry(from).or_default() += 1;
         }
-        passive.tick(clock.now());
     }
     for (from, count) in answers {
         println!("{count:>4} answers from {from}");

@@ -17,6 +17,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::balance::Finish;
+use crate::inner::inner_access;
 
 /// Decides where a request's admission lives until its response is over.
 pub trait Keep<Res> {
@@ -59,6 +60,8 @@ pub struct Concurrency<S, K = UntilHead> {
     limit: Option<Arc<Limit>>,
     keep: K,
 }
+
+inner_access!(Concurrency<S, K>);
 
 impl<S, K, Req> Service<Req> for Concurrency<S, K>
 where

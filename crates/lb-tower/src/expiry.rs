@@ -48,6 +48,11 @@ impl Expiry {
         OVER.set(None);
     }
 
+    /// Whether what is dropped now is dropped because its time is over.
+    pub(crate) fn is_over() -> bool {
+        OVER.get().is_some()
+    }
+
     /// Whether an attempt that is dropped now, so long after its pick, is a timeout of its endpoint.
     pub(crate) fn blames(elapsed: impl FnOnce() -> Duration) -> bool {
         OVER.get().is_some_and(|limit| elapsed() >= limit / 2)

@@ -16,17 +16,20 @@
 //! An endpoint comes back on probation: it gets one request at a time ([`EndpointState::throttle`](lb_core::EndpointState::throttle))
 //! until one succeeds, and one failure ejects it for longer. A passed active check ends an ejection ([`Passive::on_check`]).
 //!
-//! What this does not do: it starts no task. Ejections end when [`Passive::tick`] is called after their time, every
-//! 10 ms to 1 s.
+//! Ejections end by themselves: a request that comes when 200 ms have passed since the last tick makes one ([`Passive::tick`]), on its way. What this
+//! does not do: it starts no task. Where an ejection should end without traffic (for a status page, or for what counts eligible
+//! endpoints), run [`Passive::drive`] beside, or call `tick` every 10 ms to 1 s.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::future::Future;
 use std::num::NonZeroU16;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use lb_core::{Axis, Class, End, Mono};
+use lb_core::{Axis, Class, Clock, End, Mono};
 use lb_health::{Comparison, Ejection, EjectionCap, Evidence, FailureSet, OnFailure, Outlier};
 use lb_policy::{Cluster, Endpoint, Identity, LastEligible, Uid};
 
@@ -35,7 +38,11 @@ use crate::balance::Events;
 
 mod crowd;
 
-/// Told of ejections and readmissions, for logs and metrics.
+/// Told of ejections and readmissions, for logs and metrics. A closure of two typed parameters is one; [`watch_fn`] spares the types.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not take the transitions of endpoints",
+    note = "give `()`, an implementation of `Watch`, or a closure: `watch_fn(|endpoint, what| …)`"
+)]
 pub trait Watch: Send + Sync + 'static {
     /// This endpoint has changed over. It may have left the cluster meanwhile.
     fn on_transition(&self, endpoint: &Identity, transition: Transition);
@@ -50,6 +57,15 @@ impl<F: Fn(&Identity, Transition) + Send + Sync + 'static> Watch for F {
     fn on_transition(&self, endpoint: &Identity, transition: Transition) {
         self(endpoint, transition);
     }
+}
+
+/// A closure as [`Watch`], whose parameters need no types.
+///
+/// ```
+/// let watch = lb_tower::watch_fn(|endpoint, what| eprintln!("endpoint {endpoint} is {what}"));
+/// ```
+pub const fn watch_fn<F: Fn(&Identity, Transition) + Send + Sync + 'static>(watch: F) -> F {
+    watch
 }
 
 /// What happened to an endpoint. Its text completes the line `endpoint 10.0.0.1:80 is …`.
@@ -125,7 +141,7 @@ impl Default for PassiveRule {
 ///
 /// ```
 /// use lb_policy::{Cluster, Identity, P2c};
-/// use lb_tower::{Balance, Passive, PassiveRule, Transition, system_clock};
+/// use lb_tower::{Balance, Passive, PassiveRule, Transition};
 /// # type Channel = ();
 ///
 /// let cluster = Cluster::<Channel>::new("app");
@@ -134,8 +150,6 @@ impl Default for PassiveRule {
 /// });
 /// let balance = Balance::builder(cluster.selector(P2c::default())).events(passive.clone()).build();
 /// # drop(balance);
-/// // Every 100 ms or so:
-/// passive.tick(lb_core::Clock::now(&system_clock()));
 /// ```
 pub struct Passive<S, W = ()> {
     // One pointer to be cloned for each attempt.
@@ -154,7 +168,8 @@ impl<S: Send + Sync + 'static, W: Watch> Passive<S, W> {
         let books = Books { records: BTreeMap::new(), crowd: Crowd::default(), swept: Mono::ZERO, is_closed: false };
         let books = Mutex::new(books);
         let rule = ArcSwap::from_pointee(rule);
-        let shared = Arc::new(Shared { rule, cluster, cap: EjectionCap::new(max_percent), watch, books });
+        let (cap, next_tick) = (EjectionCap::new(max_percent), AtomicU64::new(0));
+        let shared = Arc::new(Shared { rule, cluster, cap, watch, next_tick, books });
         shared.count_members(&shared.lock());
         Self { shared }
     }
@@ -177,6 +192,7 @@ impl<S: Send + Sync + 'static, W: Watch> Passive<S, W> {
     /// how many members are left to be ejected. Costs O(members); call it every 10 ms to 1 s.
     pub fn tick(&self, now: Mono) {
         let shared = &*self.shared;
+        shared.next_tick.store(after(now), Ordering::Relaxed);
         shared.cluster.maintain(now);
         let mut readmitted = Vec::new();
         {
@@ -194,6 +210,43 @@ impl<S: Send + Sync + 'static, W: Watch> Passive<S, W> {
         }
         for identity in readmitted {
             shared.watch.on_transition(&identity, Transition::Readmitted);
+        }
+    }
+
+    /// Ticks every 100 ms, until the last clone of this is gone. Spawn it, or poll it beside whatever uses the cluster. `clock` is the
+    /// balances'.
+    ///
+    /// # Panics
+    /// It panics when it is polled outside a tokio runtime with a timer.
+    #[must_use = "nothing happens unless it is polled"]
+    pub fn drive<C: Clock>(&self, clock: C) -> impl Future<Output = ()> + use<S, W, C> {
+        let shared = Arc::downgrade(&self.shared);
+        async move {
+            let mut interval = tokio::time::interval(DRIVE_INTERVAL);
+            interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                interval.tick().await;
+                let Some(shared) = shared.upgrade() else { return };
+                Self { shared }.tick(clock.now());
+            }
+        }
+    }
+
+    /// Ticks on behalf of a request, if it is time to.
+    fn tick_if_due(&self, now: Mono) {
+        let due = self.shared.next_tick.load(Ordering::Relaxed);
+        if now.as_nanos() >= due {
+            self.tick_once(due, now);
+        }
+    }
+
+    /// Of the requests that find it due, one ticks.
+    #[cold]
+    fn tick_once(&self, due: u64, now: Mono) {
+        let next_tick = &self.shared.next_tick;
+        let is_first = due == 0;
+        if next_tick.compare_exchange(due, after(now), Ordering::Relaxed, Ordering::Relaxed).is_ok() && !is_first {
+            self.tick(now);
         }
     }
 
@@ -268,6 +321,14 @@ impl<S, W> fmt::Debug for Passive<S, W> {
 }
 
 impl<S: Send + Sync + 'static, W: Watch> Events<S> for Passive<S, W> {
+    fn on_pick(&self, _endpoint: &Arc<Endpoint<S>>, now: Mono) {
+        self.tick_if_due(now);
+    }
+
+    fn on_refused(&self, now: Mono) {
+        self.tick_if_due(now);
+    }
+
     fn on_head(&self, endpoint: &Arc<Endpoint<S>>, class: Class, elapsed: Duration, now: Mono) {
         if self.shared.rule.load().failures.contains(class) {
             self.on_failure(endpoint, class, elapsed, now);
@@ -288,6 +349,15 @@ impl<S: Send + Sync + 'static, W: Watch> Events<S> for Passive<S, W> {
     }
 }
 
+/// A request that comes so long after the last tick makes the next one. Above the interval of a driver, which spares requests that.
+const LATE_TICK: Duration = Duration::from_millis(200);
+const DRIVE_INTERVAL: Duration = Duration::from_millis(100);
+
+/// When a request makes the tick that follows one at this time.
+fn after(now: Mono) -> u64 {
+    now.saturating_add(LATE_TICK).as_nanos()
+}
+
 /// Endpoints the cluster has forgotten are looked for this often; it forgets them after ten minutes.
 const SWEEP: Duration = Duration::from_secs(10);
 
@@ -297,6 +367,8 @@ struct Shared<S, W> {
     cluster: Cluster<S>,
     cap: EjectionCap,
     watch: W,
+    /// When a request makes a tick, in nanoseconds of the callers' clock.
+    next_tick: AtomicU64,
     /// Held while an axis follows a verdict, so that an ejection and its end cannot overtake one another.
     books: Mutex<Books>,
 }

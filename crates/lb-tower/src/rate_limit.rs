@@ -17,6 +17,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::clock::system_clock;
+use crate::inner::inner_access;
 
 /// Whom a request counts for.
 pub trait Key<Req> {
@@ -42,6 +43,8 @@ pub struct RateLimit<S, K, C = SystemClock> {
     limit: Option<Limit<K, C>>,
     buffer: Vec<u8>,
 }
+
+inner_access!(RateLimit<S, K, C>);
 
 impl<S: Clone, K: Clone, C: Clone> Clone for RateLimit<S, K, C> {
     fn clone(&self) -> Self {

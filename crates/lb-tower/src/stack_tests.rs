@@ -46,18 +46,9 @@ impl RetryPolicy<Ask, char, Error<Class>> for Again {
         Some(ask.clone())
     }
 
-    fn verdict(&self, saved: &mut Ask, result: &Result<char, Error<Class>>) -> Verdict {
-        let Err(Error::Endpoint { uid, source, .. }) = result else { return Verdict::Return };
-        saved.tried.push(*uid);
+    fn verdict(&self, _saved: &mut Ask, result: &Result<char, Error<Class>>) -> Verdict {
+        let Err(Error::Endpoint { source, .. }) = result else { return Verdict::Return };
         Verdict::Retry { free: *source == Class::ConnectError, class: *source }
-    }
-
-    fn is_exhausted(&self, error: &Error<Class>) -> bool {
-        error.is_no_endpoint()
-    }
-
-    fn forget_tried(&self, saved: &mut Ask) {
-        saved.tried.clear();
     }
 }
 
@@ -126,7 +117,7 @@ async fn storm(seed: u64) {
         .layer(ConcurrencyLayer::new(Some(Arc::clone(&limit))))
         .layer(TimeoutLayer::new(Some(Duration::from_millis(200))))
         .layer(retry.within(Some(Duration::from_millis(150))))
-        .layer(HedgeLayer::new(Again, HedgeAfter::Delay(Duration::from_millis(20)), hedges).clock(clock))
+        .layer(HedgeLayer::new(Again, HedgeAfter::Delay(Duration::from_millis(20))).budget(hedges).clock(clock))
         .service(balance);
 
     let mut requests = tokio::task::JoinSet::new();

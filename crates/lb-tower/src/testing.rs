@@ -31,14 +31,6 @@ pub(crate) fn in_flight<S: Send + Sync + 'static>(cluster: &Cluster<S>) -> Vec<u
     cluster.endpoints().iter().map(|endpoint| endpoint.state().in_flight()).collect()
 }
 
-/// The error of an endpoint that failed like this.
-#[cfg(feature = "http")]
-pub(crate) fn failed_endpoint<E>(source: E) -> crate::Error<E> {
-    let cluster = cluster_of([()]);
-    let endpoint = Arc::clone(&cluster.endpoints()[0]);
-    crate::Error::Endpoint { uid: endpoint.uid(), name: Arc::clone(&endpoint.identity().name), source }
-}
-
 /// A request that can say what a pick wants to know.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ask {

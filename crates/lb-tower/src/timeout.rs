@@ -7,7 +7,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use pin_project_lite::pin_project;
@@ -16,10 +16,16 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::expiry::Expiry;
+use crate::inner::inner_access;
+use crate::trail::LastAttempt;
 
-/// Bounds the time from `call` to the response head.
+/// Bounds the time from the first look for an answer to the response head.
 ///
-/// Without a limit it is transparent: no timer is created, and none is needed in the runtime.
+/// A call that is answered at once, or has no limit, needs no timer.
+///
+/// # Panics
+/// A call with a limit that is not answered at once panics outside a tokio runtime with a timer: to go on without a limit
+/// that was asked for would be worse.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeout<S> {
     inner: S,
@@ -35,6 +41,8 @@ impl<S> Timeout<S> {
     }
 }
 
+inner_access!(Timeout<S>);
+
 impl<S, Req> Service<Req> for Timeout<S>
 where
     S: Service<Req>,
@@ -48,10 +56,7 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        TimeoutFuture {
-            inner: Some(self.inner.call(request)),
-            sleep: self.limit.map(|limit| (limit, Box::pin(tokio::time::sleep(limit)))),
-        }
+        TimeoutFuture { inner: Some(self.inner.call(request)), limit: self.limit, sleep: None }
     }
 }
 
@@ -97,8 +102,9 @@ pin_project! {
         // None once it is over: what it holds (slots, connections) goes back at once, not when somebody drops us.
         #[pin]
         inner: Option<F>,
-        // Boxed, so that whoever has no limit carries no room for its timer.
-        sleep: Option<(Duration, Pin<Box<Sleep>>)>,
+        limit: Option<Duration>,
+        // None until the first look finds no answer. Boxed, so that a call without a limit carries no room for it.
+        sleep: Option<Pin<Box<Sleep>>>,
     }
 }
 
@@ -116,12 +122,16 @@ where
             this.inner.set(None);
             return Poll::Ready(result.map_err(TimeoutError::Inner));
         }
-        let Some((limit, sleep)) = this.sleep.as_mut() else { return Poll::Pending };
-        if sleep.as_mut().poll(cx).is_pending() {
-            return Poll::Pending;
-        }
-        let _over = Expiry::begin(*limit);
+        let Some(limit) = *this.limit else { return Poll::Pending };
+        let sleep = this.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        ready!(sleep.as_mut().poll(cx));
+        LastAttempt::clear();
+        let over = Expiry::begin(limit);
         this.inner.set(None);
+        drop(over);
+        if LastAttempt::read() == LastAttempt::Unknown {
+            LastAttempt::TimedOut.note();
+        }
         Poll::Ready(Err(TimeoutError::Elapsed))
     }
 }

@@ -189,6 +189,9 @@ impl<T: Send + Sync + 'static> Cluster<T> {
 
     /// Turns slow start on or off (the default), for endpoints that join or recover from now on.
     pub fn set_slow_start(&self, slow_start: Option<SlowStart>) {
+        if slow_start.is_some() {
+            self.shared.needs_time.store(true, Ordering::Relaxed);
+        }
         self.shared.slow_start.store(slow_start.map(Arc::new));
     }
 
@@ -248,6 +251,9 @@ impl<T: Send + Sync + 'static> Cluster<T> {
         let sampler = LatencySampler::new(policy.signals(), policy.learning());
         let older = LatencySampler::from_bits(self.shared.sampler.load(Ordering::Relaxed));
         self.shared.sampler.store(sampler.over(older).bits(), Ordering::Relaxed);
+        if policy.signals().needs_time() {
+            self.shared.needs_time.store(true, Ordering::Relaxed);
+        }
         let snapshot = self.shared.published.load_full();
         if policy.signals().contains(Signals::FEWEST) && !books.ledger.is_mirrored() {
             books.ledger.mirror();

@@ -62,6 +62,14 @@ impl<P: Policy, T: Send + Sync + 'static> Selector<P, T> {
         self.inner.policy.signals()
     }
 
+    /// Whether picks from this cluster or their tickets use the time, through whatever selector. Where they do not, a caller
+    /// that has no other use for it may leave the clock alone and pass any instant. One relaxed load; it may become true, never
+    /// false.
+    #[must_use]
+    pub fn needs_time(&self) -> bool {
+        self.inner.shared.needs_time.load(Ordering::Relaxed)
+    }
+
     /// The policy.
     #[must_use]
     pub fn policy(&self) -> &P {

@@ -3,7 +3,7 @@
 //! Picks read the published [`Snapshot`] and take no lock. A change takes the lock of [`ClusterState`], makes the next snapshot and
 //! every table that depends on it, and publishes them.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -51,6 +51,8 @@ pub(crate) struct Shared<T> {
     books: Mutex<ClusterState<T>>,
     /// How tickets sample latency, the bits of a [`LatencySampler`](crate::estimate::latency::LatencySampler).
     pub(crate) sampler: AtomicU64,
+    /// Picks or tickets use the time. Never cleared: what was learned with times must not be updated without.
+    pub(crate) needs_time: AtomicBool,
     pub(crate) panic_picks: AtomicU64,
     pub(crate) slow_start: ArcSwapOption<SlowStart>,
     pub(crate) queue: Arc<Queue>,
@@ -68,6 +70,7 @@ impl<T> Shared<T> {
             published: ArcSwap::from_pointee(Snapshot { generation: Generation(0), endpoints: Arc::from([]), members }),
             books: Mutex::new(books),
             sampler: AtomicU64::new(0),
+            needs_time: AtomicBool::new(false),
             panic_picks: AtomicU64::new(0),
             slow_start: ArcSwapOption::empty(),
             queue,

@@ -9,6 +9,9 @@
 
 use std::time::Duration;
 
+use lb_core::grpc;
+pub use lb_core::grpc::is_failure;
+
 use super::cause::Cause;
 use super::reply::Reply;
 use crate::message::{Framing, Method, RequestHead, ResponseHead, Trailers, Version, name};
@@ -27,37 +30,18 @@ mod code {
     pub(super) const UNAUTHENTICATED: u8 = 16;
 }
 
-fn is_type(value: &[u8]) -> bool {
-    const TYPE: &[u8] = b"application/grpc";
-    let Some((kind, rest)) = value.split_at_checked(TYPE.len()) else { return false };
-    kind.eq_ignore_ascii_case(TYPE) && matches!(rest.first(), None | Some(b'+' | b';'))
-}
-
 /// Whether a request is a gRPC call. Over HTTP/1, which has none, what calls itself one is no more than a POST.
 #[must_use]
 pub fn is_call(head: &RequestHead) -> bool {
     head.version() == Version::Http2
         && head.method() == Method::Post
-        && head.header(name::CONTENT_TYPE).is_some_and(is_type)
+        && head.header(name::CONTENT_TYPE).is_some_and(grpc::is_content_type)
 }
 
 /// How long the client waits for the whole call, from `grpc-timeout`. `None` without one, or for one that is none.
 #[must_use]
 pub fn timeout(head: &RequestHead) -> Option<Duration> {
-    let (unit, digits) = head.header("grpc-timeout")?.split_last()?;
-    if digits.is_empty() || digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let number = digits.iter().fold(0u64, |number, digit| number * 10 + u64::from(digit - b'0'));
-    Some(match unit {
-        b'H' => Duration::from_secs(number * 3600),
-        b'M' => Duration::from_secs(number * 60),
-        b'S' => Duration::from_secs(number),
-        b'm' => Duration::from_millis(number),
-        b'u' => Duration::from_micros(number),
-        b'n' => Duration::from_nanos(number),
-        _ => return None,
-    })
+    grpc::parse_timeout(head.header("grpc-timeout")?)
 }
 
 /// The HTTP status that stands for what a response head says: its own, unless it ends a gRPC call without a body.
@@ -65,7 +49,7 @@ pub fn timeout(head: &RequestHead) -> Option<Duration> {
 pub fn status_of(head: &ResponseHead) -> u16 {
     // Asked of every response, and over HTTP/1 there is no gRPC.
     match head.status() {
-        200 if head.version() == Version::Http2 => ending(head).map_or(200, as_http),
+        200 if head.version() == Version::Http2 => ending(head).map_or(200, grpc::http_status_of),
         status => status,
     }
 }
@@ -73,42 +57,13 @@ pub fn status_of(head: &ResponseHead) -> u16 {
 /// The code of a call that its head ends.
 #[must_use]
 pub fn ending(head: &ResponseHead) -> Option<u8> {
-    head.header(STATUS).filter(|_| head.header(name::CONTENT_TYPE).is_some_and(is_type)).map(code)
+    head.header(STATUS).filter(|_| head.header(name::CONTENT_TYPE).is_some_and(grpc::is_content_type)).map(grpc::code)
 }
 
 /// The code of a call that these trailers end.
 #[must_use]
 pub fn ended(trailers: &Trailers) -> Option<u8> {
-    trailers.header(STATUS).map(code)
-}
-
-/// Whether a code says that the endpoint failed, and not what it was asked for.
-#[must_use]
-pub const fn is_failure(code: u8) -> bool {
-    as_http(code) >= 500
-}
-
-/// What is no code is `UNKNOWN`, as to gRPC's own libraries.
-fn code(text: &[u8]) -> u8 {
-    std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).unwrap_or(code::UNKNOWN)
-}
-
-/// A code as the HTTP status of the same meaning, as `google.rpc.Code` has it. But a method that a service does not
-/// have (12) is as good as a path that is not there: asking for it is no failure of an endpoint, as a 501 would be.
-const fn as_http(code: u8) -> u16 {
-    match code {
-        0 => 200,
-        1 => 499,
-        3 | 9 | 11 => 400,
-        4 => 504,
-        5 | 12 => 404,
-        6 | 10 => 409,
-        7 => 403,
-        8 => 429,
-        14 => 503,
-        16 => 401,
-        _ => 500,
-    }
+    trailers.header(STATUS).map(grpc::code)
 }
 
 /// The code for an HTTP status of ours, as gRPC's own table for clients has it, but for what it is vague about.
@@ -213,12 +168,6 @@ mod tests {
         assert_eq!(of(200, "application/grpc", Some("12")), 404);
         let http1 = ResponseHead::build(200).header("content-type", "application/grpc").header("grpc-status", "14");
         assert_eq!(status_of(&http1.finish().unwrap()), 200, "HTTP/1");
-    }
-
-    #[test]
-    fn failures_are_the_endpoints_own() {
-        let failures: Vec<u8> = (0..=18).filter(|&code| is_failure(code)).collect();
-        assert_eq!(failures, [2, 4, 13, 14, 15, 17, 18]);
     }
 
     #[test]

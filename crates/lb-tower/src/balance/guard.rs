@@ -9,13 +9,49 @@ use lb_policy::{Endpoint, Ticket, Uid};
 
 use super::observe::{Attempt, Finish};
 use crate::expiry::Expiry;
+use crate::trail::LastAttempt;
 
 /// Told what becomes of every attempt. Metrics and outlier detection hang here.
 ///
 /// For each attempt, in this order and each exactly once: `on_pick`, `on_head`, `on_end`; an attempt dropped on its
 /// way is reported as cancelled. It is called on the request path, so it must be quick. Everything defaults to doing
 /// nothing; two of them make a pair, and `None` is nothing too.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// use lb_core::{Class, Mono};
+/// use lb_policy::Endpoint;
+/// use lb_tower::Events;
+///
+/// #[derive(Clone)]
+/// struct Slow;
+///
+/// impl<S> Events<S> for Slow {
+///     fn on_head(&self, endpoint: &Arc<Endpoint<S>>, class: Class, elapsed: Duration, _now: Mono) {
+///         if elapsed > Duration::from_secs(1) {
+///             eprintln!("{} took {elapsed:?} to answer {}", endpoint.identity(), class.name());
+///         }
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not take the events of attempts",
+    note = "give a `Passive`, an implementation of `Events<S>` that is `Clone`, a pair of those, or `()`"
+)]
 pub trait Events<S>: Clone {
+    /// Whether the times it is given matter to it. Where nothing asks for the time, a balance does not read the clock, and
+    /// `now` and `elapsed` are zero. Default: they do.
+    fn needs_time(&self) -> bool {
+        true
+    }
+
+    /// No endpoint could take a request.
+    fn on_refused(&self, now: Mono) {
+        let _ = now;
+    }
+
     /// An attempt starts at this endpoint.
     fn on_pick(&self, endpoint: &Arc<Endpoint<S>>, now: Mono) {
         let _ = (endpoint, now);
@@ -33,9 +69,22 @@ pub trait Events<S>: Clone {
     }
 }
 
-impl<S> Events<S> for () {}
+impl<S> Events<S> for () {
+    fn needs_time(&self) -> bool {
+        false
+    }
+}
 
 impl<S, A: Events<S>, B: Events<S>> Events<S> for (A, B) {
+    fn needs_time(&self) -> bool {
+        self.0.needs_time() || self.1.needs_time()
+    }
+
+    fn on_refused(&self, now: Mono) {
+        self.0.on_refused(now);
+        self.1.on_refused(now);
+    }
+
     fn on_pick(&self, endpoint: &Arc<Endpoint<S>>, now: Mono) {
         self.0.on_pick(endpoint, now);
         self.1.on_pick(endpoint, now);
@@ -54,6 +103,14 @@ impl<S, A: Events<S>, B: Events<S>> Events<S> for (A, B) {
 
 /// Shared, for what would be dear to clone for each attempt.
 impl<S, A: Events<S>> Events<S> for Arc<A> {
+    fn needs_time(&self) -> bool {
+        (**self).needs_time()
+    }
+
+    fn on_refused(&self, now: Mono) {
+        (**self).on_refused(now);
+    }
+
     fn on_pick(&self, endpoint: &Arc<Endpoint<S>>, now: Mono) {
         (**self).on_pick(endpoint, now);
     }
@@ -68,6 +125,16 @@ impl<S, A: Events<S>> Events<S> for Arc<A> {
 }
 
 impl<S, A: Events<S>> Events<S> for Option<A> {
+    fn needs_time(&self) -> bool {
+        self.as_ref().is_some_and(Events::needs_time)
+    }
+
+    fn on_refused(&self, now: Mono) {
+        if let Some(inner) = self {
+            inner.on_refused(now);
+        }
+    }
+
     fn on_pick(&self, endpoint: &Arc<Endpoint<S>>, now: Mono) {
         if let Some(inner) = self {
             inner.on_pick(endpoint, now);
@@ -98,13 +165,19 @@ pub struct Guard<S, C: Clock = SystemClock, V: Events<S> = ()> {
     class: Option<Class>,
     clock: C,
     events: V,
+    /// Some part of the balance uses the time.
+    is_timed: bool,
 }
 
 impl<S, C: Clock, V: Events<S>> Guard<S, C, V> {
     /// The attempt starts; its time runs since the pick.
-    pub(crate) fn start(ticket: Ticket<S>, clock: C, events: V) -> Self {
+    pub(crate) fn start(ticket: Ticket<S>, clock: C, events: V, is_timed: bool) -> Self {
         events.on_pick(ticket.endpoint(), ticket.started());
-        Self { ticket: Some(ticket), class: None, clock, events }
+        Self { ticket: Some(ticket), class: None, clock, events, is_timed }
+    }
+
+    fn now(&self) -> Mono {
+        if self.is_timed { self.clock.now() } else { Mono::ZERO }
     }
 
     /// Where the request went.
@@ -125,14 +198,14 @@ impl<S, C: Clock, V: Events<S>> Guard<S, C, V> {
     }
 
     /// The response head came. Reported once.
-    pub(crate) fn on_head(&mut self, class: Class) {
-        let now = self.clock.now();
+    pub(crate) fn head(&mut self, class: Class) {
+        let now = self.now();
         self.report_head(class, now);
     }
 
     /// There will be no response head: the attempt is over.
     pub(crate) fn fail(mut self, class: Class) {
-        let now = self.clock.now();
+        let now = self.now();
         self.conclude(class, now);
     }
 
@@ -159,7 +232,7 @@ impl<S, C: Clock, V: Events<S>> Guard<S, C, V> {
         if self.ticket.is_none() {
             return;
         }
-        let now = self.clock.now();
+        let now = self.now();
         self.report_head(Class::Cancelled, now);
         let (Some(ticket), Some(class)) = (self.ticket.take(), self.class) else { return };
         self.events.on_end(ticket.endpoint(), class, end, now.saturating_since(ticket.started()), now);
@@ -185,15 +258,22 @@ impl<S, C: Clock, V: Events<S>> Finish for Guard<S, C, V> {
     fn finish(self, end: End) {
         self.end(end);
     }
+
+    fn on_head(&mut self, class: Class) {
+        self.head(class);
+    }
 }
 
 impl<S, C: Clock, V: Events<S>> Drop for Guard<S, C, V> {
     fn drop(&mut self) {
         if let (None, Some(ticket)) = (self.class, &self.ticket)
-            && Expiry::blames(|| self.clock.now().saturating_since(ticket.started()))
+            && Expiry::is_over()
         {
-            let now = self.clock.now();
-            self.conclude(Class::Timeout, now);
+            LastAttempt::At { uid: ticket.endpoint().uid(), class: Class::Timeout }.note();
+            if Expiry::blames(|| self.clock.now().saturating_since(ticket.started())) {
+                let now = self.now();
+                self.conclude(Class::Timeout, now);
+            }
         }
         self.close(End::Cancelled);
     }

@@ -32,17 +32,18 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use lb_core::{Clock, SystemClock};
+use lb_core::{Clock, Mono, SystemClock};
 use lb_policy::{Entropy, PickCx, PickError, Policy, Reader, Selector, Ticket};
 use tower_service::Service;
 
 pub use self::error::{Error, QueueError};
 pub use self::future::BalanceFuture;
 pub use self::guard::{Events, Guard};
-pub use self::inspect::{Inspect, Plain};
-pub use self::observe::{AsReset, Attempt, ClassifyError, Finish, Immediate, Observe};
+pub use self::inspect::{Inspect, KeyFn, Plain, by_key};
+pub use self::observe::{AsReset, Attempt, ByResponse, Classified, ClassifyError, Finish, Immediate, Observe};
 use crate::clock::system_clock;
 use crate::seeds::Seeds;
+use crate::trail;
 
 /// Sends each request to an endpoint of its cluster; `S` is the service that every endpoint carries as its value.
 ///
@@ -55,10 +56,10 @@ use crate::seeds::Seeds;
 /// |---|---|---|
 /// | `P` | which policy picks | the selector's |
 /// | `I` | what does a pick need to know of the request | [`Plain`]: nothing |
-/// | `O` | what was the answer, and when is it over | [`Immediate`]: with its head |
+/// | `O` | what was the answer, and when is it over | [`ByResponse`]: what the response type says |
 /// | `C` | what time is it | [`system_clock`] |
 /// | `V` | who is told | nobody |
-pub struct Balance<P: Policy, S, I = Plain, O = Immediate, C = SystemClock, V = ()> {
+pub struct Balance<P: Policy, S, I = Plain, O = ByResponse, C = SystemClock, V = ()> {
     shared: Arc<Shared<P, S, I, O, C, V>>,
     entropy: Entropy,
     way: Way<P, S>,
@@ -75,10 +76,11 @@ impl<P: Policy, S: Clone + Send + Sync + 'static> Balance<P, S> {
         BalanceBuilder {
             selector,
             inspect: Plain,
-            observe: Immediate::new(),
+            observe: ByResponse::new(),
             clock: system_clock(),
             events: (),
             ready_within: READY_WITHIN,
+            member_within: Duration::ZERO,
             seed: None,
         }
     }
@@ -114,8 +116,14 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let mut pick = PickCx::new(self.shared.clock.now(), &mut self.entropy);
+        let tried = trail::tried();
+        let merged;
+        let mut pick = PickCx::new(self.shared.now(), &mut self.entropy);
         self.shared.inspect.inspect(&request, &mut pick);
+        if let Some(tried) = &tried {
+            merged = trail::union(pick.tried, tried);
+            pick.tried = &merged;
+        }
         // Others wait for the same endpoints: it queues behind them.
         let queued_behind_others = self.shared.selector.queue().must_queue() && !is_special(&pick);
         let picked = (!queued_behind_others).then(|| self.way.pick(&self.shared.selector, &mut pick));
@@ -152,43 +160,51 @@ impl<P: Policy, S: Send + Sync + 'static> Way<P, S> {
 
 /// The parts of a [`Balance`].
 #[derive(Debug)]
-pub struct BalanceBuilder<P: Policy, S, I = Plain, O = Immediate, C = SystemClock, V = ()> {
+pub struct BalanceBuilder<P: Policy, S, I = Plain, O = ByResponse, C = SystemClock, V = ()> {
     selector: Selector<P, S>,
     inspect: I,
     observe: O,
     clock: C,
     events: V,
     ready_within: Duration,
+    member_within: Duration,
     seed: Option<u64>,
 }
 
 impl<P: Policy, S, I, O, C, V> BalanceBuilder<P, S, I, O, C, V> {
     /// What picks are told about requests.
     pub fn inspect<J>(self, inspect: J) -> BalanceBuilder<P, S, J, O, C, V> {
-        let Self { selector, observe, clock, events, ready_within, seed, .. } = self;
-        BalanceBuilder { selector, inspect, observe, clock, events, ready_within, seed }
+        let Self { selector, observe, clock, events, ready_within, member_within, seed, .. } = self;
+        BalanceBuilder { selector, inspect, observe, clock, events, ready_within, member_within, seed }
     }
 
     /// What answers are, and when they are over.
     pub fn observe<N>(self, observe: N) -> BalanceBuilder<P, S, I, N, C, V> {
-        let Self { selector, inspect, clock, events, ready_within, seed, .. } = self;
-        BalanceBuilder { selector, inspect, observe, clock, events, ready_within, seed }
+        let Self { selector, inspect, clock, events, ready_within, member_within, seed, .. } = self;
+        BalanceBuilder { selector, inspect, observe, clock, events, ready_within, member_within, seed }
     }
 
     /// Tells the time; default [`system_clock`]. Whoever else uses the cluster must be told the same time.
     pub fn clock<D>(self, clock: D) -> BalanceBuilder<P, S, I, O, D, V> {
-        let Self { selector, inspect, observe, events, ready_within, seed, .. } = self;
-        BalanceBuilder { selector, inspect, observe, clock, events, ready_within, seed }
+        let Self { selector, inspect, observe, events, ready_within, member_within, seed, .. } = self;
+        BalanceBuilder { selector, inspect, observe, clock, events, ready_within, member_within, seed }
     }
 
     /// Is told what becomes of attempts.
     pub fn events<W>(self, events: W) -> BalanceBuilder<P, S, I, O, C, W> {
-        let Self { selector, inspect, observe, clock, ready_within, seed, .. } = self;
-        BalanceBuilder { selector, inspect, observe, clock, events, ready_within, seed }
+        let Self { selector, inspect, observe, clock, ready_within, member_within, seed, .. } = self;
+        BalanceBuilder { selector, inspect, observe, clock, events, ready_within, member_within, seed }
     }
 
-    /// How long a request waits when those it was drawn to are not ready; default 5 s. Zero does not wait, and needs
-    /// no timer in the runtime.
+    /// How long a request waits for a first member while the cluster is empty, as it is until discovery has its first result;
+    /// default zero: it fails at once. Outside a tokio runtime it does not wait.
+    pub fn member_within(mut self, limit: Duration) -> Self {
+        self.member_within = limit;
+        self
+    }
+
+    /// How long a request waits when those it was drawn to are not ready; default 5 s. Zero does not wait. Outside a tokio runtime
+    /// there is no timer that could end the wait, so a request does not wait either.
     pub fn ready_within(mut self, limit: Duration) -> Self {
         self.ready_within = limit;
         self
@@ -200,12 +216,18 @@ impl<P: Policy, S, I, O, C, V> BalanceBuilder<P, S, I, O, C, V> {
         self
     }
 
-    /// The service.
-    pub fn build(self) -> Balance<P, S, I, O, C, V> {
-        let Self { selector, inspect, observe, clock, events, ready_within, seed } = self;
+    /// The service. It is [`Clone`], and `Send` and `Sync` if its parts are.
+    pub fn build(self) -> Balance<P, S, I, O, C, V>
+    where
+        V: Events<S>,
+    {
+        let Self { selector, inspect, observe, clock, events, ready_within, member_within, seed } = self;
         let seeds = seed.map_or_else(Seeds::new, Seeds::from_seed);
         let entropy = seeds.entropy();
-        let shared = Arc::new(Shared { selector, inspect, observe, clock, events, ready_within, seeds });
+        let are_events_timed = events.needs_time();
+        let shared =
+            Shared { selector, inspect, observe, clock, events, ready_within, member_within, are_events_timed, seeds };
+        let shared = Arc::new(shared);
         Balance { shared, entropy, way: Way::Untrodden }
     }
 }
@@ -224,5 +246,20 @@ struct Shared<P: Policy, S, I, O, C, V> {
     clock: C,
     events: V,
     ready_within: Duration,
+    member_within: Duration,
+    /// The events use the time.
+    are_events_timed: bool,
     seeds: Seeds,
+}
+
+impl<P: Policy, S: Send + Sync + 'static, I, O, C: Clock, V> Shared<P, S, I, O, C, V> {
+    /// Whether an attempt has any use for the time.
+    fn is_timed(&self) -> bool {
+        self.are_events_timed || self.selector.needs_time()
+    }
+
+    /// The time, if there is any use for it: reading it is most of the cost of a call.
+    fn now(&self) -> Mono {
+        if self.is_timed() { self.clock.now() } else { Mono::ZERO }
+    }
 }

@@ -201,7 +201,7 @@ fn no_news_is_lost_between_threads() {
     cluster.set_queue(1_000, Duration::from_secs(30));
     let work = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let balance = Balance::new(cluster.selector(RoundRobin));
+        let balance = Balance::builder(cluster.selector(RoundRobin)).observe(Immediate::new()).build();
         runtime.block_on(async {
             let clients = (0..CLIENTS).map(|_| async {
                 let mut balance = balance.clone();

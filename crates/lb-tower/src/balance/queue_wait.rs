@@ -10,6 +10,7 @@ use super::guard::Events;
 use super::inspect::Inspect;
 use super::search::{Found, Search};
 use super::{Shared, is_special};
+use crate::trail;
 
 /// A request's place in the queue: none, until it finds every endpoint full or others waiting.
 #[derive(Debug)]
@@ -66,7 +67,8 @@ impl QueueWait {
             let now = shared.clock.now();
             let mut pick = PickCx::new(now, entropy);
             shared.inspect.inspect(request, &mut pick);
-            match queue.join(is_special(&pick), now) {
+            let is_special = is_special(&pick) || trail::is_scoped();
+            match queue.join(is_special, now) {
                 Ok(place) => self.place = Some(place),
                 Err(full) => return Poll::Ready(Err(full)),
             }

@@ -9,6 +9,7 @@ use tower_service::Service;
 use super::Shared;
 use super::guard::{Events, Guard};
 use super::inspect::Inspect;
+use crate::trail;
 
 /// What a search has found.
 pub(super) enum Found<S, C: Clock, V: Events<S>, E> {
@@ -65,7 +66,10 @@ impl<S> Search<S> {
         C: Clock + Clone,
         V: Events<S>,
     {
-        let guard = |ticket| Guard::start(ticket, shared.clock.clone(), shared.events.clone());
+        let guard = |ticket: Ticket<S>| {
+            trail::note_pick(ticket.endpoint().uid());
+            Guard::start(ticket, shared.clock.clone(), shared.events.clone(), shared.is_timed())
+        };
         let mut place = 0;
         while let Some((uid, service)) = self.unready.get_mut(place) {
             let Poll::Ready(ready) = service.poll_ready(cx) else {
@@ -75,19 +79,19 @@ impl<S> Search<S> {
             let uid = *uid;
             let (_, service) = self.unready.remove(place);
             // Full or gone meanwhile: then it is one of many again.
-            if let Some(ticket) = shared.selector.pick_at(uid, shared.clock.now()) {
-                shared.inspect.on_pick(request, uid);
+            if let Some(ticket) = shared.selector.pick_at(uid, shared.now()) {
                 return Poll::Ready(found(service, guard(ticket), ready));
             }
         }
         while self.unready.len() < MAX_UNREADY {
             let picked = self.picked().unwrap_or_else(|| {
-                let tried;
-                let mut pick = PickCx::new(shared.clock.now(), &mut *entropy);
+                let (tried, excluded);
+                let mut pick = PickCx::new(shared.now(), &mut *entropy);
                 shared.inspect.inspect(request, &mut pick);
-                if !self.unready.is_empty() {
-                    tried = self.exclude(pick.tried);
-                    pick.tried = &tried;
+                tried = trail::tried();
+                if tried.is_some() || !self.unready.is_empty() {
+                    excluded = self.exclude(pick.tried, tried.as_deref());
+                    pick.tried = &excluded;
                 }
                 shared.selector.pick(&mut pick)
             });
@@ -98,10 +102,7 @@ impl<S> Search<S> {
             };
             let mut service = ticket.endpoint().value().clone();
             match service.poll_ready(cx) {
-                Poll::Ready(ready) => {
-                    shared.inspect.on_pick(request, ticket.endpoint().uid());
-                    return Poll::Ready(found(service, guard(ticket), ready));
-                }
+                Poll::Ready(ready) => return Poll::Ready(found(service, guard(ticket), ready)),
                 Poll::Pending => self.unready.push((ticket.endpoint().uid(), service)),
             }
         }
@@ -110,8 +111,8 @@ impl<S> Search<S> {
 
     /// Those tried and those not ready.
     #[cold]
-    fn exclude(&self, tried: &Tried) -> Tried {
-        let mut tried = tried.clone();
+    fn exclude(&self, tried: &Tried, others: Option<&Tried>) -> Tried {
+        let mut tried = others.map_or_else(|| tried.clone(), |others| trail::union(tried, others));
         for (uid, _) in &self.unready {
             tried.push(*uid);
         }

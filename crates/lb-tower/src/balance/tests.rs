@@ -54,7 +54,7 @@ impl Bench {
     }
 
     fn builder<P: Policy>(&self, policy: P) -> BalanceBuilder<P, Mock, AsAsked, Immediate, ManualClock, Log> {
-        let builder = Balance::builder(self.cluster.selector(policy));
+        let builder = Balance::builder(self.cluster.selector(policy)).observe(Immediate::new());
         builder.inspect(AsAsked).clock(self.clock.clone()).events(self.log.clone()).seed(1)
     }
 
@@ -87,7 +87,7 @@ fn it_goes_round_and_reports_each_attempt_once() {
 #[test]
 fn an_empty_cluster_is_ready_and_says_that_it_is_empty() {
     let cluster = Cluster::<Mock>::new("none");
-    let mut balance = Balance::new(cluster.selector(RoundRobin));
+    let mut balance = Balance::builder(cluster.selector(RoundRobin)).observe(Immediate::new()).build();
     let mut cx = Context::from_waker(std::task::Waker::noop());
     assert!(matches!(Service::<()>::poll_ready(&mut balance, &mut cx), Poll::Ready(Ok(()))));
     let answer = balance.call(()).now_or_never().unwrap();
@@ -301,7 +301,8 @@ async fn latency_is_measured_from_the_pick_to_the_head() {
     let bench = Bench::new(1);
     bench.mocks[0].answers(&[Answer::After(Duration::from_millis(30))]);
     let selector = bench.cluster.selector(RoundRobin);
-    let mut balance = Balance::builder(selector).clock(TokioClock::new()).events(bench.log.clone()).build();
+    let mut balance =
+        Balance::builder(selector).observe(Immediate::new()).clock(TokioClock::new()).events(bench.log.clone()).build();
     assert_eq!(balance.call(()).await, Ok('a'));
     assert_eq!(bench.log.take(), ["a+", "a:2xx 30ms", "a.Completed 2xx"]);
 }
@@ -311,7 +312,8 @@ fn two_sets_of_events_are_both_told_and_none_is_nobody() {
     let bench = Bench::new(1);
     let other = Log::default();
     let events = (Some(other.clone()), (None::<Log>, bench.log.clone()));
-    let mut balance = Balance::builder(bench.cluster.selector(RoundRobin)).events(events).build();
+    let builder = Balance::builder(bench.cluster.selector(RoundRobin)).observe(Immediate::new());
+    let mut balance = builder.events(events).build();
     send(&mut balance).unwrap();
     let told = bench.log.take();
     assert_eq!((told.len(), other.take()), (3, told));
@@ -332,7 +334,7 @@ fn services_are_clone_and_futures_are_send() {
         let _ = service;
     }
     let endpoint = service_fn(|n: u32| std::future::ready(Ok::<_, Infallible>(n)));
-    check(&Balance::new(cluster_of([endpoint]).selector(RoundRobin)));
+    check(&Balance::builder(cluster_of([endpoint]).selector(RoundRobin)).observe(Immediate::new()).build());
 }
 
 #[test]

@@ -12,8 +12,11 @@
 //!                 second└───────── answer ──▶ the same
 //! ```
 //!
-//! What this does not do: it does not retry. A first attempt that fails before its copy was sent is the answer; put a
-//! [`Retry`](crate::Retry) above.
+//! A copy that fails while the original is under way is replaced by another one at once, as in gRPC (A6): otherwise one dead endpoint would
+//! take the hedge from every request whose copy meets it.
+//!
+//! What this does not do: it does not retry. An original that fails before its copy was sent is the answer, and of two
+//! failures it is the original's; put a [`Retry`](crate::Retry) above.
 
 mod future;
 mod latencies;
@@ -31,11 +34,36 @@ use tower_service::Service;
 pub use self::future::HedgeFuture;
 use self::latencies::Latencies;
 use crate::clock::system_clock;
+use crate::inner::inner_access;
+use crate::retry::default_budget;
+use crate::trail::LastAttempt;
 
-/// What may be sent twice.
+/// What may be sent twice. That a copy goes elsewhere than the original, the layer sees to itself.
+///
+/// ```
+/// use lb_tower::HedgePolicy;
+///
+/// #[derive(Clone, Copy)]
+/// struct Lookups;
+///
+/// #[derive(Clone)]
+/// struct Lookup(String);
+///
+/// impl<Res, Err> HedgePolicy<Lookup, Res, Err> for Lookups {
+///     fn copy(&self, lookup: &mut Lookup) -> Option<Lookup> {
+///         Some(lookup.clone())
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no hedge policy for a `{Req}` that is answered by a `Result<{Res}, {Err}>`",
+    label = "cannot say which of these requests may be sent twice",
+    note = "`HedgeHttp` needs an `http::Request` whose body can be sent twice: put a `ReplayLayer` above the hedge",
+    note = "for other requests implement `HedgePolicy`"
+)]
 pub trait HedgePolicy<Req, Res, Err> {
-    /// A copy to be sent elsewhere if the original takes long; `None` if it must be sent once only. Both may be given
-    /// something shared, by which the copy learns where the original went, see [`Inspect::on_pick`](crate::Inspect::on_pick).
+    /// A copy to be sent elsewhere if the original takes long; `None` if it must be sent once only. Also asked for a copy of a
+    /// copy.
     fn copy(&self, request: &mut Req) -> Option<Req>;
 
     /// Whether this ends the race. While the other one is still under way, what does not is put aside. Default: every
@@ -44,14 +72,15 @@ pub trait HedgePolicy<Req, Res, Err> {
         result.is_ok()
     }
 
-    /// Whether this error says that the copy found nobody to go to, and so has cost nothing. Default: no error says so.
+    /// Whether this error says that there was no endpoint for the copy, so that it has cost nothing. Default: what the balancer below reports.
     fn is_exhausted(&self, error: &Err) -> bool {
         let _ = error;
-        false
+        LastAttempt::read().is_no_endpoint()
     }
 }
 
 /// Told about copies as they happen. Everything defaults to doing nothing.
+#[diagnostic::on_unimplemented(note = "give an implementation of `HedgeEvents` that is `Clone`, or `()`")]
 pub trait HedgeEvents: Clone {
     /// A copy is sent.
     fn on_hedge(&self) {}
@@ -76,36 +105,63 @@ pub enum HedgeAfter {
 }
 
 /// Makes [`Hedge`] services. All services of one layer, and their clones, share its budget.
+///
+/// # Panics
+/// A call that may be hedged panics outside a tokio runtime: the delay needs its timer.
 #[derive(Clone, Debug)]
 pub struct HedgeLayer<P, C = SystemClock, V = ()> {
     policy: P,
     after: HedgeAfter,
+    max_copies: u32,
     budget: Arc<RetryBudget>,
+    counts_requests: bool,
     clock: C,
     events: V,
 }
 
 impl<P> HedgeLayer<P> {
-    /// Sends copies `after` so long. The budget bounds them, and is one of their own: requests are counted here, and a
-    /// [`Retry`](crate::Retry) that shared it would count them twice.
-    pub fn new(policy: P, after: HedgeAfter, budget: Arc<RetryBudget>) -> Self {
-        Self { policy, after, budget, clock: system_clock(), events: () }
+    /// Sends copies `after` so long, at most two for a request, of which one at a time, within a budget of a fifth of the requests or ten
+    /// copies a second, whichever is more.
+    pub fn new(policy: P, after: HedgeAfter) -> Self {
+        let (budget, clock) = (default_budget(), system_clock());
+        Self { policy, after, max_copies: 2, budget, counts_requests: true, clock, events: () }
     }
 }
 
 impl<P, C, V> HedgeLayer<P, C, V> {
+    /// Bounds copies by this budget, and counts requests on it: a budget that no other layer counts on.
+    #[must_use]
+    pub fn budget(mut self, budget: Arc<RetryBudget>) -> Self {
+        (self.budget, self.counts_requests) = (budget, true);
+        self
+    }
+
+    /// Bounds copies by the budget of a [`Retry`](crate::Retry) above, which counts the requests: retries and copies together stay within it.
+    #[must_use]
+    pub fn shared_budget(mut self, budget: Arc<RetryBudget>) -> Self {
+        (self.budget, self.counts_requests) = (budget, false);
+        self
+    }
+
+    /// Copies of a request, those that replace failed ones included; default 2. Zero switches hedging off.
+    #[must_use]
+    pub fn max_copies(mut self, max: u32) -> Self {
+        self.max_copies = max;
+        self
+    }
+
     /// Tells the time; default [`system_clock`]. All that share a budget must be told the same time.
     #[must_use]
     pub fn clock<D>(self, clock: D) -> HedgeLayer<P, D, V> {
-        let Self { policy, after, budget, events, .. } = self;
-        HedgeLayer { policy, after, budget, clock, events }
+        let Self { policy, after, max_copies, budget, counts_requests, events, .. } = self;
+        HedgeLayer { policy, after, max_copies, budget, counts_requests, clock, events }
     }
 
     /// Is told about copies.
     #[must_use]
     pub fn events<W>(self, events: W) -> HedgeLayer<P, C, W> {
-        let Self { policy, after, budget, clock, .. } = self;
-        HedgeLayer { policy, after, budget, clock, events }
+        let Self { policy, after, max_copies, budget, counts_requests, clock, .. } = self;
+        HedgeLayer { policy, after, max_copies, budget, counts_requests, clock, events }
     }
 }
 
@@ -113,12 +169,13 @@ impl<P: Clone, S, C: Clone, V: Clone> Layer<S> for HedgeLayer<P, C, V> {
     type Service = Hedge<P, S, C, V>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let Self { policy, after, budget, clock, events } = self.clone();
+        let Self { policy, after, max_copies, budget, counts_requests, clock, events } = self.clone();
         let after = match after {
             HedgeAfter::Delay(delay) => After::Delay(delay),
             HedgeAfter::Percentile(share) => After::Percentile(Box::new(Latencies::new(share))),
         };
-        Hedge { inner, shared: Arc::new(Shared { policy, after, budget, clock, events }) }
+        let shared = Shared { policy, after, max_copies, budget, counts_requests, clock, events };
+        Hedge { inner, shared: Arc::new(shared) }
     }
 }
 
@@ -127,6 +184,8 @@ pub struct Hedge<P, S, C = SystemClock, V = ()> {
     inner: S,
     shared: Arc<Shared<P, C, V>>,
 }
+
+inner_access!(Hedge<P, S, C, V>);
 
 impl<P, S: Clone, C, V> Clone for Hedge<P, S, C, V> {
     fn clone(&self) -> Self {
@@ -156,10 +215,13 @@ where
     }
 
     fn call(&mut self, mut request: Req) -> Self::Future {
-        let Shared { policy, after, budget, clock, .. } = &*self.shared;
+        let Shared { policy, after, max_copies, budget, counts_requests, clock, .. } = &*self.shared;
         let now = clock.now();
-        budget.on_request(now);
-        let hedge = after.delay().and_then(|delay| Some((delay, policy.copy(&mut request)?)));
+        if *counts_requests {
+            budget.on_request(now);
+        }
+        let delay = after.delay().filter(|_| *max_copies > 0);
+        let hedge = delay.and_then(|delay| Some((delay, policy.copy(&mut request)?)));
         // The clone is made ready when it is needed; the original keeps what it has learned, request after request.
         let spare = self.inner.clone();
         let first = self.inner.call(request);
@@ -170,7 +232,9 @@ where
 struct Shared<P, C, V> {
     policy: P,
     after: After,
+    max_copies: u32,
     budget: Arc<RetryBudget>,
+    counts_requests: bool,
     clock: C,
     events: V,
 }

@@ -16,10 +16,6 @@ impl HedgePolicy<Ask, char, Error<Class>> for Copied {
     fn copy(&self, ask: &mut Ask) -> Option<Ask> {
         (ask.key.is_none()).then(|| ask.clone())
     }
-
-    fn is_exhausted(&self, error: &Error<Class>) -> bool {
-        error.is_no_endpoint()
-    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -66,7 +62,7 @@ impl Bench {
         let clock = TokioClock::new();
         let builder = Balance::builder(self.cluster.selector(RoundRobin)).inspect(AsAsked).clock(clock);
         let balance = builder.observe(Immediate::new().errors(itself as fn(&Class) -> Class)).build();
-        let layer = HedgeLayer::new(Copied, after, Arc::clone(&self.budget)).clock(clock);
+        let layer = HedgeLayer::new(Copied, after).budget(Arc::clone(&self.budget)).clock(clock);
         layer.events(self.counts.clone()).layer(balance)
     }
 }

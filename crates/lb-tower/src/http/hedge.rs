@@ -1,44 +1,52 @@
 //! When a copy of an `http` request may be sent.
 
-use std::sync::Arc;
-use std::sync::OnceLock;
-
 use http::{Request, Response};
-use lb_policy::Tried;
+use lb_core::Class;
 
 use super::idempotent::is_idempotent;
-use crate::balance::Error;
+use super::outcome;
+use super::repeat::{Repeat, repeat};
 use crate::hedge::HedgePolicy;
+use crate::trail::LastAttempt;
 
-/// Hedges idempotent requests, above a [`Balance`](crate::Balance) that inspects with [`SkipTried`](super::SkipTried):
-/// the copy goes elsewhere than the original.
+/// Hedges idempotent requests over any service; above a [`Balance`](crate::Balance), copies go elsewhere than the original.
 ///
-/// An answer is any response with a status below 500. Requests are cloned before they are sent, so their bodies must be
-/// cheap to clone.
+/// An answer is any response that is no failure: a status below 500, and in gRPC a code that says nothing against the endpoint.
+/// Requests whose body cannot be sent twice are sent once; a [`ReplayLayer`](super::ReplayLayer) above makes any body such.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct HedgeHttp;
+pub struct HedgeHttp {
+    unsafe_methods: bool,
+}
 
-impl<B, D, E> HedgePolicy<Request<B>, Response<D>, Error<E>> for HedgeHttp
-where
-    B: Clone,
-{
-    fn copy(&self, request: &mut Request<B>) -> Option<Request<B>> {
-        if !is_idempotent(request.method()) {
-            return None;
-        }
-        request.extensions_mut().insert(WentTo::default());
-        Some(request.clone())
+impl HedgeHttp {
+    /// Hedges requests of idempotent methods.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { unsafe_methods: false }
     }
 
-    fn is_answer(&self, result: &Result<Response<D>, Error<E>>) -> bool {
-        result.as_ref().is_ok_and(|response| !response.status().is_server_error())
-    }
-
-    fn is_exhausted(&self, error: &Error<E>) -> bool {
-        error.is_no_endpoint()
+    /// Whether requests of other methods may be sent twice at the same time, though they may take effect twice; default no. Every gRPC call is
+    /// a POST: allow it for a client whose calls are idempotent.
+    #[must_use]
+    pub const fn unsafe_methods(mut self, allowed: bool) -> Self {
+        self.unsafe_methods = allowed;
+        self
     }
 }
 
-/// Shared by a request and its copy: what was tried before, and where the first of them went.
-#[derive(Clone, Debug, Default)]
-pub(super) struct WentTo(pub(super) Arc<OnceLock<Tried>>);
+impl<B, D, E> HedgePolicy<Request<B>, Response<D>, E> for HedgeHttp
+where
+    B: Repeat,
+{
+    fn copy(&self, request: &mut Request<B>) -> Option<Request<B>> {
+        if self.unsafe_methods || is_idempotent(request.method()) { repeat(request) } else { None }
+    }
+
+    fn is_answer(&self, result: &Result<Response<D>, E>) -> bool {
+        let class = |response: &Response<D>| match LastAttempt::read().class() {
+            Some(class) => class,
+            None => outcome::class_of(response),
+        };
+        result.as_ref().is_ok_and(|response| !Class::is_failure(class(response)))
+    }
+}

@@ -4,10 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use http::Request;
 use http::header::{COOKIE, HeaderName};
-use lb_policy::{PickCx, Tried, Uid};
+use lb_policy::PickCx;
 use lb_ratelimit::ClientKey;
 
-use super::hedge::WentTo;
 use crate::balance::Inspect;
 use crate::rate_limit::Key;
 
@@ -35,9 +34,9 @@ impl ClientAddr {
 
     /// The address.
     #[must_use]
-    pub const fn ip(&self) -> IpAddr {
+    pub fn ip(&self) -> IpAddr {
         let [a, b, c, d, ..] = self.octets;
-        if self.is_v4 { IpAddr::V4(Ipv4Addr::new(a, b, c, d)) } else { IpAddr::V6(Ipv6Addr::from_octets(self.octets)) }
+        if self.is_v4 { IpAddr::V4(Ipv4Addr::new(a, b, c, d)) } else { IpAddr::V6(Ipv6Addr::from(self.octets)) }
     }
 
     fn octets(&self) -> &[u8] {
@@ -109,45 +108,6 @@ impl<B> Inspect<Request<B>> for ByCookie {
             let (name, value) = pair.trim().split_once('=')?;
             if name == self.0 { value.parse().ok() } else { None }
         });
-    }
-}
-
-/// The endpoints a request has tried, in its extensions. [`RetryHttp`](super::RetryHttp) puts them there.
-#[derive(Clone, Debug, Default)]
-pub struct TriedEndpoints(
-    /// Which.
-    pub Tried,
-);
-
-impl TriedEndpoints {
-    pub(super) fn push<B>(request: &mut Request<B>, uid: Uid) {
-        request.extensions_mut().get_or_insert_default::<Self>().0.push(uid);
-    }
-}
-
-/// Never picks an endpoint this request has tried, by the [`TriedEndpoints`] in its extensions, nor for the copy of a
-/// hedged request the endpoint of the original. Without it a retry may go where it has just failed; pair it with another inspection, `(SkipTried, ByClient)`, for a key.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SkipTried;
-
-impl<B> Inspect<Request<B>> for SkipTried {
-    fn inspect<'a>(&'a self, request: &'a Request<B>, cx: &mut PickCx<'a>) {
-        if let Some(tried) = request.extensions().get::<WentTo>().and_then(|WentTo(cell)| cell.get()) {
-            cx.tried = tried;
-        } else if let Some(TriedEndpoints(tried)) = request.extensions().get() {
-            cx.tried = tried;
-        }
-    }
-
-    fn on_pick(&self, request: &Request<B>, endpoint: Uid) {
-        if let Some(WentTo(cell)) = request.extensions().get() {
-            cell.get_or_init(|| {
-                let tried = request.extensions().get::<TriedEndpoints>();
-                let mut tried = tried.map_or_else(Tried::new, |TriedEndpoints(tried)| tried.clone());
-                tried.push(endpoint);
-                tried
-            });
-        }
     }
 }
 

@@ -1,13 +1,20 @@
-//! Ready-made parts for `http` requests and responses.
+//! Ready-made parts for `http` requests and responses, gRPC among them.
 
 mod body;
+mod grpc;
 mod hedge;
 mod idempotent;
 mod keys;
+mod outcome;
+mod repeat;
+mod replay;
 mod retry;
 
 pub use body::{GuardedBody, HttpBody, Served};
+pub use grpc::RetryGrpc;
 pub use hedge::HedgeHttp;
 pub use idempotent::is_idempotent;
-pub use keys::{ByClient, ByCookie, ByHeader, ClientAddr, SkipTried, TriedEndpoints};
+pub use keys::{ByClient, ByCookie, ByHeader, ClientAddr};
+pub use repeat::Repeat;
+pub use replay::{Replay, ReplayBody, ReplayError, ReplayLayer};
 pub use retry::RetryHttp;

@@ -3,35 +3,40 @@
 use http::{Request, Response};
 use lb_core::Class;
 
-use super::body::Served;
 use super::idempotent::is_idempotent;
-use super::keys::TriedEndpoints;
-use crate::balance::{AsReset, ClassifyError, Error};
-use crate::retry::{RetryPolicy, Verdict};
+use super::outcome;
+use super::repeat::{Repeat, repeat};
+use crate::balance::ClassifyError;
+use crate::cause::ByCause;
+use crate::retry::{Pushback, RetryPolicy, Verdict};
+use crate::trail::LastAttempt;
 
-/// Retries what is safe to be sent twice, above a [`Balance`](crate::Balance) that observes with
-/// [`HttpBody`](super::HttpBody) and inspects with [`SkipTried`](super::SkipTried).
+/// Retries what is safe to be sent twice, over any service of `http`.
 ///
 /// | what happened | idempotent | any other method |
 /// |---|---|---|
 /// | no connection was made ([`Class::ConnectError`]) | retried, free of the budget | the same: nothing was sent |
 /// | another class that `on` accepts | retried within the budget | returned, unless `unsafe_methods` |
-/// | any other class, or nobody to be picked | returned | returned |
+/// | any other class, or no endpoint | returned | returned |
 ///
-/// Requests are cloned before they are sent, so their bodies must be cheap to clone: whole in memory, such as
-/// `Full<Bytes>`.
+/// Over a [`Balance`](crate::Balance) it goes by the class that the balance found, whatever layers and errors are between; else by status, and by
+/// [`ByCause`] or the classifier it was given. `Retry-After` is honoured, as is `grpc-retry-pushback-ms`.
+///
+/// Bodies must be such that they can be sent twice ([`Repeat`]): whole in memory, or made so by a
+/// [`ReplayLayer`](super::ReplayLayer). For gRPC, whose calls are all POST, there is [`RetryGrpc`](super::RetryGrpc).
 #[derive(Clone, Copy, Debug)]
-pub struct RetryHttp<K = AsReset> {
+pub struct RetryHttp<K = ByCause> {
     on: fn(Class) -> bool,
     unsafe_methods: bool,
     errors: K,
 }
 
 impl RetryHttp {
-    /// Retries connections that could not be made and those that broke before the response head.
+    /// Retries what found no connection, broke or timed out before the response head, and the statuses 502, 503 and 504, which
+    /// say that the endpoint has not served the request.
     #[must_use]
     pub const fn new() -> Self {
-        Self { on: is_connection, unsafe_methods: false, errors: AsReset }
+        Self { on: is_transient, unsafe_methods: false, errors: ByCause }
     }
 }
 
@@ -42,7 +47,7 @@ impl Default for RetryHttp {
 }
 
 impl<K> RetryHttp<K> {
-    /// Retries the classes that this function accepts; default [`Class::ConnectError`] and [`Class::Reset`].
+    /// Retries the classes that this function accepts, in place of the default ones.
     #[must_use]
     pub fn on(mut self, on: fn(Class) -> bool) -> Self {
         self.on = on;
@@ -57,53 +62,50 @@ impl<K> RetryHttp<K> {
         self
     }
 
-    /// Classifies errors like this; give it what [`HttpBody`](super::HttpBody) has.
+    /// Classifies errors like this, where no balance below has; default [`ByCause`].
     #[must_use]
     pub fn errors<L>(self, errors: L) -> RetryHttp<L> {
         RetryHttp { on: self.on, unsafe_methods: self.unsafe_methods, errors }
     }
 }
 
-impl<K, B, D, E> RetryPolicy<Request<B>, Response<D>, Error<E>> for RetryHttp<K>
+impl<K, B, D, E> RetryPolicy<Request<B>, Response<D>, E> for RetryHttp<K>
 where
     K: ClassifyError<E>,
-    B: Clone,
+    B: Repeat,
 {
     fn save(&self, request: &Request<B>) -> Option<Request<B>> {
-        Some(request.clone())
+        repeat(request)
     }
 
-    fn verdict(&self, saved: &mut Request<B>, result: &Result<Response<D>, Error<E>>) -> Verdict {
-        let (class, uid) = match result {
-            Ok(response) => {
-                let served = response.extensions().get::<Served>().map(|served| served.uid);
-                (Class::Status(response.status().as_u16()), served)
-            }
-            Err(Error::Endpoint { uid, source, .. }) => (self.errors.class(source), Some(*uid)),
-            Err(Error::NoEndpoint(_) | Error::Queue(_)) => return Verdict::Return,
-        };
+    fn verdict(&self, saved: &mut Request<B>, result: &Result<Response<D>, E>) -> Verdict {
+        let Some(class) = attempt_class(result, &self.errors) else { return Verdict::Return };
         // Only this class promises that nothing was sent.
         let free = class == Class::ConnectError;
         if !(self.on)(class) || !(free || self.unsafe_methods || is_idempotent(saved.method())) {
             return Verdict::Return;
         }
-        if let Some(uid) = uid {
-            TriedEndpoints::push(saved, uid);
-        }
         Verdict::Retry { free, class }
     }
 
-    fn is_exhausted(&self, error: &Error<E>) -> bool {
-        error.is_no_endpoint()
-    }
-
-    fn forget_tried(&self, saved: &mut Request<B>) {
-        saved.extensions_mut().remove::<TriedEndpoints>();
+    fn pushback(&self, result: &Result<Response<D>, E>) -> Pushback {
+        result.as_ref().map_or(Pushback::None, outcome::pushback)
     }
 }
 
-const fn is_connection(class: Class) -> bool {
-    matches!(class, Class::ConnectError | Class::Reset)
+/// The class of an attempt: what the balance below found, else by status or error. None if there was no endpoint.
+pub(super) fn attempt_class<D, E>(result: &Result<Response<D>, E>, errors: &impl ClassifyError<E>) -> Option<Class> {
+    match LastAttempt::read() {
+        LastAttempt::NoEndpoint => None,
+        last => Some(last.class().unwrap_or_else(|| match result {
+            Ok(response) => outcome::class_of(response),
+            Err(error) => errors.class(error),
+        })),
+    }
+}
+
+const fn is_transient(class: Class) -> bool {
+    matches!(class, Class::ConnectError | Class::Reset | Class::Timeout | Class::Status(502..=504))
 }
 
 #[cfg(test)]
@@ -112,19 +114,16 @@ mod tests {
 
     use super::*;
 
-    type Answer = Result<Response<()>, Error<Class>>;
-
-    fn itself(class: &Class) -> Class {
-        *class
-    }
+    type Answer = Result<Response<()>, Class>;
 
     fn verdict(policy: RetryHttp, method: Method, answer: &Answer) -> Verdict {
+        LastAttempt::clear();
         let mut request = Request::builder().method(method).body(()).unwrap();
-        policy.errors(itself).verdict(&mut request, answer)
+        policy.verdict(&mut request, answer)
     }
 
     fn failed(class: Class) -> Answer {
-        Err(crate::testing::failed_endpoint(class))
+        Err(class)
     }
 
     #[test]
@@ -149,14 +148,36 @@ mod tests {
     }
 
     #[test]
-    fn statuses_are_retried_only_if_asked_for() {
-        let mut response = Response::new(());
-        *response.status_mut() = StatusCode::BAD_GATEWAY;
-        let answer = Ok(response);
-        assert_eq!(verdict(RetryHttp::new(), Method::GET, &answer), Verdict::Return);
-        let on_502 = RetryHttp::new().on(|class| class == Class::Status(502));
-        assert_eq!(verdict(on_502, Method::GET, &answer), Verdict::Retry { free: false, class: Class::Status(502) });
-        assert_eq!(verdict(on_502, Method::GET, &failed(Class::ConnectError)), Verdict::Return, "not asked for");
-        assert_eq!(verdict(on_502, Method::GET, &Ok(Response::new(()))), Verdict::Return);
+    fn statuses_that_say_that_it_was_not_served_are_retried() {
+        let answered = |status| {
+            let mut response = Response::new(());
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            Ok(response)
+        };
+        for status in [502, 503, 504] {
+            let retried = Verdict::Retry { free: false, class: Class::Status(status) };
+            assert_eq!(verdict(RetryHttp::new(), Method::GET, &answered(status)), retried);
+            assert_eq!(verdict(RetryHttp::new(), Method::POST, &answered(status)), Verdict::Return, "{status}");
+        }
+        for status in [200, 404, 429, 500, 501] {
+            assert_eq!(verdict(RetryHttp::new(), Method::GET, &answered(status)), Verdict::Return, "{status}");
+        }
+        let on_500 = RetryHttp::new().on(|class| class == Class::Status(500));
+        assert_eq!(verdict(on_500, Method::GET, &failed(Class::ConnectError)), Verdict::Return, "not asked for");
+        assert!(matches!(verdict(on_500, Method::GET, &answered(500)), Verdict::Retry { .. }));
+    }
+
+    #[test]
+    fn what_the_balance_below_has_found_counts_whatever_the_error_has_become() {
+        let boxed: Result<Response<()>, String> = Err("opaque".into());
+        let of = |last: LastAttempt| {
+            last.note();
+            RetryHttp::new().verdict(&mut Request::post("/").body(()).unwrap(), &boxed)
+        };
+        let uid = crate::testing::uids(&crate::testing::cluster_of([()]))[0];
+        let class = Class::ConnectError;
+        assert_eq!(of(LastAttempt::At { uid, class }), Verdict::Retry { free: true, class });
+        assert_eq!(of(LastAttempt::NoEndpoint), Verdict::Return);
+        assert_eq!(of(LastAttempt::Unknown), Verdict::Return, "it may have been sent");
     }
 }

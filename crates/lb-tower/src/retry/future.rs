@@ -8,11 +8,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use lb_core::{Class, Clock, Mono};
+use lb_policy::Tried;
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 use tower_service::Service;
 
-use super::{GiveUp, RetryEvents, RetryPolicy, Shared, Verdict};
+use super::{GiveUp, Pushback, RetryEvents, RetryPolicy, Shared, Verdict};
+use crate::timer;
+use crate::trail::{LastAttempt, Scope};
 
 /// Shortest pause when nobody is left to be tried.
 const MIN_BACKOFF: Duration = Duration::from_millis(10);
@@ -58,6 +61,8 @@ struct More<P, S, Req, Res, Err, C, V> {
     reason: Option<Class>,
     /// The budget was debited for an attempt that has not been made yet.
     debited: bool,
+    /// Where the attempts so far have been, as far as the balancer below reports it.
+    tried: Tried,
 }
 
 /// What to do with an answer.
@@ -78,8 +83,8 @@ impl<P, S: Service<Req>, Req, C, V> RetryFuture<P, S, Req, C, V> {
     }
 
     pub(super) fn new(future: S::Future, saved: Req, shared: Arc<Shared<P, S, C, V>>, first: Mono) -> Self {
-        let more =
-            More { saved, inner: None, previous: None, shared, first, attempts: 1, reason: None, debited: false };
+        let (inner, previous, reason, tried) = (None, None, None, Tried::new());
+        let more = More { saved, inner, previous, shared, first, attempts: 1, reason, debited: false, tried };
         Self { state: State::Call { future }, more: Some(Box::new(more)) }
     }
 }
@@ -105,7 +110,10 @@ where
             };
             match this.state.as_mut().project() {
                 StateProj::Call { future } => {
+                    let scope = more.scope();
+                    LastAttempt::clear();
                     let polled = future.poll(cx);
+                    drop(scope);
                     more.announce(&polled);
                     let result = ready!(polled);
                     // The attempt is over: what it holds goes back before the next one starts.
@@ -147,7 +155,8 @@ where
 
 impl<F> State<F> {
     fn after(pause: Duration) -> Self {
-        if pause.is_zero() { Self::Ready } else { Self::Pause { sleep: tokio::time::sleep(pause) } }
+        let sleep = if pause.is_zero() { None } else { timer::sleep(pause) };
+        sleep.map_or(Self::Ready, |sleep| Self::Pause { sleep })
     }
 }
 
@@ -169,7 +178,13 @@ where
             return None;
         };
         self.attempts = self.attempts.saturating_add(1);
+        let _scope = self.scope();
         Some(self.inner().call(request))
+    }
+
+    /// What is picked within does not go where this request has been.
+    fn scope(&self) -> Option<Scope> {
+        (!self.tried.is_empty()).then(|| Scope::enter(&self.tried))
     }
 
     fn inner(&mut self) -> &mut S {
@@ -196,7 +211,19 @@ where
             return self.next_round();
         }
         let Verdict::Retry { free, class } = policy.verdict(&mut self.saved, result) else { return Step::Return };
-        let pause = self.pause();
+        if let Some(uid) = LastAttempt::read().uid() {
+            self.tried.push(uid);
+        }
+        let pause = match policy.pushback(result) {
+            // It goes elsewhere, and has cost nothing.
+            Pushback::None if free && limits.backoff.skips_unsent() => Duration::ZERO,
+            Pushback::None => self.pause(),
+            Pushback::After(pause) if pause <= limits.max_pushback => pause,
+            Pushback::After(_) | Pushback::Never => {
+                self.give_up(GiveUp::Pushback);
+                return Step::Return;
+            }
+        };
         if self.attempts >= limits.attempts {
             self.give_up(GiveUp::Attempts);
             return Step::Return;
@@ -236,6 +263,7 @@ where
             return Step::ReturnPrevious;
         }
         self.shared.policy.forget_tried(&mut self.saved);
+        self.tried.clear();
         // It reached nobody. What it took from the budget serves the next one.
         self.attempts = self.attempts.saturating_sub(1);
         Step::NextRound(pause)
@@ -254,15 +282,10 @@ where
         }
     }
 
-    /// The interval, spread.
+    /// The pause before the next attempt.
     fn pause(&self) -> Duration {
-        let interval = self.shared.limits.interval;
-        // Half the range keeps the sum below in range; 292 years are pause enough.
-        let nanos = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX).min(u64::MAX / 2);
-        if nanos == 0 {
-            return Duration::ZERO;
-        }
-        Duration::from_nanos(nanos / 2 + self.shared.seeds.entropy().below(nanos))
+        let Shared { limits, seeds, .. } = &*self.shared;
+        limits.backoff.pause(self.attempts, &mut seeds.entropy())
     }
 
     /// Whether an attempt after this pause would start after the time allowed.

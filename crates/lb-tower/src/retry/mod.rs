@@ -6,6 +6,10 @@
 //! traffic; attempts and time are limited per request. Attempts that cannot have loaded anybody (a refused
 //! connection) are free.
 //!
+//! Between attempts it pauses: twice as long at most before each, and anywhere below that, so that what failed together does not
+//! come back together ("full jitter"). An attempt after a refused connection does not wait, since it goes elsewhere. Where an
+//! answer says when to come back ([`Pushback`]), that counts.
+//!
 //! What this does not do: it buffers no bodies. What a further attempt needs is for the policy to save before the
 //! first one, and a policy that cannot save it says so by saving nothing.
 //!
@@ -16,6 +20,7 @@
 //!         └─▶ Pause ─▶ Ready ─▶ Call      the previous answer is kept until the next attempt has one
 //! ```
 
+mod backoff;
 mod future;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,29 +28,69 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use lb_core::{Class, Clock, SystemClock};
-use lb_ratelimit::RetryBudget;
+use lb_ratelimit::{Ratio, RetryBudget};
 use tower_layer::Layer;
 use tower_service::Service;
 
+pub use self::backoff::Backoff;
 pub use self::future::RetryFuture;
 use crate::clock::system_clock;
+use crate::inner::inner_access;
 use crate::seeds::Seeds;
+use crate::trail::LastAttempt;
 
 /// What may be tried again, and with what.
+///
+/// Which endpoints were tried needs no care: the layer keeps them from the next pick itself.
+///
+/// ```
+/// use lb_tower::{LastAttempt, RetryPolicy, Verdict};
+///
+/// /// Repeats lookups, which change nothing, once the connection broke.
+/// #[derive(Clone, Copy)]
+/// struct Lookups;
+///
+/// #[derive(Clone)]
+/// struct Lookup(String);
+///
+/// impl<Res, Err> RetryPolicy<Lookup, Res, Err> for Lookups {
+///     fn save(&self, lookup: &Lookup) -> Option<Lookup> {
+///         Some(lookup.clone())
+///     }
+///
+///     fn verdict(&self, _saved: &mut Lookup, result: &Result<Res, Err>) -> Verdict {
+///         match (result, LastAttempt::read().class()) {
+///             (Err(_), Some(class)) => Verdict::Retry { free: class == lb_core::Class::ConnectError, class },
+///             _ => Verdict::Return,
+///         }
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no retry policy for a `{Req}` that is answered by a `Result<{Res}, {Err}>`",
+    label = "cannot say which of these requests may be sent again",
+    note = "`RetryHttp` and `RetryGrpc` need an `http::Request` whose body can be sent twice: put a `ReplayLayer` above the retry",
+    note = "for other requests implement `RetryPolicy`"
+)]
 pub trait RetryPolicy<Req, Res, Err> {
     /// What a further attempt would need; `None` if this request must never be sent twice. Asked once, before the
     /// first attempt, and only where more than one is allowed.
     fn save(&self, request: &Req) -> Option<Req>;
 
-    /// Whether this answer calls for another attempt. If it does, mark on `saved` which endpoint was tried, so that
-    /// the next pick excludes it.
+    /// Whether this answer calls for another attempt. How the attempt fared, [`LastAttempt::read`] says.
     fn verdict(&self, saved: &mut Req, result: &Result<Res, Err>) -> Verdict;
 
     /// Whether this error says that nobody is left to be tried. Nothing was sent then, so it counts as no attempt, and
-    /// an earlier answer is a better one. Default: no error says so.
+    /// an earlier answer is a better one. Default: what the balancer below reports.
     fn is_exhausted(&self, error: &Err) -> bool {
         let _ = error;
-        false
+        LastAttempt::read().is_no_endpoint()
+    }
+
+    /// What the answer says about when to come back. Default: nothing.
+    fn pushback(&self, result: &Result<Res, Err>) -> Pushback {
+        let _ = result;
+        Pushback::None
     }
 
     /// Whether the endpoint that gave this answer may be asked again at once, where nobody else is left: it has certainly
@@ -59,6 +104,19 @@ pub trait RetryPolicy<Req, Res, Err> {
     fn forget_tried(&self, saved: &mut Req) {
         let _ = saved;
     }
+}
+
+/// What an answer says about when to come back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Pushback {
+    /// Nothing: the pause is that of the [`Backoff`].
+    #[default]
+    None,
+    /// Not before this time has passed.
+    After(Duration),
+    /// Not at all.
+    Never,
 }
 
 /// What a [`RetryPolicy`] makes of an answer.
@@ -76,6 +134,7 @@ pub enum Verdict {
 }
 
 /// Told about retries as they happen, for counters and logs. Everything defaults to doing nothing.
+#[diagnostic::on_unimplemented(note = "give an implementation of `RetryEvents` that is `Clone`, or `()`")]
 pub trait RetryEvents: Clone {
     /// Attempt number `attempt` (2 is the first retry) starts, because the one before it was of this class.
     fn on_retry(&self, class: Class, attempt: u32) {
@@ -102,6 +161,8 @@ pub enum GiveUp {
     Budget,
     /// Every endpoint was tried.
     Exhausted,
+    /// The answer forbids it, or asks for a longer pause than is allowed.
+    Pushback,
 }
 
 impl GiveUp {
@@ -113,6 +174,7 @@ impl GiveUp {
             Self::Time => "time",
             Self::Budget => "budget",
             Self::Exhausted => "exhausted",
+            Self::Pushback => "pushback",
         }
     }
 }
@@ -128,11 +190,15 @@ pub struct RetryLayer<P, C = SystemClock, V = ()> {
 }
 
 impl<P> RetryLayer<P> {
-    /// Three attempts in all, no limit of time, no pause between them, no budget, [`system_clock`].
+    /// Three attempts in all, without a limit of time, with the pauses of [`Backoff::default`], within a budget of a fifth of the
+    /// requests or ten retries a second, whichever is more, and [`system_clock`].
     ///
-    /// Give it a [`budget`](Self::budget) unless something else bounds the load.
+    /// Outside a tokio runtime it makes no pauses.
     pub fn new(policy: P) -> Self {
-        Self { policy, limits: Limits::DEFAULT, budget: None, clock: system_clock(), events: () }
+        let backoff = Backoff::default();
+        let limits = Limits { attempts: 3, within: None, backoff, max_pushback: Duration::from_secs(1) };
+        let budget = Some(default_budget());
+        Self { policy, limits, budget, clock: system_clock(), events: () }
     }
 }
 
@@ -157,18 +223,31 @@ impl<P, C, V> RetryLayer<P, C, V> {
         self
     }
 
-    /// Mean pause before a further attempt; each is drawn evenly from half of it to one and a half of it, so that
-    /// requests that failed together do not come back together. Default zero: at once.
+    /// The pauses before further attempts; default [`Backoff::default`].
     ///
-    /// When nobody is left to be tried, the pause is at least 10 ms whatever the interval, since trying again at once
+    /// When no endpoint is left to be tried, the pause is at least 10 ms whatever this says, since trying again at once
     /// would only burn the processor.
     #[must_use]
-    pub fn interval(mut self, interval: Duration) -> Self {
-        self.limits.interval = interval;
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.limits.backoff = backoff;
         self
     }
 
-    /// Bounds retries to a share of all requests; default `None`, no bound. Share it among all who call one cluster.
+    /// Mean pause before a further attempt, the same before each: [`Backoff::even`].
+    #[must_use]
+    pub fn interval(self, interval: Duration) -> Self {
+        self.backoff(Backoff::even(interval))
+    }
+
+    /// The longest pause that an answer may ask for ([`Pushback::After`]); default 1 s. If it asks for more, it is returned.
+    #[must_use]
+    pub fn max_pushback(mut self, max: Duration) -> Self {
+        self.limits.max_pushback = max;
+        self
+    }
+
+    /// Bounds retries to a share of all requests; `None` is no bound. Default: 20 % and at least ten a second. Share it among all that call one
+    /// cluster, and with the [`Hedge`](crate::Hedge) below ([`HedgeLayer::shared_budget`](crate::HedgeLayer::shared_budget)).
     #[must_use]
     pub fn budget(mut self, budget: Option<Arc<RetryBudget>>) -> Self {
         self.budget = budget;
@@ -206,6 +285,8 @@ pub struct Retry<P, S, C = SystemClock, V = ()> {
     inner: S,
     shared: Arc<Shared<P, S, C, V>>,
 }
+
+inner_access!(Retry<P, S, C, V>);
 
 impl<P, S: Clone, C, V> Clone for Retry<P, S, C, V> {
     fn clone(&self) -> Self {
@@ -245,11 +326,8 @@ where
 struct Limits {
     attempts: u32,
     within: Option<Duration>,
-    interval: Duration,
-}
-
-impl Limits {
-    const DEFAULT: Self = Self { attempts: 3, within: None, interval: Duration::ZERO };
+    backoff: Backoff,
+    max_pushback: Duration,
 }
 
 #[derive(Debug)]
@@ -269,6 +347,11 @@ impl<P, S: Clone, C, V> Shared<P, S, C, V> {
     fn spare(&self) -> S {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// Finagle's default: 20 % of the requests, and at least ten a second.
+pub(crate) fn default_budget() -> Arc<RetryBudget> {
+    Arc::new(RetryBudget::new(Ratio::default(), 10))
 }
 
 #[cfg(test)]

@@ -24,18 +24,9 @@ impl RetryPolicy<Ask, char, Error<Class>> for Always {
         Some(ask.clone())
     }
 
-    fn verdict(&self, saved: &mut Ask, result: &Answered) -> Verdict {
-        let Err(Error::Endpoint { uid, source, .. }) = result else { return Verdict::Return };
-        saved.tried.push(*uid);
+    fn verdict(&self, _saved: &mut Ask, result: &Answered) -> Verdict {
+        let Err(Error::Endpoint { source, .. }) = result else { return Verdict::Return };
         Verdict::Retry { free: *source == Class::ConnectError, class: *source }
-    }
-
-    fn is_exhausted(&self, error: &Error<Class>) -> bool {
-        error.is_no_endpoint()
-    }
-
-    fn forget_tried(&self, saved: &mut Ask) {
-        saved.tried.clear();
     }
 }
 
@@ -80,7 +71,7 @@ impl Bench {
     }
 
     fn layer(&self) -> RetryLayer<Always, SystemClock, Counts> {
-        RetryLayer::new(Always).events(self.counts.clone())
+        RetryLayer::new(Always).backoff(Backoff::NONE).budget(None).events(self.counts.clone())
     }
 
     fn retry<C: Clock + Clone>(&self, layer: &RetryLayer<Always, C, Counts>) -> Retry<Always, Balanced<C>, C, Counts> {
@@ -125,16 +116,8 @@ impl RetryPolicy<Ask, char, Error<Class>> for Returning {
         Always.verdict(saved, result)
     }
 
-    fn is_exhausted(&self, error: &Error<Class>) -> bool {
-        Always.is_exhausted(error)
-    }
-
     fn may_return(&self, result: &Answered) -> bool {
         class_of(result) == Some(Class::ConnectError)
-    }
-
-    fn forget_tried(&self, saved: &mut Ask) {
-        Always.forget_tried(saved);
     }
 }
 
@@ -146,7 +129,8 @@ fn an_endpoint_that_has_not_acted_is_asked_again_where_nobody_else_is_left() {
         let bench = Bench::failing(endpoints, class);
         let builder = Balance::builder(bench.cluster.selector(RoundRobin)).inspect(AsAsked);
         let balance = builder.observe(Immediate::new().errors(itself as fn(&Class) -> Class)).build();
-        let mut retry = RetryLayer::new(Returning).attempts(4).events(bench.counts.clone()).layer(balance);
+        let mut retry =
+            RetryLayer::new(Returning).backoff(Backoff::NONE).attempts(4).events(bench.counts.clone()).layer(balance);
         let answer = send(&mut retry);
         assert_eq!(class_of(&answer), Some(class));
         let mut called = bench.calls();
@@ -159,7 +143,8 @@ fn an_endpoint_that_has_not_acted_is_asked_again_where_nobody_else_is_left() {
     bench.mocks[0].answers(&[Answer::Fail(Class::ConnectError); 4]);
     let builder = Balance::builder(bench.cluster.selector(RoundRobin)).inspect(AsAsked);
     let balance = builder.observe(Immediate::new().errors(itself as fn(&Class) -> Class)).build();
-    let mut retry = RetryLayer::new(Returning).attempts(4).events(bench.counts.clone()).layer(balance);
+    let mut retry =
+        RetryLayer::new(Returning).backoff(Backoff::NONE).attempts(4).events(bench.counts.clone()).layer(balance);
     assert!(send(&mut retry).is_err());
     assert_eq!(bench.counts.take(), counts);
 }
@@ -373,15 +358,31 @@ fn it_calls_only_what_was_polled_ready() {
         fn call(&mut self, ask: Ask) -> Self::Future {
             assert!(std::mem::take(&mut self.0), "called while not ready");
             let failed = Error::Endpoint { uid: some_uid(), name: "a".into(), source: Class::Reset };
-            let answer = if ask.tried.is_empty() { Err(failed) } else { Ok('a') };
+            let is_first = ask.key.is_none();
+            let answer = if is_first { Err(failed) } else { Ok('a') };
             Box::pin(std::future::ready(answer))
         }
     }
-    let mut retry = RetryLayer::new(Always).layer(Strict(false));
+    let mut retry = RetryLayer::new(Marking).backoff(Backoff::NONE).layer(Strict(false));
     for _ in 0..2 {
         let mut cx = Context::from_waker(std::task::Waker::noop());
         assert!(retry.poll_ready(&mut cx).is_ready());
         assert_eq!(send(&mut retry), Ok('a'));
+    }
+}
+
+/// As [`Always`], and says in the request that it is not the first.
+#[derive(Clone, Copy, Debug)]
+struct Marking;
+
+impl RetryPolicy<Ask, char, Error<Class>> for Marking {
+    fn save(&self, ask: &Ask) -> Option<Ask> {
+        Some(ask.clone())
+    }
+
+    fn verdict(&self, saved: &mut Ask, result: &Answered) -> Verdict {
+        saved.key = Some(Vec::new());
+        Always.verdict(saved, result)
     }
 }
 

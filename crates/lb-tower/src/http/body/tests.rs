@@ -15,9 +15,9 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::*;
-use crate::http::{ByClient, RetryHttp, SkipTried};
+use crate::http::{ByClient, RetryHttp};
 use crate::testing::{Log, cluster_of, in_flight, uids};
-use crate::{Balance, ConcurrencyLayer, Error, RetryLayer};
+use crate::{Backoff, Balance, ConcurrencyLayer, Error, RetryLayer};
 
 type Frames = StreamBody<stream::Iter<std::vec::IntoIter<Result<Frame<Bytes>, &'static str>>>>;
 
@@ -79,11 +79,16 @@ impl Bench {
         &self,
         request: Request<Full<Bytes>>,
     ) -> Result<Response<GuardedBody<Frames, impl Attempt + use<>>>, Error<Class>> {
-        let builder = Balance::builder(self.cluster.selector(RoundRobin)).inspect((SkipTried, ByClient));
+        let builder = Balance::builder(self.cluster.selector(RoundRobin)).inspect(ByClient);
         let builder =
             builder.observe(HttpBody::new().errors(itself)).events(self.log.clone()).clock(ManualClock::new());
-        let policy = RetryHttp::new().on(Class::is_failure).errors(itself);
-        RetryLayer::new(policy).layer(builder.build()).call(request).now_or_never().expect("answers at once")
+        let policy = RetryHttp::new().on(Class::is_failure);
+        RetryLayer::new(policy)
+            .backoff(Backoff::NONE)
+            .layer(builder.build())
+            .call(request)
+            .now_or_never()
+            .expect("answers at once")
     }
 
     fn get(&self) -> Response<GuardedBody<Frames, impl Attempt + use<>>> {
@@ -100,7 +105,7 @@ fn the_attempt_ends_with_the_body() {
     let bench = Bench::one(&[Ok("hello "), Ok("world")]);
     let response = bench.get();
     assert_eq!((in_flight(&bench.cluster), bench.ends()), (vec![1], vec![]));
-    let served = response.extensions().get::<Served>().unwrap();
+    let served = response.body().served().unwrap();
     assert_eq!((served.uid, &*served.name), (uids(&bench.cluster)[0], "a"));
     let body = response.into_body().collect().now_or_never().unwrap().unwrap();
     assert_eq!(body.to_bytes(), "hello world");
@@ -200,11 +205,11 @@ async fn the_copy_of_a_hedged_request_goes_elsewhere() {
     let cluster = cluster_of([slow; 2]);
     let log = Log::default();
     // The same endpoint first each time, unless told otherwise.
-    let builder = Balance::builder(cluster.selector(lb_policy::First)).inspect(SkipTried);
+    let builder = Balance::builder(cluster.selector(lb_policy::First));
     let balance = builder.observe(HttpBody::new().errors(itself)).events(log.clone()).build();
     let budget = Arc::new(lb_ratelimit::RetryBudget::new(lb_ratelimit::Ratio::ZERO, 1));
     let after = crate::HedgeAfter::Delay(std::time::Duration::from_millis(10));
-    let mut hedge = crate::HedgeLayer::new(crate::http::HedgeHttp, after, budget).layer(balance);
+    let mut hedge = crate::HedgeLayer::new(crate::http::HedgeHttp::new(), after).budget(budget).layer(balance);
     hedge.call(Request::new(())).await.unwrap();
     let picks = |log: &Log| log.take().into_iter().filter(|line| line.ends_with('+')).collect::<Vec<_>>();
     assert_eq!(picks(&log), ["a+", "b+"]);
