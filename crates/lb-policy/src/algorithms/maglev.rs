@@ -13,11 +13,11 @@
 //!
 //! Without a key turns are taken. [`BoundedLoad`] is optional.
 
-use crate::algorithms::bounded::{self, BoundedLoad, bounded_policy, is_open, least_loaded};
+use crate::algorithms::bounded::{self, BoundedLoad, SECOND, bounded_policy};
 use crate::algorithms::turns::Turns;
 use crate::cluster::view::View;
 use crate::context::PickCx;
-use crate::hashing::{key_hash, mix, seeds};
+use crate::hashing::{mix, seeds};
 use crate::index::Index;
 use crate::policy::{Candidate, Policy, Table};
 use crate::signals::Signals;
@@ -55,21 +55,9 @@ impl Table for MaglevTable {
     #[inline]
     fn pick(&self, view: &View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
         let Some(key) = cx.key else { return self.turns.pick(view, cx) };
-        let bound = self.bounded.map(|bounded| bounded.measure(view, cx));
-        let mut hash = key_hash(key);
-        for _ in 0..MAX_STEPS {
-            let index = self.owners.of(hash)?;
-            if is_open(view, cx, bound, index) {
-                return Some(index);
-            }
-            hash = mix(hash.wrapping_add(SECOND));
-        }
-        least_loaded(view, cx, bound?)
+        bounded::hash_on(view, cx, self.bounded, key, |hash| self.owners.of(hash))
     }
 }
-
-/// With one usable in a hundred, one key in 13 is left to the search by key; it is just as stable, only slower.
-const MAX_STEPS: usize = 256;
 
 /// Who has which slot. Half the size wherever half will do: a table that fits into a core's cache is found in a tenth of the time.
 #[derive(Debug)]
@@ -181,9 +169,6 @@ impl Slots {
         is_free
     }
 }
-
-/// Makes a second, independent hash of the first.
-const SECOND: u64 = 0x9e37_79b9_7f4a_7c15;
 
 impl Filler {
     /// Takes the next free slot of its permutation. There must be one: a prime size makes the permutation meet all.

@@ -17,11 +17,11 @@
 //! At a bucket whose endpoint is not usable the key is hashed on, so a flap moves only the keys of the one that flapped, and is not a
 //! removal; nor is it one to be at one's bound ([`BoundedLoad`], optional). Without a key turns are taken.
 
-use crate::algorithms::bounded::{self, BoundedLoad, bounded_policy, is_open, least_loaded};
+use crate::algorithms::bounded::{self, BoundedLoad, bounded_policy};
 use crate::algorithms::turns::Turns;
 use crate::cluster::view::View;
 use crate::context::PickCx;
-use crate::hashing::{key_hash, mix, seeds};
+use crate::hashing::{mix, seeds};
 use crate::index::Index;
 use crate::policy::{Candidate, Policy, Table};
 use crate::signals::Signals;
@@ -57,26 +57,11 @@ pub struct MementoTable {
     turns: Turns,
 }
 
-/// With one usable in a hundred, one key in 13 is left to the search by key; it is just as stable, only slower.
-const MAX_STEPS: usize = 256;
-
-/// Makes a second, independent hash of the first.
-const SECOND: u64 = 0x9e37_79b9_7f4a_7c15;
-
 impl Table for MementoTable {
     #[inline]
     fn pick(&self, view: &View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
         let Some(key) = cx.key else { return self.turns.pick(view, cx) };
-        let bound = self.bounded.map(|bounded| bounded.measure(view, cx));
-        let mut hash = key_hash(key);
-        for _ in 0..MAX_STEPS {
-            let index = self.buckets.owner(hash)?;
-            if is_open(view, cx, bound, index) {
-                return Some(index);
-            }
-            hash = mix(hash.wrapping_add(SECOND));
-        }
-        least_loaded(view, cx, bound?)
+        bounded::hash_on(view, cx, self.bounded, key, |hash| self.buckets.owner(hash))
     }
 }
 

@@ -11,42 +11,17 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::algorithms::static_stride::Stride;
+use crate::algorithms::static_stride::{Stride, stride_policy};
 use crate::cluster::view::View;
 use crate::context::PickCx;
 use crate::estimate::load_report;
 use crate::index::Index;
-use crate::options::{Configurable, Options, PolicyInfo, RANDOM_START};
 use crate::policy::{Candidate, Policy, Table};
 use crate::signals::Signals;
 
-/// The policy `orca`: turns by the load that endpoints report.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Orca {
-    start: u64,
-}
-
-impl Orca {
-    /// Begins with the first step.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self { start: 0 }
-    }
-
-    /// Begins with this step, so that proxies which start together do not walk side by side.
-    #[must_use]
-    pub const fn starting_at(mut self, step: u64) -> Self {
-        self.start = step;
-        self
-    }
-}
-
-impl Configurable for Orca {
-    const INFO: PolicyInfo = PolicyInfo::new("orca").options(&[RANDOM_START]);
-
-    fn from_options(options: &Options<'_>) -> Self {
-        Self::new().starting_at(options.start())
-    }
+stride_policy! {
+    /// The policy `orca`: turns by the load that endpoints report.
+    Orca = "orca"
 }
 
 impl Policy for Orca {

@@ -16,37 +16,48 @@ use crate::algorithms::turns::cursor;
 use crate::cluster::view::View;
 use crate::context::PickCx;
 use crate::index::Index;
-use crate::options::{Configurable, Options, PolicyInfo, RANDOM_START};
 use crate::policy::{Candidate, Policy, Table};
 use crate::signals::Signals;
 
-/// The policy `static_stride`: turns by weight, spread out, in gRPC's order.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct StaticStride {
-    start: u64,
+/// A policy that walks by a [`Stride`] and whose only option is where it begins: its type, its constructors and its entry in the catalog.
+macro_rules! stride_policy {
+    ($(#[$doc:meta])* $policy:ident = $name:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default)]
+        pub struct $policy {
+            start: u64,
+        }
+
+        impl $policy {
+            /// Begins with the first step.
+            #[must_use]
+            pub const fn new() -> Self {
+                Self { start: 0 }
+            }
+
+            /// Begins with this step, so that proxies which start together do not walk side by side.
+            #[must_use]
+            pub const fn starting_at(mut self, step: u64) -> Self {
+                self.start = step;
+                self
+            }
+        }
+
+        impl $crate::options::Configurable for $policy {
+            const INFO: $crate::options::PolicyInfo =
+                $crate::options::PolicyInfo::new($name).options(&[$crate::options::RANDOM_START]);
+
+            fn from_options(options: &$crate::options::Options<'_>) -> Self {
+                Self::new().starting_at(options.start())
+            }
+        }
+    };
 }
+pub(crate) use stride_policy;
 
-impl StaticStride {
-    /// Begins with the first step.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self { start: 0 }
-    }
-
-    /// Begins with this step, so that proxies which start together do not walk side by side. gRPC begins anywhere.
-    #[must_use]
-    pub const fn starting_at(mut self, step: u64) -> Self {
-        self.start = step;
-        self
-    }
-}
-
-impl Configurable for StaticStride {
-    const INFO: PolicyInfo = PolicyInfo::new("static_stride").options(&[RANDOM_START]);
-
-    fn from_options(options: &Options<'_>) -> Self {
-        Self::new().starting_at(options.start())
-    }
+stride_policy! {
+    /// The policy `static_stride`: turns by weight, spread out, in gRPC's order.
+    StaticStride = "static_stride"
 }
 
 impl Policy for StaticStride {
