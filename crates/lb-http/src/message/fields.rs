@@ -92,7 +92,7 @@ impl Field {
 /// All headers of a head, in the order received. On the heap, since an index is moved several times before it comes to
 /// rest, and twenty fields are worth more than an allocation by then.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Fields(Vec<Field>);
+pub struct Fields(Vec<Field>);
 
 impl Fields {
     /// Adds a header, and gives it back where it now stands.

@@ -1,12 +1,10 @@
 //! The head of a request.
 
 use std::fmt;
-use std::sync::Arc;
-
-use bytes::Bytes;
 
 use super::edits::Edits;
-use super::fields::{Fields, Headers, Span};
+use super::fields::{Fields, Span};
+use super::head::{Head, Index};
 use super::method::Method;
 use super::name::{self, Name};
 use super::target::TargetForm;
@@ -17,17 +15,11 @@ use super::{Authority, Framing, Version, split_authority};
 /// Built by the HTTP/1 codec, or from another library's head by [`from_parts`](Self::from_parts). What it holds has
 /// been checked by the codec's rules: names are tokens, values have no control characters, the authority is one that
 /// can be read in one way only, and the framing is not in doubt.
-#[derive(Clone)]
-pub struct RequestHead(Arc<Inner>);
-
-struct Inner {
-    bytes: Bytes,
-    index: RequestIndex,
-}
+pub type RequestHead = Head<RequestIndex>;
 
 /// What parsing found, as places in the head's bytes.
 #[derive(Clone, Debug)]
-pub(crate) struct RequestIndex {
+pub struct RequestIndex {
     pub(crate) fields: Fields,
     pub(crate) framing: Framing,
     pub(crate) method: Span,
@@ -69,80 +61,55 @@ impl Default for RequestIndex {
     }
 }
 
+impl Index for RequestIndex {
+    fn fields(&self) -> &Fields {
+        &self.fields
+    }
+}
+
 impl RequestHead {
-    pub(crate) fn new(bytes: Bytes, index: RequestIndex) -> Self {
-        Self(Arc::new(Inner { bytes, index }))
-    }
-
-    /// The same head with some of what was derived from its bytes replaced.
-    pub(crate) fn amended(mut self, amend: impl FnOnce(&mut RequestIndex)) -> Self {
-        if let Some(inner) = Arc::get_mut(&mut self.0) {
-            amend(&mut inner.index);
-            return self;
-        }
-        let mut index = self.0.index.clone();
-        amend(&mut index);
-        Self::new(self.0.bytes.clone(), index)
-    }
-
-    pub(crate) fn index(&self) -> &RequestIndex {
-        &self.0.index
-    }
-
     /// The same request without the offer to switch protocols.
     #[must_use]
     pub fn without_upgrade(&self) -> Self {
         self.clone().amended(|index| index.upgrade = Span::NONE)
     }
 
-    /// About the memory that it takes.
-    #[must_use]
-    pub fn footprint(&self) -> usize {
-        size_of::<Inner>() + self.0.bytes.len() + self.0.index.fields.footprint()
-    }
-
-    /// The head as received, with the empty line at its end. For a head that came by conversion, its HTTP/1.1 text.
-    #[must_use]
-    pub fn as_bytes(&self) -> &Bytes {
-        &self.0.bytes
-    }
-
     /// The method.
     #[must_use]
     pub fn method(&self) -> Method<'_> {
-        Method::from_bytes(self.text(self.0.index.method))
+        Method::from_bytes(self.text(self.index().method))
     }
 
     /// The request target exactly as received.
     #[must_use]
     pub fn target(&self) -> &[u8] {
-        self.text(self.0.index.target)
+        self.text(self.index().target)
     }
 
     /// The form of the target.
     #[must_use]
     pub fn target_form(&self) -> TargetForm {
-        self.0.index.form
+        self.index().form
     }
 
     /// `http` or `https` if the target was in absolute form. What the client wrote, which may differ from the scheme of its connection.
     #[must_use]
     pub fn scheme(&self) -> Option<&'static str> {
-        let absolute = self.0.index.form == TargetForm::Absolute;
-        absolute.then_some(if self.0.index.is_https { "https" } else { "http" })
+        let absolute = self.index().form == TargetForm::Absolute;
+        absolute.then_some(if self.index().is_https { "https" } else { "http" })
     }
 
     /// The authority written in the target: absolute and authority form only.
     #[must_use]
     pub fn target_authority(&self) -> Option<&[u8]> {
-        self.0.index.authority.optional(&self.0.bytes)
+        self.index().authority.optional(self.as_bytes())
     }
 
     /// The path as received, percent escapes and dot segments included. Starts with `/`; `*` for a request about the
     /// service as a whole (also `OPTIONS http://name`, RFC 9112 §3.2.4); empty for CONNECT.
     #[must_use]
     pub fn path(&self) -> &[u8] {
-        let index = &self.0.index;
+        let index = self.index();
         match index.form {
             TargetForm::Origin => self.text(index.path),
             TargetForm::Asterisk => b"*",
@@ -156,14 +123,14 @@ impl RequestHead {
     /// What follows the first `?` of the target, as received; `None` without one.
     #[must_use]
     pub fn query(&self) -> Option<&[u8]> {
-        self.0.index.query.optional(&self.0.bytes)
+        self.index().query.optional(self.as_bytes())
     }
 
     /// The effective authority: the target's if it has one, else the value of `Host` (RFC 9112 §3.2.2). With its port,
     /// in its received case. `None` when there is none, as HTTP/1.0 allows, or when `Host` is empty.
     #[must_use]
     pub fn host(&self) -> Option<&[u8]> {
-        self.0.index.host.optional(&self.0.bytes).filter(|host| !host.is_empty())
+        self.index().host.optional(self.as_bytes()).filter(|host| !host.is_empty())
     }
 
     /// [`host`](Self::host) split into name and port.
@@ -184,25 +151,25 @@ impl RequestHead {
     /// The protocol version the client spoke.
     #[must_use]
     pub fn version(&self) -> Version {
-        self.0.index.version
+        self.index().version
     }
 
     /// How the body ends. Never [`Framing::Close`].
     #[must_use]
     pub fn framing(&self) -> Framing {
-        self.0.index.framing
+        self.index().framing
     }
 
     /// Whether the client lets the connection go on after this request.
     #[must_use]
     pub fn keep_alive(&self) -> bool {
-        self.0.index.keep_alive
+        self.index().keep_alive
     }
 
     /// Whether the client waits for `100 Continue` before it sends the body. Never for HTTP/1.0 (RFC 9110 §10.1.1).
     #[must_use]
     pub fn expects_continue(&self) -> bool {
-        self.0.index.expects_continue
+        self.index().expects_continue
     }
 
     /// The one protocol the client offers to switch to, such as `websocket`. `None` unless `Connection` nominates
@@ -211,37 +178,19 @@ impl RequestHead {
     /// requests past every rule of ours, and RFC 9110 §7.8 lets us ignore an offer.
     #[must_use]
     pub fn upgrade(&self) -> Option<&[u8]> {
-        self.0.index.upgrade.optional(&self.0.bytes)
+        self.index().upgrade.optional(self.as_bytes())
     }
 
     /// Whether the client sent `TE: trailers`.
     #[must_use]
     pub fn accepts_trailers(&self) -> bool {
-        self.0.index.accepts_trailers
+        self.index().accepts_trailers
     }
 
     /// Whether this is CONNECT, whose answer would turn the connection into a tunnel.
     #[must_use]
     pub fn is_connect(&self) -> bool {
-        self.0.index.form == TargetForm::Authority
-    }
-
-    /// The value of the first header of that name, without surrounding whitespace. Costs one comparison of numbers
-    /// per header.
-    #[must_use]
-    pub fn header<'n>(&self, name: impl Into<Name<'n>>) -> Option<&[u8]> {
-        self.0.index.fields.first(&name.into(), &self.0.bytes)
-    }
-
-    /// The values of all headers of that name, in order.
-    pub fn headers<'a>(&'a self, name: impl Into<Name<'a>>) -> impl Iterator<Item = &'a [u8]> {
-        self.0.index.fields.all(name.into(), &self.0.bytes)
-    }
-
-    /// All headers as received, in order; connection headers included.
-    #[must_use]
-    pub fn iter(&self) -> Headers<'_> {
-        self.0.index.fields.iter(&self.0.bytes)
+        self.index().form == TargetForm::Authority
     }
 
     /// The value of the first cookie of that name (case-sensitive), over all `Cookie` headers. Quotes are part of it.
@@ -256,16 +205,7 @@ impl RequestHead {
     }
 
     fn text(&self, span: Span) -> &[u8] {
-        span.of(&self.0.bytes)
-    }
-}
-
-impl<'a> IntoIterator for &'a RequestHead {
-    type Item = (&'a [u8], &'a [u8]);
-    type IntoIter = Headers<'a>;
-
-    fn into_iter(self) -> Headers<'a> {
-        self.iter()
+        span.of(self.as_bytes())
     }
 }
 
@@ -277,7 +217,7 @@ impl fmt::Debug for RequestHead {
             .field("target", &String::from_utf8_lossy(self.target()))
             .field("version", &self.version())
             .field("framing", &self.framing())
-            .field("headers", &self.iter().map(|(name, _)| String::from_utf8_lossy(name)).collect::<Vec<_>>())
+            .field("headers", &self.names())
             .finish()
     }
 }

@@ -1,13 +1,13 @@
 //! The head of a response, received or our own.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::edits::{Edits, InvalidField, check_name, is_valid_value};
-use super::fields::{Field, Fields, Headers, Span, flag};
+use super::fields::{Field, Fields, Span, flag};
+use super::head::{Head, Index};
 use super::name::{self, Name};
 use super::{Framing, Version};
 
@@ -15,17 +15,11 @@ use super::{Framing, Version};
 ///
 /// Built by the HTTP/1 codec, from another library's head by [`from_parts`](Self::from_parts), or from nothing by
 /// [`build`](Self::build).
-#[derive(Clone)]
-pub struct ResponseHead(Arc<Inner>);
-
-struct Inner {
-    bytes: Bytes,
-    index: ResponseIndex,
-}
+pub type ResponseHead = Head<ResponseIndex>;
 
 /// What parsing found, as places in the head's bytes.
 #[derive(Clone, Debug)]
-pub(crate) struct ResponseIndex {
+pub struct ResponseIndex {
     pub(crate) fields: Fields,
     pub(crate) framing: Framing,
     pub(crate) reason: Span,
@@ -53,26 +47,13 @@ impl Default for ResponseIndex {
     }
 }
 
+impl Index for ResponseIndex {
+    fn fields(&self) -> &Fields {
+        &self.fields
+    }
+}
+
 impl ResponseHead {
-    pub(crate) fn new(bytes: Bytes, index: ResponseIndex) -> Self {
-        Self(Arc::new(Inner { bytes, index }))
-    }
-
-    /// The same head with some of what was derived from its bytes replaced.
-    pub(crate) fn amended(mut self, amend: impl FnOnce(&mut ResponseIndex)) -> Self {
-        if let Some(inner) = Arc::get_mut(&mut self.0) {
-            amend(&mut inner.index);
-            return self;
-        }
-        let mut index = self.0.index.clone();
-        amend(&mut index);
-        Self::new(self.0.bytes.clone(), index)
-    }
-
-    pub(crate) fn index(&self) -> &ResponseIndex {
-        &self.0.index
-    }
-
     /// Begins an answer of our own, with the usual reason phrase. Framing is [`Framing::None`] unless a length is
     /// given. A status outside 100 to 999 becomes 500.
     pub fn build(status: u16) -> ResponseBuilder {
@@ -88,40 +69,34 @@ impl ResponseHead {
         ResponseBuilder { text, index, error: None }
     }
 
-    /// The head as received, with the empty line at its end.
-    #[must_use]
-    pub fn as_bytes(&self) -> &Bytes {
-        &self.0.bytes
-    }
-
     /// The status code, 100 to 999.
     #[must_use]
     pub fn status(&self) -> u16 {
-        self.0.index.status
+        self.index().status
     }
 
     /// The reason phrase; empty where none was sent. It has no meaning for programs.
     #[must_use]
     pub fn reason(&self) -> &[u8] {
-        self.0.index.reason.of(&self.0.bytes)
+        self.index().reason.of(self.as_bytes())
     }
 
     /// The protocol version of the response.
     #[must_use]
     pub fn version(&self) -> Version {
-        self.0.index.version
+        self.index().version
     }
 
     /// How the body ends, given the request it answers.
     #[must_use]
     pub fn framing(&self) -> Framing {
-        self.0.index.framing
+        self.index().framing
     }
 
     /// The number in `Content-Length`, which a response without a body may have too: to HEAD, and with status 304.
     #[must_use]
     pub fn content_length(&self) -> Option<u64> {
-        self.0.index.length
+        self.index().length
     }
 
     /// Whether another response follows this one: a 1xx other than 101.
@@ -133,45 +108,19 @@ impl ResponseHead {
     /// Whether the connection may carry another request after this response.
     #[must_use]
     pub fn keep_alive(&self) -> bool {
-        self.0.index.keep_alive
+        self.index().keep_alive
     }
 
     /// How long the other side keeps an idle connection, from `Keep-Alive: timeout=N`.
     #[must_use]
     pub fn keep_alive_timeout(&self) -> Option<Duration> {
-        self.0.index.keep_alive_timeout.map(|seconds| Duration::from_secs(u64::from(seconds)))
+        self.index().keep_alive_timeout.map(|seconds| Duration::from_secs(u64::from(seconds)))
     }
 
     /// The protocol switched to, in a 101 with a valid `Upgrade`.
     #[must_use]
     pub fn upgrade(&self) -> Option<&[u8]> {
-        self.0.index.upgrade.optional(&self.0.bytes)
-    }
-
-    /// The value of the first header of that name, without surrounding whitespace.
-    #[must_use]
-    pub fn header<'n>(&self, name: impl Into<Name<'n>>) -> Option<&[u8]> {
-        self.0.index.fields.first(&name.into(), &self.0.bytes)
-    }
-
-    /// The values of all headers of that name, in order.
-    pub fn headers<'a>(&'a self, name: impl Into<Name<'a>>) -> impl Iterator<Item = &'a [u8]> {
-        self.0.index.fields.all(name.into(), &self.0.bytes)
-    }
-
-    /// All headers as received, in order; connection headers included.
-    #[must_use]
-    pub fn iter(&self) -> Headers<'_> {
-        self.0.index.fields.iter(&self.0.bytes)
-    }
-}
-
-impl<'a> IntoIterator for &'a ResponseHead {
-    type Item = (&'a [u8], &'a [u8]);
-    type IntoIter = Headers<'a>;
-
-    fn into_iter(self) -> Headers<'a> {
-        self.iter()
+        self.index().upgrade.optional(self.as_bytes())
     }
 }
 
@@ -182,7 +131,7 @@ impl fmt::Debug for ResponseHead {
             .field("status", &self.status())
             .field("version", &self.version())
             .field("framing", &self.framing())
-            .field("headers", &self.iter().map(|(name, _)| String::from_utf8_lossy(name)).collect::<Vec<_>>())
+            .field("headers", &self.names())
             .finish()
     }
 }
