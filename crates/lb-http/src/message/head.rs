@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::Version;
 use super::fields::{Fields, Headers};
 use super::name::Name;
 
@@ -22,6 +23,12 @@ struct Inner<I> {
 pub trait Index: Clone {
     /// All headers.
     fn fields(&self) -> &Fields;
+
+    /// The same, to add one.
+    fn fields_mut(&mut self) -> &mut Fields;
+
+    /// The protocol version of the message.
+    fn version(&self) -> Version;
 }
 
 impl<I> Clone for Head<I> {

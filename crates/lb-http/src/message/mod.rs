@@ -40,6 +40,7 @@ pub use trailers::Trailers;
 
 pub(crate) use authority::split_authority;
 pub(crate) use fields::{Field, Fields, Span, flag};
+pub(crate) use head::Index;
 pub(crate) use request::RequestIndex;
 pub(crate) use response::{ResponseIndex, status_digits};
 pub(crate) use target::{classify_target, is_valid_origin_form};

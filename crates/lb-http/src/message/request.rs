@@ -65,6 +65,14 @@ impl Index for RequestIndex {
     fn fields(&self) -> &Fields {
         &self.fields
     }
+
+    fn fields_mut(&mut self) -> &mut Fields {
+        &mut self.fields
+    }
+
+    fn version(&self) -> Version {
+        self.version
+    }
 }
 
 impl RequestHead {

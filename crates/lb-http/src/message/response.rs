@@ -51,6 +51,14 @@ impl Index for ResponseIndex {
     fn fields(&self) -> &Fields {
         &self.fields
     }
+
+    fn fields_mut(&mut self) -> &mut Fields {
+        &mut self.fields
+    }
+
+    fn version(&self) -> Version {
+        self.version
+    }
 }
 
 impl ResponseHead {

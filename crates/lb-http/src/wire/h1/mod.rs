@@ -34,6 +34,7 @@ mod encode;
 mod error;
 mod extension;
 mod framing;
+mod head;
 mod limits;
 mod lines;
 mod request;

@@ -10,13 +10,14 @@
 //! Tolerated are up to four empty lines before the request line (RFC 9112 §2.2), leading zeros of a length, whitespace
 //! around values, and bytes above 0x7F in values.
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use lb_core::is_never_upgraded_to;
 
 use super::error::{Cause, HeadError};
 use super::framing::{Seen, Sender, list};
+use super::head::{HeadParser, Kind, Partial};
 use super::limits::HeadLimits;
-use super::lines::{Known, LineAt, Lines, field_line, known, usual_line};
+use super::lines::{Known, LineAt, Lines};
 use crate::message::chars::find;
 use crate::message::{
     Field, Framing, Method, RequestHead, RequestIndex, Span, TargetForm, Version, classify_target, split_authority,
@@ -29,19 +30,13 @@ const MAX_METHOD: usize = 24;
 const MAX_EMPTY_LINES: u8 = 4;
 
 /// Reads request heads from a buffer that grows, one after the other. Eight bytes while no head is half read.
-#[derive(Debug, Default)]
-pub struct RequestParser {
-    partial: Option<Box<Partial>>,
-}
+#[derive(Debug)]
+pub struct RequestParser(HeadParser<Request>);
 
-/// A head half read. Positions count from the start of the buffer, which must not be consumed from meanwhile.
+/// A request's head, half read.
 #[derive(Debug, Default)]
-struct Partial {
-    lines: Lines,
-    index: RequestIndex,
-    seen: Seen,
+struct Request {
     empty_lines: u8,
-    has_start_line: bool,
     has_host: bool,
 }
 
@@ -49,13 +44,13 @@ impl RequestParser {
     /// A parser between two heads.
     #[must_use]
     pub const fn new() -> Self {
-        Self { partial: None }
+        Self(HeadParser::new())
     }
 
     /// Whether a head has begun and not ended. Distinguishes a slow client from an idle one.
     #[must_use]
     pub fn has_begun(&self) -> bool {
-        self.partial.as_ref().is_some_and(|partial| partial.has_start_line || partial.lines.has_searched())
+        self.0.has_begun()
     }
 
     /// Takes one head off the front of `buf` once it is complete; `None` means that more bytes are needed. Until then
@@ -67,89 +62,35 @@ impl RequestParser {
     /// The first thing wrong with the head. `buf` is left as it was (for a log line); the parser is ready for another
     /// connection, not for more of this one.
     pub fn parse(&mut self, buf: &mut BytesMut, limits: &HeadLimits) -> Result<Option<RequestHead>, HeadError> {
-        if buf.is_empty() {
-            return Ok(None);
-        }
-        if let Some(mut partial) = self.partial.take() {
-            if !partial.advance(buf, limits)? {
-                self.partial = Some(partial);
-                return Ok(None);
-            }
-            return partial.finish(buf).map(Some).map_err(Into::into);
-        }
-        let mut partial = Partial::default();
-        if partial.advance(buf, limits)? {
-            return partial.finish(buf).map(Some).map_err(Into::into);
-        }
-        self.partial = Some(Box::new(partial));
-        Ok(None)
+        self.0.parse(buf, limits, finish)
     }
 }
 
-impl Partial {
-    /// Reads all complete lines; whether the empty line at the end of the head was among them.
-    fn advance(&mut self, buf: &mut BytesMut, limits: &HeadLimits) -> Result<bool, Cause> {
-        let max_bytes = limits.head_bytes();
-        loop {
-            if self.has_start_line
-                && let Some((field, after)) = usual_line(buf, self.lines.start).filter(|&(_, after)| after <= max_bytes)
-            {
-                self.lines.skip_to(after);
-                self.field(buf, field, limits)?;
-                continue;
-            }
-            if self.has_start_line && self.lines.skip_end(buf, max_bytes) {
-                return Ok(true);
-            }
-            let found = self.lines.find(buf);
-            if !self.has_start_line {
-                let so_far = buf.get(self.lines.start..found.map_or(buf.len(), |after| after - 1)).unwrap_or_default();
-                check_start(so_far, found.is_some(), limits)?;
-            }
-            let Some(after) = found.filter(|&after| after <= max_bytes) else {
-                if buf.len() < max_bytes {
-                    return Ok(false);
-                }
-                return Err(if self.has_start_line { Cause::HeadTooLarge } else { Cause::UriTooLong });
-            };
-            let line = self.lines.take(buf, after)?;
-            if line.start < line.end {
-                self.line(buf, line, limits)?;
-            } else if self.has_start_line {
-                return Ok(true);
-            } else {
-                self.empty_lines += 1;
-                if self.empty_lines > MAX_EMPTY_LINES {
-                    return Err(Cause::BadRequestLine);
-                }
-                buf.advance(after);
-                self.lines = Lines::default();
-            }
-        }
+impl Default for RequestParser {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Kind for Request {
+    type Index = RequestIndex;
+    const SENDER: Sender = Sender::Client;
+    const START_TOO_LONG: Cause = Cause::UriTooLong;
+
+    fn check_start(line: &[u8], ended: bool, limits: &HeadLimits) -> Result<(), Cause> {
+        check_start(line, ended, limits)
     }
 
-    fn line(&mut self, buf: &[u8], line: LineAt, limits: &HeadLimits) -> Result<(), Cause> {
-        if !self.has_start_line {
-            self.has_start_line = true;
-            return self.start_line(buf, line);
-        }
-        self.field(buf, field_line(buf, line)?, limits)
+    fn take_line(lines: &mut Lines, buf: &[u8], after: usize) -> Result<LineAt, Cause> {
+        lines.take(buf, after)
     }
 
-    #[inline(always)] // As with what it is given: a field passed through memory is paid for twice.
-    fn field(&mut self, buf: &[u8], field: Field, limits: &HeadLimits) -> Result<(), Cause> {
-        if self.index.fields.len() >= limits.headers {
-            return Err(Cause::TooManyHeaders);
-        }
-        let known = known(&field, buf)?;
-        let field = self.index.fields.push(field);
-        let Some((known, field)) = known.zip(field) else { return Ok(()) };
-        self.seen.note(known, field, buf, self.index.version, Sender::Client)?;
-        let field = *field;
-        self.known(known, &field, buf)
+    fn on_empty_line(&mut self) -> Result<(), Cause> {
+        self.empty_lines += 1;
+        if self.empty_lines > MAX_EMPTY_LINES { Err(Cause::BadRequestLine) } else { Ok(()) }
     }
 
-    fn start_line(&mut self, buf: &[u8], line: LineAt) -> Result<(), Cause> {
+    fn start_line(index: &mut RequestIndex, buf: &[u8], line: LineAt) -> Result<(), Cause> {
         let text = buf.get(line.start..line.end).unwrap_or_default();
         let method_len = find(b' ', text).ok_or(Cause::BadRequestLine)?;
         let (method, rest) = text.split_at_checked(method_len).unwrap_or_default();
@@ -158,23 +99,27 @@ impl Partial {
         let (target, version) = rest.split_at_checked(target_len).unwrap_or_default();
         let target_at = line.start + method_len + 1;
 
-        self.index.version = read_version(version.get(1..).unwrap_or_default())?;
+        index.version = read_version(version.get(1..).unwrap_or_default())?;
         let parts = classify_target(Method::from_bytes(method), target).ok_or(Cause::BadTarget)?;
         let absolute = |span: Span| {
             if span.is_none() { span } else { Span::new(span.start() + target_at, span.len()) }
         };
-        self.index.method = Span::new(line.start, method_len);
-        self.index.target = Span::new(target_at, target_len);
-        self.index.authority = absolute(parts.authority);
-        self.index.host = self.index.authority;
-        self.index.path = absolute(parts.path);
-        self.index.query = absolute(parts.query);
-        self.index.form = parts.form;
-        self.index.is_https = parts.is_https;
+        index.method = Span::new(line.start, method_len);
+        index.target = Span::new(target_at, target_len);
+        index.authority = absolute(parts.authority);
+        index.host = index.authority;
+        index.path = absolute(parts.path);
+        index.query = absolute(parts.query);
+        index.form = parts.form;
+        index.is_https = parts.is_https;
         Ok(())
     }
 
-    fn known(&mut self, known: Known, field: &Field, buf: &[u8]) -> Result<(), Cause> {
+    fn acts_on(known: Known) -> bool {
+        matches!(known, Known::Host | Known::Expect | Known::Te)
+    }
+
+    fn on_known(&mut self, index: &mut RequestIndex, known: Known, field: &Field, buf: &[u8]) -> Result<(), Cause> {
         let value = field.value(buf);
         match known {
             Known::Host => {
@@ -184,51 +129,50 @@ impl Partial {
                 // Empty is what RFC 9112 §3.2 asks for where the target has no authority, and where it has its own the
                 // value does not count. For a path it is the authority, and http has none that is empty (RFC 9110
                 // §4.2.1).
-                let may_be_empty = self.index.form != TargetForm::Origin;
+                let may_be_empty = index.form != TargetForm::Origin;
                 if !(value.is_empty() && may_be_empty) && split_authority(value).is_none() {
                     return Err(Cause::BadHost);
                 }
-                if self.index.authority.is_none() {
-                    self.index.host = field.value;
+                if index.authority.is_none() {
+                    index.host = field.value;
                 }
             }
             Known::Expect => {
                 if !value.eq_ignore_ascii_case(b"100-continue") {
                     return Err(Cause::UnknownExpectation);
                 }
-                self.index.expects_continue = self.index.version != Version::Http10;
+                index.expects_continue = index.version != Version::Http10;
             }
-            Known::Te => self.index.accepts_trailers |= list(value).any(|e| e.eq_ignore_ascii_case(b"trailers")),
+            Known::Te => index.accepts_trailers |= list(value).any(|e| e.eq_ignore_ascii_case(b"trailers")),
             _ => {}
         }
         Ok(())
     }
+}
 
-    /// Decides what depends on the whole head, and takes its bytes.
-    fn finish(self, buf: &mut BytesMut) -> Result<RequestHead, Cause> {
-        let mut index = self.index;
-        if !self.has_host && index.version == Version::Http11 {
-            return Err(Cause::MissingHost);
-        }
-        index.framing = match self.seen {
-            Seen { chunked: true, .. } => Framing::Chunked,
-            Seen { length: Some(length), .. } => Framing::Length(length),
-            _ => Framing::None,
-        };
-        if index.form == TargetForm::Authority && !index.framing.is_empty() {
-            return Err(Cause::BodyOnConnect);
-        }
-        let options = self.seen.options(&mut index.fields, buf)?;
-        index.keep_alive = options.goes_on(index.version);
-        if options.upgrade && index.version == Version::Http11 && index.form != TargetForm::Authority {
-            index.upgrade = self.seen.offered(options);
-            if is_never_upgraded_to(index.upgrade.of(buf)) {
-                index.upgrade = Span::NONE;
-            }
-        }
-        let head = buf.split_to(self.lines.start.min(buf.len())).freeze();
-        Ok(RequestHead::new(head, index))
+/// Decides what depends on the whole head.
+fn finish(partial: &mut Partial<Request>, buf: &[u8]) -> Result<(), Cause> {
+    let Partial { index, seen, kind, .. } = partial;
+    if !kind.has_host && index.version == Version::Http11 {
+        return Err(Cause::MissingHost);
     }
+    index.framing = match *seen {
+        Seen { chunked: true, .. } => Framing::Chunked,
+        Seen { length: Some(length), .. } => Framing::Length(length),
+        _ => Framing::None,
+    };
+    if index.form == TargetForm::Authority && !index.framing.is_empty() {
+        return Err(Cause::BodyOnConnect);
+    }
+    let options = seen.options(&mut index.fields, buf)?;
+    index.keep_alive = options.goes_on(index.version);
+    if options.upgrade && index.version == Version::Http11 && index.form != TargetForm::Authority {
+        index.upgrade = seen.offered(options);
+        if is_never_upgraded_to(index.upgrade.of(buf)) {
+            index.upgrade = Span::NONE;
+        }
+    }
+    Ok(())
 }
 
 /// Checks a request line that may be incomplete: it must begin with a method, and its target must not be too long. `line`

@@ -14,8 +14,9 @@ use bytes::BytesMut;
 
 use super::error::{Cause, HeadError};
 use super::framing::{Options, Seen, Sender, decimal, list};
+use super::head::{HeadParser, Kind, Partial};
 use super::limits::HeadLimits;
-use super::lines::{Known, LineAt, Lines, field_line, known, usual_line};
+use super::lines::{Known, LineAt, Lines};
 use crate::message::chars::{find, has_control};
 use crate::message::{Field, Framing, Method, RequestHead, ResponseHead, ResponseIndex, Span, Version};
 
@@ -44,31 +45,24 @@ impl From<&RequestHead> for Answering {
 }
 
 /// Reads response heads from a buffer that grows. Eight bytes while no head is half read.
-#[derive(Debug, Default)]
-pub struct ResponseParser {
-    partial: Option<Box<Partial>>,
-}
+#[derive(Debug)]
+pub struct ResponseParser(HeadParser<Response>);
 
-/// A head half read. Positions count from the start of the buffer.
+/// A response's head, half read.
 #[derive(Debug, Default)]
-struct Partial {
-    lines: Lines,
-    index: ResponseIndex,
-    seen: Seen,
-    has_start_line: bool,
-}
+struct Response;
 
 impl ResponseParser {
     /// A parser between two heads.
     #[must_use]
     pub const fn new() -> Self {
-        Self { partial: None }
+        Self(HeadParser::new())
     }
 
     /// Whether a head has begun and not ended.
     #[must_use]
-    pub const fn has_begun(&self) -> bool {
-        self.partial.is_some()
+    pub fn has_begun(&self) -> bool {
+        self.0.has_begun()
     }
 
     /// Takes one head off the front of `buf` once it is complete; `None` means that more bytes are needed. Until then
@@ -82,92 +76,46 @@ impl ResponseParser {
         answering: Answering,
         limits: &HeadLimits,
     ) -> Result<Option<ResponseHead>, HeadError> {
-        if buf.is_empty() {
-            return Ok(None);
-        }
-        if let Some(mut partial) = self.partial.take() {
-            if !partial.advance(buf, limits)? {
-                self.partial = Some(partial);
-                return Ok(None);
-            }
-            return partial.finish(buf, answering).map(Some).map_err(Into::into);
-        }
-        let mut partial = Partial::default();
-        if partial.advance(buf, limits)? {
-            return partial.finish(buf, answering).map(Some).map_err(Into::into);
-        }
-        self.partial = Some(Box::new(partial));
-        Ok(None)
+        self.0.parse(buf, limits, |partial, buf| finish(partial, buf, answering))
     }
 }
 
-impl Partial {
-    fn advance(&mut self, buf: &[u8], limits: &HeadLimits) -> Result<bool, Cause> {
-        let max_bytes = limits.head_bytes();
-        loop {
-            if self.has_start_line
-                && let Some((field, after)) = usual_line(buf, self.lines.start).filter(|&(_, after)| after <= max_bytes)
-            {
-                self.lines.skip_to(after);
-                self.field(buf, field, limits)?;
-                continue;
-            }
-            if self.has_start_line && self.lines.skip_end(buf, max_bytes) {
-                return Ok(true);
-            }
-            let found = self.lines.find(buf);
-            if !self.has_start_line {
-                let so_far = buf.get(self.lines.start..found.unwrap_or(buf.len())).unwrap_or_default();
-                check_start(so_far)?;
-            }
-            let Some(after) = found.filter(|&after| after <= max_bytes) else {
-                return if buf.len() < max_bytes { Ok(false) } else { Err(Cause::HeadTooLarge) };
-            };
-            let line = self.lines.take_any(buf, after);
-            if line.start < line.end {
-                self.line(buf, line, limits)?;
-            } else if self.has_start_line {
-                return Ok(true);
-            } else {
-                return Err(Cause::BadStatusLine);
-            }
-        }
+impl Default for ResponseParser {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Kind for Response {
+    type Index = ResponseIndex;
+    const SENDER: Sender = Sender::Endpoint;
+    const START_TOO_LONG: Cause = Cause::HeadTooLarge;
+
+    /// It must begin like a status line.
+    fn check_start(line: &[u8], _: bool, _: &HeadLimits) -> Result<(), Cause> {
+        let expected = b"HTTP/1.";
+        let len = line.len().min(expected.len());
+        if line.get(..len) == expected.get(..len) { Ok(()) } else { Err(Cause::BadStatusLine) }
     }
 
-    fn line(&mut self, buf: &[u8], line: LineAt, limits: &HeadLimits) -> Result<(), Cause> {
-        if !self.has_start_line {
-            self.has_start_line = true;
-            return self.start_line(buf, line);
-        }
-        self.field(buf, field_line(buf, line)?, limits)
+    fn take_line(lines: &mut Lines, buf: &[u8], after: usize) -> Result<LineAt, Cause> {
+        Ok(lines.take_any(buf, after))
     }
 
-    #[inline(always)] // As with what it is given: a field passed through memory is paid for twice.
-    fn field(&mut self, buf: &[u8], field: Field, limits: &HeadLimits) -> Result<(), Cause> {
-        if self.index.fields.len() >= limits.headers {
-            return Err(Cause::TooManyHeaders);
-        }
-        let known = known(&field, buf)?;
-        let field = self.index.fields.push(field);
-        let Some((known, field)) = known.zip(field) else { return Ok(()) };
-        self.seen.note(known, field, buf, self.index.version, Sender::Endpoint)?;
-        if known == Known::KeepAlive {
-            let field = *field;
-            self.note_keep_alive(&field, buf);
-        }
-        Ok(())
+    fn on_empty_line(&mut self) -> Result<(), Cause> {
+        Err(Cause::BadStatusLine)
     }
 
-    fn start_line(&mut self, buf: &[u8], line: LineAt) -> Result<(), Cause> {
+    fn start_line(index: &mut ResponseIndex, buf: &[u8], line: LineAt) -> Result<(), Cause> {
         let text = buf.get(line.start..line.end).unwrap_or_default();
-        self.index.version = match text.get(..9) {
+        index.version = match text.get(..9) {
             Some(b"HTTP/1.1 ") => Version::Http11,
             Some(b"HTTP/1.0 ") => Version::Http10,
             _ => return Err(Cause::BadStatusLine),
         };
         let digits = text.get(9..12).filter(|digits| digits.iter().all(u8::is_ascii_digit));
         let status = digits.and_then(decimal).and_then(|status| u16::try_from(status).ok());
-        self.index.status = status.filter(|&status| status >= 100).ok_or(Cause::BadStatusLine)?;
+        index.status = status.filter(|&status| status >= 100).ok_or(Cause::BadStatusLine)?;
         let reason = text.get(12..).unwrap_or_default();
         let reason = match reason.split_first() {
             None => reason,
@@ -177,38 +125,49 @@ impl Partial {
         if has_control(reason) {
             return Err(if find(b'\r', reason).is_some() { Cause::BareCr } else { Cause::BadStatusLine });
         }
-        self.index.reason = Span::new(line.end - reason.len(), reason.len());
+        index.reason = Span::new(line.end - reason.len(), reason.len());
         Ok(())
     }
 
-    /// `Keep-Alive: timeout=5, max=100`. What is no number is no promise.
-    fn note_keep_alive(&mut self, field: &Field, buf: &[u8]) {
-        for element in list(field.value(buf)) {
-            let Some((b"timeout=", seconds)) = element.split_at_checked(8) else { continue };
-            let Some(seconds) = decimal(seconds) else { continue };
-            let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
-            let before = self.index.keep_alive_timeout.unwrap_or(u32::MAX);
-            self.index.keep_alive_timeout = Some(seconds.min(before));
-        }
+    fn acts_on(known: Known) -> bool {
+        known == Known::KeepAlive
     }
 
-    fn finish(self, buf: &mut BytesMut, answering: Answering) -> Result<ResponseHead, Cause> {
-        let mut index = self.index;
-        let options = self.seen.options(&mut index.fields, buf)?;
-        // Where there can be no body, or chunks delimit it, a length means nothing and is not repeated.
-        let none = matches!((index.status, answering), (100..=199 | 204, _) | (200..=299, Answering::Connect));
-        index.length = self.seen.length.filter(|_| !none && !self.seen.chunked);
-        index.framing = framing(index.status, answering, self.seen);
-        index.keep_alive = goes_on(&index, options, self.seen);
-        if matches!(index.status, 101 | 426) {
-            index.upgrade = self.seen.offered(options);
-        }
-        if index.status == 101 && (answering != Answering::Upgrade || index.upgrade.is_none()) {
-            return Err(Cause::UnexpectedSwitch);
-        }
-        let head = buf.split_to(self.lines.start.min(buf.len())).freeze();
-        Ok(ResponseHead::new(head, index))
+    fn on_known(&mut self, index: &mut ResponseIndex, _: Known, field: &Field, buf: &[u8]) -> Result<(), Cause> {
+        note_keep_alive(index, field, buf);
+        Ok(())
     }
+}
+
+/// `Keep-Alive: timeout=5, max=100`. What is no number is no promise.
+fn note_keep_alive(index: &mut ResponseIndex, field: &Field, buf: &[u8]) {
+    for element in list(field.value(buf)) {
+        let Some((b"timeout=", seconds)) = element.split_at_checked(8) else { continue };
+        let Some(seconds) = decimal(seconds) else { continue };
+        let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
+        let before = index.keep_alive_timeout.unwrap_or(u32::MAX);
+        index.keep_alive_timeout = Some(seconds.min(before));
+    }
+}
+
+/// Decides what depends on the whole head.
+#[inline(always)]
+fn finish(partial: &mut Partial<Response>, buf: &[u8], answering: Answering) -> Result<(), Cause> {
+    let Partial { index, seen, .. } = partial;
+    let seen = *seen;
+    let options = seen.options(&mut index.fields, buf)?;
+    // Where there can be no body, or chunks delimit it, a length means nothing and is not repeated.
+    let none = matches!((index.status, answering), (100..=199 | 204, _) | (200..=299, Answering::Connect));
+    index.length = seen.length.filter(|_| !none && !seen.chunked);
+    index.framing = framing(index.status, answering, seen);
+    index.keep_alive = goes_on(index, options, seen);
+    if matches!(index.status, 101 | 426) {
+        index.upgrade = seen.offered(options);
+    }
+    if index.status == 101 && (answering != Answering::Upgrade || index.upgrade.is_none()) {
+        return Err(Cause::UnexpectedSwitch);
+    }
+    Ok(())
 }
 
 /// RFC 9112 §6.3, in its order.
@@ -228,11 +187,4 @@ fn goes_on(index: &ResponseIndex, options: Options, seen: Seen) -> bool {
         || (seen.chunked && seen.length.is_some())
         || seen.identity;
     options.goes_on(index.version) && index.framing != Framing::Close && !in_doubt
-}
-
-/// Checks an incomplete status line: it must begin like one.
-fn check_start(line: &[u8]) -> Result<(), Cause> {
-    let expected = b"HTTP/1.";
-    let len = line.len().min(expected.len());
-    if line.get(..len) == expected.get(..len) { Ok(()) } else { Err(Cause::BadStatusLine) }
 }
