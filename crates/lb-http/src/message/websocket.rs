@@ -4,11 +4,11 @@
 //! is the same request as ever, a GET with an `Upgrade`, so that routes, logs and endpoints see no difference.
 //! HTTP/2 also leaves out the key that HTTP/1.1's endpoints answer for; where one is needed, it is ours.
 
-use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::BytesMut;
 use lb_core::is_same_protocol;
+use sha1::{Digest, Sha1};
 
 use super::convert::{put, put_headers, version_line};
 use super::{Framing, Method, RequestHead, ResponseHead, name};
@@ -27,7 +27,7 @@ pub fn key(random: u128) -> String {
 
 /// The `Sec-WebSocket-Accept` for a key.
 fn accept(key: &[u8]) -> String {
-    STANDARD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, &[key, SUFFIX].concat()))
+    STANDARD.encode(Sha1::new().chain_update(key).chain_update(SUFFIX).finalize())
 }
 
 /// Whether a request asks for a WebSocket.
