@@ -28,11 +28,11 @@ pub(crate) struct Stream {
 
 struct Shared {
     connection: Arc<ClientConnection>,
-    exchange: AtomicRefCell<Exchange>,
+    state: AtomicRefCell<StreamState>,
 }
 
 /// What is in the cell.
-pub(crate) struct Exchange {
+pub(crate) struct StreamState {
     /// The request body being received.
     pub(crate) intake: Intake,
     receive: RecvStream,
@@ -67,7 +67,7 @@ impl Stream {
     ) -> Self {
         let account = Arc::clone(account);
         let queue = Queue::new(Some(Arc::clone(&account)));
-        let exchange = Exchange {
+        let state = StreamState {
             intake: Intake::none(),
             receive,
             taken: 0,
@@ -80,19 +80,19 @@ impl Stream {
             answer: None,
         };
         let connection = Arc::clone(connection);
-        Self { shared: Arc::new(Shared { connection, exchange: AtomicRefCell::new(exchange) }) }
+        Self { shared: Arc::new(Shared { connection, state: AtomicRefCell::new(state) }) }
     }
 
     pub(crate) fn connection(&self) -> &ClientConnection {
         &self.shared.connection
     }
 
-    pub(crate) fn lock(&self) -> AtomicRefMut<'_, Exchange> {
-        self.shared.exchange.borrow_mut()
+    pub(crate) fn lock(&self) -> AtomicRefMut<'_, StreamState> {
+        self.shared.state.borrow_mut()
     }
 }
 
-impl Exchange {
+impl StreamState {
     /// What is to come of the body.
     pub(super) fn expect(&mut self, mut intake: Intake) {
         if !intake.is_complete() {

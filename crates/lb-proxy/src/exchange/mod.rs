@@ -1,53 +1,151 @@
-//! A request and its response, between the router and the writer.
+//! An exchange: one request and its response, from the head to the line in the access log.
 
 mod body;
+mod request;
+mod response;
 pub(crate) mod trace;
-pub(crate) mod visit;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use lb_policy::Tried;
+use bytes::Bytes;
+use tokio::time::Instant;
 
-use crate::downstream::RequestBody;
-use crate::exchange::visit::Visit;
-use crate::message::ResponseHead;
-use crate::runtime::snapshot::RouteRuntime;
-use crate::upstream::InFlightGuard;
+use crate::downstream::{BodyOwner, Client, ClientConnection};
+use crate::message::{Edits, RequestHead, Trailers};
+use crate::net::clock;
+use crate::rules::forwarded::Origin;
+use crate::rules::grpc;
+use crate::rules::request_id::RequestId;
+use crate::rules::sticky::AffinityHint;
+use crate::rules::template::Facts;
+use crate::rules::trailers::RequestTrailers;
+use crate::runtime::snapshot::{ListenerRuntime, RouteRuntime, WorkerSnapshot};
 
 pub(crate) use body::Body;
+pub(crate) use request::Request;
+pub(crate) use response::Response;
+use trace::Trace;
 
-/// A request below the router. Clones send the same request again.
-#[derive(Clone)]
-pub(crate) struct Request {
-    pub(crate) visit: Arc<Visit>,
-    /// Where its route stands in the visit's snapshot.
-    pub(crate) route: usize,
-    pub(crate) body: Option<RequestBody>,
-    /// Boxed, since most requests try one endpoint.
-    pub(crate) tried: Option<Box<Tried>>,
+/// One request and its response: what is known from the start, and what the stages found.
+pub(crate) struct Exchange {
+    pub(crate) snapshot: Arc<WorkerSnapshot>,
+    pub(crate) listener: usize,
+    /// Where its route stands in the snapshot, once it is known.
+    pub(crate) route: Option<usize>,
+    pub(crate) head: RequestHead,
+    /// Edits of the head that do not depend on the endpoint.
+    pub(crate) edits: Edits,
+    pub(crate) origin: Origin,
+    pub(crate) id: RequestId,
+    pub(crate) started: Instant,
+    pub(crate) client: Client,
+    /// The endpoint that the client's cookie names.
+    pub(crate) affinity_hint: Option<AffinityHint>,
+    /// The endpoint that the client has a connection of its own to, for the policy's `preferred`.
+    pub(crate) bound_affinity: Option<u64>,
+    /// What a hashing policy hashes.
+    pub(crate) hash_key: Option<Bytes>,
+    /// Other exchanges run on its client's connection at the same time.
+    pub(crate) is_multiplexed: bool,
+    pub(crate) is_grpc: bool,
+    /// How long the client of a gRPC call waits.
+    pub(crate) grpc_timeout: Option<Duration>,
+    pub(crate) trace: Trace,
 }
 
-impl Request {
-    pub(crate) fn route(&self) -> &RouteRuntime {
-        &self.visit.snapshot.shared.routes[self.route]
+impl Exchange {
+    /// `is_multiplexed`: other exchanges run on its client's connection at the same time.
+    pub(crate) fn new(
+        client: Client,
+        is_multiplexed: bool,
+        origin: Origin,
+        snapshot: &Arc<WorkerSnapshot>,
+        listener: usize,
+        head: RequestHead,
+    ) -> Self {
+        let id = RequestId::of(&head, &origin, clock::unix_ms(), fastrand::u64(..));
+        let is_grpc = grpc::is_call(&head);
+        Self {
+            snapshot: Arc::clone(snapshot),
+            listener,
+            route: None,
+            edits: Edits::new(),
+            origin,
+            id,
+            started: clock::now(),
+            client,
+            affinity_hint: None,
+            bound_affinity: None,
+            hash_key: None,
+            is_multiplexed,
+            is_grpc,
+            grpc_timeout: if is_grpc { grpc::timeout(&head) } else { None },
+            head,
+            trace: Trace::default(),
+        }
     }
 
-    /// Whether it may be sent a second time even if an endpoint has acted on the first.
-    pub(crate) fn is_repeatable(&self) -> bool {
-        let forced = self.route().options.retry.as_ref().is_some_and(|retry| retry.unsafe_methods);
-        (forced || self.visit.head.method().is_idempotent()) && self.is_replayable()
+    /// Its client's connection.
+    pub(crate) fn connection(&self) -> &ClientConnection {
+        self.client.connection()
     }
 
-    /// Whether its body can be read from the start again.
-    pub(crate) fn is_replayable(&self) -> bool {
-        self.body.as_ref().is_none_or(RequestBody::is_replayable)
+    /// Whether it is for a host that the connection is not for.
+    pub(crate) fn is_misdirected(&self) -> bool {
+        // A request without a host, or with one that is none, finds a route or an answer of its own.
+        let host = self.head.host_name().and_then(|host| std::str::from_utf8(host).ok());
+        host.is_some_and(|host| self.connection().is_misdirected(host))
+    }
+
+    pub(crate) fn listener(&self) -> &ListenerRuntime {
+        &self.snapshot.shared.listeners[self.listener]
+    }
+
+    /// The route it takes, once that is known.
+    pub(crate) fn route(&self) -> Option<&RouteRuntime> {
+        self.snapshot.shared.routes.get(self.route?).map(|route| &**route)
+    }
+
+    /// Whether its route passes on an offer to switch to this protocol.
+    pub(crate) fn may_upgrade_to(&self, protocol: &[u8]) -> bool {
+        self.route().is_some_and(|route| route.options.upgrade.allows(protocol))
+    }
+
+    /// What templates may ask for, before an endpoint is known.
+    pub(crate) fn facts<'a>(&'a self, route: Option<&'a RouteRuntime>) -> Facts<'a> {
+        Facts {
+            head: &self.head,
+            origin: &self.origin,
+            request_id: self.id.as_bytes(),
+            route: route.map_or("", |route| &route.name),
+            cluster: route.and_then(RouteRuntime::cluster).map_or("", |cluster| &cluster.name),
+            endpoint: "",
+        }
+    }
+
+    /// The edits of the response that the route makes, or the listener where no route took the request.
+    pub(crate) fn edit_response(&self, edits: &mut Edits) {
+        let route = self.route();
+        let rules = route.map_or(&self.listener().response_headers, |route| &route.response_headers);
+        if rules.is_empty() {
+            return;
+        }
+        let attempts = self.trace.attempts();
+        let endpoint = attempts.last_name();
+        rules.apply(&Facts { endpoint, ..self.facts(route) }, edits);
     }
 }
 
-/// A response, before it is written.
-pub(crate) struct Response {
-    pub(crate) head: ResponseHead,
-    pub(crate) body: Body,
-    /// The in-flight slot of its endpoint; our own answers hold none.
-    pub(crate) held: Option<InFlightGuard>,
+impl BodyOwner for Exchange {
+    fn client(&self) -> &Client {
+        &self.client
+    }
+
+    fn upstream_trailers(&self, trailers: Trailers) -> Option<Trailers> {
+        let route = self.route()?;
+        let asks_for_certificates = self.connection().certificate_lines().is_some();
+        let is_trusted = self.origin.is_trusted;
+        RequestTrailers { is_trusted, asks_for_certificates, edits: &route.request_headers }.apply(trailers)
+    }
 }

@@ -45,7 +45,7 @@ impl tower_service::Service<Request> for EndpointService {
 
 async fn send(endpoint: Arc<Upstream>, affinity: u64, request: Request) -> Result<Response, AttemptError> {
     let attempt = Attempt { endpoint: &endpoint, affinity, request: &request };
-    let trace = &request.visit.trace;
+    let trace = &request.exchange.trace;
     trace.on_attempt(&endpoint);
     let _witness = trace.witness();
     match endpoint.is_http2() {
@@ -57,11 +57,11 @@ async fn send(endpoint: Arc<Upstream>, affinity: u64, request: Request) -> Resul
 /// Sends the request until a connection does not end under it.
 async fn drive<P: Protocol>(mut protocol: P, attempt: Attempt<'_>) -> Result<Response, AttemptError> {
     loop {
-        match exchange(&mut protocol, attempt).await {
+        match send_once(&mut protocol, attempt).await {
             Err(error) => {
                 let is_last = resend(&error, attempt.request).ok_or(error)?;
                 protocol.on_resend(is_last);
-                attempt.request.visit.trace.on_attempt(attempt.endpoint);
+                attempt.request.exchange.trace.on_attempt(attempt.endpoint);
             }
             response => return response,
         }
@@ -75,16 +75,16 @@ fn resend(error: &AttemptError, request: &Request) -> Option<bool> {
     }
     let attempts = request.route().options.retry.as_ref().map_or(1, |retry| retry.attempts.get());
     let max = attempts.max(MIN_SENDINGS);
-    Some(request.visit.trace.resend(max)? == max)
+    Some(request.exchange.trace.resend(max)? == max)
 }
 
 /// Sends the request once.
-async fn exchange<P: Protocol>(protocol: &mut P, attempt: Attempt<'_>) -> Result<Response, AttemptError> {
-    let visit = &attempt.request.visit;
+async fn send_once<P: Protocol>(protocol: &mut P, attempt: Attempt<'_>) -> Result<Response, AttemptError> {
+    let exchange = &attempt.request.exchange;
     let mut call = protocol.begin(attempt).await?;
     let mut interim = Interim::default();
     let head = poll_fn(|cx| poll_head(cx, &mut call, attempt.request, &mut interim)).await?;
-    visit.trace.on_head();
+    exchange.trace.on_head();
     let body = P::body(call, &head, attempt).ok_or_else(|| AttemptError::new(Class::Cancelled, Cause::Internal))?;
     Ok(Response { head, body, held: None })
 }
@@ -96,11 +96,11 @@ fn poll_head(
     request: &Request,
     interim: &mut Interim,
 ) -> Poll<Result<ResponseHead, AttemptError>> {
-    let visit = &request.visit;
+    let exchange = &request.exchange;
     let asked = Asked {
-        head: &visit.head,
-        client: &visit.client,
-        limits: response_limits(&visit.snapshot.shared.config.limits),
+        head: &exchange.head,
+        client: &exchange.client,
+        limits: response_limits(&exchange.snapshot.shared.config.limits),
     };
     loop {
         let before = call.progress();
@@ -112,7 +112,7 @@ fn poll_head(
         }
         match call.poll_head(cx, &asked) {
             Poll::Ready(Ok(head)) if head.is_interim() => {
-                interim.pass_on(&head, visit)?;
+                interim.pass_on(&head, exchange)?;
                 call.restart_timer();
             }
             Poll::Ready(head) => return Poll::Ready(head),
@@ -120,7 +120,7 @@ fn poll_head(
         }
     }
     let waits_for = call.waits_for();
-    visit.trace.set_waits_for_client(matches!(waits_for, WaitsFor::Client));
+    exchange.trace.set_waits_for_client(matches!(waits_for, WaitsFor::Client));
     let timeouts = &request.route().options.timeout;
     let (after, class, cause) = match waits_for {
         WaitsFor::Response => (timeouts.response, Class::Timeout, Cause::ResponseTimeout),

@@ -9,7 +9,7 @@ use super::opening::Opening;
 use super::protocol::{Attempt, Protocol};
 use crate::downstream::Outbox;
 use crate::exchange::Body;
-use crate::exchange::visit::Visit;
+use crate::exchange::Exchange;
 use crate::message::ResponseHead;
 use crate::net::clock;
 use crate::rules::login;
@@ -33,7 +33,7 @@ impl Protocol for Http1 {
         let mut opening = None;
         let mut reused = None;
         if !self.is_again {
-            if request.visit.is_one_of_many {
+            if request.exchange.is_multiplexed {
                 attempt.admit()?;
             }
             // A client that gives up while the end of its body is waited for must not have cost a connection.
@@ -47,13 +47,13 @@ impl Protocol for Http1 {
             None => connect(attempt).await?,
         };
         connection.begin();
-        connection.is_bound |= login::has_credentials(&request.visit.head);
+        connection.is_bound |= login::has_credentials(&request.exchange.head);
         let opening = match opening {
             Some(opening) => *opening,
             None if Opening::is_vague(request) => Opening::found(request).await?,
             None => Opening::announced(request),
         };
-        let changes = !request.visit.head.method().is_safe();
+        let changes = !request.exchange.head.method().is_safe();
         Ok(Call::new(attempt.endpoint, connection, upload(attempt, opening), changes))
     }
 
@@ -65,9 +65,9 @@ impl Protocol for Http1 {
         if head.status() == 101 {
             return call.into_tunnel().map(Body::Tunnel);
         }
-        let visit = &attempt.request.visit;
+        let exchange = &attempt.request.exchange;
         Some(
-            call.into_body(&visit.head, head, visit.connection().worker, || owner(attempt))
+            call.into_body(&exchange.head, head, exchange.connection().worker, || owner(attempt))
                 .map_or(Body::Empty, Body::Source),
         )
     }
@@ -76,13 +76,13 @@ impl Protocol for Http1 {
 /// An idle connection: the client's own, if it has one, or one of the endpoint's pool.
 fn kept(attempt: Attempt<'_>) -> Option<Box<Connection>> {
     let Attempt { endpoint, request, .. } = attempt;
-    let visit = &request.visit;
+    let exchange = &request.exchange;
     let now = clock::mono();
-    let bound = visit.bound.and_then(|_| visit.client.take_bound(endpoint, now));
+    let bound = exchange.bound_affinity.and_then(|_| exchange.client.take_bound(endpoint, now));
     bound.or_else(|| {
         // A body may outgrow what is kept of it, and then cannot be sent again either.
         let is_only_chance = request.body.is_some() || !request.is_repeatable();
-        endpoint.checkout(visit.connection().worker, is_only_chance, now)
+        endpoint.checkout(exchange.connection().worker, is_only_chance, now)
     })
 }
 
@@ -90,16 +90,16 @@ fn kept(attempt: Attempt<'_>) -> Option<Box<Connection>> {
 async fn connect(attempt: Attempt<'_>) -> Result<Box<Connection>, AttemptError> {
     let Attempt { endpoint, request, .. } = attempt;
     let limit = request.route().options.timeout.connect;
-    let proxy_header = endpoint.proxy_protocol().map(|version| proxy_header(version, &request.visit));
+    let proxy_header = endpoint.proxy_protocol().map(|version| proxy_header(version, &request.exchange));
     attempt.admit()?;
-    let made = endpoint.make(request.visit.connection().worker, limit, proxy_header).await;
+    let made = endpoint.make(request.exchange.connection().worker, limit, proxy_header).await;
     made.map_err(|error| AttemptError::connecting(&error, endpoint))
 }
 
 /// The client's address, for an endpoint that reads PROXY headers. A client on a Unix socket has none.
 #[cold]
-fn proxy_header(version: proxy_protocol::Version, visit: &Visit) -> BytesMut {
-    let said = match (visit.connection().peer, visit.connection().local) {
+fn proxy_header(version: proxy_protocol::Version, exchange: &Exchange) -> BytesMut {
+    let said = match (exchange.connection().peer, exchange.connection().local) {
         (Some(from), Some(to)) => {
             // A listener on `[::]` sees IPv4 within IPv6.
             let [from, to] = [from, to].map(|end| SocketAddr::new(end.ip().to_canonical(), end.port()));
@@ -116,12 +116,12 @@ fn proxy_header(version: proxy_protocol::Version, visit: &Visit) -> BytesMut {
 fn owner(attempt: Attempt<'_>) -> Owner {
     let Attempt { request, affinity, .. } = attempt;
     let cluster = request.route().cluster().map_or_else(|| Arc::from(""), |cluster| Arc::clone(&cluster.name));
-    Owner { client: request.visit.client.clone(), cluster, affinity }
+    Owner { client: request.exchange.client.clone(), cluster, affinity }
 }
 
 /// Begins with the head as this endpoint is to receive it.
 fn upload(attempt: Attempt<'_>, opening: Opening) -> Upload {
-    let head = &attempt.request.visit.head;
+    let head = &attempt.request.exchange.head;
     let Opening { framing, first, body } = opening;
     let connection = if head.upgrade().is_some() { h1::Connection::Upgrade } else { h1::Connection::Implicit };
     let mut out = Outbox::default();

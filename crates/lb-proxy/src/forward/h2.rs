@@ -16,7 +16,7 @@ pub(super) struct Http2 {
 impl Http2 {
     pub(super) fn new(attempt: Attempt<'_>) -> Self {
         // What the endpoint may tie to the connection must reach no other request.
-        Self { is_alone: login::has_credentials(&attempt.request.visit.head) }
+        Self { is_alone: login::has_credentials(&attempt.request.exchange.head) }
     }
 }
 
@@ -27,7 +27,7 @@ impl Protocol for Http2 {
         let Attempt { endpoint, request, .. } = attempt;
         let limit = request.route().options.timeout.connect;
         let lease = async || match self.is_alone {
-            false => endpoint.lease(request.visit.connection().worker, limit).await,
+            false => endpoint.lease(request.exchange.connection().worker, limit).await,
             true => endpoint.lease_alone(limit).await,
         };
         let mut leased = lease().await;
@@ -37,7 +37,7 @@ impl Protocol for Http2 {
         }
         let lease: Lease = leased.map_err(|failure| AttemptError::connecting(failure.error(), endpoint))?;
         let scheme = if endpoint.tls().is_some() { "https" } else { "http" };
-        Call::new(lease, &request.visit.head, &attempt.edits(), scheme, request.body.clone()).await
+        Call::new(lease, &request.exchange.head, &attempt.edits(), scheme, request.body.clone()).await
     }
 
     fn on_resend(&mut self, is_last: bool) {

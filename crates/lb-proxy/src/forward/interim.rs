@@ -1,6 +1,6 @@
 //! Interim responses (1xx), passed on as they come.
 
-use crate::exchange::visit::Visit;
+use crate::exchange::Exchange;
 use crate::message::{Edits, ResponseHead, Version};
 use crate::rules::cause::Cause;
 use crate::upstream::AttemptError;
@@ -21,23 +21,23 @@ impl Interim {
     ///
     /// # Errors
     /// There were too many.
-    pub(super) fn pass_on(&mut self, head: &ResponseHead, visit: &Visit) -> Result<(), AttemptError> {
+    pub(super) fn pass_on(&mut self, head: &ResponseHead, exchange: &Exchange) -> Result<(), AttemptError> {
         self.0 += 1;
         if self.0 > MAX_INTERIM {
             return Err(AttemptError::invalid(Cause::InvalidResponse, "too_many_interim"));
         }
         let is_due = match head.status() {
-            100 => visit.client.takes_continue(),
-            _ => visit.head.version() != Version::Http10,
+            100 => exchange.client.takes_continue(),
+            _ => exchange.head.version() != Version::Http10,
         };
         if is_due {
             // Headers that a route removes from its responses are removed here too.
             let mut edits = Edits::new();
-            if let Some(rules) = visit.route().map(|route| &route.response_headers) {
+            if let Some(rules) = exchange.route().map(|route| &route.response_headers) {
                 let removed = head.iter().enumerate().filter(|(_, (name, _))| rules.takes_out(name));
                 removed.for_each(|(index, _)| edits.drop_at(index));
             }
-            visit.client.on_interim(head, &edits);
+            exchange.client.on_interim(head, &edits);
         }
         Ok(())
     }

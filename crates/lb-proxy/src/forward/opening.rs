@@ -34,7 +34,7 @@ impl Opening {
     /// RFC 9110 §8.6: a request whose method anticipates a body has `Content-Length: 0` if there is none. The framing of an HTTP/1
     /// client is kept as it is.
     pub(crate) fn announced(request: &Request) -> Self {
-        let head = &request.visit.head;
+        let head = &request.exchange.head;
         let framing = match head.framing() {
             Framing::None if head.version() == Version::Http2 && anticipates_body(head.method()) => Framing::Length(0),
             framing => framing,
@@ -44,13 +44,13 @@ impl Opening {
 
     /// Whether the head leaves open if there is a body.
     pub(crate) fn is_vague(request: &Request) -> bool {
-        let head = &request.visit.head;
+        let head = &request.exchange.head;
         head.version() == Version::Http2 && head.framing() == Framing::Chunked
     }
 
     /// Whether finding out may take a while.
     pub(crate) fn has_to_wait(request: &Request) -> bool {
-        Self::is_vague(request) && !anticipates_body(request.visit.head.method())
+        Self::is_vague(request) && !anticipates_body(request.exchange.head.method())
     }
 
     /// Polls for the end of a body of unknown length. Boxed: few requests need it.
@@ -64,17 +64,17 @@ impl Opening {
     async fn find(request: &Request) -> Result<Self, BodyFailure> {
         let announced = Self::announced(request);
         let Some(mut body) = announced.body else { return Ok(announced) };
-        let is_optional = !anticipates_body(request.visit.head.method());
+        let is_optional = !anticipates_body(request.exchange.head.method());
         let may_wait = is_optional && !body.is_held_back();
         let mut timer = Timer::new();
-        request.visit.trace.set_waits_for_client(true);
+        request.exchange.trace.set_waits_for_client(true);
         let first = poll_fn(|cx| match body.poll_frame(cx) {
             Poll::Ready(frame) => Poll::Ready(Some(frame)),
             Poll::Pending if may_wait => timer.poll_after(cx, END_TIMEOUT).map(|()| None),
             Poll::Pending => Poll::Ready(None),
         })
         .await;
-        request.visit.trace.set_waits_for_client(false);
+        request.exchange.trace.set_waits_for_client(false);
         Ok(match first {
             None => Self { framing: announced.framing, first: None, body: Some(body) },
             Some(Some(frame)) => Self { framing: announced.framing, first: Some(frame?), body: Some(body) },

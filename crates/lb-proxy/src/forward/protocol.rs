@@ -35,9 +35,9 @@ pub(super) trait Protocol {
 impl<'a> Attempt<'a> {
     /// Whether the request may have another connection or, if it is one of many of its client's connection, a connection at all.
     pub(super) fn admit(self) -> Result<(), AttemptError> {
-        let visit = &self.request.visit;
-        let clusters = &visit.snapshot.shared.clusters;
-        let admitted = upstream::admit(self.endpoint.share(), visit.is_one_of_many, |each| {
+        let exchange = &self.request.exchange;
+        let clusters = &exchange.snapshot.shared.clusters;
+        let admitted = upstream::admit(self.endpoint.share(), exchange.is_multiplexed, |each| {
             for cluster in clusters {
                 cluster.members.endpoints().iter().for_each(|endpoint| each(&endpoint.value().upstream));
             }
@@ -47,18 +47,18 @@ impl<'a> Attempt<'a> {
 
     /// The edits of the head, with those that depend on the endpoint.
     pub(super) fn edits(self) -> Cow<'a, Edits> {
-        let (visit, route) = (&self.request.visit, self.request.route());
+        let (exchange, route) = (&self.request.exchange, self.request.route());
         // HTTP/1.0 needs no host, and HTTP/1.1 does; many endpoints refuse an empty one.
-        let lacks_host = visit.head.host().is_none() && !visit.edits.sets_host();
+        let lacks_host = exchange.head.host().is_none() && !exchange.edits.sets_host();
         if !route.edits_differ_by_endpoint && !lacks_host {
-            return Cow::Borrowed(&visit.edits);
+            return Cow::Borrowed(&exchange.edits);
         }
-        let mut edits = visit.edits.clone();
+        let mut edits = exchange.edits.clone();
         if !route.options.forwarded.preserve_host || lacks_host {
             forwarded::set_host(&self.endpoint.configured, self.endpoint.tls().is_some(), &mut edits);
         }
         if route.edits_differ_by_endpoint {
-            let facts = Facts { endpoint: &self.endpoint.name, ..visit.facts(Some(route)) };
+            let facts = Facts { endpoint: &self.endpoint.name, ..exchange.facts(Some(route)) };
             route.request_headers.apply(&facts, &mut edits);
         }
         Cow::Owned(edits)

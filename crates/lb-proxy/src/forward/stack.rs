@@ -71,9 +71,10 @@ pub(crate) struct ReadRequest {
 
 impl Inspect<Request> for ReadRequest {
     fn inspect<'a>(&'a self, request: &'a Request, cx: &mut PickCx<'a>) {
-        cx.key = request.visit.key.as_deref();
+        cx.key = request.exchange.hash_key.as_deref();
         // A login that is tied to a connection takes precedence over a cookie.
-        cx.preferred = request.visit.bound.or_else(|| request.visit.stuck.map(|stuck| stuck.affinity));
+        cx.preferred =
+            request.exchange.bound_affinity.or_else(|| request.exchange.affinity_hint.map(|hint| hint.affinity));
         if let Some(tried) = &request.tried {
             cx.tried = tried;
         }

@@ -51,7 +51,7 @@ pub struct StickyCookie {
 
 /// What a valid cookie says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stuck {
+pub struct AffinityHint {
     /// The endpoint's affinity, for the policy's `preferred`.
     pub affinity: u64,
     /// Whether the cookie is due for renewal whichever endpoint answers: past half of its life, or signed by an older
@@ -82,7 +82,7 @@ impl StickyCookie {
     /// Reads the cookie of a request at `now`, seconds since 1970. Of several cookies of this name (set for different
     /// paths or domains) the first valid one of the first eight counts.
     #[must_use]
-    pub fn read(&self, head: &RequestHead, now: u64) -> Option<Stuck> {
+    pub fn read(&self, head: &RequestHead, now: u64) -> Option<AffinityHint> {
         head.headers(name::COOKIE)
             .flat_map(|line| line.split(|&byte| byte == b';'))
             .filter_map(|pair| {
@@ -96,7 +96,7 @@ impl StickyCookie {
     /// Whether the response must set the cookie, given what the request had and the affinity of the endpoint that
     /// answered.
     #[must_use]
-    pub fn is_due(&self, came: Option<Stuck>, answered: u64) -> bool {
+    pub fn is_due(&self, came: Option<AffinityHint>, answered: u64) -> bool {
         came.is_none_or(|stuck| stuck.is_stale || stuck.affinity != answered)
     }
 
@@ -117,7 +117,7 @@ impl StickyCookie {
         line
     }
 
-    fn verify(&self, value: &[u8], now: u64) -> Option<Stuck> {
+    fn verify(&self, value: &[u8], now: u64) -> Option<AffinityHint> {
         let token = decode(value)?;
         let (at, affinity, expiry) = self.keys.iter().enumerate().find_map(|(at, key)| {
             let (affinity, expiry) = key.open(&token)?;
@@ -133,7 +133,7 @@ impl StickyCookie {
                 Some(age) => expiry == NEVER || left < u64::from(age).div_ceil(2),
                 None => expiry != NEVER,
             };
-        Some(Stuck { affinity, is_stale })
+        Some(AffinityHint { affinity, is_stale })
     }
 }
 
@@ -318,7 +318,7 @@ mod tests {
         line.strip_prefix("affinity=").and_then(|rest| rest.split(';').next()).unwrap()
     }
 
-    fn read(cookie: &StickyCookie, value: &str, now: u64) -> Option<Stuck> {
+    fn read(cookie: &StickyCookie, value: &str, now: u64) -> Option<AffinityHint> {
         cookie.read(&head(&format!("GET / HTTP/1.1\nHost: a\nCookie: affinity={value}")), now)
     }
 
@@ -328,7 +328,7 @@ mod tests {
         for affinity in [0, 1, u64::MAX, lb_policy::affinity_of("app-1:80")] {
             let line = cookie.render(affinity, NOW);
             assert_eq!(value(&line).len(), 40);
-            assert_eq!(read(&cookie, value(&line), NOW), Some(Stuck { affinity, is_stale: false }));
+            assert_eq!(read(&cookie, value(&line), NOW), Some(AffinityHint { affinity, is_stale: false }));
             assert_eq!(read(&cookie, &format!("\"{}\"", value(&line)), u64::MAX).map(|s| s.affinity), Some(affinity));
         }
     }
@@ -396,9 +396,12 @@ mod tests {
     fn a_new_secret_in_front_renews_what_the_old_one_signed() {
         let line = cookie(None, &["old"]).render(5, NOW);
         let both = cookie(None, &["new", "old"]);
-        assert_eq!(read(&both, value(&line), NOW), Some(Stuck { affinity: 5, is_stale: true }));
+        assert_eq!(read(&both, value(&line), NOW), Some(AffinityHint { affinity: 5, is_stale: true }));
         let renewed = both.render(5, NOW);
-        assert_eq!(read(&cookie(None, &["new"]), value(&renewed), NOW), Some(Stuck { affinity: 5, is_stale: false }));
+        assert_eq!(
+            read(&cookie(None, &["new"]), value(&renewed), NOW),
+            Some(AffinityHint { affinity: 5, is_stale: false })
+        );
     }
 
     #[test]
@@ -412,10 +415,10 @@ mod tests {
     #[test]
     fn it_is_due_when_there_is_none_or_another_endpoint_answered() {
         let cookie = cookie(None, &["s"]);
-        let fresh = Some(Stuck { affinity: 5, is_stale: false });
+        let fresh = Some(AffinityHint { affinity: 5, is_stale: false });
         assert!(!cookie.is_due(fresh, 5));
         assert!(cookie.is_due(fresh, 6) && cookie.is_due(None, 5));
-        assert!(cookie.is_due(Some(Stuck { affinity: 5, is_stale: true }), 5));
+        assert!(cookie.is_due(Some(AffinityHint { affinity: 5, is_stale: true }), 5));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use lb_core::End;
 
-use crate::exchange::visit::Visit;
+use crate::exchange::Exchange;
 use crate::message::name;
 use crate::net::clock;
 use crate::observe::access_log::Record;
@@ -93,14 +93,14 @@ impl Outcome {
 /// that too is counted and logged, and what the client has of the answer must not look like the whole.
 pub(crate) struct Running<'a> {
     worker: &'a Worker,
-    pub(crate) visit: Arc<Visit>,
+    pub(crate) exchange: Arc<Exchange>,
     is_over: bool,
 }
 
 impl<'a> Running<'a> {
-    pub(crate) fn new(worker: &'a Worker, visit: Arc<Visit>) -> Self {
+    pub(crate) fn new(worker: &'a Worker, exchange: Arc<Exchange>) -> Self {
         worker.requests.fetch_add(1, Ordering::Relaxed);
-        Self { worker, visit, is_over: false }
+        Self { worker, exchange, is_over: false }
     }
 
     /// It ended, and was counted.
@@ -118,28 +118,28 @@ impl Drop for Running<'_> {
             return;
         }
         let cause = if worker.stopping.is_said() { Cause::ShuttingDown } else { Cause::Internal };
-        let begun = self.visit.client.cut();
+        let begun = self.exchange.client.cut();
         let (status, bytes_out) = begun.unwrap_or((cause.status(), 0));
         let outcome = Outcome { status, bytes_out, cut_by: begun.map(|_| CutBy::Service), ..Outcome::of(cause) };
-        close(worker, &self.visit, &outcome);
+        close(worker, &self.exchange, &outcome);
     }
 }
 
 /// A rate limit refused the request.
-pub(crate) fn on_limited(worker: &Worker, visit: &Visit, route: &RouteRuntime) {
-    route.metrics[visit.listener].on_rate_limited();
-    let client = visit.origin.arrival.peer.map(|_| visit.origin.client);
+pub(crate) fn on_limited(worker: &Worker, exchange: &Exchange, route: &RouteRuntime) {
+    route.metrics[exchange.listener].on_rate_limited();
+    let client = exchange.origin.arrival.peer.map(|_| exchange.origin.client);
     let shared = &worker.shared;
     shared.limit_log.on_limited(client, &route.name, shared.now());
 }
 
 /// Counts and logs a request.
-pub(crate) fn close(worker: &Worker, visit: &Visit, outcome: &Outcome) -> After {
-    let route = visit.route();
-    let elapsed = clock::now() - visit.started;
-    let attempts = visit.trace.attempts();
+pub(crate) fn close(worker: &Worker, exchange: &Exchange, outcome: &Outcome) -> After {
+    let route = exchange.route();
+    let elapsed = clock::now() - exchange.started;
+    let attempts = exchange.trace.attempts();
     let last = attempts.last.as_ref();
-    let metrics = route.map_or(&visit.listener().unrouted, |route| &route.metrics[visit.listener]);
+    let metrics = route.map_or(&exchange.listener().unrouted, |route| &route.metrics[exchange.listener]);
     metrics.on_request(last.map(|last| &*last.endpoint.metrics), outcome.status, elapsed);
     if let Some(cause) = outcome.cause {
         let failure = Failure {
@@ -148,11 +148,11 @@ pub(crate) fn close(worker: &Worker, visit: &Visit, outcome: &Outcome) -> After 
             status: outcome.status,
             is_cut: outcome.cut_by.is_some(),
             is_of_the_client: outcome.cut_by.map_or(cause.is_of_the_client(), |by| by == CutBy::Client),
-            listener: &visit.listener().name,
+            listener: &exchange.listener().name,
             route: route.map(|route| &route.name),
             cluster: route.and_then(RouteRuntime::cluster).map(|cluster| &cluster.name),
             endpoint: last.map(|last| &last.endpoint.label),
-            request_id: visit.id.as_str(),
+            request_id: exchange.id.as_str(),
         };
         worker.shared.failure_log.on_failure(&failure, worker.shared.now());
     }
@@ -161,26 +161,26 @@ pub(crate) fn close(worker: &Worker, visit: &Visit, outcome: &Outcome) -> After 
         let cause = outcome.cause.map(|cause| described(cause, outcome.detail.as_deref()));
         log.log(&Record {
             time: clock::wall(),
-            client: visit.origin.arrival.peer.map(|_| visit.origin.client),
-            method: visit.head.method().as_bytes(),
-            path: visit.head.path(),
-            query: visit.head.query(),
+            client: exchange.origin.arrival.peer.map(|_| exchange.origin.client),
+            method: exchange.head.method().as_bytes(),
+            path: exchange.head.path(),
+            query: exchange.head.query(),
             status: outcome.status,
-            bytes_in: visit.client.received(),
+            bytes_in: exchange.client.received(),
             bytes_out: outcome.bytes_out,
             duration: elapsed,
             upstream: last.and_then(|last| last.took),
-            listener: &visit.listener().name,
+            listener: &exchange.listener().name,
             route: route.map(|route| &*route.name),
             cluster: route.and_then(RouteRuntime::cluster).map(|cluster| &*cluster.name),
             endpoint: last.map(|last| &*last.endpoint.label),
             attempts: attempts.count,
             cause: cause.as_deref(),
-            request_id: visit.id.as_bytes(),
-            protocol: visit.head.version().name(),
+            request_id: exchange.id.as_bytes(),
+            protocol: exchange.head.version().name(),
             grpc_status: outcome.grpc_status,
-            user_agent: visit.head.header(name::USER_AGENT),
-            referer: visit.head.header("Referer"),
+            user_agent: exchange.head.header(name::USER_AGENT),
+            referer: exchange.head.header("Referer"),
         });
     }
     outcome.after

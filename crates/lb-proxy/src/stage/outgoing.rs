@@ -1,6 +1,6 @@
 //! A response on its way to the client, an endpoint's or our own.
 
-use crate::exchange::visit::Visit;
+use crate::exchange::Exchange;
 use crate::exchange::{Body, Response};
 use crate::message::Edits;
 use crate::rules::answer::Answer;
@@ -23,7 +23,7 @@ impl Outgoing {
     }
 }
 
-impl Visit {
+impl Exchange {
     /// A response that the configuration asks for, or the failure to give it.
     pub(crate) fn own(&self, reply: Result<OwnReply, Cause>) -> Outgoing {
         match reply {

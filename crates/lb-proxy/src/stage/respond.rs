@@ -16,7 +16,7 @@ use lb_core::{Class, End};
 use tokio::time::Instant;
 
 use crate::downstream::{Frame, Gone};
-use crate::exchange::visit::Visit;
+use crate::exchange::Exchange;
 use crate::exchange::{Body, Response};
 use crate::message::{Edits, Framing, Method, ResponseHead, Version, name};
 use crate::net::timer::far;
@@ -41,7 +41,7 @@ pub(crate) trait ResponseSink {
     ///
     /// # Errors
     /// Why the client cannot have it.
-    fn begin(&mut self, visit: &Visit, start: &Start<'_>) -> Result<(), Cause>;
+    fn begin(&mut self, exchange: &Exchange, start: &Start<'_>) -> Result<(), Cause>;
 
     /// Passes on what the body has, as far as the client takes it. Ready when all of it was taken, or as much as came before
     /// it broke.
@@ -188,14 +188,14 @@ struct Limits {
 impl Limits {
     /// Those of the route, for a response of an endpoint. A stream of server-sent events has no deadline, but a gRPC call keeps
     /// the one that its client set.
-    fn of(visit: &Visit, head: &ResponseHead, is_own: bool) -> Self {
-        let Some(route) = visit.route().filter(|_| !is_own) else {
+    fn of(exchange: &Exchange, head: &ResponseHead, is_own: bool) -> Self {
+        let Some(route) = exchange.route().filter(|_| !is_own) else {
             return Self { idle: OWN_RESPONSE_IDLE, deadline: None };
         };
         let timeouts = &route.options.timeout;
         let is_stream = head.header(name::CONTENT_TYPE).is_some_and(|kind| kind.starts_with(b"text/event-stream"));
-        let total = timeouts.total.filter(|_| !is_stream).into_iter().chain(visit.patience).min();
-        Self { idle: timeouts.idle, deadline: total.map(|total| far(visit.started, total)) }
+        let total = timeouts.total.filter(|_| !is_stream).into_iter().chain(exchange.grpc_timeout).min();
+        Self { idle: timeouts.idle, deadline: total.map(|total| far(exchange.started, total)) }
     }
 
     fn poll(&self, cx: &mut Context<'_>, timer: &mut Timer, client_is_slow: bool) -> Poll<Written> {
@@ -216,30 +216,30 @@ impl Limits {
 pub(crate) async fn respond(
     sink: &mut impl ResponseSink,
     timer: &mut Timer,
-    visit: &Visit,
+    exchange: &Exchange,
     mut outgoing: Box<Outgoing>,
 ) -> Outcome {
     if outgoing.cause == Some(Cause::ClientClosed) {
         return Outcome::client_gone();
     }
-    if opens_no_tunnel(visit, &outgoing.response) {
-        outgoing = Box::new(visit.refusal(Cause::InvalidResponse, Some("no_upgrade".to_owned())));
+    if opens_no_tunnel(exchange, &outgoing.response) {
+        outgoing = Box::new(exchange.refusal(Cause::InvalidResponse, Some("no_upgrade".to_owned())));
     }
-    visit.edit_response(&mut outgoing.edits);
+    exchange.edit_response(&mut outgoing.edits);
     let is_own = outgoing.response.held.is_none();
     if is_own {
         date(&mut outgoing.edits);
     }
     if let Body::Tunnel(_) = outgoing.response.body {
-        return Box::pin(tunnel(sink, timer, visit, outgoing)).await;
+        return Box::pin(tunnel(sink, timer, exchange, outgoing)).await;
     }
     let Response { head, body, held } = outgoing.response;
     if !is_own {
         date_if_missing(&head, &mut outgoing.edits);
     }
-    let framing = framing_for(visit, &head, &body);
+    let framing = framing_for(exchange, &head, &body);
     let start = Start { head: &head, edits: &outgoing.edits, framing, is_own, cause: outgoing.cause };
-    let begun = sink.begin(visit, &start);
+    let begun = sink.begin(exchange, &start);
     drop(outgoing.edits);
     if let Err(cause) = begun {
         if let Some(held) = held {
@@ -249,15 +249,15 @@ pub(crate) async fn respond(
         return Outcome { after: After::Gone, detail, ..Outcome::of(cause) };
     }
     timer.clear();
-    let limits = Limits::of(visit, &head, is_own);
+    let limits = Limits::of(exchange, &head, is_own);
     let mut source = Source {
         body: if framing.is_empty() { Body::Empty } else { body },
-        edits: visit.route().map(|route| &route.response_headers),
+        edits: exchange.route().map(|route| &route.response_headers),
         timer,
         is_over: framing.is_empty(),
         broken: None,
-        grpc_status: if visit.is_grpc { grpc::ending(&head) } else { None },
-        is_grpc: visit.is_grpc,
+        grpc_status: if exchange.is_grpc { grpc::ending(&head) } else { None },
+        is_grpc: exchange.is_grpc,
     };
     let (end, broke) = poll_fn(|cx| {
         // It reads from the client itself: so before the sink is asked, which may lock the client's connection.
@@ -295,12 +295,17 @@ pub(crate) async fn respond(
 }
 
 /// Passes on that another protocol is spoken, and carries bytes both ways from then on.
-async fn tunnel(sink: &mut impl ResponseSink, timer: &mut Timer, visit: &Visit, outgoing: Box<Outgoing>) -> Outcome {
+async fn tunnel(
+    sink: &mut impl ResponseSink,
+    timer: &mut Timer,
+    exchange: &Exchange,
+    outgoing: Box<Outgoing>,
+) -> Outcome {
     let Response { head, body, held } = outgoing.response;
     let Body::Tunnel(upstream) = body else { return Outcome::client_gone() };
     let Some(status) = sink.begin_tunnel(&head, &outgoing.edits) else { return Outcome::client_gone() };
-    let idle = visit.route().map_or(OWN_RESPONSE_IDLE, |route| route.options.timeout.tunnel);
-    let carried = tunnel::carry(&visit.client, upstream, timer, idle).await;
+    let idle = exchange.route().map_or(OWN_RESPONSE_IDLE, |route| route.options.timeout.tunnel);
+    let carried = tunnel::carry(&exchange.client, upstream, timer, idle).await;
     if let Some(held) = held {
         held.end(carried.end);
     }
@@ -325,9 +330,9 @@ pub(crate) fn refuse(sink: &mut impl ResponseSink, worker: &Worker, unread: &Unr
 
 /// Whether the endpoint answers an extended CONNECT with a success and no tunnel. To this client a 2xx says that the tunnel is
 /// open (RFC 8441 §4).
-fn opens_no_tunnel(visit: &Visit, response: &Response) -> bool {
-    visit.head.version() == Version::Http2
-        && visit.head.upgrade().is_some()
+fn opens_no_tunnel(exchange: &Exchange, response: &Response) -> bool {
+    exchange.head.version() == Version::Http2
+        && exchange.head.upgrade().is_some()
         && !matches!(response.body, Body::Tunnel(_))
         && matches!(response.head.status(), 200..=299)
 }
@@ -346,14 +351,14 @@ fn date_if_missing(head: &ResponseHead, edits: &mut Edits) {
 }
 
 /// Whether the response has no body, whatever its head says.
-pub(crate) fn has_no_body(visit: &Visit, head: &ResponseHead) -> bool {
-    visit.head.method() == Method::Head || matches!(head.status(), 204 | 304)
+pub(crate) fn has_no_body(exchange: &Exchange, head: &ResponseHead) -> bool {
+    exchange.head.method() == Method::Head || matches!(head.status(), 204 | 304)
 }
 
 /// What is known of the body's length.
-fn framing_for(visit: &Visit, head: &ResponseHead, body: &Body) -> Framing {
+fn framing_for(exchange: &Exchange, head: &ResponseHead, body: &Body) -> Framing {
     match body {
-        _ if has_no_body(visit, head) => Framing::None,
+        _ if has_no_body(exchange, head) => Framing::None,
         Body::Full(bytes) => Framing::Length(bytes.len() as u64),
         _ => head.framing(),
     }

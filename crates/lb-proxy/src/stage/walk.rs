@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use tower_service::Service;
 
 use crate::downstream::{Client, ClientConnection, HALF_CLOSE_GRACE, Intake};
-use crate::exchange::visit::Visit;
+use crate::exchange::Exchange;
 use crate::exchange::{Request, Response};
 use crate::forward::stack::{self, StackError};
 use crate::message::{Edits, RequestHead};
@@ -29,8 +29,8 @@ use crate::stage::respond::{ResponseSink, respond};
 use crate::stage::route::{self, Routed};
 use crate::worker::state::{Stacks, Worker};
 
-/// A `grpc-timeout` of less than this that fires says more about the client than about the endpoint.
-const PATIENT: Duration = Duration::from_secs(1);
+/// The shortest `grpc-timeout` that counts against an endpoint when it fires: a shorter one says more about the client.
+const MIN_CHARGED_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What stays the same for the requests of a connection, as long as its client is not a proxy that we trust.
 #[derive(Default)]
@@ -62,57 +62,58 @@ pub(crate) enum Next {
 
 /// Everything up to the first wait. Not `async`: what lives here takes no room while an endpoint is waited for.
 ///
-/// `is_one_of_many` says that the request runs beside others of its client's connection.
+/// `is_multiplexed`: other exchanges run on the client's connection at the same time.
 pub(crate) fn prepare(
     worker: &Worker,
     client: Client,
-    is_one_of_many: bool,
+    is_multiplexed: bool,
     cache: &mut ConnectionCache,
     snapshot: &Arc<WorkerSnapshot>,
     listener: usize,
     head: RequestHead,
-) -> (Arc<Visit>, Next) {
+) -> (Arc<Exchange>, Next) {
     let origin = cache.origin(client.connection(), &snapshot.shared, listener, &head);
-    let mut visit = Visit::new(client, is_one_of_many, origin, snapshot, listener, head);
-    visit.client.begin(Intake::new(visit.head.framing(), None, 0, visit.head.expects_continue()));
-    let route = match route::route(&visit) {
+    let mut exchange = Exchange::new(client, is_multiplexed, origin, snapshot, listener, head);
+    exchange.client.begin(Intake::new(exchange.head.framing(), None, 0, exchange.head.expects_continue()));
+    let route = match route::route(&exchange) {
         Routed::Matched(route) => route,
-        Routed::Answer(outgoing) => return (Arc::new(visit), Next::Answer(outgoing)),
+        Routed::Answer(outgoing) => return (Arc::new(exchange), Next::Answer(outgoing)),
     };
-    visit.route = Some(route);
-    let answer =
-        visit.route().and_then(|route| limited(worker, &visit, route).or_else(|| route::own_answer(&visit, route)));
+    exchange.route = Some(route);
+    let answer = exchange
+        .route()
+        .and_then(|route| limited(worker, &exchange, route).or_else(|| route::own_answer(&exchange, route)));
     if let Some(outgoing) = answer {
-        return (Arc::new(visit), Next::Answer(outgoing));
+        return (Arc::new(exchange), Next::Answer(outgoing));
     }
-    if let Err(cause) = limit::keep_to_upgrades(&mut visit) {
-        let outgoing = Box::new(visit.refusal(cause, Some("upgrade_not_allowed".to_owned())));
-        return (Arc::new(visit), Next::Answer(outgoing));
+    if let Err(cause) = limit::keep_to_upgrades(&mut exchange) {
+        let outgoing = Box::new(exchange.refusal(cause, Some("upgrade_not_allowed".to_owned())));
+        return (Arc::new(exchange), Next::Answer(outgoing));
     }
-    match limit::admit(&visit, &mut cache.forwarded) {
+    match limit::admit(&exchange, &mut cache.forwarded) {
         Ok(admitted) => {
-            (visit.edits, visit.stuck, visit.key) = admitted;
-            let cluster = visit.route().and_then(RouteRuntime::cluster);
-            visit.bound = cluster.and_then(|cluster| visit.client.bound_in(&cluster.name));
-            let visit = Arc::new(visit);
-            (Arc::clone(&visit), Next::Forward(limit::request(visit, route)))
+            (exchange.edits, exchange.affinity_hint, exchange.hash_key) = admitted;
+            let cluster = exchange.route().and_then(RouteRuntime::cluster);
+            exchange.bound_affinity = cluster.and_then(|cluster| exchange.client.bound_in(&cluster.name));
+            let exchange = Arc::new(exchange);
+            (Arc::clone(&exchange), Next::Forward(limit::request(exchange, route)))
         }
         Err(cause) => {
-            let outgoing = Box::new(visit.refusal(cause, None));
-            (Arc::new(visit), Next::Answer(outgoing))
+            let outgoing = Box::new(exchange.refusal(cause, None));
+            (Arc::new(exchange), Next::Answer(outgoing))
         }
     }
 }
 
 /// Our answer to a request that the limit of its route refuses.
-fn limited(worker: &Worker, visit: &Visit, route: &RouteRuntime) -> Option<Box<Outgoing>> {
-    let retry_after = limit::refused_for(visit, route)?;
-    outcome::on_limited(worker, visit, route);
+fn limited(worker: &Worker, exchange: &Exchange, route: &RouteRuntime) -> Option<Box<Outgoing>> {
+    let retry_after = limit::refused_for(exchange, route)?;
+    outcome::on_limited(worker, exchange, route);
     let mut answer = Answer::new(Cause::RateLimited).retry_after(retry_after);
     if let Some(limit) = &route.options.rate_limit {
         answer = answer.status(limit.status);
     }
-    Some(Box::new(visit.answer(answer, Cause::RateLimited, None)))
+    Some(Box::new(exchange.answer(answer, Cause::RateLimited, None)))
 }
 
 /// Serves a request that has been prepared; what becomes of the connection.
@@ -121,74 +122,81 @@ pub(crate) async fn serve(
     timer: &mut Timer,
     worker: &Worker,
     stacks: &Stacks,
-    (visit, next): (Arc<Visit>, Next),
+    (exchange, next): (Arc<Exchange>, Next),
 ) -> After {
-    let running = Running::new(worker, visit);
-    let visit = &*running.visit;
-    let outgoing = match (next, visit.patience) {
+    let running = Running::new(worker, exchange);
+    let exchange = &*running.exchange;
+    let outgoing = match (next, exchange.grpc_timeout) {
         (Next::Answer(outgoing), _) => Some(outgoing),
-        (Next::Forward(request), None) => obtain(visit, stacks, request).await,
-        (Next::Forward(request), Some(patience)) => Box::pin(obtain_within(patience, visit, stacks, request)).await,
+        (Next::Forward(request), None) => obtain(exchange, stacks, request).await,
+        (Next::Forward(request), Some(grpc_timeout)) => {
+            Box::pin(obtain_within(grpc_timeout, exchange, stacks, request)).await
+        }
     };
     let outcome = match outgoing {
-        Some(outgoing) => respond(sink, timer, visit, outgoing).await,
+        Some(outgoing) => respond(sink, timer, exchange, outgoing).await,
         None => Outcome::client_gone(),
     };
     // What the client gives up after it has begun is given up at the same price.
     sink.on_end(outcome.cause != Some(Cause::ClientClosed));
-    let after = outcome::close(worker, visit, &outcome);
+    let after = outcome::close(worker, exchange, &outcome);
     running.ended(after)
 }
 
 /// As [`obtain`], for a client that waits no longer than this.
-async fn obtain_within(patience: Duration, visit: &Visit, stacks: &Stacks, request: Request) -> Option<Box<Outgoing>> {
-    let mut call = Box::pin(timeout(patience, obtain(visit, stacks, request)));
+async fn obtain_within(
+    grpc_timeout: Duration,
+    exchange: &Exchange,
+    stacks: &Stacks,
+    request: Request,
+) -> Option<Box<Outgoing>> {
+    let mut call = Box::pin(timeout(grpc_timeout, obtain(exchange, stacks, request)));
     let obtained = call.as_mut().await;
     // Or clients could have endpoints ejected that take no longer than they always do.
-    let over = (obtained.is_err() && patience >= PATIENT).then(|| Expiry::begin(patience));
+    let over = (obtained.is_err() && grpc_timeout >= MIN_CHARGED_TIMEOUT).then(|| Expiry::begin(grpc_timeout));
     drop(call);
     drop(over);
-    obtained.unwrap_or_else(|_| Some(Box::new(visit.refusal(Cause::TotalTimeout, Some("grpc-timeout".to_owned())))))
+    obtained.unwrap_or_else(|_| Some(Box::new(exchange.refusal(Cause::TotalTimeout, Some("grpc-timeout".to_owned())))))
 }
 
 /// Finds an endpoint and waits for its response head; `None` when the client has gone meanwhile.
-async fn obtain(visit: &Visit, stacks: &Stacks, request: Request) -> Option<Box<Outgoing>> {
-    let stack = visit.route().and_then(|route| Some((route, stacks.of(route.index)?)));
+async fn obtain(exchange: &Exchange, stacks: &Stacks, request: Request) -> Option<Box<Outgoing>> {
+    let stack = exchange.route().and_then(|route| Some((route, stacks.of(route.index)?)));
     let Some((route, call)) = stack.map(|(route, mut stack)| (route, stack.call(request))) else {
-        return Some(Box::new(visit.refusal(Cause::Internal, None)));
+        return Some(Box::new(exchange.refusal(Cause::Internal, None)));
     };
     let mut call = pin!(call);
-    let watch_from = visit.started + HALF_CLOSE_GRACE;
+    let watch_from = exchange.started + HALF_CLOSE_GRACE;
     let result = poll_fn(|cx| {
         if let Poll::Ready(result) = call.as_mut().poll(cx) {
             return Poll::Ready(Some(result));
         }
-        visit.client.poll_gone(cx, watch_from).map(|()| None)
+        exchange.client.poll_gone(cx, watch_from).map(|()| None)
     })
     .await;
     Some(Box::new(match result? {
-        Ok(response) => returned(visit, route, response),
-        Err(error) => failed(visit, &error),
+        Ok(response) => returned(exchange, route, response),
+        Err(error) => failed(exchange, &error),
     }))
 }
 
 /// An endpoint's response, with the edits that the route makes to it.
-fn returned(visit: &Visit, route: &RouteRuntime, response: Response) -> Outgoing {
+fn returned(exchange: &Exchange, route: &RouteRuntime, response: Response) -> Outgoing {
     let mut edits = Edits::new();
     if let (Some(sticky), Some(held)) = (&route.sticky, &response.held) {
         let affinity = held.endpoint().affinity();
-        if sticky.is_due(visit.stuck, affinity) {
+        if sticky.is_due(exchange.affinity_hint, affinity) {
             sticky.write(affinity, clock::unix_ms() / 1000, &mut edits);
         }
     }
     Outgoing { response, edits, cause: None, detail: None }
 }
 
-fn failed(visit: &Visit, error: &StackError) -> Outgoing {
+fn failed(exchange: &Exchange, error: &StackError) -> Outgoing {
     let (cause, detail, retry_after) = stack::refusal_of(error);
     let mut answer = Answer::new(cause);
     if let Some(after) = retry_after {
         answer = answer.retry_after(after);
     }
-    visit.answer(answer, cause, detail)
+    exchange.answer(answer, cause, detail)
 }

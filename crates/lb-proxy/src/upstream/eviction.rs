@@ -5,17 +5,17 @@ use super::room::{Full, Share, Tally};
 use crate::net::clock;
 
 /// Makes room for a request's connection, kept or new, by closing idle ones if need be: those idle longest first, of the request's own
-/// cluster if that one has used up its share. `is_one_of_many`: the request runs beside others of its client's connection. `visit`
+/// cluster if that one has used up its share. `is_multiplexed`: the request runs beside others of its client's connection. `visit`
 /// calls its argument with every endpoint.
 ///
 /// # Errors
 /// There is no room.
 pub(crate) fn admit(
     share: &Share,
-    is_one_of_many: bool,
+    is_multiplexed: bool,
     visit: impl Fn(&mut dyn FnMut(&Upstream)),
 ) -> Result<(), Full> {
-    let bounds = share.bounds(is_one_of_many);
+    let bounds = share.bounds(is_multiplexed);
     let own = |each: &mut dyn FnMut(&Upstream)| {
         visit(&mut |upstream| {
             if std::ptr::eq(upstream.share(), share) {
@@ -25,7 +25,7 @@ pub(crate) fn admit(
     };
     // Its own first: each one closed there makes room in total as well.
     if !has_room(share.tally(), bounds.own, own) {
-        return Err(share.full(is_one_of_many));
+        return Err(share.full(is_multiplexed));
     }
     let all = share.room().tally();
     if has_room(all, bounds.all, &visit) {
@@ -33,7 +33,7 @@ pub(crate) fn admit(
     }
     match bounds.modest {
         Some(modest) if has_room(share.tally(), modest.own, own) && has_room(all, modest.all, &visit) => Ok(()),
-        _ => Err(share.room().full(is_one_of_many)),
+        _ => Err(share.room().full(is_multiplexed)),
     }
 }
 

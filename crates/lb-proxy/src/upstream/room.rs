@@ -198,9 +198,9 @@ impl Room {
     }
 
     /// Why a request gets no connection.
-    pub(super) fn full(&self, is_one_of_many: bool) -> Full {
+    pub(super) fn full(&self, is_multiplexed: bool) -> Full {
         let max = self.max();
-        if is_one_of_many { Full::Share { max } } else { Full::All { max } }
+        if is_multiplexed { Full::Share { max } } else { Full::All { max } }
     }
 
     /// A request was refused.
@@ -248,10 +248,10 @@ impl Share {
         Ok(Place(Arc::clone(self)))
     }
 
-    /// What a request is bound by; `is_one_of_many` if it runs beside others of its client's connection.
-    pub(super) fn bounds(&self, is_one_of_many: bool) -> Bounds {
+    /// What a request is bound by; `is_multiplexed` if it runs beside others of its client's connection.
+    pub(super) fn bounds(&self, is_multiplexed: bool) -> Bounds {
         let (max, share) = (self.room.max(), self.room.share());
-        if !is_one_of_many {
+        if !is_multiplexed {
             return Bounds { all: max, own: share, modest: None };
         }
         let eighth = max / 8;
@@ -260,10 +260,10 @@ impl Share {
     }
 
     /// Why a request to this cluster gets no connection.
-    pub(super) fn full(&self, is_one_of_many: bool) -> Full {
+    pub(super) fn full(&self, is_multiplexed: bool) -> Full {
         let (max, share) = (self.room.max(), self.room.share());
-        match (self.room.is_shared(), is_one_of_many) {
-            (false, _) => self.room.full(is_one_of_many),
+        match (self.room.is_shared(), is_multiplexed) {
+            (false, _) => self.room.full(is_multiplexed),
             (true, false) => Full::Cluster { share, max },
             (true, true) => Full::ClusterShare { share, max },
         }

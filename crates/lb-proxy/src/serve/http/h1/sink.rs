@@ -6,7 +6,7 @@ use lb_core::End;
 
 use crate::downstream::BodyWriter;
 use crate::downstream::{Downstream, Gone, HALF_CLOSE_GRACE, Intake, Outbox};
-use crate::exchange::visit::Visit;
+use crate::exchange::Exchange;
 use crate::message::{Edits, Framing, ResponseHead, Version};
 use crate::net::clock;
 use crate::rules::cause::Cause;
@@ -46,8 +46,8 @@ impl<'a> Http1Sink<'a> {
     }
 
     /// Whether another request may follow on the connection.
-    fn may_keep(&self, visit: &Visit, start: &Start<'_>, framing: Framing) -> bool {
-        visit.head.keep_alive()
+    fn may_keep(&self, exchange: &Exchange, start: &Start<'_>, framing: Framing) -> bool {
+        exchange.head.keep_alive()
             && framing != Framing::Close
             && !self.stopping.is_said()
             && start.cause.is_none_or(|cause| !cause.closes())
@@ -70,12 +70,12 @@ impl<'a> Http1Sink<'a> {
 }
 
 impl ResponseSink for Http1Sink<'_> {
-    fn begin(&mut self, visit: &Visit, start: &Start<'_>) -> Result<(), Cause> {
-        let framing = framing_in_http1(visit, start);
-        let keep = self.may_keep(visit, start, framing);
+    fn begin(&mut self, exchange: &Exchange, start: &Start<'_>) -> Result<(), Cause> {
+        let framing = framing_in_http1(exchange, start);
+        let keep = self.may_keep(exchange, start, framing);
         let mut io = self.downstream.lock();
         self.keep = keep && (start.is_own || may_drain(&io.intake, start.head));
-        let connection = connection_for(visit, start.head, self.keep);
+        let connection = connection_for(exchange, start.head, self.keep);
         h1::encode_response(io.out.front(), start.head, start.edits, framing, connection);
         self.body_from = io.out.written + io.out.front().len() as u64;
         io.answer = Some((start.head.status(), self.body_from));
@@ -141,10 +141,10 @@ impl ResponseSink for Http1Sink<'_> {
 }
 
 /// How the body is framed for a client of this version of HTTP/1.
-fn framing_in_http1(visit: &Visit, start: &Start<'_>) -> Framing {
+fn framing_in_http1(exchange: &Exchange, start: &Start<'_>) -> Framing {
     match start.framing {
-        _ if has_no_body(visit, start.head) => Framing::None,
-        Framing::Chunked | Framing::Close if visit.head.version() == Version::Http10 => Framing::Close,
+        _ if has_no_body(exchange, start.head) => Framing::None,
+        Framing::Chunked | Framing::Close if exchange.head.version() == Version::Http10 => Framing::Close,
         Framing::Chunked | Framing::Close => Framing::Chunked,
         // HTTP/2 ends the stream where there is no body; an HTTP/1 client would wait for the connection to end.
         Framing::None => Framing::Length(0),
@@ -159,12 +159,14 @@ fn may_drain(intake: &Intake, head: &ResponseHead) -> bool {
     intake.is_complete() || (head.keep_alive() && !intake.is_held_back())
 }
 
-fn connection_for(visit: &Visit, head: &ResponseHead, keep: bool) -> h1::Connection {
-    match (keep, visit.head.version()) {
+fn connection_for(exchange: &Exchange, head: &ResponseHead, keep: bool) -> h1::Connection {
+    match (keep, exchange.head.version()) {
         (false, _) => h1::Connection::Close,
         (true, Version::Http10) => h1::Connection::KeepAlive,
         // A 426 says what to ask for (RFC 9110 §15.5.22), as far as that would be passed on.
-        (true, _) if head.upgrade().is_some_and(|protocol| visit.may_upgrade_to(protocol)) => h1::Connection::Upgrade,
+        (true, _) if head.upgrade().is_some_and(|protocol| exchange.may_upgrade_to(protocol)) => {
+            h1::Connection::Upgrade
+        }
         (true, _) => h1::Connection::Implicit,
     }
 }

@@ -1,7 +1,7 @@
 //! Http2: a client connection on which many requests run at once.
 //!
 //! ```text
-//!             ┌─▶ stream ─▶ (a task of its own: visit, reply)
+//!             ┌─▶ stream ─▶ (a task of its own: exchange, reply)
 //!  connection ┼─▶ stream ─▶ …
 //!             └─▶ idle for too long, shutting down, abusive, or gone: closed
 //! ```

@@ -8,7 +8,7 @@ use lb_core::End;
 
 use super::shared::Shared;
 use crate::downstream::{Frame, Gone, Stream};
-use crate::exchange::visit::Visit;
+use crate::exchange::Exchange;
 use crate::message::{Edits, Framing, ResponseHead, Trailers};
 use crate::net::queue::{Piece, Queue};
 use crate::rules::cause::Cause;
@@ -69,16 +69,16 @@ impl<'a> Http2Sink<'a> {
 }
 
 impl ResponseSink for Http2Sink<'_> {
-    fn begin(&mut self, _visit: &Visit, start: &Start<'_>) -> Result<(), Cause> {
+    fn begin(&mut self, _visit: &Exchange, start: &Start<'_>) -> Result<(), Cause> {
         let parts = start.head.to_parts(start.edits, start.framing);
-        let mut exchange = self.stream.lock();
+        let mut state = self.stream.lock();
         let begun = match parts {
-            _ if exchange.is_malformed() => Err(start.cause.unwrap_or(Cause::BadRequest)),
-            Ok(parts) => exchange.answer(parts, start.framing.is_empty()).map_err(|_| Cause::ClientClosed),
+            _ if state.is_malformed() => Err(start.cause.unwrap_or(Cause::BadRequest)),
+            Ok(parts) => state.answer(parts, start.framing.is_empty()).map_err(|_| Cause::ClientClosed),
             Err(_) => Err(Cause::InvalidResponse),
         };
         if begun.is_err() {
-            exchange.reset(Reason::INTERNAL_ERROR);
+            state.reset(Reason::INTERNAL_ERROR);
         }
         begun
     }
@@ -117,11 +117,11 @@ impl ResponseSink for Http2Sink<'_> {
     }
 
     fn end_tunnel(&mut self, carried: &Carried) -> After {
-        let mut exchange = self.stream.lock();
-        exchange.on_carried(carried.from_client, carried.to_client);
+        let mut state = self.stream.lock();
+        state.on_carried(carried.from_client, carried.to_client);
         if !carried.is_whole {
             // As a connection is reset (RFC 8441 §5).
-            exchange.reset(Reason::CANCEL);
+            state.reset(Reason::CANCEL);
         }
         After::Keep
     }
