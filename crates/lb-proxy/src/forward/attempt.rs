@@ -30,9 +30,9 @@ use crate::upstream::{Asked, AttemptError, Call, EndpointService, Upstream, Wait
 const MIN_SENDINGS: u32 = 2;
 
 impl tower_service::Service<Request> for EndpointService {
-    type Response = Response;
+    type Response = Box<Response>;
     type Error = AttemptError;
-    type Future = Pin<Box<dyn Future<Output = Result<Response, AttemptError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Box<Response>, AttemptError>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), AttemptError>> {
         Poll::Ready(Ok(()))
@@ -43,7 +43,7 @@ impl tower_service::Service<Request> for EndpointService {
     }
 }
 
-async fn send(endpoint: Arc<Upstream>, affinity: u64, request: Request) -> Result<Response, AttemptError> {
+async fn send(endpoint: Arc<Upstream>, affinity: u64, request: Request) -> Result<Box<Response>, AttemptError> {
     let attempt = Attempt { endpoint: &endpoint, affinity, request: &request };
     let trace = &request.exchange.trace;
     trace.on_attempt(&endpoint);
@@ -55,7 +55,7 @@ async fn send(endpoint: Arc<Upstream>, affinity: u64, request: Request) -> Resul
 }
 
 /// Sends the request until a connection does not end under it.
-async fn drive<P: Protocol>(mut protocol: P, attempt: Attempt<'_>) -> Result<Response, AttemptError> {
+async fn drive<P: Protocol>(mut protocol: P, attempt: Attempt<'_>) -> Result<Box<Response>, AttemptError> {
     loop {
         match send_once(&mut protocol, attempt).await {
             Err(error) => {
@@ -79,14 +79,14 @@ fn resend(error: &AttemptError, request: &Request) -> Option<bool> {
 }
 
 /// Sends the request once.
-async fn send_once<P: Protocol>(protocol: &mut P, attempt: Attempt<'_>) -> Result<Response, AttemptError> {
+async fn send_once<P: Protocol>(protocol: &mut P, attempt: Attempt<'_>) -> Result<Box<Response>, AttemptError> {
     let exchange = &attempt.request.exchange;
     let mut call = protocol.begin(attempt).await?;
     let mut interim = Interim::default();
     let head = poll_fn(|cx| poll_head(cx, &mut call, attempt.request, &mut interim)).await?;
     exchange.trace.on_head();
     let body = P::body(call, &head, attempt).ok_or_else(|| AttemptError::new(Class::Cancelled, Cause::Internal))?;
-    Ok(Response { head, body, held: None })
+    Ok(Response::of_endpoint(head, body))
 }
 
 /// Sends what can be sent and reads until the final response head.

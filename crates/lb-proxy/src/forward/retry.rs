@@ -30,12 +30,12 @@ impl RouteRetryPolicy {
     }
 }
 
-impl RetryPolicy<Request, Response, lb_tower::Error<AttemptError>> for RouteRetryPolicy {
+impl RetryPolicy<Request, Box<Response>, lb_tower::Error<AttemptError>> for RouteRetryPolicy {
     fn save(&self, request: &Request) -> Option<Request> {
         Some(request.clone())
     }
 
-    fn verdict(&self, saved: &mut Request, result: &Result<Response, lb_tower::Error<AttemptError>>) -> Verdict {
+    fn verdict(&self, saved: &mut Request, result: &Result<Box<Response>, lb_tower::Error<AttemptError>>) -> Verdict {
         let (uid, class, is_unsent, is_free) = match result {
             Ok(response) => {
                 let Some(held) = &response.held else { return Verdict::Return };
@@ -60,7 +60,7 @@ impl RetryPolicy<Request, Response, lb_tower::Error<AttemptError>> for RouteRetr
         error.is_no_endpoint()
     }
 
-    fn may_return(&self, result: &Result<Response, lb_tower::Error<AttemptError>>) -> bool {
+    fn may_return(&self, result: &Result<Box<Response>, lb_tower::Error<AttemptError>>) -> bool {
         matches!(result, Err(lb_tower::Error::Endpoint { source, .. }) if source.has_declined())
     }
 

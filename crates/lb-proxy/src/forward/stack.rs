@@ -89,17 +89,17 @@ pub(crate) struct AttachGuard {
     reports: Option<TurnClock>,
 }
 
-impl Observe<Response, AttemptError, InFlightGuard> for AttachGuard {
-    type Output = Response;
+impl Observe<Box<Response>, AttemptError, InFlightGuard> for AttachGuard {
+    type Output = Box<Response>;
 
-    fn class(&self, result: &Result<Response, AttemptError>) -> Class {
+    fn class(&self, result: &Result<Box<Response>, AttemptError>) -> Class {
         match result {
             Ok(response) => Class::Status(grpc::status_of(&response.head)),
             Err(error) => error.class,
         }
     }
 
-    fn attach(&self, mut response: Response, held: InFlightGuard) -> Response {
+    fn attach(&self, mut response: Box<Response>, held: InFlightGuard) -> Box<Response> {
         if let Some(clock) = self.reports
             && let Some(report) = load_report::reported(&response.head)
         {

@@ -3,7 +3,6 @@
 
 pub(crate) mod limit;
 pub(crate) mod outcome;
-pub(crate) mod outgoing;
 pub(crate) mod respond;
 pub(crate) mod route;
 pub(crate) mod tunnel;

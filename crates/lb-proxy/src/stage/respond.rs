@@ -28,7 +28,6 @@ use crate::rules::reply::Reply as OwnReply;
 use crate::rules::request_id::RequestId;
 use crate::rules::{grpc, trailers};
 use crate::stage::outcome::{self, After, CutBy, Outcome, Unread};
-use crate::stage::outgoing::Outgoing;
 use crate::stage::tunnel::{self, Carried};
 use crate::worker::state::Worker;
 
@@ -41,7 +40,7 @@ pub(crate) trait ResponseSink {
     ///
     /// # Errors
     /// Why the client cannot have it.
-    fn begin(&mut self, exchange: &Exchange, start: &Start<'_>) -> Result<(), Cause>;
+    fn begin(&mut self, exchange: &Exchange, response: &Response) -> Result<(), Cause>;
 
     /// Passes on what the body has, as far as the client takes it. Ready when all of it was taken, or as much as came before
     /// it broke.
@@ -69,18 +68,6 @@ pub(crate) trait ResponseSink {
     fn on_end(&mut self, answered: bool) {
         let _ = answered;
     }
-}
-
-/// A response whose head is to be written.
-pub(crate) struct Start<'a> {
-    pub(crate) head: &'a ResponseHead,
-    pub(crate) edits: &'a Edits,
-    /// How the body ends, as far as that does not depend on the protocol.
-    pub(crate) framing: Framing,
-    /// No endpoint gave it.
-    pub(crate) is_own: bool,
-    /// Why it is our own, where that is a failure.
-    pub(crate) cause: Option<Cause>,
 }
 
 /// The body of a response, as sinks read it.
@@ -217,46 +204,48 @@ pub(crate) async fn respond(
     sink: &mut impl ResponseSink,
     timer: &mut Timer,
     exchange: &Exchange,
-    mut outgoing: Box<Outgoing>,
+    mut response: Box<Response>,
 ) -> Outcome {
-    if outgoing.cause == Some(Cause::ClientClosed) {
+    if response.cause == Some(Cause::ClientClosed) {
         return Outcome::client_gone();
     }
-    if opens_no_tunnel(exchange, &outgoing.response) {
-        outgoing = Box::new(exchange.refusal(Cause::InvalidResponse, Some("no_upgrade".to_owned())));
+    if opens_no_tunnel(exchange, &response) {
+        response = exchange.refusal(Cause::InvalidResponse, Some("no_upgrade".to_owned()));
     }
-    exchange.edit_response(&mut outgoing.edits);
-    let is_own = outgoing.response.held.is_none();
+    exchange.edit_response(&mut response.edits);
+    let is_own = response.is_own();
     if is_own {
-        date(&mut outgoing.edits);
+        date(&mut response.edits);
     }
-    if let Body::Tunnel(_) = outgoing.response.body {
-        return Box::pin(tunnel(sink, timer, exchange, outgoing)).await;
+    if let Body::Tunnel(_) = response.body {
+        return Box::pin(tunnel(sink, timer, exchange, response)).await;
     }
-    let Response { head, body, held } = outgoing.response;
     if !is_own {
-        date_if_missing(&head, &mut outgoing.edits);
+        date_if_missing(&response.head, &mut response.edits);
     }
-    let framing = framing_for(exchange, &head, &body);
-    let start = Start { head: &head, edits: &outgoing.edits, framing, is_own, cause: outgoing.cause };
-    let begun = sink.begin(exchange, &start);
-    drop(outgoing.edits);
+    if has_no_body(exchange, &response.head) {
+        response.framing = Framing::None;
+    }
+    let begun = sink.begin(exchange, &response);
+    response.edits = Edits::new();
+    let held = response.held.take();
     if let Err(cause) = begun {
         if let Some(held) = held {
             held.end(End::Cancelled);
         }
-        let detail = outgoing.detail.filter(|_| outgoing.cause == Some(cause));
+        let detail = response.detail.filter(|_| response.cause == Some(cause));
         return Outcome { after: After::Gone, detail, ..Outcome::of(cause) };
     }
     timer.clear();
-    let limits = Limits::of(exchange, &head, is_own);
+    let limits = Limits::of(exchange, &response.head, is_own);
+    let is_empty = response.framing.is_empty();
     let mut source = Source {
-        body: if framing.is_empty() { Body::Empty } else { body },
+        body: if is_empty { Body::Empty } else { std::mem::replace(&mut response.body, Body::Empty) },
         edits: exchange.route().map(|route| &route.response_headers),
         timer,
-        is_over: framing.is_empty(),
+        is_over: is_empty,
         broken: None,
-        grpc_status: if exchange.is_grpc { grpc::ending(&head) } else { None },
+        grpc_status: if exchange.is_grpc { grpc::ending(&response.head) } else { None },
         is_grpc: exchange.is_grpc,
     };
     let (end, broke) = poll_fn(|cx| {
@@ -284,10 +273,10 @@ pub(crate) async fn respond(
     }
     let after = sink.end(end);
     Outcome {
-        status: head.status(),
+        status: response.head.status(),
         bytes_out: sink.sent(),
-        cause: broke.or(outgoing.cause),
-        detail: broken.or(outgoing.detail),
+        cause: broke.or(response.cause),
+        detail: broken.or(response.detail),
         after,
         grpc_status,
         cut_by: broke.map(|cause| CutBy::of(end, cause)),
@@ -299,11 +288,11 @@ async fn tunnel(
     sink: &mut impl ResponseSink,
     timer: &mut Timer,
     exchange: &Exchange,
-    outgoing: Box<Outgoing>,
+    response: Box<Response>,
 ) -> Outcome {
-    let Response { head, body, held } = outgoing.response;
+    let Response { head, edits, body, held, .. } = *response;
     let Body::Tunnel(upstream) = body else { return Outcome::client_gone() };
-    let Some(status) = sink.begin_tunnel(&head, &outgoing.edits) else { return Outcome::client_gone() };
+    let Some(status) = sink.begin_tunnel(&head, &edits) else { return Outcome::client_gone() };
     let idle = exchange.route().map_or(OWN_RESPONSE_IDLE, |route| route.options.timeout.tunnel);
     let carried = tunnel::carry(&exchange.client, upstream, timer, idle).await;
     if let Some(held) = held {
@@ -353,13 +342,4 @@ fn date_if_missing(head: &ResponseHead, edits: &mut Edits) {
 /// Whether the response has no body, whatever its head says.
 pub(crate) fn has_no_body(exchange: &Exchange, head: &ResponseHead) -> bool {
     exchange.head.method() == Method::Head || matches!(head.status(), 204 | 304)
-}
-
-/// What is known of the body's length.
-fn framing_for(exchange: &Exchange, head: &ResponseHead, body: &Body) -> Framing {
-    match body {
-        _ if has_no_body(exchange, head) => Framing::None,
-        Body::Full(bytes) => Framing::Length(bytes.len() as u64),
-        _ => head.framing(),
-    }
 }

@@ -1,26 +1,25 @@
 //! Route: which rule of the configuration takes the request.
 
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Response};
 use crate::rules::answer::Answer;
 use crate::rules::cause::Cause;
 use crate::rules::forwarded::Scheme;
 use crate::rules::{redirect, router};
 use crate::runtime::snapshot::{Deed, RouteRuntime};
-use crate::stage::outgoing::Outgoing;
 
 /// What is to become of a request.
 pub(crate) enum Routed {
     /// The route at this place takes it.
     Matched(usize),
     /// None does; this is our answer.
-    Answer(Box<Outgoing>),
+    Answer(Box<Response>),
 }
 
 /// Finds the route.
 pub(crate) fn route(exchange: &Exchange) -> Routed {
     let shared = &exchange.snapshot.shared;
     if exchange.is_misdirected() {
-        return Routed::Answer(Box::new(exchange.refusal(Cause::Misdirected, None)));
+        return Routed::Answer(exchange.refusal(Cause::Misdirected, None));
     }
     // Behind a trusted proxy that ended TLS the client is where it should be.
     let redirects = exchange.listener().redirect_https && exchange.origin.scheme == Scheme::Http;
@@ -28,11 +27,11 @@ pub(crate) fn route(exchange: &Exchange) -> Routed {
         true if exchange.head.is_connect() => router::Routed::NotFound,
         true => shared.router.route_named(exchange.listener, &exchange.head),
         false if exchange.head.is_connect() => {
-            return Routed::Answer(Box::new(exchange.refusal(Cause::NotImplemented, None)));
+            return Routed::Answer(exchange.refusal(Cause::NotImplemented, None));
         }
         false => shared.router.route(exchange.listener, &exchange.head),
     };
-    Routed::Answer(Box::new(match routed {
+    Routed::Answer(match routed {
         router::Routed::Matched(index) => return Routed::Matched(index),
         _ if redirects => exchange.own(redirect::write_https(&exchange.head, &exchange.origin, shared.https_port)),
         router::Routed::MethodNotAllowed { allow } => {
@@ -46,11 +45,11 @@ pub(crate) fn route(exchange: &Exchange) -> Routed {
             exchange.refusal(Cause::NoRoute, None)
         }
         router::Routed::BadPath(error) => exchange.refusal(Cause::BadPath, Some(error.to_string())),
-    }))
+    })
 }
 
 /// Our own answer where the route asks for one; `None` where an endpoint is to answer.
-pub(crate) fn own_answer(exchange: &Exchange, route: &RouteRuntime) -> Option<Box<Outgoing>> {
+pub(crate) fn own_answer(exchange: &Exchange, route: &RouteRuntime) -> Option<Box<Response>> {
     let shared = &exchange.snapshot.shared;
     let answer = match &route.deed {
         Deed::Forward(_) => return None,
@@ -61,7 +60,7 @@ pub(crate) fn own_answer(exchange: &Exchange, route: &RouteRuntime) -> Option<Bo
         // A header that outgrew all measure.
         Deed::Respond(responder) => responder.write(&exchange.facts(Some(route))).map_err(|_| Cause::Internal),
     };
-    Some(Box::new(exchange.own(answer)))
+    Some(exchange.own(answer))
 }
 
 /// The usual reason of a 404 is a route with `hosts`, asked by another name or by address.

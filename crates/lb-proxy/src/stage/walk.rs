@@ -16,7 +16,7 @@ use crate::downstream::{Client, ClientConnection, HALF_CLOSE_GRACE, Intake};
 use crate::exchange::Exchange;
 use crate::exchange::{Request, Response};
 use crate::forward::stack::{self, StackError};
-use crate::message::{Edits, RequestHead};
+use crate::message::RequestHead;
 use crate::net::{Timer, clock};
 use crate::rules::answer::Answer;
 use crate::rules::cause::Cause;
@@ -24,7 +24,6 @@ use crate::rules::forwarded::{ForwardedHeaderCache, Origin};
 use crate::runtime::snapshot::{RouteRuntime, Snapshot, WorkerSnapshot};
 use crate::stage::limit;
 use crate::stage::outcome::{self, After, Outcome, Running};
-use crate::stage::outgoing::Outgoing;
 use crate::stage::respond::{ResponseSink, respond};
 use crate::stage::route::{self, Routed};
 use crate::worker::state::{Stacks, Worker};
@@ -57,7 +56,7 @@ impl ConnectionCache {
 /// What is next for a request that has been routed.
 pub(crate) enum Next {
     Forward(Request),
-    Answer(Box<Outgoing>),
+    Answer(Box<Response>),
 }
 
 /// Everything up to the first wait. Not `async`: what lives here takes no room while an endpoint is waited for.
@@ -77,18 +76,18 @@ pub(crate) fn prepare(
     exchange.client.begin(Intake::new(exchange.head.framing(), None, 0, exchange.head.expects_continue()));
     let route = match route::route(&exchange) {
         Routed::Matched(route) => route,
-        Routed::Answer(outgoing) => return (Arc::new(exchange), Next::Answer(outgoing)),
+        Routed::Answer(response) => return (Arc::new(exchange), Next::Answer(response)),
     };
     exchange.route = Some(route);
     let answer = exchange
         .route()
         .and_then(|route| limited(worker, &exchange, route).or_else(|| route::own_answer(&exchange, route)));
-    if let Some(outgoing) = answer {
-        return (Arc::new(exchange), Next::Answer(outgoing));
+    if let Some(response) = answer {
+        return (Arc::new(exchange), Next::Answer(response));
     }
     if let Err(cause) = limit::keep_to_upgrades(&mut exchange) {
-        let outgoing = Box::new(exchange.refusal(cause, Some("upgrade_not_allowed".to_owned())));
-        return (Arc::new(exchange), Next::Answer(outgoing));
+        let response = exchange.refusal(cause, Some("upgrade_not_allowed".to_owned()));
+        return (Arc::new(exchange), Next::Answer(response));
     }
     match limit::admit(&exchange, &mut cache.forwarded) {
         Ok(admitted) => {
@@ -99,21 +98,21 @@ pub(crate) fn prepare(
             (Arc::clone(&exchange), Next::Forward(limit::request(exchange, route)))
         }
         Err(cause) => {
-            let outgoing = Box::new(exchange.refusal(cause, None));
-            (Arc::new(exchange), Next::Answer(outgoing))
+            let response = exchange.refusal(cause, None);
+            (Arc::new(exchange), Next::Answer(response))
         }
     }
 }
 
 /// Our answer to a request that the limit of its route refuses.
-fn limited(worker: &Worker, exchange: &Exchange, route: &RouteRuntime) -> Option<Box<Outgoing>> {
+fn limited(worker: &Worker, exchange: &Exchange, route: &RouteRuntime) -> Option<Box<Response>> {
     let retry_after = limit::refused_for(exchange, route)?;
     outcome::on_limited(worker, exchange, route);
     let mut answer = Answer::new(Cause::RateLimited).retry_after(retry_after);
     if let Some(limit) = &route.options.rate_limit {
         answer = answer.status(limit.status);
     }
-    Some(Box::new(exchange.answer(answer, Cause::RateLimited, None)))
+    Some(exchange.answer(answer, Cause::RateLimited, None))
 }
 
 /// Serves a request that has been prepared; what becomes of the connection.
@@ -126,15 +125,15 @@ pub(crate) async fn serve(
 ) -> After {
     let running = Running::new(worker, exchange);
     let exchange = &*running.exchange;
-    let outgoing = match (next, exchange.grpc_timeout) {
-        (Next::Answer(outgoing), _) => Some(outgoing),
+    let response = match (next, exchange.grpc_timeout) {
+        (Next::Answer(response), _) => Some(response),
         (Next::Forward(request), None) => obtain(exchange, stacks, request).await,
         (Next::Forward(request), Some(grpc_timeout)) => {
             Box::pin(obtain_within(grpc_timeout, exchange, stacks, request)).await
         }
     };
-    let outcome = match outgoing {
-        Some(outgoing) => respond(sink, timer, exchange, outgoing).await,
+    let outcome = match response {
+        Some(response) => respond(sink, timer, exchange, response).await,
         None => Outcome::client_gone(),
     };
     // What the client gives up after it has begun is given up at the same price.
@@ -149,21 +148,21 @@ async fn obtain_within(
     exchange: &Exchange,
     stacks: &Stacks,
     request: Request,
-) -> Option<Box<Outgoing>> {
+) -> Option<Box<Response>> {
     let mut call = Box::pin(timeout(grpc_timeout, obtain(exchange, stacks, request)));
     let obtained = call.as_mut().await;
     // Or clients could have endpoints ejected that take no longer than they always do.
     let over = (obtained.is_err() && grpc_timeout >= MIN_CHARGED_TIMEOUT).then(|| Expiry::begin(grpc_timeout));
     drop(call);
     drop(over);
-    obtained.unwrap_or_else(|_| Some(Box::new(exchange.refusal(Cause::TotalTimeout, Some("grpc-timeout".to_owned())))))
+    obtained.unwrap_or_else(|_| Some(exchange.refusal(Cause::TotalTimeout, Some("grpc-timeout".to_owned()))))
 }
 
 /// Finds an endpoint and waits for its response head; `None` when the client has gone meanwhile.
-async fn obtain(exchange: &Exchange, stacks: &Stacks, request: Request) -> Option<Box<Outgoing>> {
+async fn obtain(exchange: &Exchange, stacks: &Stacks, request: Request) -> Option<Box<Response>> {
     let stack = exchange.route().and_then(|route| Some((route, stacks.of(route.index)?)));
     let Some((route, call)) = stack.map(|(route, mut stack)| (route, stack.call(request))) else {
-        return Some(Box::new(exchange.refusal(Cause::Internal, None)));
+        return Some(exchange.refusal(Cause::Internal, None));
     };
     let mut call = pin!(call);
     let watch_from = exchange.started + HALF_CLOSE_GRACE;
@@ -174,25 +173,24 @@ async fn obtain(exchange: &Exchange, stacks: &Stacks, request: Request) -> Optio
         exchange.client.poll_gone(cx, watch_from).map(|()| None)
     })
     .await;
-    Some(Box::new(match result? {
+    Some(match result? {
         Ok(response) => returned(exchange, route, response),
         Err(error) => failed(exchange, &error),
-    }))
+    })
 }
 
 /// An endpoint's response, with the edits that the route makes to it.
-fn returned(exchange: &Exchange, route: &RouteRuntime, response: Response) -> Outgoing {
-    let mut edits = Edits::new();
+fn returned(exchange: &Exchange, route: &RouteRuntime, mut response: Box<Response>) -> Box<Response> {
     if let (Some(sticky), Some(held)) = (&route.sticky, &response.held) {
         let affinity = held.endpoint().affinity();
         if sticky.is_due(exchange.affinity_hint, affinity) {
-            sticky.write(affinity, clock::unix_ms() / 1000, &mut edits);
+            sticky.write(affinity, clock::unix_ms() / 1000, &mut response.edits);
         }
     }
-    Outgoing { response, edits, cause: None, detail: None }
+    response
 }
 
-fn failed(exchange: &Exchange, error: &StackError) -> Outgoing {
+fn failed(exchange: &Exchange, error: &StackError) -> Box<Response> {
     let (cause, detail, retry_after) = stack::refusal_of(error);
     let mut answer = Answer::new(cause);
     if let Some(after) = retry_after {

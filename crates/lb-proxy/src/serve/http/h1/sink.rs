@@ -6,13 +6,13 @@ use lb_core::End;
 
 use crate::downstream::BodyWriter;
 use crate::downstream::{Downstream, Gone, HALF_CLOSE_GRACE, Intake, Outbox};
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Response};
 use crate::message::{Edits, Framing, ResponseHead, Version};
 use crate::net::clock;
 use crate::rules::cause::Cause;
 use crate::rules::reply::Reply;
 use crate::stage::outcome::After;
-use crate::stage::respond::{ResponseSink, Source, Start, has_no_body};
+use crate::stage::respond::{ResponseSink, Source, has_no_body};
 use crate::stage::tunnel::Carried;
 use crate::wire::h1;
 use crate::worker::shutdown::Ear;
@@ -46,13 +46,13 @@ impl<'a> Http1Sink<'a> {
     }
 
     /// Whether another request may follow on the connection.
-    fn may_keep(&self, exchange: &Exchange, start: &Start<'_>, framing: Framing) -> bool {
+    fn may_keep(&self, exchange: &Exchange, response: &Response, framing: Framing) -> bool {
         exchange.head.keep_alive()
             && framing != Framing::Close
             && !self.stopping.is_said()
-            && start.cause.is_none_or(|cause| !cause.closes())
+            && response.cause.is_none_or(|cause| !cause.closes())
             // The rest of a request that we have answered ourselves is not worth waiting for.
-            && (!start.is_own || self.downstream.lock().has_whole_body())
+            && (!response.is_own() || self.downstream.lock().has_whole_body())
     }
 
     /// Queues what the endpoint has sent, as far as there is room; tells whether it ran dry.
@@ -70,15 +70,15 @@ impl<'a> Http1Sink<'a> {
 }
 
 impl ResponseSink for Http1Sink<'_> {
-    fn begin(&mut self, exchange: &Exchange, start: &Start<'_>) -> Result<(), Cause> {
-        let framing = framing_in_http1(exchange, start);
-        let keep = self.may_keep(exchange, start, framing);
+    fn begin(&mut self, exchange: &Exchange, response: &Response) -> Result<(), Cause> {
+        let framing = framing_in_http1(exchange, response);
+        let keep = self.may_keep(exchange, response, framing);
         let mut io = self.downstream.lock();
-        self.keep = keep && (start.is_own || may_drain(&io.intake, start.head));
-        let connection = connection_for(exchange, start.head, self.keep);
-        h1::encode_response(io.out.front(), start.head, start.edits, framing, connection);
+        self.keep = keep && (response.is_own() || may_drain(&io.intake, &response.head));
+        let connection = connection_for(exchange, &response.head, self.keep);
+        h1::encode_response(io.out.front(), &response.head, &response.edits, framing, connection);
         self.body_from = io.out.written + io.out.front().len() as u64;
-        io.answer = Some((start.head.status(), self.body_from));
+        io.answer = Some((response.head.status(), self.body_from));
         self.writer = BodyWriter::new(framing == Framing::Chunked);
         Ok(())
     }
@@ -141,9 +141,9 @@ impl ResponseSink for Http1Sink<'_> {
 }
 
 /// How the body is framed for a client of this version of HTTP/1.
-fn framing_in_http1(exchange: &Exchange, start: &Start<'_>) -> Framing {
-    match start.framing {
-        _ if has_no_body(exchange, start.head) => Framing::None,
+fn framing_in_http1(exchange: &Exchange, response: &Response) -> Framing {
+    match response.framing {
+        _ if has_no_body(exchange, &response.head) => Framing::None,
         Framing::Chunked | Framing::Close if exchange.head.version() == Version::Http10 => Framing::Close,
         Framing::Chunked | Framing::Close => Framing::Chunked,
         // HTTP/2 ends the stream where there is no body; an HTTP/1 client would wait for the connection to end.

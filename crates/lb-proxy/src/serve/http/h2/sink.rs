@@ -8,13 +8,13 @@ use lb_core::End;
 
 use super::shared::Shared;
 use crate::downstream::{Frame, Gone, Stream};
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Response};
 use crate::message::{Edits, Framing, ResponseHead, Trailers};
 use crate::net::queue::{Piece, Queue};
 use crate::rules::cause::Cause;
 use crate::rules::reply::Reply;
 use crate::stage::outcome::After;
-use crate::stage::respond::{ResponseSink, Source, Start};
+use crate::stage::respond::{ResponseSink, Source};
 use crate::stage::tunnel::Carried;
 
 /// Writes the response of one request to a stream.
@@ -69,12 +69,12 @@ impl<'a> Http2Sink<'a> {
 }
 
 impl ResponseSink for Http2Sink<'_> {
-    fn begin(&mut self, _visit: &Exchange, start: &Start<'_>) -> Result<(), Cause> {
-        let parts = start.head.to_parts(start.edits, start.framing);
+    fn begin(&mut self, _: &Exchange, response: &Response) -> Result<(), Cause> {
+        let parts = response.head.to_parts(&response.edits, response.framing);
         let mut state = self.stream.lock();
         let begun = match parts {
-            _ if state.is_malformed() => Err(start.cause.unwrap_or(Cause::BadRequest)),
-            Ok(parts) => state.answer(parts, start.framing.is_empty()).map_err(|_| Cause::ClientClosed),
+            _ if state.is_malformed() => Err(response.cause.unwrap_or(Cause::BadRequest)),
+            Ok(parts) => state.answer(parts, response.framing.is_empty()).map_err(|_| Cause::ClientClosed),
             Err(_) => Err(Cause::InvalidResponse),
         };
         if begun.is_err() {
