@@ -1,6 +1,6 @@
 //! Writing a body in the framing its receiver was promised.
 
-use super::{Frame, Outbox};
+use super::{Frame, WriteBuffer};
 use crate::wire::h1;
 
 /// Frames one body.
@@ -15,7 +15,7 @@ impl BodyWriter {
     }
 
     /// Queues a part. Trailers go only where there are chunks to follow.
-    pub(crate) fn push(&mut self, out: &mut Outbox, frame: Frame) {
+    pub(crate) fn push(&mut self, out: &mut WriteBuffer, frame: Frame) {
         match frame {
             Frame::Data(piece) if piece.is_empty() => {}
             Frame::Data(piece) if self.chunked => {
@@ -34,7 +34,7 @@ impl BodyWriter {
     }
 
     /// Queues the end.
-    pub(crate) fn end(&mut self, out: &mut Outbox) {
+    pub(crate) fn end(&mut self, out: &mut WriteBuffer) {
         if self.chunked && !self.ended {
             h1::encode_last_chunk(out.front(), None);
         }

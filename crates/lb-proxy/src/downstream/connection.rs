@@ -1,8 +1,10 @@
 //! A client's connection, as its requests see it: what is known from its beginning, and the same to its end.
 
+use std::any::Any;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use atomic_refcell::AtomicRefCell;
 use lb_config::ListenAddress;
 
 use crate::message::Line;
@@ -22,7 +24,12 @@ pub(crate) struct ClientConnection {
     pub(crate) tls: Option<TlsFacts>,
     /// The index of the worker that serves it.
     pub(crate) worker: usize,
+    /// What is kept for this client alone, and ends with its connection.
+    pub(crate) slot: Slot,
 }
+
+/// Room for what the endpoints' side keeps for one client: only that side knows its type.
+pub(crate) type Slot = AtomicRefCell<Option<Box<dyn Any + Send + Sync>>>;
 
 impl ClientConnection {
     /// The client's IP address; `None` on a Unix socket.

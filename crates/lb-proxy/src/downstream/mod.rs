@@ -1,17 +1,19 @@
-//! Towards the client: one connection, its request bodies and what waits to be written; for HTTP/2 one stream.
+//! Towards the client: one connection, its request bodies and what waits to be written; for HTTP/2 one stream; for a request of
+//! our own, neither.
 //!
 //! Reading and writing go through one cell that only the connection's own task ever borrows, one poll at a time. It is
 //! never borrowed twice and never across a suspension; it lets the request body travel down the stack, and be cloned
 //! for a retry, while the response is written on the same socket.
 
+mod body_state;
 mod body_writer;
 mod client;
 mod connection;
-mod incoming;
-mod intake;
+mod internal;
 mod kept;
-mod outbox;
+mod request_body;
 mod stream;
+mod write_buffer;
 
 use std::io;
 use std::pin::Pin;
@@ -21,22 +23,21 @@ use std::time::Duration;
 
 use atomic_refcell::{AtomicRefCell, AtomicRefMut};
 use bytes::BytesMut;
-use lb_core::Mono;
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
+pub(crate) use body_state::{BodyFailure, Frame, RequestBodyState};
 pub(crate) use body_writer::BodyWriter;
 pub(crate) use client::Client;
-pub(crate) use connection::{ClientConnection, TlsFacts};
-pub(crate) use incoming::{BodyOwner, RequestBody};
-pub(crate) use intake::{BodyFailure, Frame, Intake};
-pub(crate) use outbox::Outbox;
+pub(crate) use connection::{ClientConnection, Slot, TlsFacts};
+pub(crate) use internal::Internal;
+pub(crate) use request_body::{BodyOwner, RequestBody};
 pub(crate) use stream::{Gone, Stream};
+pub(crate) use write_buffer::WriteBuffer;
 
 use crate::net::Stream as Socket;
 use crate::net::buffers::ReadSize;
 use crate::net::clock;
-use crate::upstream::{Bound, Connection, Upstream};
 
 /// An end of the client's stream this soon after its request is taken for a client that has said all it had to say and
 /// waits for the answer; a later one for a client that has given up.
@@ -51,10 +52,8 @@ pub(crate) struct Downstream {
 }
 
 struct Shared {
-    connection: ClientConnection,
+    connection: Arc<ClientConnection>,
     io: AtomicRefCell<Io>,
-    /// Of its own, as it is put down while the socket is being written to.
-    bound: AtomicRefCell<Option<Box<Bound>>>,
 }
 
 /// What is in the cell.
@@ -64,9 +63,9 @@ pub(crate) struct Io {
     pub(crate) read: BytesMut,
     read_size: ReadSize,
     /// Waits to be written.
-    pub(crate) out: Outbox,
+    pub(crate) out: WriteBuffer,
     /// The request body being received.
-    pub(crate) intake: Intake,
+    pub(crate) body: RequestBodyState,
     /// The client has sent its last byte.
     pub(crate) ended: bool,
     /// Status of the answer that is being sent, and how much will have been written before its body.
@@ -79,43 +78,28 @@ impl Downstream {
             stream,
             read: BytesMut::new(),
             read_size: ReadSize::new(),
-            out: Outbox::default(),
-            intake: Intake::none(),
+            out: WriteBuffer::default(),
+            body: RequestBodyState::none(),
             ended: false,
             answer: None,
         };
-        Self { shared: Arc::new(Shared { connection, io: AtomicRefCell::new(io), bound: AtomicRefCell::default() }) }
+        let connection = Arc::new(connection);
+        Self { shared: Arc::new(Shared { connection, io: AtomicRefCell::new(io) }) }
     }
 
     /// The connection with its socket and what was read from it, for another protocol. `None` while a request still holds it.
-    pub(crate) fn into_parts(self) -> Option<(ClientConnection, Socket, BytesMut)> {
+    pub(crate) fn into_parts(self) -> Option<(Arc<ClientConnection>, Socket, BytesMut)> {
         let Shared { connection, io, .. } = Arc::into_inner(self.shared)?;
         let io = io.into_inner();
         Some((connection, io.stream, io.read))
     }
 
-    pub(crate) fn connection(&self) -> &ClientConnection {
+    pub(crate) fn connection(&self) -> &Arc<ClientConnection> {
         &self.shared.connection
     }
 
     pub(crate) fn lock(&self) -> AtomicRefMut<'_, Io> {
         self.shared.io.borrow_mut()
-    }
-
-    /// Keeps a connection for this client alone, in place of the one it may have had.
-    fn keep_bound(&self, bound: Bound) {
-        *self.shared.bound.borrow_mut() = Some(Box::new(bound));
-    }
-
-    /// What makes a pick in this cluster prefer the endpoint that this client has a connection of its own to.
-    fn bound_in(&self, cluster: &str) -> Option<u64> {
-        self.shared.bound.borrow().as_ref()?.affinity_in(cluster)
-    }
-
-    /// That connection, if it is one to this endpoint.
-    fn take_bound(&self, upstream: &Arc<Upstream>, now: Mono) -> Option<Box<Connection>> {
-        let bound = self.shared.bound.borrow_mut().take_if(|bound| bound.is_to(upstream))?;
-        bound.into_connection(now)
     }
 }
 
@@ -147,7 +131,7 @@ impl Io {
 
     /// Whether the whole request has arrived. What has arrived of its body is thrown away.
     pub(crate) fn has_whole_body(&mut self) -> bool {
-        self.intake.discard(&mut self.read)
+        self.body.discard(&mut self.read)
     }
 
     /// Ready when the client is gone, for a time in which nothing is expected of it. Never ready while its request is
@@ -157,7 +141,7 @@ impl Io {
     /// that gives up closes later. So an end that comes before `since`, or soon after the last byte of the request's
     /// body, is taken for the former.
     pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>, since: Instant) -> Poll<()> {
-        while self.intake.is_complete() && !self.ended && self.read.len() < READ_AHEAD {
+        while self.body.is_complete() && !self.ended && self.read.len() < READ_AHEAD {
             match self.poll_fill(cx) {
                 Poll::Ready(Ok(0)) if self.is_half_close(since) => {}
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
@@ -170,7 +154,7 @@ impl Io {
 
     fn is_half_close(&self, since: Instant) -> bool {
         let now = clock::now();
-        now < since || self.intake.ended_at.is_some_and(|ended| now < ended + HALF_CLOSE_GRACE)
+        now < since || self.body.ended_at.is_some_and(|ended| now < ended + HALF_CLOSE_GRACE)
     }
 
     /// Bytes that moved towards the client, in a measure of its own: it only tells whether the client reads.

@@ -12,7 +12,7 @@ use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 
 use super::ClientConnection;
-use super::intake::{BodyFailure, Intake};
+use super::body_state::{BodyFailure, RequestBodyState};
 use crate::message::{Edits, Framing, ResponseHead, Trailers, has_outer_space};
 use crate::net::account::{Account, HeadRoom};
 use crate::net::cork::Drain;
@@ -34,7 +34,7 @@ struct Shared {
 /// What is in the cell.
 pub(crate) struct StreamState {
     /// The request body being received.
-    pub(crate) intake: Intake,
+    pub(crate) body: RequestBodyState,
     receive: RecvStream,
     /// Taken of the body, and not yet on its way: the client's window opens by this much later.
     taken: usize,
@@ -68,7 +68,7 @@ impl Stream {
         let account = Arc::clone(account);
         let queue = Queue::new(Some(Arc::clone(&account)));
         let state = StreamState {
-            intake: Intake::none(),
+            body: RequestBodyState::none(),
             receive,
             taken: 0,
             respond,
@@ -83,7 +83,7 @@ impl Stream {
         Self { shared: Arc::new(Shared { connection, state: AtomicRefCell::new(state) }) }
     }
 
-    pub(crate) fn connection(&self) -> &ClientConnection {
+    pub(crate) fn connection(&self) -> &Arc<ClientConnection> {
         &self.shared.connection
     }
 
@@ -94,11 +94,11 @@ impl Stream {
 
 impl StreamState {
     /// What is to come of the body.
-    pub(super) fn expect(&mut self, mut intake: Intake) {
-        if !intake.is_complete() {
-            intake.kept.count_in(Arc::clone(&self.account));
+    pub(super) fn expect(&mut self, mut body: RequestBodyState) {
+        if !body.is_complete() {
+            body.kept.count_in(Arc::clone(&self.account));
         }
-        self.intake = intake;
+        self.body = body;
     }
 
     /// How much of the answer may be read now; a little at least.
@@ -113,11 +113,11 @@ impl StreamState {
 
     /// The next piece of payload.
     pub(super) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyFailure>>> {
-        if let Some(failure) = self.intake.failure() {
+        if let Some(failure) = self.body.failure() {
             return Poll::Ready(Some(Err(failure)));
         }
         loop {
-            if self.intake.is_complete() {
+            if self.body.is_complete() {
                 return Poll::Ready(None);
             }
             let failure = match ready!(self.receive.poll_data(cx)) {
@@ -125,7 +125,7 @@ impl StreamState {
                 Some(Ok(piece)) if piece.is_empty() => continue,
                 Some(Ok(piece)) => {
                     self.taken += piece.len();
-                    return Poll::Ready(Some(self.intake.accept(piece)));
+                    return Poll::Ready(Some(self.body.accept(piece)));
                 }
                 Some(Err(error)) => failure_of(&error),
                 None => match ready!(self.receive.poll_trailers(cx)) {
@@ -141,7 +141,7 @@ impl StreamState {
                             BodyFailure::Malformed(h1::Cause::TrailersTooLarge.into())
                         }
                         Ok(trailers) => {
-                            self.intake.end(trailers.flatten());
+                            self.body.end(trailers.flatten());
                             continue;
                         }
                         Err(error) => BodyFailure::Malformed(error),
@@ -149,7 +149,7 @@ impl StreamState {
                     Err(error) => failure_of(&error),
                 },
             };
-            return Poll::Ready(Some(Err(self.intake.fail(failure))));
+            return Poll::Ready(Some(Err(self.body.fail(failure))));
         }
     }
 
@@ -273,7 +273,7 @@ impl StreamState {
 
     /// A tunnel has carried this much, from the client and to it.
     pub(crate) fn on_carried(&mut self, up: u64, down: u64) {
-        self.intake.received = up;
+        self.body.received = up;
         if let Some(answer) = &mut self.answer {
             answer.written = down;
         }

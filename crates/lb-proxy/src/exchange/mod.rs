@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::downstream::{BodyOwner, Client, ClientConnection};
+use crate::downstream::{BodyOwner, Client, ClientConnection, Internal};
 use crate::message::{Edits, RequestHead, Trailers};
 use crate::net::clock;
 use crate::rules::forwarded::Origin;
@@ -84,6 +84,21 @@ impl Exchange {
             head,
             trace: Trace::default(),
         }
+    }
+
+    /// A request of the proxy's own, which counts as one of this connection's: a sub-request, or one that is only explained or
+    /// tested. It needs no socket, and takes the same way as others.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for sub-requests and `explain`, which are yet to come"))]
+    pub(crate) fn internal(
+        connection: &Arc<ClientConnection>,
+        snapshot: &Arc<WorkerSnapshot>,
+        listener: usize,
+        head: RequestHead,
+        body: Bytes,
+    ) -> Self {
+        let origin = Origin::new(connection.arrival(), &snapshot.shared.listeners[listener].trusted, &head);
+        let client = Client::Internal(Arc::new(Internal::new(connection, body)));
+        Self::new(client, true, origin, snapshot, listener, head)
     }
 
     /// Its client's connection.

@@ -7,14 +7,14 @@ use bytes::BytesMut;
 
 use super::opening::Opening;
 use super::protocol::{Attempt, Protocol};
-use crate::downstream::Outbox;
+use crate::downstream::WriteBuffer;
 use crate::exchange::Body;
 use crate::exchange::Exchange;
 use crate::message::ResponseHead;
 use crate::net::clock;
 use crate::rules::login;
 use crate::upstream::h1::{Call, Owner, Upload};
-use crate::upstream::{AttemptError, Connection};
+use crate::upstream::{AttemptError, Bound, Connection};
 use crate::wire::h1;
 use crate::wire::proxy_protocol::{self, ProxyHeader};
 
@@ -78,7 +78,7 @@ fn kept(attempt: Attempt<'_>) -> Option<Box<Connection>> {
     let Attempt { endpoint, request, .. } = attempt;
     let exchange = &request.exchange;
     let now = clock::mono();
-    let bound = exchange.bound_affinity.and_then(|_| exchange.client.take_bound(endpoint, now));
+    let bound = exchange.bound_affinity.and_then(|_| Bound::take(&exchange.client, endpoint, now));
     bound.or_else(|| {
         // A body may outgrow what is kept of it, and then cannot be sent again either.
         let is_only_chance = request.body.is_some() || !request.is_repeatable();
@@ -124,7 +124,7 @@ fn upload(attempt: Attempt<'_>, opening: Opening) -> Upload {
     let head = &attempt.request.exchange.head;
     let Opening { framing, first, body } = opening;
     let connection = if head.upgrade().is_some() { h1::Connection::Upgrade } else { h1::Connection::Implicit };
-    let mut out = Outbox::default();
+    let mut out = WriteBuffer::default();
     h1::encode_request(out.front(), head, &attempt.edits(), framing, connection);
     let mut upload = Upload::new(out, framing, body);
     if let Some(frame) = first {

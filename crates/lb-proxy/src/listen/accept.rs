@@ -17,7 +17,7 @@ use tokio::sync::mpsc::error::SendError;
 use tokio::time::Instant;
 
 use super::{proxy_protocol, tls};
-use crate::downstream::ClientConnection;
+use crate::downstream::{ClientConnection, Slot};
 use crate::net::Timer;
 use crate::net::clock::Turn;
 use crate::net::socket::{AcceptedSocket, Listening, Socket};
@@ -249,6 +249,6 @@ async fn serve(
             (stream, Some(facts))
         }
     };
-    let connection = ClientConnection { address, peer, local, tls, worker: worker.index };
+    let connection = ClientConnection { address, peer, local, tls, worker: worker.index, slot: Slot::default() };
     h1::serve(stream, connection, stacks, worker, stop, timer).await;
 }

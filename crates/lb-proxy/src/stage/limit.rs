@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use lb_ratelimit::Verdict;
 
-use crate::downstream::{Intake, RequestBody};
+use crate::downstream::{RequestBody, RequestBodyState};
 use crate::exchange::Exchange;
 use crate::exchange::Request;
 use crate::message::{Edits, Framing, Version};
@@ -45,7 +45,7 @@ pub(crate) fn admit(exchange: &Exchange, cache: &mut Option<Box<ForwardedHeaderC
     let limit = route.options.body_limit;
     let keep = route.options.retry.as_ref().map_or(0, |retry| retry.body_limit);
     if !framing.is_empty() {
-        exchange.client.expect(Intake::new(framing, limit, keep, exchange.head.expects_continue()));
+        exchange.client.expect(RequestBodyState::new(framing, limit, keep, exchange.head.expects_continue()));
     }
     if let (Framing::Length(length), Some(limit)) = (framing, limit)
         && length > limit

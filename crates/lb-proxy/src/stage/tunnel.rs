@@ -100,19 +100,15 @@ pub(crate) struct Carried {
 
 /// Carries bytes both ways until both sides have ended, one breaks, or nothing moved for `idle`.
 pub(crate) async fn carry(client: &Client, mut upstream: Tunnel, timer: &mut Timer, idle: Duration) -> Carried {
-    let mut first = upstream.take_read();
-    let (head_bytes, written) = match client {
-        Client::Http1(downstream) => {
-            let mut io = downstream.lock();
-            // The 101 goes first, then what the endpoint sent behind it.
-            let mut head = std::mem::take(io.out.front());
-            let head_bytes = head.len() as u64;
-            head.extend_from_slice(&first);
-            first = head;
-            (head_bytes, io.out.written)
-        }
-        Client::Http2(_) => (0, 0),
-    };
+    // The head that accepts the tunnel goes first, then what the endpoint sent behind it.
+    let (mut first, written) = client.take_unwritten();
+    let head_bytes = first.len() as u64;
+    let behind = upstream.take_read();
+    if first.is_empty() {
+        first = behind;
+    } else {
+        first.extend_from_slice(&behind);
+    }
     let mut pipes = Pipes { up: Pipe::default(), down: Pipe::begin(first, false) };
     // Bytes of the request's body, which were the client's as well.
     let mut body = 0;
@@ -126,22 +122,11 @@ pub(crate) async fn carry(client: &Client, mut upstream: Tunnel, timer: &mut Tim
             if !went {
                 return Poll::Ready((false, false));
             }
-            pipes.up = match client {
-                Client::Http1(downstream) => {
-                    let mut io = downstream.lock();
-                    Pipe::begin(std::mem::take(&mut io.read), io.ended)
-                }
-                Client::Http2(_) => Pipe::begin(BytesMut::new(), false),
-            };
+            let (read, ended) = client.take_read();
+            pipes.up = Pipe::begin(read, ended);
         }
-        let polled = upstream.side(|endpoint| match client {
-            Client::Http1(downstream) => pipes.poll(cx, &mut downstream.lock().stream, endpoint),
-            Client::Http2(stream) => match stream.lock().ways() {
-                Some(mut ways) => pipes.poll(cx, &mut ways, endpoint),
-                None => Poll::Ready(false),
-            },
-        });
-        if let Poll::Ready(is_whole) = polled {
+        let polled = upstream.side(|endpoint| client.with_side(|side| pipes.poll(cx, side, endpoint)));
+        if let Poll::Ready(is_whole) = polled.unwrap_or(Poll::Ready(false)) {
             return Poll::Ready((is_whole, false));
         }
         if (pipes.carried(), upstream.request_progress()) != before {
@@ -149,13 +134,7 @@ pub(crate) async fn carry(client: &Client, mut upstream: Tunnel, timer: &mut Tim
             // For the log, should the tunnel be cut. Until it begins, the body is counted where it is received.
             let down = pipes.down.carried.saturating_sub(head_bytes);
             let up = if pipes.up.begun { body + pipes.up.carried } else { client.received() };
-            match client {
-                Client::Http1(downstream) => {
-                    let mut io = downstream.lock();
-                    (io.intake.received, io.out.written) = (up, written + down);
-                }
-                Client::Http2(stream) => stream.lock().on_carried(up, down),
-            }
+            client.on_carried(up, written + down);
         }
         timer.poll_after(cx, idle).map(|()| (false, true))
     })

@@ -12,7 +12,7 @@ use lb_tower::Expiry;
 use tokio::time::timeout;
 use tower_service::Service;
 
-use crate::downstream::{Client, ClientConnection, HALF_CLOSE_GRACE, Intake};
+use crate::downstream::{Client, ClientConnection, HALF_CLOSE_GRACE, RequestBodyState};
 use crate::exchange::Exchange;
 use crate::exchange::{Request, Response};
 use crate::forward::stack::{self, StackError};
@@ -26,6 +26,7 @@ use crate::stage::limit;
 use crate::stage::outcome::{self, After, Outcome, Running};
 use crate::stage::respond::{ResponseSink, respond};
 use crate::stage::route::{self, Routed};
+use crate::upstream::Bound;
 use crate::worker::state::{Stacks, Worker};
 
 /// The shortest `grpc-timeout` that counts against an endpoint when it fires: a shorter one says more about the client.
@@ -73,7 +74,7 @@ pub(crate) fn prepare(
 ) -> (Arc<Exchange>, Next) {
     let origin = cache.origin(client.connection(), &snapshot.shared, listener, &head);
     let mut exchange = Exchange::new(client, is_multiplexed, origin, snapshot, listener, head);
-    exchange.client.begin(Intake::new(exchange.head.framing(), None, 0, exchange.head.expects_continue()));
+    exchange.client.begin(RequestBodyState::new(exchange.head.framing(), None, 0, exchange.head.expects_continue()));
     let route = match route::route(&exchange) {
         Routed::Matched(route) => route,
         Routed::Answer(response) => return (Arc::new(exchange), Next::Answer(response)),
@@ -93,7 +94,7 @@ pub(crate) fn prepare(
         Ok(admitted) => {
             (exchange.edits, exchange.affinity_hint, exchange.hash_key) = admitted;
             let cluster = exchange.route().and_then(RouteRuntime::cluster);
-            exchange.bound_affinity = cluster.and_then(|cluster| exchange.client.bound_in(&cluster.name));
+            exchange.bound_affinity = cluster.and_then(|cluster| Bound::affinity_in(&exchange.client, &cluster.name));
             let exchange = Arc::new(exchange);
             (Arc::clone(&exchange), Next::Forward(limit::request(exchange, route)))
         }

@@ -24,7 +24,7 @@ impl Owner {
     fn keep(self, endpoint: &Arc<Upstream>, worker: usize, connection: Box<Connection>) {
         let Self { client, cluster, affinity } = self;
         if let Some(bound) = Bound::new(endpoint, worker, cluster, affinity, connection, clock::mono()) {
-            client.keep_bound(bound);
+            bound.keep(&client);
         }
     }
 }

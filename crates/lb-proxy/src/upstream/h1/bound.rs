@@ -16,6 +16,7 @@ use std::sync::Arc;
 use lb_core::Mono;
 
 use super::Connection;
+use crate::downstream::Client;
 use crate::upstream::Upstream;
 
 /// A client's claim to a reserved connection, which closes when this is dropped.
@@ -42,18 +43,30 @@ impl Bound {
         Some(Self { endpoint: Arc::clone(endpoint), worker, number, cluster, affinity })
     }
 
-    /// The value by which a pick in this cluster prefers its endpoint.
-    pub(crate) fn affinity_in(&self, cluster: &str) -> Option<u64> {
-        (*self.cluster == *cluster).then_some(self.affinity)
+    /// The value by which a pick in this cluster prefers the endpoint that the client has a connection of its own to.
+    pub(crate) fn affinity_in(client: &Client, cluster: &str) -> Option<u64> {
+        let slot = client.slot()?.borrow();
+        let bound = slot.as_ref()?.downcast_ref::<Self>()?;
+        (*bound.cluster == *cluster).then_some(bound.affinity)
     }
 
-    /// Whether it is a connection to this endpoint.
-    pub(crate) fn is_to(&self, upstream: &Arc<Upstream>) -> bool {
-        Arc::ptr_eq(&self.endpoint, upstream)
+    /// The client's own connection to this endpoint, if it has one that is still good.
+    pub(crate) fn take(client: &Client, endpoint: &Arc<Upstream>, now: Mono) -> Option<Box<Connection>> {
+        let is_to = |bound: &Self| Arc::ptr_eq(&bound.endpoint, endpoint);
+        let mut slot = client.slot()?.borrow_mut();
+        let bound = slot.take_if(|kept| kept.downcast_ref().is_some_and(is_to))?;
+        bound.downcast::<Self>().ok()?.into_connection(now)
+    }
+
+    /// Leaves the connection to the client, in place of the one it may have. It closes if the client can have none.
+    pub(super) fn keep(self, client: &Client) {
+        if let Some(slot) = client.slot() {
+            *slot.borrow_mut() = Some(Box::new(self));
+        }
     }
 
     /// The connection, if it has not been evicted and the endpoint still keeps it.
-    pub(crate) fn into_connection(self, now: Mono) -> Option<Box<Connection>> {
+    fn into_connection(self, now: Mono) -> Option<Box<Connection>> {
         let (mut connection, timeout) = self.endpoint.checkout_reserved(self.worker, self.number)?;
         if connection.is_idle_within(timeout, now) && connection.stream.is_quiet() {
             return Some(connection);

@@ -3,14 +3,14 @@
 use std::task::{Context, Poll, ready};
 
 use crate::downstream::BodyWriter;
-use crate::downstream::{BodyFailure, Frame, Outbox, RequestBody};
+use crate::downstream::{BodyFailure, Frame, RequestBody, WriteBuffer};
 use crate::message::Framing;
 use crate::net::Stream;
 use crate::upstream::call::{Progress, WaitsFor};
 
 /// A request being written to an endpoint.
 pub(crate) struct Upload {
-    out: Outbox,
+    out: WriteBuffer,
     /// `None` once the body has ended.
     body: Option<RequestBody>,
     writer: BodyWriter,
@@ -20,7 +20,7 @@ pub(crate) struct Upload {
 
 impl Upload {
     /// A request whose head is in `out` and says that the body has this framing.
-    pub(crate) fn new(out: Outbox, framing: Framing, body: Option<RequestBody>) -> Self {
+    pub(crate) fn new(out: WriteBuffer, framing: Framing, body: Option<RequestBody>) -> Self {
         Self { out, body, writer: BodyWriter::new(framing == Framing::Chunked), is_broken: false }
     }
 
@@ -66,7 +66,7 @@ impl Upload {
         }
     }
 
-    /// Queues a part of the body that was received. Only with room in the outbox.
+    /// Queues a part of the body that was received. Only with room in the write buffer.
     pub(crate) fn push(&mut self, frame: Frame) {
         self.writer.push(&mut self.out, frame);
     }

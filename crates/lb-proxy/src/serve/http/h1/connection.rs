@@ -197,7 +197,7 @@ impl Session {
     /// Whether the client sent, or is still sending, what nobody has read.
     fn has_unread(&self) -> bool {
         let io = self.downstream.lock();
-        !io.read.is_empty() || !io.intake.is_complete() || (!io.ended && io.stream.is_readable())
+        !io.read.is_empty() || !io.body.is_complete() || (!io.ended && io.stream.is_readable())
     }
 
     /// Throws away the rest of a request that was answered early; whether the next may follow. A client was not told
@@ -209,7 +209,7 @@ impl Session {
         let drained = poll_fn(|cx| {
             let io = &mut *self.downstream.lock();
             while !io.has_whole_body() {
-                if io.intake.failure().is_some() {
+                if io.body.failure().is_some() {
                     return Poll::Ready(false);
                 }
                 match io.poll_fill(cx) {

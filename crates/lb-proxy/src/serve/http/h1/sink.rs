@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use lb_core::End;
 
 use crate::downstream::BodyWriter;
-use crate::downstream::{Downstream, Gone, HALF_CLOSE_GRACE, Intake, Outbox};
+use crate::downstream::{Downstream, Gone, HALF_CLOSE_GRACE, RequestBodyState, WriteBuffer};
 use crate::exchange::{Exchange, Response};
 use crate::message::{Edits, Framing, ResponseHead, Version};
 use crate::net::clock;
@@ -56,7 +56,7 @@ impl<'a> Http1Sink<'a> {
     }
 
     /// Queues what the endpoint has sent, as far as there is room; tells whether it ran dry.
-    fn fill(&mut self, cx: &mut Context<'_>, out: &mut Outbox, body: &mut Source<'_>) -> bool {
+    fn fill(&mut self, cx: &mut Context<'_>, out: &mut WriteBuffer, body: &mut Source<'_>) -> bool {
         while !body.is_over() && out.has_room() {
             match body.poll_frame(cx, usize::MAX) {
                 Poll::Ready(Some(frame)) => self.writer.push(out, frame),
@@ -74,7 +74,7 @@ impl ResponseSink for Http1Sink<'_> {
         let framing = framing_in_http1(exchange, response);
         let keep = self.may_keep(exchange, response, framing);
         let mut io = self.downstream.lock();
-        self.keep = keep && (response.is_own() || may_drain(&io.intake, &response.head));
+        self.keep = keep && (response.is_own() || may_drain(&io.body, &response.head));
         let connection = connection_for(exchange, &response.head, self.keep);
         h1::encode_response(io.out.front(), &response.head, &response.edits, framing, connection);
         self.body_from = io.out.written + io.out.front().len() as u64;
@@ -110,7 +110,7 @@ impl ResponseSink for Http1Sink<'_> {
     fn end(&mut self, end: End) -> After {
         match end {
             End::Completed if !self.keep => After::Close,
-            End::Completed if self.downstream.lock().intake.is_complete() => After::Keep,
+            End::Completed if self.downstream.lock().body.is_complete() => After::Keep,
             End::Completed => After::Drain,
             // A client that seems to be gone may have gone only half way.
             End::ClientGone | End::UpstreamAborted | End::Cancelled => After::Abort,
@@ -129,7 +129,7 @@ impl ResponseSink for Http1Sink<'_> {
     }
 
     fn end_tunnel(&mut self, carried: &Carried) -> After {
-        self.downstream.lock().intake.received = carried.from_client;
+        self.downstream.lock().body.received = carried.from_client;
         After::Gone
     }
 
@@ -155,8 +155,8 @@ fn framing_in_http1(exchange: &Exchange, response: &Response) -> Framing {
 /// Whether the request has arrived, or the client may as well send the rest of it, to be thrown away once the endpoint
 /// has answered. It may not where the endpoint says that it closes: a client that still sends should learn of that. Nor where
 /// the client was not asked for the body, since what it then does is its own choice.
-fn may_drain(intake: &Intake, head: &ResponseHead) -> bool {
-    intake.is_complete() || (head.keep_alive() && !intake.is_held_back())
+fn may_drain(body: &RequestBodyState, head: &ResponseHead) -> bool {
+    body.is_complete() || (head.keep_alive() && !body.is_held_back())
 }
 
 fn connection_for(exchange: &Exchange, head: &ResponseHead, keep: bool) -> h1::Connection {

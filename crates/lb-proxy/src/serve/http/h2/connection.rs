@@ -60,7 +60,7 @@ pub(crate) struct Start {
     pub(crate) stream: Stream,
     /// Read already: the preface, or the beginning of it.
     pub(crate) read: BytesMut,
-    pub(crate) connection: ClientConnection,
+    pub(crate) connection: Arc<ClientConnection>,
     pub(crate) stacks: Arc<Stacks>,
     pub(crate) listener: usize,
     pub(crate) worker: Arc<Worker>,

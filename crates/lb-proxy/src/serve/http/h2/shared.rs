@@ -35,14 +35,14 @@ impl Shared {
     /// `is_of_many` says that the peer's address is that of no client.
     pub(super) fn new(
         worker: Arc<Worker>,
-        connection: ClientConnection,
+        connection: Arc<ClientConnection>,
         account: Account,
         watch: Drain,
         is_of_many: bool,
     ) -> Self {
         Self {
             worker,
-            connection: Arc::new(connection),
+            connection,
             cache: Mutex::default(),
             account: Arc::new(account),
             watch: Mutex::new(watch),

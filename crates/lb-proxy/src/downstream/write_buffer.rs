@@ -20,7 +20,7 @@ const KEEP_AT_MOST: usize = 16 * 1024;
 
 /// An output queue of at most one large piece.
 #[derive(Default)]
-pub(crate) struct Outbox {
+pub(crate) struct WriteBuffer {
     /// Heads, small pieces and chunk sizes, in order.
     front: BytesMut,
     /// A large piece, after `front`.
@@ -31,7 +31,7 @@ pub(crate) struct Outbox {
     pub(crate) written: u64,
 }
 
-impl Outbox {
+impl WriteBuffer {
     /// Where heads and small pieces are written.
     pub(crate) fn front(&mut self) -> &mut BytesMut {
         if self.front.capacity() == 0 {
@@ -149,25 +149,25 @@ mod tests {
             pieces in proptest::collection::vec((0usize..20_000, any::<bool>()), 1..6),
             step in 1usize..9_000,
         ) {
-            let mut outbox = Outbox::default();
+            let mut buffer = WriteBuffer::default();
             let mut expected = Vec::new();
             let mut sink = Trickle { got: Vec::new(), step };
             let mut cx = Context::from_waker(std::task::Waker::noop());
             for (index, (len, tailed)) in pieces.into_iter().enumerate() {
-                outbox.front().extend_from_slice(b"size:");
+                buffer.front().extend_from_slice(b"size:");
                 expected.extend_from_slice(b"size:");
                 let piece = Bytes::from(vec![index as u8; len]);
                 let tail: &'static [u8] = if tailed { b"\r\n" } else { b"" };
                 expected.extend_from_slice(&piece);
                 expected.extend_from_slice(tail);
-                outbox.push(piece, tail);
-                if !outbox.has_room() || index % 2 == 0 {
-                    prop_assert!(outbox.poll_write_to(&mut cx, &mut sink).is_ready());
+                buffer.push(piece, tail);
+                if !buffer.has_room() || index % 2 == 0 {
+                    prop_assert!(buffer.poll_write_to(&mut cx, &mut sink).is_ready());
                 }
             }
-            prop_assert!(outbox.poll_write_to(&mut cx, &mut sink).is_ready());
-            prop_assert!(outbox.is_empty());
-            prop_assert_eq!(outbox.written, expected.len() as u64);
+            prop_assert!(buffer.poll_write_to(&mut cx, &mut sink).is_ready());
+            prop_assert!(buffer.is_empty());
+            prop_assert_eq!(buffer.written, expected.len() as u64);
             prop_assert!(sink.got == expected);
         }
     }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 
-use super::intake::{BodyFailure, Frame, Intake};
+use super::body_state::{BodyFailure, Frame, RequestBodyState};
 use super::{Client, Io};
 use crate::message::Trailers;
 use crate::wire::h1::Step;
@@ -38,7 +38,7 @@ impl RequestBody {
     }
 
     pub(crate) fn is_replayable(&self) -> bool {
-        self.intake(|intake| intake.is_replayable())
+        self.body(|body| body.is_replayable())
     }
 
     /// Bytes of payload received so far.
@@ -56,18 +56,19 @@ impl RequestBody {
 
     /// Whether the client sends none of it, since it waits for a 100.
     pub(crate) fn is_held_back(&self) -> bool {
-        self.intake(|intake| intake.is_held_back())
+        self.body(|body| body.is_held_back())
     }
 
     /// The next part; `None` is the end.
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyFailure>>> {
-        if let Some(kept) = self.intake(|intake| intake.kept_at(self.position)) {
+        if let Some(kept) = self.body(|body| body.kept_at(self.position)) {
             self.position += kept.as_ref().map_or(0, |piece| piece.len() as u64);
             return Poll::Ready(Some(kept.map(Frame::Data)));
         }
         let received = match self.owner.client() {
             Client::Http1(downstream) => poll_receive(&mut downstream.lock(), cx),
             Client::Http2(stream) => stream.lock().poll_receive(cx),
+            Client::Internal(_) => Poll::Ready(None),
         };
         Poll::Ready(match ready!(received) {
             Some(Ok(piece)) => {
@@ -77,33 +78,33 @@ impl RequestBody {
             Some(Err(failure)) => Some(Err(failure)),
             None if std::mem::replace(&mut self.is_past_trailers, true) => None,
             None => {
-                let trailers = self.intake(|intake| intake.trailers.clone());
+                let trailers = self.body(|body| body.trailers.clone());
                 let trailers = trailers.and_then(|trailers| self.owner.upstream_trailers(trailers));
                 trailers.map(|trailers| Ok(Frame::Trailers(trailers)))
             }
         })
     }
 
-    fn intake<T>(&self, read: impl FnOnce(&mut Intake) -> T) -> T {
-        self.owner.client().intake(read)
+    fn body<T>(&self, read: impl FnOnce(&mut RequestBodyState) -> T) -> T {
+        self.owner.client().body(read)
     }
 }
 
 /// The next piece of payload from the connection.
 fn poll_receive(io: &mut Io, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyFailure>>> {
-    if let Some(failure) = io.intake.failure {
+    if let Some(failure) = io.body.failure {
         return Poll::Ready(Some(Err(failure)));
     }
     loop {
-        let Some(decoder) = &mut io.intake.decoder else { return Poll::Ready(None) };
+        let Some(decoder) = &mut io.body.decoder else { return Poll::Ready(None) };
         let failure = match decoder.decode(&mut io.read) {
-            Ok(Step::Data(piece)) => return Poll::Ready(Some(io.intake.accept(piece))),
+            Ok(Step::Data(piece)) => return Poll::Ready(Some(io.body.accept(piece))),
             Ok(Step::Trailers(trailers)) => {
-                io.intake.trailers = Some(trailers);
+                io.body.trailers = Some(trailers);
                 continue;
             }
             Ok(Step::End) => {
-                io.intake.end(None);
+                io.body.end(None);
                 continue;
             }
             Ok(Step::NeedMore) => match ready!(io.poll_fill(cx)) {
@@ -112,6 +113,6 @@ fn poll_receive(io: &mut Io, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, 
             },
             Err(error) => BodyFailure::Malformed(error),
         };
-        return Poll::Ready(Some(Err(io.intake.fail(failure))));
+        return Poll::Ready(Some(Err(io.body.fail(failure))));
     }
 }

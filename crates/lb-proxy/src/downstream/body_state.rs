@@ -28,7 +28,7 @@ pub(crate) enum BodyFailure {
 }
 
 /// The state of the request body on a connection.
-pub(crate) struct Intake {
+pub(crate) struct RequestBodyState {
     pub(super) decoder: Option<BodyDecoder>,
     pub(super) failure: Option<BodyFailure>,
     pub(super) trailers: Option<Trailers>,
@@ -43,7 +43,7 @@ pub(crate) struct Intake {
     pub(super) ended_at: Option<Instant>,
 }
 
-impl Intake {
+impl RequestBodyState {
     /// No body.
     pub(crate) fn none() -> Self {
         Self {
@@ -70,6 +70,16 @@ impl Intake {
             awaits_continue,
             ..Self::none()
         }
+    }
+
+    /// A body that has been received, all of which is kept.
+    pub(super) fn whole(body: Bytes) -> Self {
+        let mut kept = Kept::new(body.len() as u64);
+        let received = body.len() as u64;
+        if !body.is_empty() {
+            kept.push(&body);
+        }
+        Self { received, kept, ..Self::none() }
     }
 
     /// Whether a 100 is to be sent, which it is once.
