@@ -17,11 +17,14 @@ use tokio_util::sync::CancellationToken;
 use crate::control::Control;
 use crate::descriptors::{self, Shares};
 use crate::error::EngineError;
+use crate::filters::{Chains, Parts};
 use crate::net::bind;
 use crate::net::socket::Socket;
 use crate::observe::access_log::AccessLog;
 use crate::observe::event::{Event, Events};
 use crate::observe::metrics::Metrics;
+use crate::runtime::headers::Headers;
+use crate::runtime::limiters::Limiters;
 use crate::runtime::orders::Order;
 use crate::runtime::registry::Registry;
 use crate::runtime::snapshot::Snapshot;
@@ -71,7 +74,11 @@ struct State {
 /// # Errors
 /// What [`Engine::start`] would refuse with. Addresses in use and logs that cannot be written show only at the start.
 pub fn validate(config: &Config) -> Result<(), EngineError> {
-    Ok(Registry::check(config)?)
+    let headers = Headers::new(config)?;
+    // No table and no secret makes a filter that cannot be built.
+    let parts = Parts { limiters: &Limiters::default(), limit_log: &Arc::default(), sticky_secret: &[0; 32] };
+    Chains::new(config, &headers, parts)?;
+    Ok(())
 }
 
 impl Engine {
@@ -105,15 +112,18 @@ impl Engine {
         let admin = control.bind_admin(&config)?;
         let resolved = control.look_up(&config);
         let https_port = https_port(&config, &HashMap::new(), &fresh);
+        let headers = Headers::new(&config)?;
         let limiters = lock(&registry).limiters(&config)?;
-        let snapshot = lock(&registry).build(Arc::clone(&config), &resolved, terminators, limiters, https_port)?;
+        let chains = chains(&config, &headers, &shared, &registry, &limiters)?;
+        let snapshot =
+            lock(&registry).build(Arc::clone(&config), &resolved, terminators, limiters, &headers, https_port);
         control.adopt(&snapshot, admin);
 
         let (death, deaths) = mpsc::unbounded_channel();
         let mut handles = Vec::new();
         let mut threads = Vec::new();
         for index in 0..workers {
-            let worker = Arc::new(Worker::new(index, Arc::clone(&shared), &snapshot));
+            let worker = Arc::new(Worker::new(index, Arc::clone(&shared), &snapshot, &chains));
             let (commands, orders) = mpsc::unbounded_channel();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.map_err(EngineError::Thread)?;
@@ -165,15 +175,17 @@ impl Engine {
         let new = config.listeners.iter().filter(|listener| !state.bound.contains_key(&listener.address));
         let fresh = Fresh::bind(new, self.threads.len())?;
         let admin = self.control.bind_admin(&config)?;
-        Registry::check(&config)?;
+        let headers = Headers::new(&config)?;
         let limiters = lock(&state.registry).limiters(&config)?;
+        let chains = chains(&config, &headers, &self.shared, &state.registry, &limiters)?;
         self.shared.access_log.apply(config.log.access.as_ref()).map_err(EngineError::AccessLog)?;
-        // The header rules were checked above, so from here on nothing fails.
+        // From here on nothing fails.
         let registry = Arc::clone(&state.registry);
         // Names that are new here would have no address for a while, and those they replace none any more.
         let resolved = self.control.look_up(&config);
         let https_port = https_port(&config, &state.bound, &fresh);
-        let snapshot = lock(&registry).build(Arc::clone(&config), &resolved, terminators, limiters, https_port)?;
+        let snapshot =
+            lock(&registry).build(Arc::clone(&config), &resolved, terminators, limiters, &headers, https_port);
         self.control.adopt(&snapshot, admin);
         // Before the snapshot that does not know them: what the kernel has queued for them is still served.
         let gone: Vec<_> = state.bound.keys().filter(|address| snapshot.listener(address).is_none()).cloned().collect();
@@ -183,7 +195,7 @@ impl Engine {
             self.unlisten(&address);
         }
         for handle in &*self.workers {
-            handle.worker.publish(&snapshot);
+            handle.worker.publish(&snapshot, &chains);
         }
         self.change_sockets(&state.snapshot.config, &config);
         share_descriptors(&self.shared, self.threads.len(), &config);
@@ -349,6 +361,19 @@ impl Engine {
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
+}
+
+/// The filters of a configuration.
+fn chains(
+    config: &Config,
+    headers: &Headers,
+    shared: &Shared,
+    registry: &Mutex<Registry>,
+    limiters: &Limiters,
+) -> Result<Arc<Chains>, EngineError> {
+    let sticky_secret = *lock(registry).sticky_secret();
+    let parts = Parts { limiters, limit_log: &shared.limit_log, sticky_secret: &sticky_secret };
+    Ok(Arc::new(Chains::new(config, headers, parts)?))
 }
 
 /// Puts in effect what the open files have room for; tells how many files that are, and the shares.

@@ -8,6 +8,7 @@ pub mod drivers;
 mod engine;
 mod error;
 mod exchange;
+mod filters;
 mod forward;
 mod listen;
 mod net;

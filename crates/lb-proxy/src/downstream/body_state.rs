@@ -73,11 +73,11 @@ impl RequestBodyState {
     }
 
     /// A body that has been received, all of which is kept.
-    pub(super) fn whole(body: Bytes) -> Self {
+    pub(super) fn whole(body: &Bytes) -> Self {
         let mut kept = Kept::new(body.len() as u64);
         let received = body.len() as u64;
         if !body.is_empty() {
-            kept.push(&body);
+            kept.push(body);
         }
         Self { received, kept, ..Self::none() }
     }

@@ -15,7 +15,7 @@ pub(crate) struct Internal {
 
 impl Internal {
     /// A request that counts as one of this connection, with this body.
-    pub(crate) fn new(connection: &Arc<ClientConnection>, body: Bytes) -> Self {
+    pub(crate) fn new(connection: &Arc<ClientConnection>, body: &Bytes) -> Self {
         let body = AtomicRefCell::new(RequestBodyState::whole(body));
         Self { connection: Arc::clone(connection), body }
     }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::downstream::{BodyOwner, Client, ClientConnection, Internal};
 use crate::message::{Edits, RequestHead, Trailers};
 use crate::net::clock;
-use crate::rules::forwarded::Origin;
+use crate::rules::forwarded::{ForwardedHeaderCache, Origin};
 use crate::rules::grpc;
 use crate::rules::request_id::RequestId;
 use crate::rules::sticky::AffinityHint;
@@ -52,6 +52,8 @@ pub(crate) struct Exchange {
     /// How long the client of a gRPC call waits.
     pub(crate) grpc_timeout: Option<Duration>,
     pub(crate) trace: Trace,
+    /// Headers about the client as its connection's last request had them, until this one has its own.
+    pub(crate) forwarded_cache: Option<Box<ForwardedHeaderCache>>,
 }
 
 impl Exchange {
@@ -83,6 +85,7 @@ impl Exchange {
             grpc_timeout: if is_grpc { grpc::timeout(&head) } else { None },
             head,
             trace: Trace::default(),
+            forwarded_cache: None,
         }
     }
 
@@ -94,7 +97,7 @@ impl Exchange {
         snapshot: &Arc<WorkerSnapshot>,
         listener: usize,
         head: RequestHead,
-        body: Bytes,
+        body: &Bytes,
     ) -> Self {
         let origin = Origin::new(connection.arrival(), &snapshot.shared.listeners[listener].trusted, &head);
         let client = Client::Internal(Arc::new(Internal::new(connection, body)));
@@ -137,18 +140,6 @@ impl Exchange {
             cluster: route.and_then(RouteRuntime::cluster).map_or("", |cluster| &cluster.name),
             endpoint: "",
         }
-    }
-
-    /// The edits of the response that the route makes, or the listener where no route took the request.
-    pub(crate) fn edit_response(&self, edits: &mut Edits) {
-        let route = self.route();
-        let rules = route.map_or(&self.listener().response_headers, |route| &route.response_headers);
-        if rules.is_empty() {
-            return;
-        }
-        let attempts = self.trace.attempts();
-        let endpoint = attempts.last_name();
-        rules.apply(&Facts { endpoint, ..self.facts(route) }, edits);
     }
 }
 

@@ -9,5 +9,6 @@ mod h2;
 mod interim;
 mod opening;
 mod protocol;
+pub(crate) mod request;
 mod retry;
 pub(crate) mod stack;

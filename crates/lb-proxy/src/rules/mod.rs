@@ -32,7 +32,7 @@ pub mod text;
 pub(crate) mod trailers;
 
 #[cfg(test)]
-mod testing {
+pub(crate) mod testing {
     //! Requests to drive the rules with.
 
     use bytes::BytesMut;
@@ -44,7 +44,7 @@ mod testing {
     use crate::wire::h1::{Connection, HeadLimits, RequestParser, encode_request};
 
     /// A head as the codec reads it; lines are given without CR, the empty line at the end is added.
-    pub(super) fn head(lines: &str) -> RequestHead {
+    pub(crate) fn head(lines: &str) -> RequestHead {
         let mut text = BytesMut::from(format!("{}\n\n", lines.trim_end()).replace('\n', "\r\n").as_str());
         RequestParser::new().parse(&mut text, &HeadLimits::default()).expect("valid").expect("whole")
     }
@@ -64,7 +64,7 @@ mod testing {
     }
 
     /// The lines of a head as they go out, sorted, without the request line.
-    pub(super) fn sent(head: &RequestHead, edits: &Edits) -> Vec<String> {
+    pub(crate) fn sent(head: &RequestHead, edits: &Edits) -> Vec<String> {
         let mut out = BytesMut::new();
         encode_request(&mut out, head, edits, Framing::None, Connection::Implicit);
         let text = String::from_utf8(out.to_vec()).expect("ASCII");

@@ -46,7 +46,7 @@ impl Limiters {
     }
 
     /// The table of this limit.
-    pub(super) fn of(&self, limit: &valid::RateLimit) -> Option<Arc<Keyed>> {
+    pub(crate) fn of(&self, limit: &valid::RateLimit) -> Option<Arc<Keyed>> {
         let id = limiter_id(limit);
         self.0.iter().find(|(known, _)| *known == id).map(|(_, table)| Arc::clone(table))
     }

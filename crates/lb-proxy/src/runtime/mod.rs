@@ -2,8 +2,9 @@
 
 mod clusters;
 pub(crate) mod endpoints;
+pub(crate) mod headers;
 mod kept;
-mod limiters;
+pub(crate) mod limiters;
 pub(crate) mod orders;
 pub(crate) mod placement;
 pub(crate) mod registry;

@@ -11,16 +11,16 @@ use lb_discovery::Listing;
 use rand::Rng;
 
 use super::clusters::{ClusterState, Given};
+use super::headers::Headers;
 use super::kept::Kept;
 use super::limiters::Limiters;
 use super::orders::{Order, Orders};
-use super::routes::{Budgets, Routes, Rules, listener_rules};
+use super::routes::{Budgets, Routes};
 use super::snapshot::{ListenerRuntime, Snapshot};
 use crate::drivers::checks::Target;
 use crate::error::EngineError;
 use crate::observe::event::Events;
 use crate::observe::metrics::Metrics;
-use crate::rules::headers::HeaderError;
 use crate::rules::networks::Networks;
 use crate::rules::router::Router;
 use crate::tls::{Loaded, UpstreamTls};
@@ -80,24 +80,17 @@ impl Registry {
     }
 
     /// Makes this configuration the one in force, as far as members, limits and routes go, with endpoints where
-    /// `resolved` says that they are, and `tls` for each listener. The snapshot is to be published by the caller.
-    ///
-    /// # Errors
-    /// A header that cannot be written; nothing has changed then.
+    /// `resolved` says that they are, and `tls` for each listener. The snapshot is to be published by the caller. Nothing of it can
+    /// fail: what could, the arguments say, was made before.
     pub(crate) fn build(
         &mut self,
         config: Arc<Config>,
         resolved: &[Listing],
         tls: Loaded,
         limiters: Limiters,
+        headers: &Headers,
         https_port: u16,
-    ) -> Result<Arc<Snapshot>, HeaderError> {
-        let rules = config
-            .routes
-            .iter()
-            .map(|route| Rules::new(&config, route, &self.sticky_secret))
-            .collect::<Result<_, _>>()?;
-        let listener_rules = listener_rules(&config)?;
+    ) -> Arc<Snapshot> {
         self.generation += 1;
         self.limiters = limiters;
         let now = self.clock.now();
@@ -121,9 +114,9 @@ impl Registry {
             .listeners
             .iter()
             .zip(tls.listeners)
-            .zip(listener_rules)
+            .zip(&headers.listeners)
             .map(|((listener, tls), response_headers)| ListenerRuntime {
-                response_headers,
+                response_headers: Arc::clone(response_headers),
                 tls,
                 name: Arc::clone(&listener.name),
                 redirect_https: listener.redirect_https,
@@ -133,17 +126,12 @@ impl Registry {
                 unrouted: series.route(&listener.name, "", None, &[]),
             })
             .collect();
-        let routes = Routes {
-            config: &config,
-            clusters: &mut self.clusters,
-            limiters: &self.limiters,
-            budgets: &mut self.budgets,
-        };
-        let routes = routes.build(rules, &clusters, &mut series);
+        let routes = Routes { config: &config, clusters: &mut self.clusters, budgets: &mut self.budgets };
+        let routes = routes.build(headers, &clusters, &mut series);
         series.publish(self.generation);
         let by_address =
             config.listeners.iter().enumerate().map(|(index, listener)| (listener.address.clone(), index)).collect();
-        Ok(Arc::new(Snapshot {
+        Arc::new(Snapshot {
             generation: self.generation,
             router: Router::new(&config),
             listeners,
@@ -152,14 +140,12 @@ impl Registry {
             clusters,
             https_port,
             config,
-        }))
+        })
     }
 
-    /// Whether [`build`](Self::build) would succeed.
-    pub(crate) fn check(config: &Config) -> Result<(), HeaderError> {
-        // No secret makes a cookie that cannot be written.
-        listener_rules(config)?;
-        config.routes.iter().try_for_each(|route| Rules::new(config, route, &[0; 32]).map(drop))
+    /// Signs cookies of routes without a secret of their own.
+    pub(crate) fn sticky_secret(&self) -> &[u8; 32] {
+        &self.sticky_secret
     }
 
     /// All endpoints with active checks.
@@ -223,10 +209,9 @@ mod tests {
             let config = Config::parse(&text, &|_| None).unwrap_or_else(|errors| panic!("{errors}")).config;
             let snapshot = {
                 let tls = crate::tls::Store::default().load(&config, &Events::default()).unwrap();
-                {
-                    let limiters = self.registry.limiters(&config).unwrap();
-                    self.registry.build(Arc::new(config), &self.sources, tls, limiters, 443).unwrap()
-                }
+                let limiters = self.registry.limiters(&config).unwrap();
+                let headers = Headers::new(&config).unwrap();
+                self.registry.build(Arc::new(config), &self.sources, tls, limiters, &headers, 443)
             };
             self.members = Some(snapshot.clusters[0].members.clone());
             self.config = Some(Arc::clone(&snapshot.config));

@@ -9,14 +9,12 @@ use std::sync::Arc;
 
 use lb_config::{self as valid, Config, ListenAddress, RouteOptions};
 use lb_policy::{Cluster, Selector, Zone};
-use lb_ratelimit::{Keyed, RetryBudget};
+use lb_ratelimit::RetryBudget;
 
 use crate::observe::metrics::{ListenerMetrics, RouteMetrics};
 use crate::rules::headers::HeaderRules;
 use crate::rules::networks::Networks;
-use crate::rules::respond::Responder;
 use crate::rules::router::Router;
-use crate::rules::sticky::StickyCookie;
 use crate::runtime::placement::ZonedPolicy;
 use crate::tls::Terminator;
 use crate::upstream::{EndpointService, Outliers};
@@ -55,32 +53,23 @@ pub(crate) struct ListenerRuntime {
     /// Of requests that no route takes.
     pub(crate) unrouted: Arc<RouteMetrics>,
     /// Edits of answers that no route made.
-    pub(crate) response_headers: HeaderRules,
-}
-
-/// What a route does.
-pub(crate) enum Deed {
-    Forward(Arc<ClusterRuntime>),
-    Redirect(valid::Redirect),
-    Respond(Responder),
+    pub(crate) response_headers: Arc<HeaderRules>,
 }
 
 /// A route with everything it refers to.
 pub(crate) struct RouteRuntime {
-    pub(crate) index: usize,
     pub(crate) name: Arc<str>,
-    pub(crate) deed: Deed,
+    /// Where it forwards to; `None` where it answers itself.
+    pub(crate) cluster: Option<Arc<ClusterRuntime>>,
     pub(crate) options: RouteOptions,
-    pub(crate) request_headers: HeaderRules,
-    pub(crate) response_headers: HeaderRules,
+    pub(crate) request_headers: Arc<HeaderRules>,
+    pub(crate) response_headers: Arc<HeaderRules>,
     /// Host or headers towards the endpoint depend on which endpoint it is.
     pub(crate) edits_differ_by_endpoint: bool,
-    pub(crate) sticky: Option<StickyCookie>,
     /// What the policy hashes, where it does.
     pub(crate) key: Option<HashKey>,
     /// Picks its endpoints: the same one for all workers, so that turns are shared. `None` where it does not forward.
     pub(crate) selector: Option<Selector<ZonedPolicy, EndpointService>>,
-    pub(crate) limiter: Option<Arc<Keyed>>,
     pub(crate) budget: Option<Arc<RetryBudget>>,
     /// One a listener.
     pub(crate) metrics: Vec<Arc<RouteMetrics>>,
@@ -95,10 +84,7 @@ pub(crate) enum HashKey {
 impl RouteRuntime {
     /// The cluster it forwards to.
     pub(crate) fn cluster(&self) -> Option<&Arc<ClusterRuntime>> {
-        match &self.deed {
-            Deed::Forward(cluster) => Some(cluster),
-            Deed::Redirect(_) | Deed::Respond(_) => None,
-        }
+        self.cluster.as_ref()
     }
 
     /// The name of the policy it picks by: its own, or its cluster's; empty if it picks nobody.

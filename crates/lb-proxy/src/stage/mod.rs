@@ -1,7 +1,6 @@
 //! The way of a request, whatever protocol its client speaks, one file a stage, each taking what the one before it gave:
-//! route → limit → (a tower stack of [`forward`](crate::forward)) → respond → outcome.
+//! route → (filters) → (a tower stack of [`forward`](crate::forward)) → respond → outcome.
 
-pub(crate) mod limit;
 pub(crate) mod outcome;
 pub(crate) mod respond;
 pub(crate) mod route;

@@ -125,14 +125,6 @@ impl Drop for Running<'_> {
     }
 }
 
-/// A rate limit refused the request.
-pub(crate) fn on_limited(worker: &Worker, exchange: &Exchange, route: &RouteRuntime) {
-    route.metrics[exchange.listener].on_rate_limited();
-    let client = exchange.origin.arrival.peer.map(|_| exchange.origin.client);
-    let shared = &worker.shared;
-    shared.limit_log.on_limited(client, &route.name, shared.now());
-}
-
 /// Counts and logs a request.
 pub(crate) fn close(worker: &Worker, exchange: &Exchange, outcome: &Outcome) -> After {
     let route = exchange.route();

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use crate::downstream::{Frame, Gone};
 use crate::exchange::Exchange;
 use crate::exchange::{Body, Response};
-use crate::message::{Edits, Framing, Method, ResponseHead, Version, name};
+use crate::message::{Edits, Framing, Method, ResponseHead, name};
 use crate::net::timer::far;
 use crate::net::{Timer, clock};
 use crate::rules::answer::Answer;
@@ -206,13 +206,6 @@ pub(crate) async fn respond(
     exchange: &Exchange,
     mut response: Box<Response>,
 ) -> Outcome {
-    if response.cause == Some(Cause::ClientClosed) {
-        return Outcome::client_gone();
-    }
-    if opens_no_tunnel(exchange, &response) {
-        response = exchange.refusal(Cause::InvalidResponse, Some("no_upgrade".to_owned()));
-    }
-    exchange.edit_response(&mut response.edits);
     let is_own = response.is_own();
     if is_own {
         date(&mut response.edits);
@@ -241,7 +234,7 @@ pub(crate) async fn respond(
     let is_empty = response.framing.is_empty();
     let mut source = Source {
         body: if is_empty { Body::Empty } else { std::mem::replace(&mut response.body, Body::Empty) },
-        edits: exchange.route().map(|route| &route.response_headers),
+        edits: exchange.route().map(|route| &*route.response_headers),
         timer,
         is_over: is_empty,
         broken: None,
@@ -315,15 +308,6 @@ pub(crate) fn refuse(sink: &mut impl ResponseSink, worker: &Worker, unread: &Unr
     let bytes_out = reply.body.len() as u64;
     sink.refuse(reply, &edits);
     outcome::close_unread(worker, unread, &id, bytes_out);
-}
-
-/// Whether the endpoint answers an extended CONNECT with a success and no tunnel. To this client a 2xx says that the tunnel is
-/// open (RFC 8441 §4).
-fn opens_no_tunnel(exchange: &Exchange, response: &Response) -> bool {
-    exchange.head.version() == Version::Http2
-        && exchange.head.upgrade().is_some()
-        && !matches!(response.body, Body::Tunnel(_))
-        && matches!(response.head.status(), 200..=299)
 }
 
 /// Our own responses have a date (RFC 9110 §6.6.1).

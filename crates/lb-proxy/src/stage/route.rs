@@ -5,7 +5,6 @@ use crate::rules::answer::Answer;
 use crate::rules::cause::Cause;
 use crate::rules::forwarded::Scheme;
 use crate::rules::{redirect, router};
-use crate::runtime::snapshot::{Deed, RouteRuntime};
 
 /// What is to become of a request.
 pub(crate) enum Routed {
@@ -46,21 +45,6 @@ pub(crate) fn route(exchange: &Exchange) -> Routed {
         }
         router::Routed::BadPath(error) => exchange.refusal(Cause::BadPath, Some(error.to_string())),
     })
-}
-
-/// Our own answer where the route asks for one; `None` where an endpoint is to answer.
-pub(crate) fn own_answer(exchange: &Exchange, route: &RouteRuntime) -> Option<Box<Response>> {
-    let shared = &exchange.snapshot.shared;
-    let answer = match &route.deed {
-        Deed::Forward(_) => return None,
-        Deed::Redirect(redirect) => {
-            let pattern = &shared.config.routes[route.index].matcher.path;
-            redirect::write(redirect, pattern, &exchange.facts(Some(route)), shared.https_port)
-        }
-        // A header that outgrew all measure.
-        Deed::Respond(responder) => responder.write(&exchange.facts(Some(route))).map_err(|_| Cause::Internal),
-    };
-    Some(exchange.own(answer))
 }
 
 /// The usual reason of a 404 is a route with `hosts`, asked by another name or by address.

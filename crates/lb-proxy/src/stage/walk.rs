@@ -1,4 +1,4 @@
-//! Walk: one request through the stages: route, limit, the tower stack that finds an endpoint, and the response.
+//! Walk: one exchange through the stages: route, filters, the tower stack that finds an endpoint, filters, and the response.
 //!
 //! Every way out ends in [`outcome::close`], where the request is counted and logged.
 
@@ -13,20 +13,19 @@ use tokio::time::timeout;
 use tower_service::Service;
 
 use crate::downstream::{Client, ClientConnection, HALF_CLOSE_GRACE, RequestBodyState};
-use crate::exchange::Exchange;
-use crate::exchange::{Request, Response};
+use crate::exchange::{Body, Exchange, Request, Response};
+use crate::filters::{Passed, Step, Wait};
+use crate::forward::request;
 use crate::forward::stack::{self, StackError};
-use crate::message::RequestHead;
-use crate::net::{Timer, clock};
+use crate::message::{RequestHead, Version};
+use crate::net::Timer;
 use crate::rules::answer::Answer;
 use crate::rules::cause::Cause;
 use crate::rules::forwarded::{ForwardedHeaderCache, Origin};
-use crate::runtime::snapshot::{RouteRuntime, Snapshot, WorkerSnapshot};
-use crate::stage::limit;
+use crate::runtime::snapshot::Snapshot;
 use crate::stage::outcome::{self, After, Outcome, Running};
 use crate::stage::respond::{ResponseSink, respond};
 use crate::stage::route::{self, Routed};
-use crate::upstream::Bound;
 use crate::worker::state::{Stacks, Worker};
 
 /// The shortest `grpc-timeout` that counts against an endpoint when it fires: a shorter one says more about the client.
@@ -54,66 +53,51 @@ impl ConnectionCache {
     }
 }
 
-/// What is next for a request that has been routed.
+/// What is next for a request whose head was read.
 pub(crate) enum Next {
     Forward(Request),
     Answer(Box<Response>),
+    /// A filter waits.
+    Wait(Wait, Step),
 }
 
 /// Everything up to the first wait. Not `async`: what lives here takes no room while an endpoint is waited for.
 ///
 /// `is_multiplexed`: other exchanges run on the client's connection at the same time.
 pub(crate) fn prepare(
-    worker: &Worker,
+    stacks: &Stacks,
     client: Client,
     is_multiplexed: bool,
     cache: &mut ConnectionCache,
-    snapshot: &Arc<WorkerSnapshot>,
     listener: usize,
     head: RequestHead,
 ) -> (Arc<Exchange>, Next) {
+    let snapshot = &stacks.snapshot;
     let origin = cache.origin(client.connection(), &snapshot.shared, listener, &head);
     let mut exchange = Exchange::new(client, is_multiplexed, origin, snapshot, listener, head);
     exchange.client.begin(RequestBodyState::new(exchange.head.framing(), None, 0, exchange.head.expects_continue()));
-    let route = match route::route(&exchange) {
-        Routed::Matched(route) => route,
+    match route::route(&exchange) {
+        Routed::Matched(route) => exchange.route = Some(route),
         Routed::Answer(response) => return (Arc::new(exchange), Next::Answer(response)),
-    };
-    exchange.route = Some(route);
-    let answer = exchange
-        .route()
-        .and_then(|route| limited(worker, &exchange, route).or_else(|| route::own_answer(&exchange, route)));
-    if let Some(response) = answer {
-        return (Arc::new(exchange), Next::Answer(response));
     }
-    if let Err(cause) = limit::keep_to_upgrades(&mut exchange) {
-        let response = exchange.refusal(cause, Some("upgrade_not_allowed".to_owned()));
-        return (Arc::new(exchange), Next::Answer(response));
+    exchange.forwarded_cache = cache.forwarded.take();
+    let passed = stacks.chains.on_request(&mut exchange);
+    cache.forwarded = exchange.forwarded_cache.take();
+    if let Passed::All = passed {
+        request::prepare(&mut exchange);
     }
-    match limit::admit(&exchange, &mut cache.forwarded) {
-        Ok(admitted) => {
-            (exchange.edits, exchange.affinity_hint, exchange.hash_key) = admitted;
-            let cluster = exchange.route().and_then(RouteRuntime::cluster);
-            exchange.bound_affinity = cluster.and_then(|cluster| Bound::affinity_in(&exchange.client, &cluster.name));
-            let exchange = Arc::new(exchange);
-            (Arc::clone(&exchange), Next::Forward(limit::request(exchange, route)))
-        }
-        Err(cause) => {
-            let response = exchange.refusal(cause, None);
-            (Arc::new(exchange), Next::Answer(response))
-        }
-    }
+    let exchange = Arc::new(exchange);
+    let next = next(&exchange, passed);
+    (exchange, next)
 }
 
-/// Our answer to a request that the limit of its route refuses.
-fn limited(worker: &Worker, exchange: &Exchange, route: &RouteRuntime) -> Option<Box<Response>> {
-    let retry_after = limit::refused_for(exchange, route)?;
-    outcome::on_limited(worker, exchange, route);
-    let mut answer = Answer::new(Cause::RateLimited).retry_after(retry_after);
-    if let Some(limit) = &route.options.rate_limit {
-        answer = answer.status(limit.status);
+fn next(exchange: &Arc<Exchange>, passed: Passed) -> Next {
+    match (passed, exchange.route) {
+        (Passed::All, Some(route)) => Next::Forward(request::request(exchange, route)),
+        (Passed::All, None) => Next::Answer(exchange.refusal(Cause::Internal, None)),
+        (Passed::Answer(response), _) => Next::Answer(response),
+        (Passed::Wait(wait, step), _) => Next::Wait(wait, step),
     }
-    Some(exchange.answer(answer, Cause::RateLimited, None))
 }
 
 /// Serves a request that has been prepared; what becomes of the connection.
@@ -124,23 +108,70 @@ pub(crate) async fn serve(
     stacks: &Stacks,
     (exchange, next): (Arc<Exchange>, Next),
 ) -> After {
-    let running = Running::new(worker, exchange);
-    let exchange = &*running.exchange;
-    let response = match (next, exchange.grpc_timeout) {
-        (Next::Answer(response), _) => Some(response),
-        (Next::Forward(request), None) => obtain(exchange, stacks, request).await,
-        (Next::Forward(request), Some(grpc_timeout)) => {
-            Box::pin(obtain_within(grpc_timeout, exchange, stacks, request)).await
-        }
+    let mut running = Running::new(worker, exchange);
+    let response = match next {
+        Next::Answer(response) => Some(response),
+        Next::Forward(request) => forward(&running.exchange, stacks, request).await,
+        // Boxed: few requests wait for a filter.
+        Next::Wait(wait, step) => Box::pin(forward_later(&mut running, stacks, wait, step)).await,
     };
+    let exchange = &*running.exchange;
     let outcome = match response {
-        Some(response) => respond(sink, timer, exchange, response).await,
-        None => Outcome::client_gone(),
+        Some(mut response) if response.cause != Some(Cause::ClientClosed) => {
+            if opens_no_tunnel(exchange, &response) {
+                response = exchange.refusal(Cause::InvalidResponse, Some("no_upgrade".to_owned()));
+            }
+            stacks.chains.on_response(exchange, &mut response);
+            respond(sink, timer, exchange, response).await
+        }
+        _ => Outcome::client_gone(),
     };
     // What the client gives up after it has begun is given up at the same price.
     sink.on_end(outcome.cause != Some(Cause::ClientClosed));
     let after = outcome::close(worker, exchange, &outcome);
     running.ended(after)
+}
+
+/// Has filters wait, and then pass or answer the request. `None` when the client has gone meanwhile.
+async fn forward_later(
+    running: &mut Running<'_>,
+    stacks: &Stacks,
+    mut wait: Wait,
+    mut step: Step,
+) -> Option<Box<Response>> {
+    loop {
+        let resume = {
+            let exchange = &running.exchange;
+            let watch_from = exchange.started + HALF_CLOSE_GRACE;
+            poll_fn(|cx| match wait.as_mut().poll(cx) {
+                Poll::Ready(resume) => Poll::Ready(Some(resume)),
+                Poll::Pending => exchange.client.poll_gone(cx, watch_from).map(|()| None),
+            })
+            .await?
+        };
+        // Nothing else holds it before it is forwarded.
+        let Some(exchange) = Arc::get_mut(&mut running.exchange) else {
+            return Some(running.exchange.refusal(Cause::Internal, None));
+        };
+        let decided = resume(exchange);
+        let passed = stacks.chains.resume(exchange, decided, step);
+        if let Passed::All = passed {
+            request::prepare(exchange);
+        }
+        match next(&running.exchange, passed) {
+            Next::Answer(response) => return Some(response),
+            Next::Forward(request) => return forward(&running.exchange, stacks, request).await,
+            Next::Wait(further, at) => (wait, step) = (further, at),
+        }
+    }
+}
+
+/// Has an endpoint answer, within the time that a client of gRPC gives. `None` when the client has gone meanwhile.
+async fn forward(exchange: &Exchange, stacks: &Stacks, request: Request) -> Option<Box<Response>> {
+    match exchange.grpc_timeout {
+        None => obtain(exchange, stacks, request).await,
+        Some(timeout) => Box::pin(obtain_within(timeout, exchange, stacks, request)).await,
+    }
 }
 
 /// As [`obtain`], for a client that waits no longer than this.
@@ -161,8 +192,7 @@ async fn obtain_within(
 
 /// Finds an endpoint and waits for its response head; `None` when the client has gone meanwhile.
 async fn obtain(exchange: &Exchange, stacks: &Stacks, request: Request) -> Option<Box<Response>> {
-    let stack = exchange.route().and_then(|route| Some((route, stacks.of(route.index)?)));
-    let Some((route, call)) = stack.map(|(route, mut stack)| (route, stack.call(request))) else {
+    let Some(call) = stacks.of(request.route).map(|mut stack| stack.call(request)) else {
         return Some(exchange.refusal(Cause::Internal, None));
     };
     let mut call = pin!(call);
@@ -175,20 +205,18 @@ async fn obtain(exchange: &Exchange, stacks: &Stacks, request: Request) -> Optio
     })
     .await;
     Some(match result? {
-        Ok(response) => returned(exchange, route, response),
+        Ok(response) => response,
         Err(error) => failed(exchange, &error),
     })
 }
 
-/// An endpoint's response, with the edits that the route makes to it.
-fn returned(exchange: &Exchange, route: &RouteRuntime, mut response: Box<Response>) -> Box<Response> {
-    if let (Some(sticky), Some(held)) = (&route.sticky, &response.held) {
-        let affinity = held.endpoint().affinity();
-        if sticky.is_due(exchange.affinity_hint, affinity) {
-            sticky.write(affinity, clock::unix_ms() / 1000, &mut response.edits);
-        }
-    }
-    response
+/// Whether an extended CONNECT is answered with a success and no tunnel, by an endpoint or by the route itself. To this client a 2xx says that the tunnel is
+/// open (RFC 8441 §4).
+fn opens_no_tunnel(exchange: &Exchange, response: &Response) -> bool {
+    exchange.head.version() == Version::Http2
+        && exchange.head.upgrade().is_some()
+        && !matches!(response.body, Body::Tunnel(_))
+        && matches!(response.head.status(), 200..=299)
 }
 
 fn failed(exchange: &Exchange, error: &StackError) -> Box<Response> {

@@ -36,7 +36,7 @@ pub(crate) struct Shared {
     /// What happens to the proxy as a whole.
     pub(crate) events: Arc<Events>,
     pub(crate) access_log: AccessLog,
-    pub(crate) limit_log: LimitLog,
+    pub(crate) limit_log: Arc<LimitLog>,
     /// Of clients whose connections were ended.
     pub(crate) abuse_log: LimitLog,
     /// Of listeners that cannot accept, over all of them.
@@ -84,7 +84,7 @@ impl Shared {
             events: Arc::new(Events::new(vec![Box::new(EventLog), Box::new(Arc::clone(&metrics))])),
             metrics,
             access_log,
-            limit_log: LimitLog::new(),
+            limit_log: Arc::default(),
             abuse_log: LimitLog::new(),
             accept_log: OnceASecond::default(),
             failure_log: FailureLog::default(),

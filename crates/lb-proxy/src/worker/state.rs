@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::shared::Shared;
 use super::shutdown::Stop;
+use crate::filters::Chains;
 use crate::forward::stack::{self, Stack};
 use crate::net::clock::TurnClock;
 use crate::net::socket::{AcceptedSocket, Socket};
@@ -44,13 +45,13 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(index: usize, shared: Arc<Shared>, snapshot: &Arc<Snapshot>) -> Self {
+    pub(crate) fn new(index: usize, shared: Arc<Shared>, snapshot: &Arc<Snapshot>, chains: &Arc<Chains>) -> Self {
         Self {
             index,
             access_log: shared.access_log.writer(),
             shared,
             generation: snapshot.generation.into(),
-            stacks: ArcSwap::from_pointee(Stacks::new(snapshot)),
+            stacks: ArcSwap::from_pointee(Stacks::new(snapshot, chains)),
             stopping: Stop::new(),
             connections: 0.into(),
             requests: 0.into(),
@@ -59,9 +60,9 @@ impl Worker {
         }
     }
 
-    /// Puts a snapshot in force.
-    pub(crate) fn publish(&self, snapshot: &Arc<Snapshot>) {
-        self.stacks.store(Arc::new(Stacks::new(snapshot)));
+    /// Puts a snapshot in force, with its filters.
+    pub(crate) fn publish(&self, snapshot: &Arc<Snapshot>, chains: &Arc<Chains>) {
+        self.stacks.store(Arc::new(Stacks::new(snapshot, chains)));
         self.generation.store(snapshot.generation, Ordering::Release);
     }
 
@@ -94,15 +95,16 @@ impl Worker {
     }
 }
 
-/// A snapshot, and this worker's tower stacks for its routes.
+/// A snapshot, its filters, and this worker's tower stacks for its routes.
 pub(crate) struct Stacks {
     pub(crate) snapshot: Arc<WorkerSnapshot>,
+    pub(crate) chains: Arc<Chains>,
     /// One a route; `None` where the route does not forward.
     by_route: Vec<Option<AtomicRefCell<Stack>>>,
 }
 
 impl Stacks {
-    fn new(snapshot: &Arc<Snapshot>) -> Self {
+    fn new(snapshot: &Arc<Snapshot>, chains: &Arc<Chains>) -> Self {
         let of_route = |route: &Arc<RouteRuntime>| {
             let selector = route.selector.clone()?;
             Some(AtomicRefCell::new(stack::stack(route, selector, route.cluster()?.zone, TurnClock)))
@@ -110,6 +112,7 @@ impl Stacks {
         Self {
             by_route: snapshot.routes.iter().map(of_route).collect(),
             snapshot: Arc::new(WorkerSnapshot { shared: Arc::clone(snapshot) }),
+            chains: Arc::clone(chains),
         }
     }
 

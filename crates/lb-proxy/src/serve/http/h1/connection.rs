@@ -121,7 +121,7 @@ impl Session {
     /// Serves one request.
     async fn serve(&mut self, worker: &Worker, stacks: &Stacks, listener: usize, head: RequestHead) -> After {
         let client = Client::Http1(self.downstream.clone());
-        let prepared = walk::prepare(worker, client, false, &mut self.cache, &stacks.snapshot, listener, head);
+        let prepared = walk::prepare(stacks, client, false, &mut self.cache, listener, head);
         let mut sink = Http1Sink::new(&self.downstream, &self.stopping);
         walk::serve(&mut sink, &mut self.timer, worker, stacks, prepared).await
     }

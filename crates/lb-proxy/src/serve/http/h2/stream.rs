@@ -148,7 +148,7 @@ async fn run(shared: &Shared, stream: &Stream, stacks: &Stacks, listener: usize,
     let prepared = {
         let mut cache = shared.cache.lock().unwrap_or_else(PoisonError::into_inner);
         let client = Client::Http2(stream.clone());
-        walk::prepare(&shared.worker, client, shared.has_others(), &mut cache, &stacks.snapshot, listener, head)
+        walk::prepare(stacks, client, shared.has_others(), &mut cache, listener, head)
     };
     let mut sink = Http2Sink::new(stream, shared);
     // What becomes of the stream was said to the library below.
