@@ -16,7 +16,7 @@ type Module = Vec<String>;
 /// Folders of lb-proxy, or files that stand beside them, from below to above, and what each may import.
 ///
 /// One pair points both ways, without a circle of files: a worker's loop starts to accept, and accepting counts in a worker's state.
-const MAY_IMPORT: [(&str, &[&str]); 19] = [
+const MAY_IMPORT: [(&str, &[&str]); 21] = [
     ("descriptors", &[]),
     ("rules", &[]),
     ("tls", &["observe", "rules"]),
@@ -31,11 +31,26 @@ const MAY_IMPORT: [(&str, &[&str]); 19] = [
     ("filters", &["downstream", "exchange", "net", "observe", "rules", "runtime"]),
     ("forward", &["downstream", "exchange", "net", "rules", "runtime", "upstream"]),
     ("worker", &["descriptors", "filters", "forward", "listen", "net", "observe", "runtime", "upstream"]),
+    ("route", &["exchange", "rules"]),
+    ("outcome", &["exchange", "net", "observe", "rules", "runtime", "worker"]),
+    ("respond", &["downstream", "exchange", "forward", "net", "outcome", "rules", "worker"]),
     (
-        "stage",
-        &["downstream", "exchange", "filters", "forward", "net", "observe", "rules", "runtime", "upstream", "worker"],
+        "serve",
+        &[
+            "downstream",
+            "exchange",
+            "filters",
+            "forward",
+            "net",
+            "observe",
+            "outcome",
+            "respond",
+            "route",
+            "rules",
+            "runtime",
+            "worker",
+        ],
     ),
-    ("serve", &["downstream", "exchange", "net", "observe", "rules", "runtime", "stage", "worker"]),
     ("listen", &["downstream", "net", "observe", "runtime", "serve", "tls", "worker"]),
     ("control", &["descriptors", "drivers", "error", "observe", "runtime", "worker"]),
     ("engine", &["control", "descriptors", "error", "filters", "net", "observe", "runtime", "tls", "worker"]),

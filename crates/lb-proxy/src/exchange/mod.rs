@@ -1,6 +1,7 @@
 //! An exchange: one request and its response, from the head to the line in the access log.
 
 mod body;
+mod connection_cache;
 mod request;
 mod response;
 pub(crate) mod trace;
@@ -23,6 +24,7 @@ use crate::rules::trailers::RequestTrailers;
 use crate::runtime::snapshot::{ListenerRuntime, RouteRuntime, WorkerSnapshot};
 
 pub(crate) use body::Body;
+pub(crate) use connection_cache::ConnectionCache;
 pub(crate) use request::Request;
 pub(crate) use response::Response;
 use trace::Trace;

@@ -1,7 +1,7 @@
 //! The response of an exchange: an endpoint's, or our own.
 
 use super::{Body, Exchange};
-use crate::message::{Edits, Framing, ResponseHead};
+use crate::message::{Edits, Framing, Method, ResponseHead};
 use crate::rules::answer::Answer;
 use crate::rules::cause::Cause;
 use crate::rules::reply::Reply;
@@ -45,6 +45,11 @@ impl Response {
 }
 
 impl Exchange {
+    /// Whether a response with this head has no body, whatever the head says.
+    pub(crate) fn has_no_body(&self, head: &ResponseHead) -> bool {
+        self.head.method() == Method::Head || matches!(head.status(), 204 | 304)
+    }
+
     /// A response that the configuration asks for, or the failure to give it.
     pub(crate) fn own(&self, reply: Result<Reply, Cause>) -> Box<Response> {
         match reply {

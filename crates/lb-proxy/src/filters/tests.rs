@@ -11,11 +11,11 @@ use crate::downstream::{ClientConnection, Slot};
 use crate::message::{Framing, RequestHead};
 use crate::observe::event::Events;
 use crate::observe::metrics::Metrics;
+use crate::route::{self, Routed};
 use crate::rules::testing::{head, sent};
 use crate::runtime::headers::Headers;
 use crate::runtime::registry::Registry;
 use crate::runtime::snapshot::WorkerSnapshot;
-use crate::stage::route::{self, Routed};
 use crate::tls::Store;
 use crate::wire::h1::{Connection, encode_response};
 

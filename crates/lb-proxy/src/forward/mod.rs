@@ -12,3 +12,4 @@ mod protocol;
 pub(crate) mod request;
 mod retry;
 pub(crate) mod stack;
+pub(crate) mod tunnel;

@@ -15,16 +15,16 @@ use std::time::Duration;
 
 use lb_config::Limits;
 
-use super::super::{LINGER, LINGER_BYTES, LINGER_IDLE, h2};
+use super::super::{LINGER, LINGER_BYTES, LINGER_IDLE, h2, walk};
 use super::sink::Http1Sink;
 use crate::downstream::{Client, ClientConnection, Downstream};
+use crate::exchange::ConnectionCache;
 use crate::message::RequestHead;
 use crate::net::{Stream, Timer, clock};
+use crate::outcome::{After, Unread};
+use crate::respond;
 use crate::rules::cause::Cause;
 use crate::runtime::snapshot::{ListenerRuntime, request_limits};
-use crate::stage::outcome::{After, Unread};
-use crate::stage::respond;
-use crate::stage::walk::{self, ConnectionCache};
 use crate::wire::h1;
 use crate::wire::h2::PREFACE;
 use crate::worker::shutdown::{Ear, Stop};

@@ -7,13 +7,13 @@ use lb_core::End;
 use crate::downstream::BodyWriter;
 use crate::downstream::{Downstream, Gone, HALF_CLOSE_GRACE, RequestBodyState, WriteBuffer};
 use crate::exchange::{Exchange, Response};
+use crate::forward::tunnel::Carried;
 use crate::message::{Edits, Framing, ResponseHead, Version};
 use crate::net::clock;
+use crate::outcome::After;
+use crate::respond::{ResponseBody, ResponseSink};
 use crate::rules::cause::Cause;
 use crate::rules::reply::Reply;
-use crate::stage::outcome::After;
-use crate::stage::respond::{ResponseSink, Source, has_no_body};
-use crate::stage::tunnel::Carried;
 use crate::wire::h1;
 use crate::worker::shutdown::Ear;
 
@@ -56,7 +56,7 @@ impl<'a> Http1Sink<'a> {
     }
 
     /// Queues what the endpoint has sent, as far as there is room; tells whether it ran dry.
-    fn fill(&mut self, cx: &mut Context<'_>, out: &mut WriteBuffer, body: &mut Source<'_>) -> bool {
+    fn fill(&mut self, cx: &mut Context<'_>, out: &mut WriteBuffer, body: &mut ResponseBody<'_>) -> bool {
         while !body.is_over() && out.has_room() {
             match body.poll_frame(cx, usize::MAX) {
                 Poll::Ready(Some(frame)) => self.writer.push(out, frame),
@@ -83,7 +83,7 @@ impl ResponseSink for Http1Sink<'_> {
         Ok(())
     }
 
-    fn poll_body(&mut self, cx: &mut Context<'_>, body: &mut Source<'_>) -> Poll<Result<(), Gone>> {
+    fn poll_body(&mut self, cx: &mut Context<'_>, body: &mut ResponseBody<'_>) -> Poll<Result<(), Gone>> {
         let io = &mut *self.downstream.lock();
         loop {
             let dry = self.fill(cx, &mut io.out, body);
@@ -143,7 +143,7 @@ impl ResponseSink for Http1Sink<'_> {
 /// How the body is framed for a client of this version of HTTP/1.
 fn framing_in_http1(exchange: &Exchange, response: &Response) -> Framing {
     match response.framing {
-        _ if has_no_body(exchange, &response.head) => Framing::None,
+        _ if exchange.has_no_body(&response.head) => Framing::None,
         Framing::Chunked | Framing::Close if exchange.head.version() == Version::Http10 => Framing::Close,
         Framing::Chunked | Framing::Close => Framing::Chunked,
         // HTTP/2 ends the stream where there is no body; an HTTP/1 client would wait for the connection to end.

@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::downstream::ClientConnection;
+use crate::exchange::ConnectionCache;
 use crate::net::account::Account;
 use crate::net::cork::Drain;
-use crate::stage::walk::ConnectionCache;
 use crate::worker::state::Worker;
 
 /// Answered requests that a connection can set against others which it gives up. Those beyond are counted for the client's

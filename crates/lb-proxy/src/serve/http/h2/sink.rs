@@ -9,13 +9,13 @@ use lb_core::End;
 use super::shared::Shared;
 use crate::downstream::{Frame, Gone, Stream};
 use crate::exchange::{Exchange, Response};
+use crate::forward::tunnel::Carried;
 use crate::message::{Edits, Framing, ResponseHead, Trailers};
 use crate::net::queue::{Piece, Queue};
+use crate::outcome::After;
+use crate::respond::{ResponseBody, ResponseSink};
 use crate::rules::cause::Cause;
 use crate::rules::reply::Reply;
-use crate::stage::outcome::After;
-use crate::stage::respond::{ResponseSink, Source};
-use crate::stage::tunnel::Carried;
 
 /// Writes the response of one request to a stream.
 pub(crate) struct Http2Sink<'a> {
@@ -34,7 +34,7 @@ impl<'a> Http2Sink<'a> {
         Self { stream, shared, queue: stream.lock().queue(), piece: Piece::empty(), trailers: None }
     }
 
-    fn poll_pass_on(&mut self, cx: &mut Context<'_>, body: &mut Source<'_>) -> Poll<Result<(), Gone>> {
+    fn poll_pass_on(&mut self, cx: &mut Context<'_>, body: &mut ResponseBody<'_>) -> Poll<Result<(), Gone>> {
         loop {
             if !self.piece.is_empty() {
                 let is_last = self.trailers.is_none() && body.is_complete();
@@ -83,7 +83,7 @@ impl ResponseSink for Http2Sink<'_> {
         begun
     }
 
-    fn poll_body(&mut self, cx: &mut Context<'_>, body: &mut Source<'_>) -> Poll<Result<(), Gone>> {
+    fn poll_body(&mut self, cx: &mut Context<'_>, body: &mut ResponseBody<'_>) -> Poll<Result<(), Gone>> {
         match self.poll_pass_on(cx, body) {
             Poll::Pending => self.stream.lock().poll_reset(cx).map(|()| Err(Gone)),
             passed => passed,

@@ -11,7 +11,7 @@ use h2::ext::Protocol;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 
-use super::super::{LINGER, LINGER_BYTES, LINGER_IDLE};
+use super::super::{LINGER, LINGER_BYTES, LINGER_IDLE, walk};
 use super::shared::Shared;
 use super::sink::Http2Sink;
 use crate::downstream::{Client, Stream};
@@ -19,10 +19,10 @@ use crate::message::{Framing, RequestHead, websocket};
 use crate::net::account::HeadRoom;
 use crate::net::queue::Piece;
 use crate::net::{Timer, clock};
+use crate::outcome::Unread;
+use crate::respond;
 use crate::rules::cause::Cause;
 use crate::runtime::snapshot::{ListenerRuntime, request_limits};
-use crate::stage::outcome::Unread;
-use crate::stage::{respond, walk};
 use crate::wire::h1::{self, Beginning, HeadError};
 use crate::worker::state::Stacks;
 

@@ -12,46 +12,22 @@ use lb_tower::Expiry;
 use tokio::time::timeout;
 use tower_service::Service;
 
-use crate::downstream::{Client, ClientConnection, HALF_CLOSE_GRACE, RequestBodyState};
-use crate::exchange::{Body, Exchange, Request, Response};
+use crate::downstream::{Client, HALF_CLOSE_GRACE, RequestBodyState};
+use crate::exchange::{Body, ConnectionCache, Exchange, Request, Response};
 use crate::filters::{Passed, Step, Wait};
 use crate::forward::request;
 use crate::forward::stack::{self, StackError};
 use crate::message::{RequestHead, Version};
 use crate::net::Timer;
+use crate::outcome::{self, After, Outcome, Running};
+use crate::respond::{ResponseSink, respond};
+use crate::route::{self, Routed};
 use crate::rules::answer::Answer;
 use crate::rules::cause::Cause;
-use crate::rules::forwarded::{ForwardedHeaderCache, Origin};
-use crate::runtime::snapshot::Snapshot;
-use crate::stage::outcome::{self, After, Outcome, Running};
-use crate::stage::respond::{ResponseSink, respond};
-use crate::stage::route::{self, Routed};
 use crate::worker::state::{Stacks, Worker};
 
 /// The shortest `grpc-timeout` that counts against an endpoint when it fires: a shorter one says more about the client.
 const MIN_CHARGED_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// What stays the same for the requests of a connection, as long as its client is not a proxy that we trust.
-#[derive(Default)]
-pub(crate) struct ConnectionCache {
-    /// Where requests come from, under the snapshot of this generation.
-    origin: Option<(u64, Origin)>,
-    forwarded: Option<Box<ForwardedHeaderCache>>,
-}
-
-impl ConnectionCache {
-    /// Where a request comes from.
-    fn origin(&mut self, of: &ClientConnection, snapshot: &Snapshot, listener: usize, head: &RequestHead) -> Origin {
-        if let Some((generation, origin)) = &self.origin
-            && *generation == snapshot.generation
-        {
-            return *origin;
-        }
-        let origin = Origin::new(of.arrival(), &snapshot.listeners[listener].trusted, head);
-        self.origin = (!origin.is_trusted).then_some((snapshot.generation, origin));
-        origin
-    }
-}
 
 /// What is next for a request whose head was read.
 pub(crate) enum Next {

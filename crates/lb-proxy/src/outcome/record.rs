@@ -1,15 +1,9 @@
-//! Outcome: how a request ended, counted and logged once.
-//!
-//! Attempts are counted apart from requests: see [`AttemptEvents`](crate::upstream::AttemptEvents). [`close`] counts and logs the
-//! request as the client saw it.
+//! The end of an exchange, in the metrics and logs.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use lb_core::End;
-
+use super::{After, CutBy, Outcome};
 use crate::exchange::Exchange;
 use crate::message::name;
 use crate::net::clock;
@@ -20,110 +14,6 @@ use crate::rules::request_id::RequestId;
 use crate::runtime::snapshot::{ListenerRuntime, RouteRuntime};
 use crate::wire::h1::Beginning;
 use crate::worker::state::Worker;
-
-/// What becomes of the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum After {
-    /// The next request may follow.
-    Keep,
-    /// The next request may follow what is left of this one's body.
-    Drain,
-    /// Close, once the client had the time to read the answer.
-    Close,
-    /// Reset.
-    Abort,
-    /// The client is gone.
-    Gone,
-}
-
-/// How a request ended.
-pub(crate) struct Outcome {
-    pub(crate) status: u16,
-    /// Bytes of the response's body, framing included.
-    pub(crate) bytes_out: u64,
-    pub(crate) cause: Option<Cause>,
-    pub(crate) detail: Option<String>,
-    pub(crate) after: After,
-    /// How a gRPC call ended, if that is known.
-    pub(crate) grpc_status: Option<u8>,
-    /// The response, or the tunnel, broke off after it had begun; by whom.
-    pub(crate) cut_by: Option<CutBy>,
-}
-
-/// Who had a response end before its time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CutBy {
-    /// The client: it left, sent nonsense, or read no more.
-    Client,
-    /// The endpoint, or we.
-    Service,
-}
-
-impl CutBy {
-    /// Of a response that ended like this, for this cause.
-    pub(crate) fn of(end: End, cause: Cause) -> Self {
-        // Without a byte either way it depends on who was waited for.
-        let was_client = cause.is_of_the_client() || (cause == Cause::IdleTimeout && end != End::UpstreamAborted);
-        if was_client { Self::Client } else { Self::Service }
-    }
-}
-
-impl Outcome {
-    /// The client went away before there was an answer.
-    pub(crate) fn client_gone() -> Self {
-        Self { after: After::Gone, ..Self::of(Cause::ClientClosed) }
-    }
-
-    /// There was no answer.
-    pub(crate) fn of(cause: Cause) -> Self {
-        let status = cause.status();
-        Self {
-            status,
-            bytes_out: 0,
-            cause: Some(cause),
-            detail: None,
-            after: After::Abort,
-            grpc_status: None,
-            cut_by: None,
-        }
-    }
-}
-
-/// A request that is being served. Dropped before its end it was cut short, by the end of the process or by a panic:
-/// that too is counted and logged, and what the client has of the answer must not look like the whole.
-pub(crate) struct Running<'a> {
-    worker: &'a Worker,
-    pub(crate) exchange: Arc<Exchange>,
-    is_over: bool,
-}
-
-impl<'a> Running<'a> {
-    pub(crate) fn new(worker: &'a Worker, exchange: Arc<Exchange>) -> Self {
-        worker.requests.fetch_add(1, Ordering::Relaxed);
-        Self { worker, exchange, is_over: false }
-    }
-
-    /// It ended, and was counted.
-    pub(crate) fn ended(mut self, after: After) -> After {
-        self.is_over = true;
-        after
-    }
-}
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        let worker = self.worker;
-        worker.requests.fetch_sub(1, Ordering::Relaxed);
-        if self.is_over {
-            return;
-        }
-        let cause = if worker.stopping.is_said() { Cause::ShuttingDown } else { Cause::Internal };
-        let begun = self.exchange.client.cut();
-        let (status, bytes_out) = begun.unwrap_or((cause.status(), 0));
-        let outcome = Outcome { status, bytes_out, cut_by: begun.map(|_| CutBy::Service), ..Outcome::of(cause) };
-        close(worker, &self.exchange, &outcome);
-    }
-}
 
 /// Counts and logs a request.
 pub(crate) fn close(worker: &Worker, exchange: &Exchange, outcome: &Outcome) -> After {
