@@ -35,6 +35,14 @@ impl ClientKey {
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.len)).unwrap_or(&self.bytes)
     }
+
+    /// The networks around the client, the finer one first: its /48 and /32 for IPv6, its /24 and /16 for IPv4. They are the
+    /// [coarser keys](crate::Key) of a client. Those of the two families differ in length.
+    #[must_use]
+    pub fn networks(&self) -> [&[u8]; 2] {
+        let [fine, coarse] = if self.len == 4 { [3, 2] } else { [6, 4] };
+        [&self.bytes[..fine], &self.bytes[..coarse]]
+    }
 }
 
 impl From<IpAddr> for ClientKey {
@@ -64,6 +72,12 @@ mod tests {
         assert_eq!(key("::ffff:192.0.2.7"), key("192.0.2.7"));
         assert_ne!(key("::ffff:192.0.2.7"), key("::ffff:192.0.2.8"));
         assert_eq!(key("192.0.2.7").as_bytes(), [192, 0, 2, 7]);
+    }
+
+    #[test]
+    fn the_networks_of_a_client_contain_it() {
+        assert_eq!(key("2001:db8:1:2::1").networks(), [&[0x20, 1, 0x0d, 0xb8, 0, 1][..], &[0x20, 1, 0x0d, 0xb8][..]]);
+        assert_eq!(key("192.0.2.7").networks(), [&[192, 0, 2][..], &[192, 0][..]]);
     }
 
     #[test]

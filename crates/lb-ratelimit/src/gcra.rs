@@ -151,10 +151,50 @@ impl Gcra {
         let now_ticks = self.ticks(now);
         let base = tat.0.max(now_ticks);
         if base - now_ticks > self.tolerance {
-            return (self.refusal(tat, now), tat);
+            return (self.refusal(tat, 0, now), tat);
         }
         // A foreign state may be near the end of the range; ours never is.
         (Verdict::Pass, Tat(base.saturating_add(self.interval)))
+    }
+
+    /// As [`decide`](Self::decide) for a request that counts as `cost` requests. A cost of zero always passes and changes
+    /// nothing; one above `1 + burst` never passes, and its `retry_after` is [`Duration::MAX`].
+    pub fn decide_cost(&self, tat: Tat, cost: u64, now: Mono) -> (Verdict, Tat) {
+        if cost <= 1 {
+            return if cost == 0 { (Verdict::Pass, tat) } else { self.decide(tat, now) };
+        }
+        let rest = (cost - 1).checked_mul(self.interval).filter(|rest| *rest <= self.tolerance);
+        let Some(rest) = rest else { return (Verdict::Refuse { retry_after: Duration::MAX }, tat) };
+        let now_ticks = self.ticks(now);
+        let base = tat.0.max(now_ticks);
+        if base - now_ticks > self.tolerance - rest {
+            return (self.refusal(tat, rest, now), tat);
+        }
+        (Verdict::Pass, Tat(base.saturating_add(rest).saturating_add(self.interval)))
+    }
+
+    /// The state with `cost` requests given back, as tokens are put back into a bucket: at most until it is full.
+    #[must_use]
+    pub fn refund(&self, tat: Tat, cost: u64) -> Tat {
+        Tat(tat.0.saturating_sub(cost.saturating_mul(self.interval)))
+    }
+
+    /// How long to hold back the request that passed last, so that requests leave at the rate but for the first `undelayed`
+    /// beyond it. `tat` is the state after it passed.
+    #[must_use]
+    pub fn delay(&self, tat: Tat, undelayed: u64, now: Mono) -> Duration {
+        let at_once = undelayed.saturating_add(1).saturating_mul(self.interval);
+        self.until(tat.0.saturating_sub(at_once), now)
+    }
+
+    /// The quota of `factor` times the rate and as many times the requests at once, in the same ticks, so that states of
+    /// both can stand side by side. Its interval is rounded up to a tick: it is never more than that.
+    #[must_use]
+    pub(crate) fn times(&self, factor: u64) -> Self {
+        let interval = self.interval.div_ceil(factor.max(1));
+        let span = u128::from(self.tolerance) + u128::from(self.interval);
+        let tolerance = span.saturating_sub(u128::from(interval)) as u64; // at most the one before
+        Self { interval, tolerance, ..*self }
     }
 
     /// How many requests would pass at once.
@@ -195,9 +235,10 @@ impl Gcra {
         ((u128::from(now.as_nanos().min(CLOCK_END)) * u128::from(self.scale)) >> SCALE_BITS) as u64
     }
 
+    /// `rest` is what the request costs beyond one interval, at most the tolerance.
     #[cold]
-    fn refusal(&self, tat: Tat, now: Mono) -> Verdict {
-        Verdict::Refuse { retry_after: self.until(tat.0.saturating_sub(self.tolerance), now) }
+    fn refusal(&self, tat: Tat, rest: u64, now: Mono) -> Verdict {
+        Verdict::Refuse { retry_after: self.until(tat.0.saturating_sub(self.tolerance - rest), now) }
     }
 
     /// From `now` to the first nanosecond whose tick is `tick` or later.

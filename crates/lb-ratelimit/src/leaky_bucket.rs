@@ -5,7 +5,11 @@
 //! [`Gcra`](crate::Gcra) the default. What it adds to it is *delay*: requests beyond the rate and within the burst are
 //! held back so that they leave at the rate. It does not hold them itself: it says for how long.
 
+use std::time::Duration;
+
 use lb_core::Mono;
+
+use crate::decision::{Algorithm, Decision};
 
 /// The rule: nginx's `rate`, `burst` and `delay`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +42,8 @@ pub enum Shaped {
     Reject,
 }
 
+/// What is above the rate where a whole request is due, as for a key that nginx does not know.
+const DUE: i128 = -1_000;
 /// A clock that went back by more than a minute is taken to have moved by a millisecond, by less not at all.
 const BACKWARDS_MS: u64 = 60_000;
 
@@ -65,28 +71,83 @@ impl LeakyBucket {
 
     /// Decides one request: the answer, and the state to keep.
     pub fn decide(&self, level: Level, now: Mono) -> (Shaped, Level) {
-        let now = now.as_millis();
-        let Some((excess, last)) = level.known else {
-            return (Shaped::After { delay_ms: 0 }, Level { known: Some((0, now)) });
-        };
-        let elapsed = match now.checked_sub(last) {
-            Some(elapsed) => elapsed,
-            None if last - now > BACKWARDS_MS => 1,
-            None => 0,
-        };
-        let leaked = u128::from(self.rate) * u128::from(elapsed) / 1_000;
-        let excess = (u128::from(excess) + 1_000).saturating_sub(leaked);
-        if excess > u128::from(self.burst) {
+        self.decide_cost(level, 1, now)
+    }
+
+    /// As [`decide`](Self::decide) for a request that counts as `cost` requests, which nginx does not have. A cost of zero
+    /// passes at once and changes nothing.
+    pub fn decide_cost(&self, level: Level, cost: u64, now: Mono) -> (Shaped, Level) {
+        if cost == 0 {
+            return (Shaped::After { delay_ms: 0 }, level);
+        }
+        let excess = (self.above_rate(level, now) + i128::from(cost) * 1_000).max(0);
+        if excess > i128::from(self.burst) {
             return (Shaped::Reject, level);
         }
         let excess = excess as u64; // at most the burst
-        let last = if elapsed == 0 { last } else { now };
+        let now = now.as_millis();
+        let last = level.known.filter(|(_, last)| elapsed(*last, now) == 0).map_or(now, |(_, last)| last);
         (Shaped::After { delay_ms: self.delay_ms(excess) }, Level { known: Some((excess, last)) })
+    }
+
+    /// Thousandths of a request above the rate before one that comes now; below zero, one is due.
+    fn above_rate(&self, level: Level, now: Mono) -> i128 {
+        let Some((excess, last)) = level.known else { return DUE };
+        let leaked = u128::from(self.rate) * u128::from(elapsed(last, now.as_millis())) / 1_000;
+        // Both are below 2¹²⁷.
+        i128::from(excess) - leaked as i128
+    }
+
+    /// From `now` until so many thousandths have leaked since the last request that was counted.
+    fn until_leaked(&self, level: Level, thousandths: i128, now: Mono) -> Duration {
+        let Some((_, last)) = level.known else { return Duration::ZERO };
+        let ms = (thousandths.max(0).unsigned_abs() * 1_000).div_ceil(u128::from(self.rate));
+        let due = last.saturating_add(u64::try_from(ms).unwrap_or(u64::MAX));
+        Mono::from_millis(due).saturating_since(now)
     }
 
     fn delay_ms(&self, excess: u64) -> u64 {
         let beyond = u128::from(excess.saturating_sub(self.delay));
         u64::try_from(beyond * 1_000 / u128::from(self.rate)).unwrap_or(u64::MAX)
+    }
+}
+
+fn elapsed(last: u64, now: u64) -> u64 {
+    match now.checked_sub(last) {
+        Some(elapsed) => elapsed,
+        None if last - now > BACKWARDS_MS => 1,
+        None => 0,
+    }
+}
+
+impl Algorithm for LeakyBucket {
+    type State = Level;
+
+    fn charge(&self, level: Level, cost: u64, now: Mono) -> (Decision, Level) {
+        let (answer, next) = self.decide_cost(level, cost, now);
+        // At least a whole request is due: what comes next leaves nothing above the rate.
+        let above = self.above_rate(next, now).max(DUE);
+        let remaining = (i128::from(self.burst) - above).max(0) / 1_000;
+        let remaining = u64::try_from(remaining).unwrap_or(u64::MAX);
+        let excess = next.known.map_or(0, |(excess, _)| i128::from(excess));
+        let reset = self.until_leaked(next, excess - DUE, now);
+        let decision = match answer {
+            Shaped::After { delay_ms } => {
+                Decision { delay: Duration::from_millis(delay_ms), ..Decision::pass(remaining, reset) }
+            }
+            Shaped::Reject => {
+                let beyond = i128::from(cost) * 1_000 - i128::from(self.burst);
+                let is_possible = DUE + beyond <= 0;
+                let wait = if is_possible { self.until_leaked(next, excess + beyond, now) } else { Duration::MAX };
+                Decision::refuse(wait, remaining, reset)
+            }
+        };
+        (decision, next)
+    }
+
+    fn refund(&self, level: Level, cost: u64, _now: Mono) -> Level {
+        let known = level.known.map(|(excess, last)| (excess.saturating_sub(cost.saturating_mul(1_000)), last));
+        Level { known }
     }
 }
 
@@ -155,5 +216,28 @@ mod tests {
         let rule = LeakyBucket::new(u64::MAX, 0, u64::MAX);
         assert_eq!(run(rule, &[0, 0, u64::MAX / 1_000_000]), [Some(0), Some(0), Some(0)]);
         assert_eq!(run(LeakyBucket::new(0, 60, 1), &[0, 0]), [Some(0), Some(1_000_000)]);
+    }
+
+    #[test]
+    fn retry_after_is_the_first_millisecond_that_passes() {
+        let rule = LeakyBucket::new(10, 1, 5);
+        let (mut level, now) = (Level::default(), Mono::from_millis(1_000));
+        for left in (0..6).rev() {
+            let (decision, next) = rule.charge(level, 1, now);
+            assert_eq!(decision.remaining, left);
+            level = next;
+        }
+        // Five above the rate, and one more to be due: 600 ms.
+        assert_eq!(rule.peek(&level, 0, now).reset, Duration::from_millis(600));
+        for (cost, ms) in [(1, 100), (3, 300), (6, 600)] {
+            let wait = rule.peek(&level, cost, now).retry_after().unwrap();
+            assert_eq!(wait, Duration::from_millis(ms), "{cost}");
+            let due = now.saturating_add(wait);
+            assert!(rule.peek(&level, cost, due).is_pass());
+            assert!(!rule.peek(&level, cost, due.saturating_sub(Duration::from_nanos(1))).is_pass());
+        }
+        assert_eq!(rule.peek(&level, 7, now).retry_after(), Some(Duration::MAX));
+        assert_eq!(rule.peek(&rule.refund(level, 2, now), 2, now).delay, Duration::from_millis(500));
+        assert_eq!(rule.peek(&Level::default(), 6, now).remaining, 0);
     }
 }

@@ -12,25 +12,37 @@
 //! | retries as a share of requests | [`RetryBudget`] |
 //! | so many at once | [`Concurrency`], fixed or moved by one of [`adaptive`] |
 //! | nginx's `limit_req` with its delays | [`LeakyBucket`] |
-//! | HAProxy's `http_req_rate` | [`Frequency`] |
+//! | HAProxy's `http_req_rate` | [`Frequency`], and [`SlidingWindow`] as a limit |
+//! | so many in any period, exactly; in each fixed one | [`SlidingLog`]; [`FixedWindow`] |
+//!
+//! Each rule by itself is an [`Algorithm`]: a pure function of a key's state, a cost and the time. [`Gcra`] is the token bucket,
+//! with cost, refund and peek.
 #![forbid(unsafe_code)]
 
 pub mod adaptive;
 mod budget;
 mod client_key;
 mod concurrency;
+mod decision;
+mod fixed_window;
 mod frequency;
 mod gcra;
 mod keyed;
 mod leaky_bucket;
 #[cfg(all(test, loom))]
 mod model;
+mod sliding_log;
+mod sliding_window;
 mod sync;
 
 pub use budget::{Ratio, RetryBudget};
 pub use client_key::ClientKey;
 pub use concurrency::{Concurrency, Permit};
+pub use decision::{Algorithm, Decision, whole_seconds};
+pub use fixed_window::{FixedWindow, WindowCount};
 pub use frequency::Frequency;
 pub use gcra::{Gcra, Limiter, Quota, Tat, Verdict};
-pub use keyed::{Keyed, NoMemory};
+pub use keyed::{Heavy, Key, Keyed, NoMemory};
 pub use leaky_bucket::{LeakyBucket, Level, Shaped};
+pub use sliding_log::{Log, SlidingLog};
+pub use sliding_window::SlidingWindow;

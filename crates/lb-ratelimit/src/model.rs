@@ -62,6 +62,23 @@ fn a_key_that_is_in_the_table_gets_exactly_its_quota() {
 }
 
 #[test]
+fn two_new_keys_of_one_line_are_each_charged_for_themselves() {
+    // With two lines, each pair shares one or both.
+    for second in [b"second", b"beside", b"others"] {
+        bounded(3, move || {
+            let table = Arc::new(table());
+            let other = Arc::clone(&table);
+            let thread = thread::spawn(move || other.check(second, NOW).is_pass());
+            let here = table.check(b"first", NOW).is_pass();
+            assert!(here && thread.join().unwrap(), "the first request of a new key passes");
+            assert!(!table.check(b"first", NOW).is_pass());
+            assert!(!table.check(second, NOW).is_pass());
+            assert_eq!(table.evicted_live(), 0);
+        });
+    }
+}
+
+#[test]
 fn an_eviction_beside_a_debit_loses_at_most_that_debit() {
     bounded(2, || {
         let table = Arc::new(table());

@@ -1,0 +1,442 @@
+//! One bucket for each key, in a fixed amount of memory.
+//!
+//! The simple answer is a map, and it grows with the number of keys that clients can invent; a map with a limit needs a
+//! list of what to drop, and a lock for both. Here it is a table of 16-byte entries, a keyed fingerprint and a
+//! TAT, four to a cache line. A key may live in either of two lines. If both are full, the entry that gives way is
+//! one whose bucket is full again, if there is one: a full bucket is what an unknown key has anyway, so that
+//! **forgetting it loses nothing**.
+//!
+//! **If all eight entries are in use**, the table does not forget a limit to make room:
+//!
+//! 1. An entry that has refused a request since its bucket was last full never gives way. An attacker that invents keys
+//!    cannot push out the clients that are limited.
+//! 2. The new key's request counts against the next *coarser* key that the caller has given ([`Keyed::charge`]; a /48
+//!    network for a /64, for instance), which has 256 times the quota, and the one after it 65 536 times. After the last one
+//!    follows a bucket for all such requests, with the quota of as many keys as the table has entries: what a full table of
+//!    known keys may send. If the request is refused there, it is refused.
+//! 3. If it passes, it takes the place of the entry that has not been refused and comes closest to full. That is
+//!    counted ([`Keyed::evicted_live`]), and the key of that entry starts again with a full bucket. If there is no such
+//!    entry, only the coarser key counts the request.
+//!
+//! So memory pressure makes the limit coarser for new keys and stays exact for the keys that are known. A table full of
+//! refused keys takes in new ones as the buckets refill.
+//!
+//! Memory is what it was given and is never more; it is zeroed by the allocator, so that the system provides pages when
+//! keys first fall on them. Nothing is allocated, locked or swept afterwards. 10 MiB hold 655 000 entries. How many of the
+//! new keys find their lines in use depends on how many entries are: 0.4 % at 50 %, 2 % at 60 % and 19 % at 80 % in steady
+//! churn; 0.02, 0.2 and 2.3 % of all keys while a table is filled for the first time. Give it the memory for twice
+//! the keys that are in use at once.
+//!
+//! **What concurrency can cost.** A key whose entry stays in the table gets exactly its quota, whatever the number of
+//! threads. When it enters the table, each *other* thread that enters the same key at the same instant may let one
+//! request through uncounted: with W threads at most W − 1. An eviction forgets what the key had used, at
+//! //! most one quota (`1 + burst`); where a debit and an eviction meet, the eviction counts as live, and if both keys have used
+//! equally much, the new one may be charged one request more than it made, never its first.
+//!
+//! Two keys share a bucket if their 63-bit fingerprints are equal: among ten million keys, a chance of 6 in a million
+//! that any two do. The hash is SipHash-1-3 under a secret seed, so that clients cannot search for such keys, nor for
+//! keys that crowd one line.
+
+mod table;
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests;
+
+use std::fmt;
+use std::time::Duration;
+
+use lb_core::Mono;
+use siphasher::sip::SipHasher13;
+
+use crate::decision::Decision;
+use crate::gcra::{Gcra, Quota, Tat, Verdict};
+use crate::sync::{AtomicU64, Ordering};
+use table::{Entry, Room, Table};
+
+/// After losing its entry this often to other keys, a request passes uncounted rather than spin.
+const ROUNDS: usize = 16;
+/// The quota of each level as a multiple of the key's own; further levels have that of the last one.
+const FACTORS: [u64; 3] = [1, 256, 65_536];
+
+/// A rate limit for each key, in bounded memory. Shared by all threads behind an `Arc`.
+///
+/// A check costs one hash of the key and one cache line, or two if the key is new or its first line was full.
+#[derive(Debug)]
+pub struct Keyed {
+    /// By level, all in the same ticks.
+    gcra: [Gcra; FACTORS.len()],
+    gcra_of_all: Gcra,
+    quota: Quota,
+    seed: [u64; 2],
+    memory_bytes: usize,
+    table: Table,
+    /// The bucket of requests that found no place at any level.
+    all: AtomicU64,
+    evicted_live: AtomicU64,
+    crowded: AtomicU64,
+}
+
+/// The system has not as much memory as a table was to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoMemory {
+    memory_bytes: usize,
+}
+
+impl fmt::Display for NoMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the system has no {} MiB of memory for a rate limit", self.memory_bytes >> 20)
+    }
+}
+
+impl std::error::Error for NoMemory {}
+
+/// A key, and the coarser ones that count its requests where the table has no room for it, finest first. Keys of different
+/// levels never meet, even if their bytes are equal.
+#[derive(Clone, Copy, Debug)]
+pub struct Key<'a> {
+    /// The key itself. The empty key is a key like any other.
+    pub key: &'a [u8],
+    /// The coarser ones: the client's networks, for instance ([`ClientKey::networks`](crate::ClientKey::networks)). May be
+    /// empty. The first has 256 times the quota, the others 65 536 times.
+    pub coarser: &'a [&'a [u8]],
+}
+
+impl<'a> Key<'a> {
+    /// A key without coarser ones.
+    #[must_use]
+    pub const fn new(key: &'a [u8]) -> Self {
+        Self { key, coarser: &[] }
+    }
+
+    fn at(&self, level: usize) -> Option<&'a [u8]> {
+        match level.checked_sub(1) {
+            None => Some(self.key),
+            Some(index) => self.coarser.get(index).copied(),
+        }
+    }
+}
+
+/// A request as one of the levels of a table sees it.
+#[derive(Clone, Copy)]
+struct Request<'a> {
+    key: Key<'a>,
+    level: usize,
+    cost: u64,
+    now: Mono,
+}
+
+/// A verdict, and the state that it leaves.
+type Debited = (Verdict, Tat);
+
+impl Keyed {
+    /// The default of memory: 10 MiB.
+    pub const DEFAULT_MEMORY_BYTES: usize = 10 << 20;
+
+    /// An empty table of `memory_bytes`, at least two cache lines.
+    ///
+    /// `seed` must be random and secret. With the same seed and memory, a table keeps its keys' places.
+    ///
+    /// # Panics
+    /// If there is not that much memory; see [`try_new`](Self::try_new).
+    #[must_use]
+    pub fn new(quota: Quota, memory_bytes: usize, seed: [u64; 2]) -> Self {
+        Self::try_new(quota, memory_bytes, seed).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// As [`new`](Self::new), where the memory comes from a configuration.
+    ///
+    /// # Errors
+    /// There is not that much memory.
+    pub fn try_new(quota: Quota, memory_bytes: usize, seed: [u64; 2]) -> Result<Self, NoMemory> {
+        let gcra = Gcra::new(&quota);
+        let table = Table::new(memory_bytes).ok_or(NoMemory { memory_bytes })?;
+        Ok(Self {
+            gcra: FACTORS.map(|factor| gcra.times(factor)),
+            gcra_of_all: gcra.times(table.entries()),
+            quota,
+            seed,
+            memory_bytes,
+            table,
+            all: AtomicU64::new(Tat::FULL.0),
+            evicted_live: AtomicU64::new(0),
+            crowded: AtomicU64::new(0),
+        })
+    }
+
+    /// The table of a configuration that changed its quota only: same seed, same memory, every key as far into its
+    /// burst as it was ([`Gcra::carry_over`]). What is checked against the old table meanwhile does not carry over.
+    ///
+    /// Cold: reads the whole table. If the quota did not change either, keep the table.
+    ///
+    /// # Errors
+    /// There is not as much memory once more; this table is as it was.
+    pub fn with_quota(&self, quota: Quota, now: Mono) -> Result<Self, NoMemory> {
+        let new = Self::try_new(quota, self.memory_bytes, self.seed)?;
+        let carry_over = |tat| new.gcra[0].carry_over(&self.gcra[0], tat, now);
+        for line in 0..self.table.lines() {
+            for (from, to) in self.table.line(line).zip(new.table.line(line)) {
+                let tat = Tat(from.tat.load(Ordering::Acquire));
+                if from.fingerprint().is_some() && !self.is_full(tat, now) {
+                    to.copy_from(&from, carry_over(tat));
+                }
+            }
+        }
+        new.all.store(carry_over(Tat(self.all.load(Ordering::Relaxed))).0, Ordering::Relaxed);
+        new.evicted_live.store(self.evicted_live(), Ordering::Relaxed);
+        new.crowded.store(self.crowded(), Ordering::Relaxed);
+        Ok(new)
+    }
+
+    /// Decides one request of this key. The empty key is a key like any other.
+    #[inline]
+    pub fn check(&self, key: &[u8], now: Mono) -> Verdict {
+        self.debit_at(Request { key: Key::new(key), level: 0, cost: 1, now }).0
+    }
+
+    /// As [`check`](Self::check), with coarser keys.
+    #[inline]
+    pub fn check_key(&self, key: Key<'_>, now: Mono) -> Verdict {
+        self.debit_at(Request { key, level: 0, cost: 1, now }).0
+    }
+
+    /// Decides a request that counts as `cost` requests, and tells what is left. A cost above `1 + burst` is never admitted.
+    pub fn charge(&self, key: Key<'_>, cost: u64, now: Mono) -> Decision {
+        let (verdict, tat) = self.debit_at(Request { key, level: 0, cost, now });
+        Decision::of_gcra(&self.gcra[0], verdict, tat, now)
+    }
+
+    /// What [`charge`](Self::charge) would answer, without counting anything; it does not look at coarser keys.
+    pub fn peek(&self, key: &[u8], cost: u64, now: Mono) -> Decision {
+        let old = self.tat_of(key);
+        let (verdict, tat) = self.gcra[0].decide_cost(old, cost, now);
+        Decision::of_gcra(&self.gcra[0], verdict, tat, now)
+    }
+
+    /// Gives back what a request of this key was charged, at most until its bucket is full. What coarser keys have counted stays.
+    pub fn refund(&self, key: &[u8], cost: u64) {
+        let fingerprint = self.fingerprint(key, 0);
+        let Some(entry) = self.table.find(self.table.lines_of(fingerprint), fingerprint) else { return };
+        let mut old = entry.tat.load(Ordering::Acquire);
+        while entry.is_of(fingerprint) {
+            let new = self.gcra[0].refund(Tat(old), cost);
+            match entry.tat.compare_exchange_weak(old, new.0, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return,
+                Err(current) => old = current,
+            }
+        }
+    }
+
+    /// How many requests of this key would pass at once.
+    #[must_use]
+    pub fn remaining(&self, key: &[u8], now: Mono) -> u64 {
+        self.gcra[0].remaining(self.tat_of(key), now)
+    }
+
+    /// How long until this key's bucket is full again; zero for a key that is unknown.
+    #[must_use]
+    pub fn full_after(&self, key: &[u8], now: Mono) -> Duration {
+        self.gcra[0].full_after(self.tat_of(key), now)
+    }
+
+    /// The quota in force.
+    #[must_use]
+    pub const fn quota(&self) -> Quota {
+        self.quota
+    }
+
+    /// The memory it was given, in bytes.
+    #[must_use]
+    pub const fn memory_bytes(&self) -> usize {
+        self.memory_bytes
+    }
+
+    /// How many keys it can hold at once.
+    #[must_use]
+    pub const fn capacity(&self) -> u64 {
+        self.table.entries()
+    }
+
+    /// How many keys were forgotten before their buckets were full: the only loss of precision for keys in the table. If
+    /// it grows, the memory is too small.
+    #[must_use]
+    pub fn evicted_live(&self) -> u64 {
+        self.evicted_live.load(Ordering::Relaxed)
+    }
+
+    /// How many requests of new keys found all their places in use, and were counted by coarser keys. If it grows, the
+    /// memory is too small, or an attacker invents keys.
+    #[must_use]
+    pub fn crowded(&self) -> u64 {
+        self.crowded.load(Ordering::Relaxed)
+    }
+
+    /// How many keys are not at their full burst now, estimated from at most 512 lines; exact for small tables.
+    ///
+    /// Cold: some microseconds.
+    #[must_use]
+    pub fn live(&self, now: Mono) -> u64 {
+        let lines = self.table.lines();
+        let sampled = lines.min(512);
+        let live = (0..sampled)
+            .flat_map(|sample| self.table.line(scale(sample, sampled, lines)))
+            .filter(|entry| !self.is_full(Tat(entry.tat.load(Ordering::Relaxed)), now))
+            .count() as u64;
+        scale(live, sampled, lines)
+    }
+
+    /// The keys with the most in use, as the fingerprint of each and how long until its bucket is full; at most `max` of
+    /// them, those that have been refused first. Reads the whole table.
+    #[must_use]
+    pub fn heaviest(&self, max: usize, now: Mono) -> Vec<Heavy> {
+        let mut heaviest = Vec::new();
+        for entry in (0..self.table.lines()).flat_map(|line| self.table.line(line)) {
+            let tat = Tat(entry.tat.load(Ordering::Relaxed));
+            let Some(key) = entry.fingerprint().filter(|_| !self.is_full(tat, now)) else { continue };
+            let full_after = self.gcra[0].full_after(tat, now);
+            heaviest.push(Heavy { is_refused: entry.is_pinned(), full_after, key });
+            if heaviest.len() >= 2 * max.max(1) {
+                keep_heaviest(&mut heaviest, max);
+            }
+        }
+        keep_heaviest(&mut heaviest, max);
+        heaviest
+    }
+
+    fn is_full(&self, tat: Tat, now: Mono) -> bool {
+        self.gcra[0].is_full(tat, now)
+    }
+
+    /// Each level has hashes of its own.
+    fn fingerprint(&self, key: &[u8], level: usize) -> u64 {
+        table::fingerprint(SipHasher13::new_with_keys(self.seed[0], self.seed[1] ^ level as u64).hash(key))
+    }
+
+    #[inline]
+    fn debit_at(&self, request: Request<'_>) -> Debited {
+        let Some(key) = request.key.at(request.level) else { return self.debit_all(request) };
+        let gcra = &self.gcra[request.level.min(FACTORS.len() - 1)];
+        let fingerprint = self.fingerprint(key, request.level);
+        let lines = self.table.lines_of(fingerprint);
+        if let Some(entry) = self.table.find(lines, fingerprint)
+            && let Some(debited) = debit(gcra, entry, fingerprint, request)
+        {
+            return debited;
+        }
+        self.enter(gcra, lines, fingerprint, request)
+    }
+
+    /// Decides a request of a key that had no entry a moment ago.
+    #[cold]
+    fn enter(&self, gcra: &Gcra, lines: [u64; 2], fingerprint: u64, request: Request<'_>) -> Debited {
+        let first = gcra.decide_cost(Tat::FULL, request.cost, request.now);
+        if request.cost == 0 || !first.0.is_pass() {
+            return first;
+        }
+        let mut is_counted = false;
+        for _ in 0..ROUNDS {
+            if let Some(entry) = self.table.find(lines, fingerprint) {
+                match debit(gcra, entry, fingerprint, request) {
+                    Some(debited) => return debited,
+                    None => continue,
+                }
+            }
+            let place = match self.table.room(lines, fingerprint, |tat| self.is_full(tat, request.now)) {
+                Room::Entered => continue,
+                Room::Free(entry, owner) => Some((entry, owner)),
+                Room::Crowded(lightest) => {
+                    if !is_counted && let Some(refused) = self.refused_coarser(request) {
+                        return refused;
+                    }
+                    is_counted = true;
+                    lightest
+                }
+            };
+            let Some((entry, owner)) = place else { return first };
+            // The count of many keys is worth more than that of one.
+            let is_pinned = request.level > 0;
+            if let Some(old) = entry.take(owner, fingerprint, is_pinned, first.1) {
+                if !self.is_full(old, request.now) {
+                    self.evicted_live.fetch_add(1, Ordering::Relaxed);
+                }
+                return first;
+            }
+        }
+        self.evicted_live.fetch_add(1, Ordering::Relaxed);
+        first
+    }
+
+    /// Counts a request that found no place with the next coarser key; tells the answer if it is refused there.
+    fn refused_coarser(&self, request: Request<'_>) -> Option<Debited> {
+        if request.level == 0 {
+            self.crowded.fetch_add(1, Ordering::Relaxed);
+        }
+        let debited = self.debit_at(Request { level: request.level + 1, ..request });
+        (!debited.0.is_pass()).then_some(debited)
+    }
+
+    fn debit_all(&self, request: Request<'_>) -> Debited {
+        let gcra = &self.gcra_of_all;
+        let mut old = self.all.load(Ordering::Relaxed);
+        loop {
+            let (verdict, new) = gcra.decide_cost(Tat(old), request.cost, request.now);
+            if !verdict.is_pass() {
+                return (verdict, new);
+            }
+            match self.all.compare_exchange_weak(old, new.0, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return (verdict, new),
+                Err(current) => old = current,
+            }
+        }
+    }
+
+    fn tat_of(&self, key: &[u8]) -> Tat {
+        let fingerprint = self.fingerprint(key, 0);
+        let entry = self.table.find(self.table.lines_of(fingerprint), fingerprint);
+        entry.map_or(Tat::FULL, |entry| Tat(entry.tat.load(Ordering::Relaxed)))
+    }
+}
+
+/// Debits an entry; nothing if it went to another key meanwhile.
+#[inline]
+fn debit(gcra: &Gcra, entry: Entry<'_>, fingerprint: u64, request: Request<'_>) -> Option<Debited> {
+    let mut old = entry.tat.load(Ordering::Acquire);
+    loop {
+        let (verdict, new) = gcra.decide_cost(Tat(old), request.cost, request.now);
+        if !verdict.is_pass() {
+            return entry.set_pinned(fingerprint, true).then_some((verdict, new));
+        }
+        match entry.tat.compare_exchange_weak(old, new.0, Ordering::AcqRel, Ordering::Acquire) {
+            // Counted with the eviction, or charged to a next owner whose state happened to be the same.
+            Ok(_) if !entry.is_of(fingerprint) => return None,
+            Ok(_) => {
+                if request.level == 0 && entry.is_pinned() && gcra.is_full(Tat(old), request.now) {
+                    entry.set_pinned(fingerprint, false);
+                }
+                return Some((verdict, new));
+            }
+            Err(_) if !entry.is_of(fingerprint) => return None,
+            Err(current) => old = current,
+        }
+    }
+}
+
+/// One of the keys of [`Keyed::heaviest`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Heavy {
+    /// Whether it has been refused since its bucket was last full, or counts for finer keys.
+    pub is_refused: bool,
+    /// How long until its bucket is full.
+    pub full_after: Duration,
+    /// A hash of the key under the secret seed of the table.
+    pub key: u64,
+}
+
+fn keep_heaviest(heaviest: &mut Vec<Heavy>, max: usize) {
+    heaviest.sort_unstable_by(|one, other| other.cmp(one));
+    heaviest.truncate(max);
+}
+
+/// `value · whole / part`, without overflow; `part` is not zero.
+fn scale(value: u64, part: u64, whole: u64) -> u64 {
+    (u128::from(value) * u128::from(whole) / u128::from(part)) as u64
+}
