@@ -2,8 +2,12 @@
 //!
 //! Unlike [`Vegas`](super::Vegas) it needs no time without load, which a busy service never shows; it compares with the
 //! recent past, and a service that is slow for long becomes the measure itself.
+//!
+//! Netflix's rule takes no notice of losses, and learns the time of a refusal as if the service had become fast: if all requests are
+//! lost, its limit rises to the maximum. Here losses teach no time, and the limit backs off by them ([`LossConfig`]).
 
-use super::{Limit, Sample, bounds};
+use super::losses::Losses;
+use super::{Limit, LossConfig, Sample, bounds};
 
 /// Parameters of [`Gradient2`].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,11 +26,22 @@ pub struct Gradient2Config {
     pub long_window: u32,
     /// By what factor a request may be slower than the long average; default 1.5, at least 1.
     pub tolerance: f64,
+    /// What a loss does.
+    pub losses: LossConfig,
 }
 
 impl Default for Gradient2Config {
     fn default() -> Self {
-        Self { initial: 20, min: 20, max: 200, smoothing: 0.2, queue: 4, long_window: 600, tolerance: 1.5 }
+        Self {
+            initial: 20,
+            min: 20,
+            max: 200,
+            smoothing: 0.2,
+            queue: 4,
+            long_window: 600,
+            tolerance: 1.5,
+            losses: LossConfig::default(),
+        }
     }
 }
 
@@ -36,6 +51,7 @@ pub struct Gradient2 {
     config: Gradient2Config,
     limit: f64,
     long: LongAverage,
+    losses: Losses,
 }
 
 impl Gradient2 {
@@ -43,7 +59,13 @@ impl Gradient2 {
     #[must_use]
     pub fn new(config: Gradient2Config) -> Self {
         let (min, max) = bounds(config.min, config.max);
-        Self { config, limit: f64::from(config.initial).max(min).min(max), long: LongAverage::default() }
+        let limit = f64::from(config.initial).max(min).min(max);
+        Self { config, limit, long: LongAverage::default(), losses: Losses::new(config.losses) }
+    }
+
+    fn set(&mut self, limit: f64) {
+        let (min, max) = bounds(self.config.min, self.config.max);
+        self.limit = limit.max(min).min(max);
     }
 }
 
@@ -53,18 +75,26 @@ impl Limit for Gradient2 {
     }
 
     fn on_sample(&mut self, sample: &Sample, _entropy: u64) -> u32 {
+        if let Some(ratio) = self.losses.on_sample(sample, self.limit) {
+            self.set(self.limit * ratio);
+        }
+        if sample.dropped {
+            return self.limit();
+        }
         let short = sample.nanos();
         let long = self.long.add(short, self.config.long_window);
         if long / short > 2.0 {
             // After a slow time the average would allow too much for as long as it lasted.
             self.long.value *= 0.95;
         }
-        if f64::from(sample.in_flight) >= self.limit / 2.0 {
+        if sample.uses(self.limit) {
             let gradient = (self.config.tolerance.max(1.0) * long / short).clamp(0.5, 1.0);
             let new = self.limit * gradient + f64::from(self.config.queue);
             let weight = self.config.smoothing.clamp(0.0, 1.0);
-            let (min, max) = bounds(self.config.min, self.config.max);
-            self.limit = (self.limit * (1.0 - weight) + new * weight).max(min).min(max);
+            let new = self.limit * (1.0 - weight) + new * weight;
+            if self.losses.may_grow() || new < self.limit {
+                self.set(new);
+            }
         }
         self.limit()
     }
@@ -96,10 +126,30 @@ impl LongAverage {
 #[cfg(not(loom))]
 mod tests {
     use super::*;
+    use crate::adaptive::testing::{Service, lost, served};
     use std::time::Duration;
 
     fn sample(rtt_ms: u64, in_flight: u32) -> Sample {
-        Sample { rtt: Duration::from_millis(rtt_ms), in_flight, dropped: false }
+        served(0, rtt_ms, in_flight)
+    }
+
+    #[test]
+    fn a_total_loss_takes_it_to_its_minimum() {
+        let mut rule = warm(200);
+        let limits: Vec<u32> = (0..500).map(|n| rule.on_sample(&lost(1_000 + n * 10, 10, 200), 0)).collect();
+        assert_eq!(limits.last(), Some(&20));
+        assert!(limits.windows(2).all(|pair| pair[1] <= pair[0]), "it never grows");
+    }
+
+    #[test]
+    fn fast_refusals_are_not_taken_for_a_fast_service() {
+        let mut rule = warm(100);
+        for n in 0..500 {
+            let _ = rule.on_sample(&lost(1_000 + n, 1, 0), 0);
+        }
+        assert!((rule.long.value - 10e6).abs() < 1.0, "{}", rule.long.value);
+        let mut service = Service::new(10);
+        assert_eq!(service.run(&mut Gradient2::new(Gradient2Config::default()), 10_000, |n| n % 50 == 0), 200);
     }
 
     fn warm(initial: u32) -> Gradient2 {
@@ -151,7 +201,7 @@ mod tests {
         let mut worse = Duration::from_millis(10);
         let least = (0..60).map(|_| {
             worse = worse.saturating_mul(2);
-            rule.on_sample(&Sample { rtt: worse, in_flight: 30, dropped: false }, 0)
+            rule.on_sample(&Sample { rtt: worse, ..sample(0, 30) }, 0)
         });
         // Halving and adding four settles at eight.
         assert_eq!(least.min(), Some(8));

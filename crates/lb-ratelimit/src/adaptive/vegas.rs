@@ -1,26 +1,33 @@
 //! TCP Vegas for requests: from the shortest time seen it infers how many of those in flight only wait.
 //!
 //! `queue = ⌈limit · (1 − rtt_noload / rtt)⌉`. While the queue is short the limit grows, while it is long it shrinks,
-//! in steps of log₁₀ of the limit. The shortest time is measured anew from time to time, since a service may have
+//! in steps of log₁₀ of the limit. The shortest time is measured again from time to time, since a service may have
 //! become slower for good.
+//!
+//! In Netflix's rule the time of a lost request may become the shortest one, so that a service that refuses 2 % of its requests
+//! at once seems to queue all others. Here losses teach no time, and the limit backs off by them ([`LossConfig`]), not by
+//! one step for each.
 
-use super::{Limit, Sample, bounds};
+use super::losses::Losses;
+use super::{Limit, LossConfig, Sample, bounds};
 
 /// Parameters of [`Vegas`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct VegasConfig {
     /// Where it begins; default 20.
     pub initial: u32,
     /// Never above; default 1000. Never below one.
     pub max: u32,
-    /// The shortest time is measured anew after this many times the limit samples, less up to half by chance; default
+    /// The shortest time is measured again after this many times the limit samples, less up to half by chance; default
     /// 30.
     pub probe_multiplier: u32,
+    /// What a loss does.
+    pub losses: LossConfig,
 }
 
 impl Default for VegasConfig {
     fn default() -> Self {
-        Self { initial: 20, max: 1_000, probe_multiplier: 30 }
+        Self { initial: 20, max: 1_000, probe_multiplier: 30, losses: LossConfig::default() }
     }
 }
 
@@ -34,6 +41,7 @@ pub struct Vegas {
     samples: f64,
     /// A half to one.
     probe_jitter: f64,
+    losses: Losses,
 }
 
 impl Vegas {
@@ -42,20 +50,27 @@ impl Vegas {
     pub fn new(config: VegasConfig, entropy: u64) -> Self {
         let (min, max) = bounds(1, config.max);
         let limit = f64::from(config.initial).max(min).min(max);
-        Self { config, limit, rtt_noload: None, samples: 0.0, probe_jitter: jitter(entropy) }
+        let losses = Losses::new(config.losses);
+        Self { config, limit, rtt_noload: None, samples: 0.0, probe_jitter: jitter(entropy), losses }
     }
 
     fn is_probe_due(&self) -> bool {
         self.probe_jitter * f64::from(self.config.probe_multiplier) * self.limit <= self.samples
     }
 
-    fn updated(&self, rtt: f64, rtt_noload: f64, sample: &Sample) -> f64 {
+    fn set(&mut self, limit: f64) {
+        let (min, max) = bounds(1, self.config.max);
+        self.limit = limit.max(min).min(max);
+    }
+
+    /// The limit by the queue that a request of this time tells of.
+    fn updated(&self, rtt: f64, rtt_noload: f64) -> f64 {
         let step = log10(self.limit);
         let queue = (self.limit * (1.0 - rtt_noload / rtt)).ceil();
         let (alpha, beta) = (3.0 * step, 6.0 * step);
-        if sample.dropped || (is_used(sample, self.limit) && queue > beta) {
+        if queue > beta {
             self.limit - step
-        } else if !is_used(sample, self.limit) {
+        } else if !self.losses.may_grow() {
             self.limit
         } else if queue <= step {
             self.limit + beta
@@ -65,11 +80,6 @@ impl Vegas {
             self.limit
         }
     }
-}
-
-/// Of a limit that is less than half used nothing can be learned but losses.
-fn is_used(sample: &Sample, limit: f64) -> bool {
-    f64::from(sample.in_flight) * 2.0 >= limit
 }
 
 /// Whole, and at least one.
@@ -87,6 +97,12 @@ impl Limit for Vegas {
     }
 
     fn on_sample(&mut self, sample: &Sample, entropy: u64) -> u32 {
+        if let Some(ratio) = self.losses.on_sample(sample, self.limit) {
+            self.set(self.limit * ratio);
+        }
+        if sample.dropped {
+            return self.limit();
+        }
         let rtt = sample.nanos();
         self.samples += 1.0;
         if self.is_probe_due() {
@@ -95,10 +111,9 @@ impl Limit for Vegas {
             return self.limit();
         }
         match self.rtt_noload {
-            Some(noload) if rtt >= noload => {
-                let (min, max) = bounds(1, self.config.max);
-                self.limit = self.updated(rtt, noload, sample).max(min).min(max);
-            }
+            // Of a limit that is less than half used nothing can be learned.
+            Some(noload) if rtt >= noload && sample.uses(self.limit) => self.set(self.updated(rtt, noload)),
+            Some(noload) if rtt >= noload => {}
             _ => self.rtt_noload = Some(rtt),
         }
         self.limit()
@@ -109,10 +124,11 @@ impl Limit for Vegas {
 #[cfg(not(loom))]
 mod tests {
     use super::*;
+    use crate::adaptive::testing::{Service, lost, served};
     use std::time::Duration;
 
     fn sample(rtt_ms: u64, in_flight: u32) -> Sample {
-        Sample { rtt: Duration::from_millis(rtt_ms), in_flight, dropped: false }
+        served(0, rtt_ms, in_flight)
     }
 
     fn fresh(initial: u32) -> Vegas {
@@ -127,16 +143,25 @@ mod tests {
         // queue = ⌈100 · (1 − 10/rtt)⌉ for rtt of 10.2, 10.5, 11, 12 ms: 2, 5, 10, 17.
         for (rtt_us, expected) in [(10_000, 112), (10_200, 112), (10_500, 102), (11_000, 100), (12_000, 98)] {
             let rtt = Duration::from_micros(rtt_us);
-            assert_eq!(fresh(100).on_sample(&Sample { rtt, in_flight: 100, dropped: false }, 0), expected, "{rtt:?}");
+            assert_eq!(fresh(100).on_sample(&Sample { rtt, ..sample(0, 100) }, 0), expected, "{rtt:?}");
         }
     }
 
     #[test]
-    fn a_loss_shrinks_it_even_when_it_is_hardly_used() {
-        assert_eq!(fresh(100).on_sample(&Sample { dropped: true, ..sample(10, 1) }, 0), 98);
+    fn losses_shrink_it_even_when_it_is_hardly_used() {
+        let mut hardly_used = fresh(100);
+        let limits = [0, 1, 2, 3, 4, 5].map(|at| hardly_used.on_sample(&lost(at, 10, 1), 0));
+        assert_eq!(limits, [100, 100, 100, 100, 100, 90], "six are more than a twentieth");
         assert_eq!(fresh(100).on_sample(&sample(99, 49), 0), 100, "less than half used");
         let mut least = fresh(1);
-        assert_eq!(least.on_sample(&Sample { dropped: true, ..sample(10, 1) }, 0), 1);
+        assert_eq!(least.on_sample(&lost(0, 10, 1), 0), 1);
+    }
+
+    #[test]
+    fn a_lost_request_is_no_measure_of_an_idle_service() {
+        let mut service = Service::new(10);
+        assert!(service.run(&mut fresh(20), 50_000, |n| n % 50 == 0) > 990, "two percent are lost after a millisecond");
+        assert_eq!(service.run(&mut fresh(1_000), 50_000, |_| true), 1);
     }
 
     #[test]
@@ -148,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shortest_time_is_measured_anew() {
+    fn the_shortest_time_is_measured_again() {
         let mut vegas = Vegas::new(VegasConfig { probe_multiplier: 1, ..VegasConfig::default() }, 0);
         // Jitter ½ and a limit of 20: a probe each ten samples, so that 10 ms are forgotten with the tenth.
         assert_eq!(vegas.on_sample(&sample(10, 0), 0), 20);
