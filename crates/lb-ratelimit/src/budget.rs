@@ -41,6 +41,11 @@ impl Ratio {
         Self { millionths: percent as u32 * 10_000 }
     }
 
+    /// This share of a number, rounded up.
+    pub(crate) const fn of(self, number: u64) -> u64 {
+        (number as u128 * self.millionths as u128).div_ceil(1_000_000) as u64
+    }
+
     /// So many millionths.
     #[must_use]
     pub const fn millionths(millionths: u32) -> Self {

@@ -4,11 +4,12 @@
 //! return, a cancelled future, a panic. In a proxy cancellation is the common case. So counting up yields a
 //! [`Permit`], and only dropping that counts down: no path can leak one, nor give one back twice.
 //!
-//! What it does not do: wait. Whoever is refused queues elsewhere, or sheds. The limit itself may be fixed, or follow
-//! one of the [`adaptive`](crate::adaptive) rules.
+//! What it does not do: wait. A refused request is shed, or waits in a [`WaitQueue`](crate::WaitQueue). The limit itself may be
+//! fixed, or follow one of the [`adaptive`](crate::adaptive) rules; [`KeyedConcurrency`](crate::KeyedConcurrency) has one for each key.
 
 use std::sync::Arc;
 
+use crate::budget::Ratio;
 use crate::sync::{AtomicU32, Ordering};
 
 /// Admits so many at once; shared by all threads behind an `Arc`.
@@ -31,7 +32,19 @@ impl Concurrency {
     /// A permit, if fewer than the limit are out.
     #[must_use]
     pub fn try_acquire(self: &Arc<Self>) -> Option<Permit> {
-        let limit = self.limit.load(Ordering::Relaxed);
+        self.try_acquire_below(self.limit())
+    }
+
+    /// As [`try_acquire`](Self::try_acquire), for requests of which this share of the limit is kept free: for more important ones,
+    /// which use the other methods or a smaller share. Rounded up, but at least one place is not reserved.
+    #[must_use]
+    pub fn try_acquire_reserving(self: &Arc<Self>, reserved: Ratio) -> Option<Permit> {
+        let limit = self.limit();
+        let open = limit.saturating_sub(u32::try_from(reserved.of(u64::from(limit))).unwrap_or(u32::MAX));
+        self.try_acquire_below(open.max(limit.min(1)))
+    }
+
+    fn try_acquire_below(self: &Arc<Self>, limit: u32) -> Option<Permit> {
         let mut old = self.in_flight.load(Ordering::Relaxed);
         while old < limit {
             match self.in_flight.compare_exchange_weak(old, old + 1, Ordering::Acquire, Ordering::Relaxed) {
@@ -104,6 +117,22 @@ mod tests {
     fn zero_admits_nobody_and_the_largest_limit_does_not_overflow() {
         assert!(Concurrency::new(0).try_acquire().is_none());
         assert!(Concurrency::new(u32::MAX).try_acquire().is_some());
+    }
+
+    #[test]
+    fn a_share_that_is_reserved_is_left_to_others() {
+        let gate = Concurrency::new(10);
+        let reserving = || gate.try_acquire_reserving(Ratio::percent(20));
+        let mut held: Vec<_> = std::iter::from_fn(reserving).collect();
+        assert_eq!(held.len(), 8);
+        held.extend(std::iter::from_fn(|| gate.try_acquire()));
+        assert_eq!(held.len(), 10);
+        drop(held.split_off(8));
+        assert!(reserving().is_none(), "two places are free, and reserved");
+        drop(held.pop());
+        assert!(reserving().is_some());
+        assert!(Concurrency::new(1).try_acquire_reserving(Ratio::percent(99)).is_some(), "one place at least");
+        assert!(Concurrency::new(0).try_acquire_reserving(Ratio::ZERO).is_none());
     }
 
     #[test]

@@ -10,7 +10,8 @@
 //! | requests a second, one bucket | [`Limiter`] |
 //! | the same for each client, in a fixed amount of memory | [`Keyed`], with [`ClientKey`] |
 //! | retries as a share of requests | [`RetryBudget`] |
-//! | so many at once | [`Concurrency`], fixed or moved by one of [`adaptive`] |
+//! | so many at once | [`Concurrency`], fixed or moved by one of [`adaptive`]; for each key, [`KeyedConcurrency`] |
+//! | waiting for one of them | [`WaitQueue`] |
 //! | nginx's `limit_req` with its delays | [`LeakyBucket`] |
 //! | HAProxy's `http_req_rate` | [`Frequency`], and [`SlidingWindow`] as a limit |
 //! | so many in any period, exactly; in each fixed one | [`SlidingLog`]; [`FixedWindow`] |
@@ -28,12 +29,15 @@ mod fixed_window;
 mod frequency;
 mod gcra;
 mod keyed;
+mod keyed_concurrency;
 mod leaky_bucket;
+mod lines;
 #[cfg(all(test, loom))]
 mod model;
 mod sliding_log;
 mod sliding_window;
 mod sync;
+mod wait_queue;
 
 pub use budget::{Ratio, RetryBudget};
 pub use client_key::ClientKey;
@@ -43,6 +47,8 @@ pub use fixed_window::{FixedWindow, WindowCount};
 pub use frequency::Frequency;
 pub use gcra::{Gcra, Limiter, Quota, Tat, Verdict};
 pub use keyed::{Heavy, Key, Keyed, NoMemory};
+pub use keyed_concurrency::{KeyPermit, KeyedConcurrency, Refused};
 pub use leaky_bucket::{LeakyBucket, Level, Shaped};
 pub use sliding_log::{Log, SlidingLog};
 pub use sliding_window::SlidingWindow;
+pub use wait_queue::{CLASSES, Order, Shed, WaitQueue, WaitQueueConfig, Waiting};

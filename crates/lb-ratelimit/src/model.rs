@@ -7,7 +7,7 @@ use loom::thread;
 
 use lb_core::Mono;
 
-use crate::{Concurrency, Keyed, Limiter, Quota, Ratio, RetryBudget};
+use crate::{Concurrency, Keyed, KeyedConcurrency, Limiter, Quota, Ratio, RetryBudget};
 
 const NOW: Mono = Mono::from_millis(1_000);
 
@@ -121,5 +121,27 @@ fn permits_never_exceed_the_limit_and_all_come_back() {
         assert!(here.is_some() || there);
         drop(here);
         assert_eq!(gate.in_flight(), 0);
+    });
+}
+
+#[test]
+fn a_key_that_enters_at_two_places_at_once_is_not_admitted_twice() {
+    bounded(3, || {
+        let table = KeyedConcurrency::try_new(1, 0, [3, 4]).unwrap();
+        // A place in front of the others that another key gives back meanwhile.
+        let before = table.try_acquire(b"before");
+        let out = Arc::new(loom::sync::atomic::AtomicUsize::new(0));
+        let run = |table: std::sync::Arc<KeyedConcurrency>, out: Arc<loom::sync::atomic::AtomicUsize>| {
+            if let Ok(_permit) = table.try_acquire(b"key") {
+                assert_eq!(out.fetch_add(1, loom::sync::atomic::Ordering::SeqCst), 0, "one at once");
+                out.fetch_sub(1, loom::sync::atomic::Ordering::SeqCst);
+            }
+        };
+        let (other, other_out) = (std::sync::Arc::clone(&table), Arc::clone(&out));
+        let thread = thread::spawn(move || run(other, other_out));
+        drop(before);
+        run(std::sync::Arc::clone(&table), out);
+        thread.join().unwrap();
+        assert_eq!(table.in_flight(b"key"), 0);
     });
 }

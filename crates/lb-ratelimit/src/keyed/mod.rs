@@ -79,7 +79,7 @@ pub struct Keyed {
 /// The system has not as much memory as a table was to have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoMemory {
-    memory_bytes: usize,
+    pub(crate) memory_bytes: usize,
 }
 
 impl fmt::Display for NoMemory {

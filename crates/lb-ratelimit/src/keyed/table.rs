@@ -9,6 +9,7 @@
 //! An owner is a fingerprint whose lowest bit says that the entry is *pinned*: it does not give way while it is in use.
 
 use crate::gcra::Tat;
+use crate::lines::{LINE_WORDS, Lines};
 use crate::sync::{AtomicU64, Ordering};
 
 /// Owner of an entry that is not in use.
@@ -17,9 +18,7 @@ const EMPTY: u64 = 0;
 const BUSY: u64 = 2;
 /// Bit of an owner: it does not give way while it is in use.
 const PINNED: u64 = 1;
-const WAYS: usize = 4;
-const LINE_WORDS: usize = 2 * WAYS;
-const LINE_BYTES: usize = 64;
+const WAYS: usize = LINE_WORDS / 2;
 
 /// A fingerprint made of a hash: even, and neither empty nor busy.
 pub(super) const fn fingerprint(hash: u64) -> u64 {
@@ -27,14 +26,9 @@ pub(super) const fn fingerprint(hash: u64) -> u64 {
     if even <= BUSY { even + 2 * BUSY } else { even }
 }
 
-/// The lines.
+/// The entries.
 #[derive(Debug)]
-pub(super) struct Table {
-    words: Box<[AtomicU64]>,
-    /// The first word that begins a cache line.
-    first: usize,
-    lines: u64,
-}
+pub(super) struct Table(Lines);
 
 /// One entry.
 #[derive(Clone, Copy)]
@@ -113,34 +107,24 @@ struct Survey<'a> {
 impl Table {
     /// At least two lines in `memory_bytes`; none if there is not as much memory.
     pub(super) fn new(memory_bytes: usize) -> Option<Self> {
-        let words = zeroed(memory_bytes.max(3 * LINE_BYTES) / size_of::<u64>())?;
-        let first = words.as_ptr().align_offset(LINE_BYTES).min(LINE_WORDS - 1);
-        // As if the worst alignment had come, since the places of the keys follow from the number of lines.
-        let lines = ((words.len() - (LINE_WORDS - 1)) / LINE_WORDS) as u64;
-        Some(Self { words, first, lines })
+        Lines::new(memory_bytes).map(Self)
     }
 
     pub(super) const fn lines(&self) -> u64 {
-        self.lines
+        self.0.count()
     }
 
     pub(super) const fn entries(&self) -> u64 {
-        self.lines * WAYS as u64
+        self.lines() * WAYS as u64
     }
 
-    /// The two lines of a key, taken from different bits; they may be the same line.
+    #[inline]
     pub(super) fn lines_of(&self, fingerprint: u64) -> [u64; 2] {
-        let pick = |bits: u64| ((u128::from(bits) * u128::from(self.lines)) >> 64) as u64;
-        [pick(fingerprint), pick(fingerprint.rotate_left(32).wrapping_mul(0x9e37_79b9_7f4a_7c15))]
-    }
-
-    fn words_of(&self, line: u64) -> &[AtomicU64; LINE_WORDS] {
-        let start = self.first + line as usize * LINE_WORDS;
-        self.words[start..start + LINE_WORDS].try_into().expect("the slice has this length")
+        self.0.of(fingerprint)
     }
 
     pub(super) fn line(&self, line: u64) -> impl Iterator<Item = Entry<'_>> {
-        let (owners, tats) = self.words_of(line).split_at(WAYS);
+        let (owners, tats) = self.0.line(line).split_at(WAYS);
         owners.iter().zip(tats).map(|(owner, tat)| Entry { owner, tat })
     }
 
@@ -187,33 +171,10 @@ impl Table {
     }
 }
 
-#[cfg(not(all(test, loom)))]
-fn zeroed(words: usize) -> Option<Box<[AtomicU64]>> {
-    bytemuck::try_zeroed_slice_box(words).ok()
-}
-
-#[cfg(all(test, loom))]
-fn zeroed(words: usize) -> Option<Box<[AtomicU64]>> {
-    Some((0..words).map(|_| AtomicU64::new(0)).collect())
-}
-
 #[cfg(test)]
 #[cfg(not(loom))]
 mod tests {
     use super::*;
-
-    #[test]
-    fn memory_is_never_more_than_it_was_given() {
-        for memory in [0, 1, 64, 191, 192, 1_000, 4_096, 1 << 20] {
-            let table = Table::new(memory).unwrap();
-            assert!(table.words.len() * 8 <= memory.max(192), "{memory}");
-            assert!(table.entries() as usize * 16 <= table.words.len() * 8);
-            assert!(table.entries() as usize * 16 + 128 > memory, "all but a line of {memory} is used");
-            assert!(table.entries() >= 8);
-            assert_eq!(table.words_of(0).as_ptr().align_offset(64), 0, "lines are cache lines");
-            assert_eq!(table.words_of(table.lines - 1).len(), LINE_WORDS);
-        }
-    }
 
     #[test]
     fn no_hash_is_taken_for_an_empty_or_busy_entry() {
