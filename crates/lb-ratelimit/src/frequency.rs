@@ -77,17 +77,23 @@ impl Frequency {
     pub(crate) fn forgotten_after(&self, now: Mono) -> Duration {
         let (current, previous, elapsed) = self.parts(now);
         let left = self.period_nanos - elapsed.min(self.period_nanos);
-        Duration::from_nanos(match (current, previous) {
-            (0, 0) => 0,
-            (0, _) => left,
-            _ => left.saturating_add(self.period_nanos),
-        })
+        match (current, previous) {
+            (0, 0) => Duration::ZERO,
+            (0, _) => self.after_state(left, now),
+            _ => self.after_state(left.saturating_add(self.period_nanos), now),
+        }
     }
 
     /// The events of the current period and of the previous one, and the nanoseconds since the current one began.
     pub(crate) fn parts(&self, now: Mono) -> (u64, u64, u64) {
         let state = self.moved_to(now);
         (state.current, state.previous, state.elapsed(now))
+    }
+
+    /// A time that counts from where the state is, which is ahead of a clock that went back.
+    pub(crate) fn after_state(&self, nanos: u64, now: Mono) -> Duration {
+        let ahead = self.began.unwrap_or_default().saturating_sub(now.as_nanos());
+        Duration::from_nanos(nanos.saturating_add(ahead))
     }
 
     pub(crate) const fn period_nanos(&self) -> u64 {

@@ -90,12 +90,12 @@ impl LeakyBucket {
         (Shaped::After { delay_ms: self.delay_ms(excess) }, Level { known: Some((excess, last)) })
     }
 
-    /// Thousandths of a request above the rate before one that comes now; below zero, one is due.
+    /// Thousandths of a request above the rate before one that comes now; below zero, one is due, and no more than one.
     fn above_rate(&self, level: Level, now: Mono) -> i128 {
         let Some((excess, last)) = level.known else { return DUE };
         let leaked = u128::from(self.rate) * u128::from(elapsed(last, now.as_millis())) / 1_000;
         // Both are below 2¹²⁷.
-        i128::from(excess) - leaked as i128
+        (i128::from(excess) - leaked as i128).max(DUE)
     }
 
     /// From `now` until so many thousandths have leaked since the last request that was counted.
@@ -125,9 +125,7 @@ impl Algorithm for LeakyBucket {
 
     fn charge(&self, level: Level, cost: u64, now: Mono) -> (Decision, Level) {
         let (answer, next) = self.decide_cost(level, cost, now);
-        // At least a whole request is due: what comes next leaves nothing above the rate.
-        let above = self.above_rate(next, now).max(DUE);
-        let remaining = (i128::from(self.burst) - above).max(0) / 1_000;
+        let remaining = (i128::from(self.burst) - self.above_rate(next, now)).max(0) / 1_000;
         let remaining = u64::try_from(remaining).unwrap_or(u64::MAX);
         let excess = next.known.map_or(0, |(excess, _)| i128::from(excess));
         let reset = self.until_leaked(next, excess - DUE, now);
@@ -146,8 +144,10 @@ impl Algorithm for LeakyBucket {
     }
 
     fn refund(&self, level: Level, cost: u64, _now: Mono) -> Level {
-        let known = level.known.map(|(excess, last)| (excess.saturating_sub(cost.saturating_mul(1_000)), last));
-        Level { known }
+        let Some((excess, last)) = level.known else { return level };
+        let excess = i128::from(excess) - i128::from(cost) * 1_000;
+        // What is below zero has no place in a level, but for a whole request: that is an unknown key.
+        Level { known: (excess > DUE).then_some((excess.max(0) as u64, last)) }
     }
 }
 

@@ -7,6 +7,7 @@
 //!
 //! | for | use |
 //! |---|---|
+//! | several limits on one request | [`charge_all`] |
 //! | requests a second, one bucket | [`Limiter`] |
 //! | the same for each client, in a fixed amount of memory | [`Keyed`], with [`ClientKey`] |
 //! | retries as a share of requests | [`RetryBudget`] |
@@ -22,6 +23,7 @@
 
 pub mod adaptive;
 mod budget;
+mod claims;
 mod client_key;
 mod concurrency;
 mod decision;
@@ -40,6 +42,7 @@ mod sync;
 mod wait_queue;
 
 pub use budget::{Ratio, RetryBudget};
+pub use claims::{Claim, Refusal, charge_all};
 pub use client_key::ClientKey;
 pub use concurrency::{Concurrency, Permit};
 pub use decision::{Algorithm, Decision, whole_seconds};

@@ -23,6 +23,8 @@ pub struct Log {
     /// Time and cost, oldest first.
     requests: VecDeque<(Mono, u64)>,
     used: u64,
+    /// The latest time there was: what was forgotten by then does not count again.
+    latest: Mono,
 }
 
 impl Log {
@@ -40,9 +42,10 @@ impl SlidingLog {
         Self { limit, period }
     }
 
-    /// Time does not go back: it is at least that of the latest request.
+    /// Forgets what is too old. Time does not go back.
     fn moved_to(&self, mut log: Log, now: Mono) -> (Log, Mono) {
-        let now = log.requests.back().map_or(now, |(at, _)| now.max(*at));
+        let now = now.max(log.latest);
+        log.latest = now;
         log.forget_until(|at| now.saturating_since(at) >= self.period);
         (log, now)
     }
@@ -126,8 +129,9 @@ mod tests {
         let (_, log) = rule.charge(Log::default(), 2, at(1_000));
         let (_, log) = rule.charge(log, 3, at(2_000));
         let log = rule.refund(log, 4, at(2_000));
-        assert_eq!(log, Log { requests: [(at(1_000), 1)].into(), used: 1 });
-        assert_eq!(rule.refund(log, 9, at(2_000)), Log::default());
+        let latest = at(2_000);
+        assert_eq!(log, Log { requests: [(at(1_000), 1)].into(), used: 1, latest });
+        assert_eq!(rule.refund(log, 9, latest), Log { latest, ..Log::default() });
     }
 
     #[test]

@@ -36,7 +36,7 @@ impl SlidingWindow {
             // Only when the current period is the previous one.
             None => left.saturating_add(period - longest_rest(current, room, period)),
         };
-        Duration::from_nanos(nanos)
+        count.after_state(nanos, now)
     }
 }
 

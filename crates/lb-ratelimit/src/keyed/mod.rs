@@ -190,13 +190,13 @@ impl Keyed {
     /// Decides one request of this key. The empty key is a key like any other.
     #[inline]
     pub fn check(&self, key: &[u8], now: Mono) -> Verdict {
-        self.debit_at(Request { key: Key::new(key), level: 0, cost: 1, now }).0
+        self.debit(Key::new(key), 1, now)
     }
 
     /// As [`check`](Self::check), with coarser keys.
     #[inline]
     pub fn check_key(&self, key: Key<'_>, now: Mono) -> Verdict {
-        self.debit_at(Request { key, level: 0, cost: 1, now }).0
+        self.debit(key, 1, now)
     }
 
     /// Decides a request that counts as `cost` requests, and tells what is left. A cost above `1 + burst` is never admitted.
@@ -210,6 +210,22 @@ impl Keyed {
         let old = self.tat_of(key);
         let (verdict, tat) = self.gcra[0].decide_cost(old, cost, now);
         Decision::of_gcra(&self.gcra[0], verdict, tat, now)
+    }
+
+    /// As [`charge`](Self::charge), the verdict alone.
+    #[inline]
+    pub(crate) fn debit(&self, key: Key<'_>, cost: u64, now: Mono) -> Verdict {
+        self.debit_at(Request { key, level: 0, cost, now }).0
+    }
+
+    /// When a request of this key would pass, if it would not now. It counts as refused.
+    pub(crate) fn would_refuse(&self, key: &[u8], cost: u64, now: Mono) -> Option<Duration> {
+        let fingerprint = self.fingerprint(key, 0);
+        let entry = self.table.find(self.table.lines_of(fingerprint), fingerprint);
+        let tat = entry.map_or(Tat::FULL, |entry| Tat(entry.tat.load(Ordering::Acquire)));
+        let Verdict::Refuse { retry_after } = self.gcra[0].decide_cost(tat, cost, now).0 else { return None };
+        let is_its_own = entry.is_none_or(|entry| entry.set_pinned(fingerprint, true));
+        is_its_own.then_some(retry_after)
     }
 
     /// Gives back what a request of this key was charged, at most until its bucket is full. What coarser keys have counted stays.
