@@ -72,11 +72,14 @@
 //! No layer starts a task.
 //!
 //! **Features.** None is on by default, each only adds. `http`: `http` requests and responses, gRPC among them, in `lb_tower::http`.
-//! `discover`: a cluster fed by a tower `Discover`.
+//! `hyper-util`, `reqwest`, `tonic`: clients ready made, in `lb_tower::client`, and their errors in [`ByCause`]. `axum`: limits by the address of
+//! an axum connection. `discover`: a cluster fed by a tower `Discover`.
 #![forbid(unsafe_code)]
 
 mod balance;
 mod cause;
+#[cfg(any(feature = "hyper-util", feature = "reqwest", feature = "tonic"))]
+pub mod client;
 mod clock;
 mod concurrency;
 #[cfg(feature = "discover")]
@@ -112,7 +115,7 @@ pub use expiry::Expiry;
 pub use hedge::{Hedge, HedgeAfter, HedgeEvents, HedgeFuture, HedgeLayer, HedgePolicy};
 pub use locked::Locked;
 pub use passive::{Passive, PassiveRule, Transition, Watch, watch_fn};
-pub use rate_limit::{Everyone, Key, RateLimit, RateLimitError, RateLimitFuture, RateLimitLayer};
+pub use rate_limit::{Everyone, Key, KeyOf, RateLimit, RateLimitError, RateLimitFuture, RateLimitLayer, key_fn};
 pub use retry::{Backoff, GiveUp, Pushback, Retry, RetryEvents, RetryFuture, RetryLayer, RetryPolicy, Verdict};
 pub use timeout::{Timeout, TimeoutError, TimeoutFuture, TimeoutLayer};
 pub use trail::LastAttempt;

@@ -19,11 +19,57 @@ use tower_service::Service;
 use crate::clock::system_clock;
 use crate::inner::inner_access;
 
-/// Whom a request counts for.
+/// Which bucket a request counts for. A closure from a request to the bytes of the key, in a `Vec` or borrowed, is one by [`key_fn`].
+///
+/// ```
+/// use lb_tower::Key;
+///
+/// struct Job {
+///     tenant: String,
+/// }
+///
+/// #[derive(Clone)]
+/// struct ByTenant;
+///
+/// impl Key<Job> for ByTenant {
+///     fn key<'a>(&'a self, job: &'a Job, _buffer: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+///         Some(job.tenant.as_bytes())
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` gives no key for a `{Req}`",
+    note = "give a closure: `key_fn(|request: &MyRequest| Some(request.tenant.clone()))`, or implement `Key<{Req}>`"
+)]
 pub trait Key<Req> {
     /// The bytes of the key, borrowed from the request or written into `buffer`, which is empty and keeps its memory
     /// between requests. `None`: the request is not counted and always passes.
     fn key<'a>(&'a self, request: &'a Req, buffer: &'a mut Vec<u8>) -> Option<&'a [u8]>;
+}
+
+/// What a closure says is the key; [`key_fn`] makes it.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyOf<F>(F);
+
+/// The key that this closure gives, if any.
+///
+/// ```
+/// # struct Job { tenant: String }
+/// let by_tenant = lb_tower::key_fn(|job: &Job| Some(job.tenant.clone()));
+/// ```
+pub const fn key_fn<Req, K: AsRef<[u8]>, F: Fn(&Req) -> Option<K>>(key: F) -> KeyOf<F> {
+    KeyOf(key)
+}
+
+impl<F, K, Req> Key<Req> for KeyOf<F>
+where
+    F: Fn(&Req) -> Option<K>,
+    K: AsRef<[u8]>,
+{
+    fn key<'a>(&'a self, request: &'a Req, buffer: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+        buffer.extend_from_slice((self.0)(request)?.as_ref());
+        Some(buffer)
+    }
 }
 
 /// One bucket for all requests together.

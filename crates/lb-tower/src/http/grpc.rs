@@ -8,6 +8,7 @@ use super::repeat::{Repeat, repeat};
 use super::retry::attempt_class;
 use crate::cause::ByCause;
 use crate::retry::{Pushback, RetryPolicy, Verdict};
+use crate::trail::LastAttempt;
 
 /// Retries gRPC calls, over any service that takes them as `http` requests.
 ///
@@ -68,7 +69,11 @@ where
     }
 
     fn verdict(&self, _saved: &mut Request<B>, result: &Result<Response<D>, E>) -> Verdict {
-        let Some(class) = attempt_class(result, &ByCause) else { return Verdict::Return };
+        let last = LastAttempt::read();
+        if last.is_no_endpoint() {
+            return Verdict::Return;
+        }
+        let class = last.class().unwrap_or_else(|| attempt_class(result, &ByCause));
         let may_repeat = match (result, class) {
             (Ok(response), _) => outcome::grpc_code(response.headers()).is_some_and(|code| self.is_listed(code)),
             (Err(_), Class::ConnectError) => true,
@@ -89,7 +94,6 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trail::LastAttempt;
 
     fn verdict(policy: RetryGrpc, result: Result<&str, Class>) -> Verdict {
         LastAttempt::clear();

@@ -44,7 +44,8 @@ impl ClientAddr {
     }
 }
 
-/// By the client's address, from the [`ClientAddr`] in the request's extensions.
+/// By the client's address, from the [`ClientAddr`] in the request's extensions; for a limit and with the feature `axum`, also from axum's
+/// `ConnectInfo<SocketAddr>`.
 ///
 /// For a pick, the 4 or 16 octets of it, as `ip_hash` wants them. For a limit, IPv4 by address and IPv6 by /64, see
 /// [`ClientKey`]. A request without one has no key: it is spread by turns, and not limited.
@@ -59,10 +60,20 @@ impl<B> Inspect<Request<B>> for ByClient {
 
 impl<B> Key<Request<B>> for ByClient {
     fn key<'a>(&'a self, request: &'a Request<B>, buffer: &'a mut Vec<u8>) -> Option<&'a [u8]> {
-        let client = request.extensions().get::<ClientAddr>()?;
-        buffer.extend_from_slice(ClientKey::new(client.ip()).as_bytes());
+        buffer.extend_from_slice(ClientKey::new(client_ip(request)?).as_bytes());
         Some(buffer)
     }
+}
+
+/// The client's address: what somebody says it is, or else that of its connection.
+fn client_ip<B>(request: &Request<B>) -> Option<IpAddr> {
+    let address = request.extensions().get::<ClientAddr>().map(ClientAddr::ip);
+    #[cfg(feature = "axum")]
+    let address = address.or_else(|| {
+        type Connection = axum::extract::ConnectInfo<std::net::SocketAddr>;
+        request.extensions().get::<Connection>().map(|connection| connection.0.ip())
+    });
+    address
 }
 
 /// By the value of a header; of several, the first. A request without it has no key.

@@ -35,7 +35,11 @@ pub(super) fn grpc_code(headers: &HeaderMap) -> Option<u8> {
 
 /// When to come back: of gRPC its push-back, else `Retry-After` in seconds. A date in it is not read.
 pub(super) fn pushback<B>(response: &Response<B>) -> Pushback {
-    let headers = response.headers();
+    pushback_in(response.headers())
+}
+
+/// The same, by the headers alone.
+pub(crate) fn pushback_in(headers: &HeaderMap) -> Pushback {
     if let Some(millis) = headers.get(GRPC_PUSHBACK) {
         // Negative or unreadable is no (gRPC A6).
         let millis = millis.to_str().ok().and_then(|text| text.parse().ok());

@@ -79,13 +79,8 @@ where
     }
 
     fn verdict(&self, saved: &mut Request<B>, result: &Result<Response<D>, E>) -> Verdict {
-        let Some(class) = attempt_class(result, &self.errors) else { return Verdict::Return };
-        // Only this class promises that nothing was sent.
-        let free = class == Class::ConnectError;
-        if !(self.on)(class) || !(free || self.unsafe_methods || is_idempotent(saved.method())) {
-            return Verdict::Return;
-        }
-        Verdict::Retry { free, class }
+        let class = || attempt_class(result, &self.errors);
+        self.verdict_of(is_idempotent(saved.method()), class)
     }
 
     fn pushback(&self, result: &Result<Response<D>, E>) -> Pushback {
@@ -93,14 +88,36 @@ where
     }
 }
 
-/// The class of an attempt: what the balance below found, else by status or error. None if there was no endpoint.
-pub(super) fn attempt_class<D, E>(result: &Result<Response<D>, E>, errors: &impl ClassifyError<E>) -> Option<Class> {
-    match LastAttempt::read() {
-        LastAttempt::NoEndpoint => None,
-        last => Some(last.class().unwrap_or_else(|| match result {
-            Ok(response) => outcome::class_of(response),
-            Err(error) => errors.class(error),
-        })),
+impl<K> RetryHttp<K> {
+    /// The verdict on an attempt: by what the balance below found, else by the class that this finds.
+    pub(crate) fn verdict_of(&self, is_idempotent: bool, class: impl FnOnce() -> Class) -> Verdict {
+        let last = LastAttempt::read();
+        if last.is_no_endpoint() {
+            return Verdict::Return;
+        }
+        let class = last.class().unwrap_or_else(class);
+        // Only this class promises that nothing was sent.
+        let free = class == Class::ConnectError;
+        if !(self.on)(class) || !(free || self.unsafe_methods || is_idempotent) {
+            return Verdict::Return;
+        }
+        Verdict::Retry { free, class }
+    }
+
+    #[cfg(feature = "reqwest")]
+    pub(crate) fn class_of_error<E>(&self, error: &E) -> Class
+    where
+        K: ClassifyError<E>,
+    {
+        self.errors.class(error)
+    }
+}
+
+/// The class of a result by status or error.
+pub(super) fn attempt_class<D, E>(result: &Result<Response<D>, E>, errors: &impl ClassifyError<E>) -> Class {
+    match result {
+        Ok(response) => outcome::class_of(response),
+        Err(error) => errors.class(error),
     }
 }
 
