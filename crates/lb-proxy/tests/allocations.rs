@@ -33,7 +33,7 @@ fn endpoint() -> SocketAddr {
                     len += n;
                     if buf[..len].ends_with(b"\r\n\r\n") {
                         len = 0;
-                        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+                        stream.write_all(b"HTTP/1.1 200 OK\r\nDate: Mon, 30 Nov 2026 12:00:00 GMT\r\nContent-Length: 2\r\n\r\nok").unwrap();
                     }
                 }
             });
@@ -131,4 +131,4 @@ fn a_request_allocates_as_often_as_stated() {
 }
 
 /// On a kept connection of HTTP/1.1, on a new one, and over HTTP/2.
-const STATED: [f64; 3] = [12.0, 23.0, 25.0];
+const STATED: [f64; 3] = [11.0, 22.0, 19.0];

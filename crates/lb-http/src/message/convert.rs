@@ -4,13 +4,13 @@
 //! Lengths and codings in it are ignored: the caller knows how the body is framed. What the other library lets pass
 //! and HTTP/1 does not have, or what writing it down would hide, is refused before ([`check_http2`]).
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, header};
 
 use super::fields::flag;
 use super::{Edits, Fields, Framing, RequestHead, ResponseHead, Trailers, Version, name};
 use crate::wire::h1::{
-    Answering, BodyDecoder, BodyError, Cause, HeadError, HeadLimits, RequestParser, ResponseParser, Step,
+    Answering, BodyDecoder, BodyError, Cause, HeadError, HeadLimits, RequestParser, ResponseParser, Step, decimal,
 };
 
 /// Room for the method, the version and what is written of lengths, hosts and upgrades.
@@ -143,7 +143,7 @@ impl RequestHead {
                 headers.insert(header::TE, header::HeaderValue::from_static("trailers"));
             }
             if let Framing::Length(length) = framing {
-                headers.insert(header::CONTENT_LENGTH, length.into());
+                headers.insert(header::CONTENT_LENGTH, length_value(length, self.as_bytes(), &self.index().fields));
             }
         }
         let version = if scheme.is_some() { http::Version::HTTP_2 } else { http::Version::HTTP_11 };
@@ -202,7 +202,7 @@ impl ResponseHead {
                 _ => None,
             };
             if let Some(length) = length {
-                headers.insert(header::CONTENT_LENGTH, length.into());
+                headers.insert(header::CONTENT_LENGTH, length_value(length, self.as_bytes(), &self.index().fields));
             }
         }
         Ok(response.body(())?.into_parts().0)
@@ -288,15 +288,30 @@ pub(super) fn version_line(text: &mut BytesMut, status: http::StatusCode) {
     text.extend_from_slice(b"\r\n");
 }
 
-fn fill(headers: &mut HeaderMap, bytes: &[u8], fields: &Fields, edits: &Edits, skip: u8) -> Result<(), http::Error> {
-    // At once, since growing rehashes every header. Too many for the map are refused one by one below.
-    let _ = headers.try_reserve(fields.len());
+fn fill(headers: &mut HeaderMap, bytes: &Bytes, fields: &Fields, edits: &Edits, skip: u8) -> Result<(), http::Error> {
+    // At once, since growing rehashes every header: those received, and a length and two more that are added. Too many for the
+    // map are refused one by one below.
+    let _ = headers.try_reserve(fields.len() + 3);
     let received = fields.as_slice().iter().enumerate();
-    let kept = received.filter(|(index, f)| !f.has(skip) && !edits.drops(*index, f, bytes));
-    for (name, value) in kept.map(|(_, f)| (f.name(bytes), f.value(bytes))).chain(edits.added_fields()) {
+    for (_, field) in received.filter(|(index, f)| !f.has(skip) && !edits.drops(*index, f, bytes)) {
+        headers.try_append(header::HeaderName::from_bytes(field.name(bytes))?, shared(bytes, field.value(bytes))?)?;
+    }
+    for (name, value) in edits.added_fields() {
         headers.try_append(header::HeaderName::from_bytes(name)?, header::HeaderValue::from_bytes(value)?)?;
     }
     Ok(())
+}
+
+/// A value that stands in a head, without a copy.
+fn shared(bytes: &Bytes, value: &[u8]) -> Result<header::HeaderValue, header::InvalidHeaderValue> {
+    header::HeaderValue::from_maybe_shared(bytes.slice_ref(value))
+}
+
+/// A length as a value: the head's own where it says the same.
+fn length_value(length: u64, bytes: &Bytes, fields: &Fields) -> header::HeaderValue {
+    let is_it = |value: &&[u8]| decimal(value) == Some(length) && (value.len() == 1 || value.first() != Some(&b'0'));
+    let received = fields.first(&name::CONTENT_LENGTH, bytes).filter(is_it);
+    received.and_then(|value| shared(bytes, value).ok()).unwrap_or_else(|| length.into())
 }
 
 pub(super) fn put_headers(

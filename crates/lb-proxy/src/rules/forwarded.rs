@@ -233,7 +233,7 @@ pub(crate) fn has_claims(head: &RequestHead) -> bool {
 pub(crate) struct ForwardedHeaderCache {
     kinds: Forwarded,
     generation: u64,
-    host: Box<[u8]>,
+    host: SmallVec<[u8; 48]>,
     edits: Edits,
 }
 
@@ -249,7 +249,8 @@ impl ForwardedHeaderCache {
     ) -> &'a Edits {
         debug_assert!(!origin.is_trusted && !has_claims(head));
         let host = head.host().unwrap_or_default();
-        let is_same = |last: &Self| last.generation == generation && *last.host == *host && last.kinds == kinds;
+        let is_same =
+            |last: &Self| last.generation == generation && last.host.as_slice() == host && last.kinds == kinds;
         if !last.as_deref().is_some_and(is_same) {
             *last = None;
         }
@@ -257,7 +258,7 @@ impl ForwardedHeaderCache {
             // Five names and the ends of their lines, the client's address twice, a scheme, a port and the host.
             let mut edits = Edits::only_adding(104 + 2 * origin.client_text.as_bytes().len() + host.len());
             write(kinds, origin, head, &mut edits);
-            Box::new(Self { kinds, generation, host: host.into(), edits })
+            Box::new(Self { kinds, generation, host: SmallVec::from_slice(host), edits })
         });
         &written.edits
     }

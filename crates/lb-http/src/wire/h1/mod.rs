@@ -46,6 +46,7 @@ pub use encode::{
     CHUNK_SUFFIX, ChunkPrefix, Connection, encode_chunk, encode_last_chunk, encode_request, encode_response,
 };
 pub use error::{BodyError, Cause, HeadError};
+pub(crate) use framing::decimal;
 pub use limits::HeadLimits;
 pub use request::RequestParser;
 pub use response::{Answering, ResponseParser};
