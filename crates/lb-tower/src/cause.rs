@@ -11,7 +11,29 @@ use std::io;
 
 use lb_core::Class;
 
-use crate::balance::ClassifyError;
+/// Says what the errors of endpoints' services mean. Closures from `&Err` to [`Class`] do.
+///
+/// Tell [`Class::ConnectError`] from the rest if you can: nothing was sent then, so that a retry is always safe and
+/// draws on no budget. And tell apart what your own machine lacked, such as descriptors (`EMFILE`): as
+/// [`Class::Cancelled`] it counts against no endpoint. [`ByCause`] does both for the usual clients.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot say what the error `{Err}` means",
+    note = "give a closure with a typed parameter: `.errors(|error: &MyError| Class::Reset)`",
+    note = "`ByCause`, the default, needs an error that is `'static`"
+)]
+pub trait ClassifyError<Err> {
+    /// Which class this error is of.
+    fn class(&self, error: &Err) -> Class;
+}
+
+impl<F, Err> ClassifyError<Err> for F
+where
+    F: Fn(&Err) -> Class,
+{
+    fn class(&self, error: &Err) -> Class {
+        self(error)
+    }
+}
 
 /// Classifies errors by their chain of causes; the default everywhere.
 ///
