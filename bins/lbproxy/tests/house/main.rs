@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod imports;
+mod page;
 
 use std::collections::BTreeSet;
 use std::path::Path;

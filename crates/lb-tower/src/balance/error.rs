@@ -8,8 +8,7 @@ use std::time::Duration;
 use lb_core::Class;
 use lb_policy::{PickError, QueueFull, Uid};
 
-use crate::cause::ClassifyError;
-use crate::cause::{ByCause, chain_of};
+use crate::cause::{ByCause, ClassifyError, chain_of};
 
 /// Why a balanced request got no response head.
 ///
