@@ -164,10 +164,12 @@ impl<K: Kind> Partial<K> {
         if self.index.fields().len() >= limits.headers {
             return Err(Cause::TooManyHeaders);
         }
-        let known = known(&field, buf)?;
+        let Some(known) = known(&field, buf)? else {
+            self.index.fields_mut().push(field);
+            return Ok(());
+        };
         let version = self.index.version();
-        let field = self.index.fields_mut().push(field);
-        let Some((known, field)) = known.zip(field) else { return Ok(()) };
+        let Some(field) = self.index.fields_mut().push(field) else { return Ok(()) };
         self.seen.note(known, field, buf, version, K::SENDER)?;
         if !K::acts_on(known) {
             return Ok(());
