@@ -4,8 +4,8 @@
 #![allow(clippy::print_stdout, reason = "the tables are the result")]
 
 use lb_benches::{
-    Layer, POLICIES, Results, Shape, Subject, measure, policy, subject, tower_bare, tower_in_buffer, while_updating,
-    with_two_threads,
+    Layer, POLICIES, Results, Shape, Subject, lb_tower, measure, policy, subject, tower_bare, tower_in_buffer,
+    while_updating, with_two_threads,
 };
 
 const SIZES: [usize; 6] = [2, 10, 100, 1000, 10_000, 100_000];
@@ -78,6 +78,7 @@ fn beside_tower(endpoints: usize) -> Vec<(&'static str, Subject)> {
     vec![
         ("beside tower", subject("p2c, slot", policy("p2c"), even, Layer::Slot)),
         ("beside tower", subject("p2c, reader", policy("p2c"), even, Layer::Reader)),
+        ("beside tower", lb_tower(endpoints)),
         ("beside tower", tower_bare(endpoints)),
         ("beside tower", tower_in_buffer(endpoints)),
     ]

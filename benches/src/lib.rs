@@ -23,4 +23,4 @@ pub use layers::{Layer, picker, subject, while_updating, with_two_threads};
 pub use policies::{POLICIES, policy};
 pub use rounds::{Measured, Subject, floor, measure};
 pub use targets::Results;
-pub use tower_peers::{tower_bare, tower_in_buffer};
+pub use tower_peers::{lb_tower, tower_bare, tower_in_buffer};

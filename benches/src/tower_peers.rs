@@ -1,4 +1,4 @@
-//! tower's own balancer, with the fewest things around it.
+//! tower's own balancer and ours, with the fewest things around them.
 
 use std::convert::Infallible;
 use std::future::{Ready, poll_fn, ready};
@@ -6,6 +6,8 @@ use std::hint::black_box;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use lb_core::Mono;
+use lb_policy::{Cluster, Member, P2c, Update};
 use tokio::runtime::Builder;
 use tower::balance::p2c::Balance;
 use tower::buffer::Buffer;
@@ -39,6 +41,28 @@ type Balancer = Balance<ServiceList<Vec<Endpoint>>, ()>;
 fn balance(endpoints: usize) -> Balancer {
     let services = (0..endpoints).map(|place| PendingRequests::new(Answers(place), CompleteOnResponse::default()));
     Balance::new(ServiceList::new(services.collect::<Vec<Endpoint>>()))
+}
+
+/// Our `Balance` with the same policy, as everybody uses it: shared, and called without waiting for it.
+///
+/// # Panics
+/// The runtime cannot be made.
+#[must_use]
+pub fn lb_tower(endpoints: usize) -> Subject {
+    let runtime = Builder::new_current_thread().build().expect("a runtime without drivers needs only memory");
+    let cluster = Cluster::new("bench");
+    let members = (0..endpoints).map(|place| Member::new(place.to_string(), Answers(place)));
+    cluster.apply(Update::Reset(members.collect()), Mono::ZERO);
+    let mut service = lb_tower::Balance::builder(cluster.selector(P2c)).observe(lb_tower::Immediate::new()).build();
+    Subject::new("lb_tower Balance, p2c", endpoints, move |repeat| {
+        runtime.block_on(async {
+            let start = Instant::now();
+            for _ in 0..repeat {
+                black_box(service.call(()).await.ok());
+            }
+            start.elapsed()
+        })
+    })
 }
 
 /// `p2c::Balance` owned by one task: ready, call, response.

@@ -9,7 +9,7 @@ use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use lb_core::{Clock, SystemClock};
+use lb_core::{Clock, SystemClock, Weight};
 use lb_policy::{Cluster, Identity, Member, Update};
 use pin_project_lite::pin_project;
 use tower::discover::{Change, Discover};
@@ -38,12 +38,29 @@ impl<D, F> Follow<D, F>
 where
     D: Discover,
     D::Service: Send + Sync + 'static,
-    F: Fn(&D::Key) -> Identity,
 {
-    /// Applies the changes of `discover` to this cluster; `identify` says which endpoint a key stands for.
+    /// Applies the changes of `discover` to this cluster; `identify` says which endpoint a key stands for: an [`Identity`], a pair of it and its
+    /// [`Weight`], or anything that is [`Found`].
     ///
-    /// Members get weight one. For more, apply updates to the cluster yourself.
-    pub fn new(cluster: Cluster<D::Service>, discover: D, identify: F) -> Self {
+    /// ```
+    /// # use std::convert::Infallible;
+    /// use lb_core::Weight;
+    /// use lb_policy::{Cluster, Identity};
+    /// use lb_tower::Follow;
+    /// use tower::discover::ServiceList;
+    ///
+    /// # type Client = tower::util::BoxCloneSyncService<u32, u32, Infallible>;
+    /// # let clients: Vec<Client> = Vec::new();
+    /// let cluster = Cluster::new("app");
+    /// let list = ServiceList::new::<u32>(clients);
+    /// let follow = Follow::new(cluster, list, |place: &usize| (Identity::from(format!("app-{place}")), Weight::new(3)));
+    /// # drop(follow);
+    /// ```
+    pub fn new<I>(cluster: Cluster<D::Service>, discover: D, identify: F) -> Self
+    where
+        F: Fn(&D::Key) -> I,
+        I: Found,
+    {
         Self { cluster, discover, identify, clock: system_clock() }
     }
 }
@@ -56,11 +73,12 @@ impl<D: Discover, F, C> Follow<D, F, C> {
     }
 }
 
-impl<D, F, C> Future for Follow<D, F, C>
+impl<D, F, I, C> Future for Follow<D, F, C>
 where
     D: Discover,
     D::Service: Send + Sync + 'static,
-    F: Fn(&D::Key) -> Identity,
+    F: Fn(&D::Key) -> I,
+    I: Found,
     C: Clock,
 {
     type Output = Result<(), D::Error>;
@@ -100,6 +118,36 @@ impl<D: Discover, F, C> fmt::Debug for Follow<D, F, C> {
     }
 }
 
+/// What a key of a discovery stands for.
+pub trait Found {
+    /// Which endpoint.
+    fn identity(self) -> Identity;
+
+    /// The member that it is with this service, with its weight, zone and limits. Default: weight one.
+    fn member<S>(self, service: S) -> Member<S>
+    where
+        Self: Sized,
+    {
+        Member::new(self.identity(), service)
+    }
+}
+
+impl Found for Identity {
+    fn identity(self) -> Identity {
+        self
+    }
+}
+
+impl Found for (Identity, Weight) {
+    fn identity(self) -> Identity {
+        self.0
+    }
+
+    fn member<S>(self, service: S) -> Member<S> {
+        Member::new(self.0, service).weight(self.1)
+    }
+}
+
 const MAX_AT_ONCE: usize = 1_024;
 
 /// Changes of one kind, in their order.
@@ -111,20 +159,20 @@ enum Batch<S> {
 
 impl<S> Batch<S> {
     /// Adds a change; gives back what has to be applied before it, because it is of the other kind.
-    fn add<K>(&mut self, change: Change<K, S>, identify: &impl Fn(&K) -> Identity) -> Option<Update<S>> {
+    fn add<K, I: Found>(&mut self, change: Change<K, S>, identify: &impl Fn(&K) -> I) -> Option<Update<S>> {
         match (&mut *self, change) {
             (Self::Join(members), Change::Insert(key, service)) => {
-                members.push(Member::new(identify(&key), service));
+                members.push(identify(&key).member(service));
                 None
             }
             (Self::Leave(identities), Change::Remove(key)) => {
-                identities.push(identify(&key));
+                identities.push(identify(&key).identity());
                 None
             }
             (_, Change::Insert(key, service)) => {
-                mem::replace(self, Self::Join(vec![Member::new(identify(&key), service)])).take()
+                mem::replace(self, Self::Join(vec![identify(&key).member(service)])).take()
             }
-            (_, Change::Remove(key)) => mem::replace(self, Self::Leave(vec![identify(&key)])).take(),
+            (_, Change::Remove(key)) => mem::replace(self, Self::Leave(vec![identify(&key).identity()])).take(),
         }
     }
 
@@ -167,6 +215,16 @@ mod tests {
         let follow = Follow::new(cluster.clone(), found.chain(stream::pending()), identify);
         assert_eq!(follow.now_or_never(), None, "more may come");
         assert_eq!((members(&cluster), cluster.generation()), ("cb".into(), Generation(1)));
+    }
+
+    #[test]
+    fn a_key_may_have_a_weight() {
+        let cluster = Cluster::new("found");
+        let found = stream::iter([insert(1, 'a'), insert(5, 'b')]);
+        let weighed = |key: &u16| (identify(key), Weight::new(*key));
+        assert_eq!(Follow::new(cluster.clone(), found, weighed).now_or_never(), Some(Ok(())));
+        let weights: Vec<_> = cluster.endpoints().iter().map(|endpoint| endpoint.weight().value()).collect();
+        assert_eq!(weights, [1, 5]);
     }
 
     #[test]

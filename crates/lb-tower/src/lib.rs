@@ -52,7 +52,9 @@
 //! | layer | what it does | its refusal |
 //! |---|---|---|
 //! | [`RateLimit`] | so many requests a second for each key | [`RateLimitError::Limited`] |
-//! | [`Concurrency`] | so many requests at once | [`ConcurrencyError::Shed`] |
+//! | [`Concurrency`], [`Adaptive`] | so many requests at once; as many as go fast | [`ConcurrencyError::Shed`] |
+//! | [`Breaker`] | no requests to a service that fails, but a few that test it | [`BreakerError::Open`] |
+//! | `http::Deadline` | the time that the client allows | [`TimeoutError::Elapsed`] |
 //! | `http::Replay` | keeps the request body for further attempts | |
 //! | [`Timeout`] | the time to the response head, of all attempts | [`TimeoutError::Elapsed`] |
 //! | [`Retry`] | further attempts elsewhere, within a budget, with pauses | the best answer there was |
@@ -76,7 +78,14 @@
 //! an axum connection. `discover`: a cluster fed by a tower `Discover`.
 #![forbid(unsafe_code)]
 
+/// The examples of the guide are compiled.
+#[cfg(all(doctest, feature = "axum", feature = "hyper-util", feature = "reqwest", feature = "tonic"))]
+#[doc = include_str!("../guide.md")]
+struct Guide;
+
+mod adaptive;
 mod balance;
+mod breaker;
 mod cause;
 #[cfg(any(feature = "hyper-util", feature = "reqwest", feature = "tonic"))]
 pub mod client;
@@ -92,6 +101,7 @@ mod inner;
 mod locked;
 mod passive;
 mod rate_limit;
+mod result_class;
 mod retry;
 mod seeds;
 #[cfg(test)]
@@ -102,20 +112,23 @@ mod timeout;
 mod timer;
 mod trail;
 
+pub use adaptive::{Adaptive, AdaptiveFuture, AdaptiveLayer};
 pub use balance::{
     AsReset, Attempt, Balance, BalanceBuilder, BalanceFuture, ByResponse, Classified, ClassifyError, Error, Events,
     Finish, Guard, Immediate, Inspect, KeyFn, Observe, Plain, QueueError, by_key,
 };
+pub use breaker::{Breaker, BreakerError, BreakerFuture, BreakerLayer};
 pub use cause::ByCause;
 pub use clock::{TokioClock, system_clock};
 pub use concurrency::{Admission, Concurrency, ConcurrencyError, ConcurrencyFuture, ConcurrencyLayer, Keep, UntilHead};
 #[cfg(feature = "discover")]
-pub use discover::Follow;
+pub use discover::{Follow, Found};
 pub use expiry::Expiry;
 pub use hedge::{Hedge, HedgeAfter, HedgeEvents, HedgeFuture, HedgeLayer, HedgePolicy};
 pub use locked::Locked;
 pub use passive::{Passive, PassiveRule, Transition, Watch, watch_fn};
 pub use rate_limit::{Everyone, Key, KeyOf, RateLimit, RateLimitError, RateLimitFuture, RateLimitLayer, key_fn};
+pub use result_class::{ByResult, ClassifyResult};
 pub use retry::{Backoff, GiveUp, Pushback, Retry, RetryEvents, RetryFuture, RetryLayer, RetryPolicy, Verdict};
 pub use timeout::{Timeout, TimeoutError, TimeoutFuture, TimeoutLayer};
 pub use trail::LastAttempt;

@@ -56,7 +56,7 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        TimeoutFuture { inner: Some(self.inner.call(request)), limit: self.limit, sleep: None }
+        TimeoutFuture::new(self.inner.call(request), self.limit)
     }
 }
 
@@ -105,6 +105,12 @@ pin_project! {
         limit: Option<Duration>,
         // None until the first look finds no answer. Boxed, so that a call without a limit carries no room for it.
         sleep: Option<Pin<Box<Sleep>>>,
+    }
+}
+
+impl<F> TimeoutFuture<F> {
+    pub(crate) fn new(inner: F, limit: Option<Duration>) -> Self {
+        Self { inner: Some(inner), limit, sleep: None }
     }
 }
 

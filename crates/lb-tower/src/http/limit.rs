@@ -1,6 +1,6 @@
 //! A rate limit for servers, which answers by itself.
 //!
-//! [`RateLimit`](crate::RateLimit) is for any service, so its refusal is an error that somebody must turn into a response, and its key says
+//! [`RateLimit`](crate::RateLimit) is for any service, so its refusal is an error that the server must turn into a response, and its key says
 //! nothing about where it comes from. In a server both are known: a request above the limit is answered 429 with `Retry-After`, all
 //! responses say how much is left, and a request without a key, which means that the layer is wired wrongly, is refused with the reason instead of
 //! passing uncounted.
@@ -32,7 +32,7 @@ const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy"
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NoKey {
-    /// It is answered 500, with the reason in the body: nobody has said how to tell clients apart.
+    /// It is answered 500, with the reason in the body: it is not known how to tell clients apart.
     #[default]
     Refuse,
     /// It passes and is not counted: for keys that only some requests have, such as a header.
@@ -58,8 +58,8 @@ struct Shared<K, C> {
 
 impl HttpRateLimitLayer {
     /// So much for each client, by the address of its connection: IPv4 by address, IPv6 by /64. The address is axum's `ConnectInfo<SocketAddr>` (feature `axum`,
-    /// and an application served by `into_make_service_with_connect_info::<SocketAddr>()`), or a [`ClientAddr`](super::ClientAddr) that somebody
-    /// has put into the request's extensions, as behind a trusted proxy.
+    /// and an application served by `into_make_service_with_connect_info::<SocketAddr>()`), or a [`ClientAddr`](super::ClientAddr) in the
+    /// request's extensions, as behind a trusted proxy.
     ///
     /// The table takes 10 MiB, of which the system provides what is used, and its seed is random.
     ///

@@ -6,10 +6,25 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, Response};
 use lb_core::{Class, grpc};
 
+use crate::result_class::{ByResult, ClassifyResult};
 use crate::retry::Pushback;
 
 const GRPC_STATUS: &str = "grpc-status";
 const GRPC_PUSHBACK: &str = "grpc-retry-pushback-ms";
+
+/// Classifies results of any service of `http`, for a [`Breaker`](crate::Breaker) or an [`Adaptive`](crate::Adaptive) limit: by status and gRPC code, and
+/// errors as [`ByResult`] does.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ByStatus;
+
+impl<B, Err: 'static> ClassifyResult<Response<B>, Err> for ByStatus {
+    fn class(&self, result: &Result<Response<B>, Err>) -> Class {
+        match result {
+            Ok(response) => class_of(response),
+            Err(_) => ByResult.class(result),
+        }
+    }
+}
 
 /// The class of a response, by its HTTP status and, if it is gRPC's, by the code in its head.
 pub(super) fn class_of<B>(response: &Response<B>) -> Class {

@@ -2,7 +2,7 @@
 //!
 //! The simple answer, to read the body into memory before the first attempt, delays every request and needs as much memory as clients
 //! like to send; and to send it once only leaves a forwarding proxy and every gRPC client without retries, even of a refused
-//! connection, which nobody has sent a byte to. Here the original is read when an attempt reads it, by whichever copy is ahead.
+//! connection, to which no byte was sent. Here the original is read when an attempt reads it, by whichever copy is ahead.
 //! What was read is kept, by reference, up to a limit; a later copy begins with it and goes on with the original. Past the
 //! limit what was kept is let go, the copy that is ahead streams on, and no further copy can be made.
 //!
