@@ -63,7 +63,7 @@ fn logged(config: Config, sources: &Sources, input: Option<&Input>, log: &AppLog
         let order = runtime.block_on(async {
             tokio::select! {
                 order = signals.next() => Ok(order),
-                why = engine.worker_died() => Err(why),
+                why = engine.worker_failed() => Err(why),
             }
         });
         match (order, input.and_then(Input::file)) {
@@ -97,7 +97,7 @@ pub(crate) struct Ended {
 
 /// Lets requests finish, until a second order to stop comes. What the logs still hold is written in either case.
 pub(crate) async fn finish(signals: &mut Signals, engine: Engine) -> io::Result<Ended> {
-    let (grace, hurry) = (engine.config().grace, engine.hurry());
+    let (grace, force) = (engine.config().grace, engine.force_shutdown());
     let (done, mut ended) = tokio::sync::oneshot::channel();
     std::thread::Builder::new().name("shutdown".to_owned()).spawn(move || {
         // The receiver is gone if the flush timed out.
@@ -106,7 +106,7 @@ pub(crate) async fn finish(signals: &mut Signals, engine: Engine) -> io::Result<
     let panicked = |_| io::Error::other("the shutdown panicked");
     tokio::select! {
         cut = &mut ended => return Ok(Ended { cut: Some(cut.map_err(panicked)?), hurried: false }),
-        () = signals.stop() => hurry.up(),
+        () = signals.stop() => force.trigger(),
     }
     let cut = tokio::time::timeout(AT_ONCE, ended).await.ok().transpose().map_err(panicked)?;
     Ok(Ended { cut, hurried: true })

@@ -2,11 +2,11 @@
 #![forbid(unsafe_code)]
 
 mod control;
-mod descriptors;
 mod downstream;
 pub mod drivers;
 mod engine;
 mod error;
+pub mod events;
 mod exchange;
 mod filters;
 mod forward;
@@ -25,7 +25,7 @@ mod worker;
 
 use lb_http::{message, wire};
 
-pub use engine::{Engine, Hurry, validate};
+pub use engine::{Engine, ForceShutdown, validate};
 pub use error::EngineError;
 pub use runtime::orders::Order;
 

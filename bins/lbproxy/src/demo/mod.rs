@@ -89,7 +89,7 @@ async fn watch(
         let is_last = tokio::select! {
             order = signals.next() => order == Order::Stop,
             () = until(end) => true,
-            why = engine.worker_died() => return Err(io::Error::other(why)),
+            why = engine.worker_failed() => return Err(io::Error::other(why)),
             Some(sample) = seen.recv() => {
                 watching.sight.on_sample(sample);
                 continue;

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use lb_config::{Cluster, EndpointAddress};
 use lb_discovery::{Address, Dns, Failure, Found, Listing, Lookup, LookupFuture, Observer, Resolver, Sources};
 
+use crate::events::{Event, Events};
 use crate::net::Shortage;
-use crate::observe::event::{Event, Events};
 
 /// The sources of each cluster. Addresses that stand in the file need none.
 pub(crate) fn sources(clusters: &[Cluster], resolver: &Resolver) -> Vec<Sources> {

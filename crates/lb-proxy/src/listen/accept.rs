@@ -25,9 +25,9 @@ use crate::net::{Shortage, Stream};
 use crate::observe::app_log;
 use crate::observe::metrics::ListenerMetrics;
 use crate::runtime::snapshot::Snapshot;
-use crate::serve::http::h1;
-use crate::worker::shared::{Admitted, Refusal};
-use crate::worker::shutdown::Stop;
+use crate::serve::{Opened, Service};
+use crate::worker::shared::{ConnectionPermit, Refusal};
+use crate::worker::shutdown::Shutdown;
 use crate::worker::state::{Accepted, Command, Counted, Stacks, Worker};
 
 /// Below this many connections a worker keeps what it gets: one against none is no difference worth the trouble.
@@ -35,14 +35,14 @@ const HAND_OVER_FROM: usize = 2;
 /// How long handshakes that have begun may take when a listener ends: a round trip to most clients.
 const HANDSHAKES: Duration = Duration::from_millis(100);
 /// How often it is looked for those that are done.
-const LOOK: Duration = Duration::from_millis(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// Where nobody connected for so long, no handshake is waited for.
 const RECENTLY: Duration = Duration::from_secs(1);
 /// How long accepting rests when the process has run out of file descriptors.
-const REST: Duration = Duration::from_millis(100);
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
 /// Accepts until told to stop, and then what the kernel had already queued.
-pub(crate) async fn accept(socket: Socket, address: ListenAddress, worker: Arc<Worker>, stop: Stop) {
+pub(crate) async fn accept(socket: Socket, address: ListenAddress, worker: Arc<Worker>, stop: Shutdown) {
     let listening = match Listening::new(socket) {
         Ok(listening) => listening,
         Err(error) => {
@@ -55,12 +55,12 @@ pub(crate) async fn accept(socket: Socket, address: ListenAddress, worker: Arc<W
         let accepted = tokio::select! {
             biased;
             accepted = listening.accept() => accepted,
-            () = stop.said() => break,
+            () = stop.triggered() => break,
         };
         match accepted {
             Ok((stream, peer)) => {
                 last = Some(Instant::now());
-                place(stream, peer, &address, &worker, &stop);
+                dispatch(stream, peer, &address, &worker, &stop);
             }
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
@@ -68,7 +68,7 @@ pub(crate) async fn accept(socket: Socket, address: ListenAddress, worker: Arc<W
                     let (address, why) = (crate::show(&address), told(&error));
                     tracing::error!("listener {address} cannot accept: {why}; connections wait{unsaid}");
                 }
-                tokio::time::sleep(REST).await;
+                tokio::time::sleep(ACCEPT_BACKOFF).await;
             }
         }
     }
@@ -80,11 +80,11 @@ pub(crate) async fn accept(socket: Socket, address: ListenAddress, worker: Arc<W
     loop {
         match socket.queued() {
             Ok(socket) => {
-                adopt(Accepted::new(socket, address.clone(), &worker), &worker, &stop);
+                accept_handed_over(Accepted::new(socket, address.clone(), &worker), &worker, &stop);
             }
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < until => {
-                tokio::time::sleep(LOOK).await;
+                tokio::time::sleep(POLL_INTERVAL).await;
             }
             Err(_) => return,
         }
@@ -105,7 +105,7 @@ fn told(error: &io::Error) -> String {
 }
 
 /// Serves a connection here, or hands it to a worker that has less than half as many.
-fn place(stream: Stream, peer: Option<SocketAddr>, address: &ListenAddress, worker: &Arc<Worker>, stop: &Stop) {
+fn dispatch(stream: Stream, peer: Option<SocketAddr>, address: &ListenAddress, worker: &Arc<Worker>, stop: &Shutdown) {
     let mine = worker.connections.load(Ordering::Relaxed);
     if mine < HAND_OVER_FROM {
         return start(stream, peer, address, worker, stop);
@@ -115,19 +115,19 @@ fn place(stream: Stream, peer: Option<SocketAddr>, address: &ListenAddress, work
     let least = workers.iter().min_by_key(|other| other.worker.connections.load(Ordering::Relaxed));
     match least {
         Some(other) if other.worker.connections.load(Ordering::Relaxed) * 2 < mine => {
-            let Ok(socket) = detach(stream) else { return };
+            let Ok(socket) = into_std(stream) else { return };
             let accepted = Accepted::new(socket, address.clone(), &other.worker);
             let handed = other.commands.send(Command::Take(accepted));
             // The other one is stopping already.
             if let Err(SendError(Command::Take(accepted))) = handed {
-                adopt(accepted, worker, stop);
+                accept_handed_over(accepted, worker, stop);
             }
         }
         _ => start(stream, peer, address, worker, stop),
     }
 }
 
-fn detach(stream: Stream) -> io::Result<AcceptedSocket> {
+fn into_std(stream: Stream) -> io::Result<AcceptedSocket> {
     Ok(match stream {
         Stream::Tcp(stream) => AcceptedSocket::Tcp(stream.into_std()?),
         Stream::Unix(stream) => AcceptedSocket::Unix(stream.into_std()?),
@@ -137,7 +137,7 @@ fn detach(stream: Stream) -> io::Result<AcceptedSocket> {
 }
 
 /// Serves a connection that another worker accepted.
-pub(crate) fn adopt(accepted: Accepted, worker: &Arc<Worker>, stop: &Stop) {
+pub(crate) fn accept_handed_over(accepted: Accepted, worker: &Arc<Worker>, stop: &Shutdown) {
     let stream = match accepted.socket {
         AcceptedSocket::Tcp(socket) => TcpStream::from_std(socket).map(Stream::Tcp),
         AcceptedSocket::Unix(socket) => UnixStream::from_std(socket).map(Stream::Unix),
@@ -175,7 +175,7 @@ impl Drop for Open {
 
 /// Whether the client may have this connection as well.
 fn is_within(
-    admitted: &mut Admitted,
+    admitted: &mut ConnectionPermit,
     client: Option<SocketAddr>,
     address: &ListenAddress,
     snapshot: &Snapshot,
@@ -189,7 +189,7 @@ fn is_within(
     is_within
 }
 
-fn start(stream: Stream, peer: Option<SocketAddr>, address: &ListenAddress, worker: &Arc<Worker>, stop: &Stop) {
+fn start(stream: Stream, peer: Option<SocketAddr>, address: &ListenAddress, worker: &Arc<Worker>, stop: &Shutdown) {
     // The snapshot that knows the listener goes with the connection: the next reload may remove the listener before the
     // task has run once.
     let stacks = worker.in_force();
@@ -232,7 +232,7 @@ async fn serve(
     address: ListenAddress,
     stacks: Arc<Stacks>,
     worker: Arc<Worker>,
-    stop: Stop,
+    stop: Shutdown,
 ) {
     let mut timer = Timer::new();
     let snapshot = &*stacks.snapshot.shared;
@@ -250,5 +250,6 @@ async fn serve(
         }
     };
     let connection = ClientConnection { address, peer, local, tls, worker: worker.index, slot: Slot::default() };
-    h1::serve(stream, connection, stacks, worker, stop, timer).await;
+    let opened = Opened { stream, connection, stacks, worker, shutdown: stop, timer };
+    Service::Http.serve(opened).await;
 }

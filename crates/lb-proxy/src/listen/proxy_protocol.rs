@@ -17,7 +17,7 @@ use crate::net::Stream;
 use crate::runtime::snapshot::Snapshot;
 use crate::wire::proxy_protocol::{self, MAX_BYTES, ProxyHeader};
 use crate::worker::shared::{Refusal, Shared};
-use crate::worker::shutdown::Stop;
+use crate::worker::shutdown::Shutdown;
 
 /// How long a shutdown waits for a header, as it waits for the first request.
 const GRACE: Duration = Duration::from_secs(1);
@@ -35,12 +35,12 @@ pub(crate) async fn identify(
     address: &ListenAddress,
     snapshot: &Snapshot,
     shared: &Arc<Shared>,
-    stop: &Stop,
+    stop: &Shutdown,
 ) -> Option<(Stream, Option<SocketAddr>)> {
     let peer = stream.peer_addr();
     let limit = snapshot.config.limits.head_timeout;
     let hurried = async {
-        stop.said().await;
+        stop.triggered().await;
         tokio::time::sleep(GRACE).await;
     };
     let why = tokio::select! {

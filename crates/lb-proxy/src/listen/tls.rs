@@ -19,7 +19,7 @@ use crate::net::{PlainHttp, Stream, Timer, TlsStream};
 use crate::observe::metrics::Handshake;
 use crate::runtime::snapshot::ListenerRuntime;
 use crate::tls::Terminator;
-use crate::worker::shutdown::Stop;
+use crate::worker::shutdown::Shutdown;
 
 /// Why there is no TLS.
 enum Failure {
@@ -38,7 +38,7 @@ pub(crate) async fn handshake(
     peer: Option<SocketAddr>,
     timer: &mut Timer,
     limit: Duration,
-    stop: &Stop,
+    stop: &Shutdown,
 ) -> Option<(Stream, TlsFacts)> {
     let made = terminator.settings().and_then(|settings| TlsStream::server(stream, settings));
     let stream = match made {
@@ -74,11 +74,11 @@ async fn complete(
     mut stream: TlsStream,
     timer: &mut Timer,
     limit: Duration,
-    stop: &Stop,
+    stop: &Shutdown,
 ) -> Result<TlsStream, Failure> {
     /// How long a shutdown waits for it: as for a first request.
     const GRACE: Duration = Duration::from_secs(1);
-    let mut stopping = pin!(stop.said());
+    let mut stopping = pin!(stop.triggered());
     let mut is_hurried = false;
     let done = poll_fn(|cx| {
         if let Poll::Ready(done) = stream.poll_handshake(cx) {

@@ -5,6 +5,7 @@ pub(crate) mod bind;
 pub(crate) mod buffers;
 pub(crate) mod clock;
 pub(crate) mod cork;
+pub(crate) mod descriptors;
 mod keep_alive;
 pub(crate) mod queue;
 pub(crate) mod shortage;

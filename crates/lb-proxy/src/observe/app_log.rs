@@ -264,7 +264,7 @@ mod tests {
     use lb_core::Axis;
 
     use super::*;
-    use crate::observe::event::{Event, Subject, Subscriber};
+    use crate::events::{Event, Subject, Subscriber};
     use crate::observe::event_log::EventLog;
     use crate::observe::sink::tests::Memory;
 

@@ -5,7 +5,7 @@ use std::fmt;
 use lb_core::Axis;
 use tracing::field::display;
 
-use super::event::{Event, Refusal, Subject, Subscriber};
+use crate::events::{Event, Refusal, Subject, Subscriber};
 
 /// Writes a line for each event.
 #[derive(Clone, Copy, Debug, Default)]

@@ -41,7 +41,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 
 use super::cells::{Codes, Count, Durations, Histogram, Sharded};
-use super::event::{Event, Subscriber};
+use crate::events::{Event, Subscriber};
 
 /// All metrics of the process.
 #[derive(Debug)]

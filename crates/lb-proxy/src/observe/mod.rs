@@ -1,17 +1,14 @@
-//! What operators see: access log, application log, metrics, status page, admin listener.
+//! What operators see: access log, application log, metrics, status page.
 
 pub mod access_log;
-pub mod admin;
 pub mod app_log;
 pub(crate) mod cells;
 mod escape;
-pub mod event;
 pub mod event_log;
 mod exposition;
 pub(crate) mod failure_log;
 pub mod metrics;
 pub(crate) mod once_a_second;
-mod places;
 pub(crate) mod rates;
 mod sink;
 pub mod status;

@@ -36,7 +36,7 @@ impl Drop for Running<'_> {
         if self.is_over {
             return;
         }
-        let cause = if worker.stopping.is_said() { Cause::ShuttingDown } else { Cause::Internal };
+        let cause = if worker.stopping.is_triggered() { Cause::ShuttingDown } else { Cause::Internal };
         let begun = self.exchange.client.cut();
         let (status, bytes_out) = begun.unwrap_or((cause.status(), 0));
         let outcome = Outcome { status, bytes_out, cut_by: begun.map(|_| CutBy::Service), ..Outcome::of(cause) };

@@ -19,7 +19,7 @@ use super::orders::Orders;
 use super::placement::{self, ZoneNames, ZonedPolicy, Zoning};
 use super::snapshot::ClusterRuntime;
 use crate::drivers::checks::Target;
-use crate::observe::event::Events;
+use crate::events::Events;
 use crate::observe::metrics::{EndpointMetrics, Metrics, Series};
 use crate::tls::{ClusterSettings, UpstreamTls};
 use crate::upstream::{EjectionReporter, EndpointService, Outliers, Room, Share, Upstream};

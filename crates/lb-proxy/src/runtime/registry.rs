@@ -19,7 +19,7 @@ use super::routes::{Budgets, Routes};
 use super::snapshot::{ListenerRuntime, Snapshot};
 use crate::drivers::checks::Target;
 use crate::error::EngineError;
-use crate::observe::event::Events;
+use crate::events::Events;
 use crate::observe::metrics::Metrics;
 use crate::rules::networks::Networks;
 use crate::rules::router::Router;

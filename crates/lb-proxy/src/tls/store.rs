@@ -25,7 +25,7 @@ use super::pem::{CertificateError, Problem, Sections};
 use super::provider;
 use super::terminator::Terminator;
 use super::upstream::{Material, UpstreamTls};
-use crate::observe::event::{Event, Events};
+use crate::events::{Event, Events};
 
 /// What outlives a reload.
 #[derive(Default)]

@@ -7,7 +7,7 @@ use lb_policy::{Cluster, Identity};
 use lb_tower::{Passive, Transition};
 
 use super::EndpointService;
-use crate::observe::event::{Event, Events, Subject};
+use crate::events::{Event, Events, Subject};
 
 /// Outlier detection of a cluster.
 pub(crate) type Outliers = Passive<EndpointService, EjectionReporter>;

@@ -1,6 +1,5 @@
-//! Workers: what each of them holds, what they share, and the loop that each of them runs.
+//! Workers: what each of them holds, and what they share.
 
-pub(crate) mod run;
 pub(crate) mod shared;
 pub(crate) mod shutdown;
 pub(crate) mod state;

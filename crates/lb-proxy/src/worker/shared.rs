@@ -9,10 +9,10 @@ use lb_config::{Limits, ListenAddress};
 use lb_core::{Clock, Mono, SystemClock};
 use lb_ratelimit::{ClientKey, Keyed, Quota};
 
-use crate::descriptors::Shares;
+use crate::events::{self, Event, Events};
+use crate::net::descriptors::Shares;
 use crate::observe::access_log::AccessLog;
 use crate::observe::app_log::LimitLog;
-use crate::observe::event::{self, Event, Events};
 use crate::observe::event_log::EventLog;
 use crate::observe::failure_log::FailureLog;
 use crate::observe::metrics::{Metrics, RefusedConnection};
@@ -57,7 +57,7 @@ pub(crate) struct Shared {
 }
 
 /// A client connection within the limits; makes room when dropped.
-pub(crate) struct Admitted {
+pub(crate) struct ConnectionPermit {
     shared: Arc<Shared>,
     client: Option<ClientKey>,
 }
@@ -140,12 +140,12 @@ impl Shared {
             return;
         }
         let refusal = match refusal {
-            Refusal::Full => event::Refusal::Full { max: self.most_connections() },
+            Refusal::Full => events::Refusal::Full { max: self.most_connections() },
             Refusal::Client(client) => {
                 let max = snapshot.config.limits.connections_per_client;
-                event::Refusal::Client { client: *client, max: max.map_or(0, std::num::NonZeroUsize::get) }
+                events::Refusal::Client { client: *client, max: max.map_or(0, std::num::NonZeroUsize::get) }
             }
-            Refusal::Unproxied { peer, why } => event::Refusal::Unproxied { peer: *peer, why: why.clone() },
+            Refusal::Unproxied { peer, why } => events::Refusal::Unproxied { peer: *peer, why: why.clone() },
         };
         self.events.emit(Event::Refused { listener: Arc::clone(&listener.name), refusal });
     }
@@ -162,12 +162,12 @@ impl Shared {
     }
 
     /// Lets a connection in, or says that it is one too many.
-    pub(crate) fn admit(self: &Arc<Self>) -> Option<Admitted> {
+    pub(crate) fn admit(self: &Arc<Self>) -> Option<ConnectionPermit> {
         if self.connections.fetch_add(1, Ordering::AcqRel) >= self.most_connections() {
             self.connections.fetch_sub(1, Ordering::AcqRel);
             return None;
         }
-        Some(Admitted { shared: Arc::clone(self), client: None })
+        Some(ConnectionPermit { shared: Arc::clone(self), client: None })
     }
 }
 
@@ -181,7 +181,7 @@ impl Refusal {
     }
 }
 
-impl Admitted {
+impl ConnectionPermit {
     /// Tells whose connection it is, once that is known; whether that client may have another one.
     pub(crate) fn is_within(&mut self, limits: &Limits, client: IpAddr) -> bool {
         let Some(most) = limits.connections_per_client else { return true };
@@ -197,7 +197,7 @@ impl Admitted {
     }
 }
 
-impl Drop for Admitted {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.shared.connections.fetch_sub(1, Ordering::AcqRel);
         let Some(client) = self.client else { return };

@@ -1,7 +1,6 @@
-//! The word to come to an end: to a listener's connections, or to a whole worker.
+//! Shutdown signals: of a listener's connections, or of a whole worker.
 //!
-//! Every request asks whether it was said, so that must cost no more than a load; the token that wakes those who wait
-//! takes a lock for it.
+//! Every request polls the signal, so that must cost no more than a load; the token that wakes waiting tasks takes a lock for it.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,72 +9,76 @@ use std::task::{Context, Poll};
 
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture, WaitForCancellationFutureOwned};
 
-/// Said once, and for ever. Clones hear the same.
+/// Triggered once, and for ever. Clones share one signal.
 #[derive(Clone)]
-pub(crate) struct Stop {
+pub(crate) struct Shutdown {
     token: CancellationToken,
-    is_said: Arc<AtomicBool>,
-    /// Whose word it is too.
-    above: Option<Arc<AtomicBool>>,
+    is_triggered: Arc<AtomicBool>,
+    /// Triggered with this one as well.
+    parent: Option<Arc<AtomicBool>>,
 }
 
-impl Stop {
+impl Shutdown {
     pub(crate) fn new() -> Self {
-        Self { token: CancellationToken::new(), is_said: Arc::default(), above: None }
+        Self { token: CancellationToken::new(), is_triggered: Arc::default(), parent: None }
     }
 
-    /// One that is said on its own, or with this one, which must not be below another itself.
-    pub(crate) fn below(&self) -> Self {
-        debug_assert!(self.above.is_none());
-        Self { token: self.token.child_token(), is_said: Arc::default(), above: Some(Arc::clone(&self.is_said)) }
+    /// One that is triggered on its own, or with this one, which must not be a child itself.
+    pub(crate) fn child(&self) -> Self {
+        debug_assert!(self.parent.is_none());
+        Self {
+            token: self.token.child_token(),
+            is_triggered: Arc::default(),
+            parent: Some(Arc::clone(&self.is_triggered)),
+        }
     }
 
-    /// Says it.
-    pub(crate) fn say(&self) {
-        // Before anybody wakes to ask.
-        self.is_said.store(true, Ordering::Release);
+    /// Triggers it.
+    pub(crate) fn trigger(&self) {
+        // Before any task wakes and polls it.
+        self.is_triggered.store(true, Ordering::Release);
         self.token.cancel();
     }
 
-    pub(crate) fn is_said(&self) -> bool {
+    pub(crate) fn is_triggered(&self) -> bool {
         let heard = |said: &Arc<AtomicBool>| said.load(Ordering::Acquire);
-        heard(&self.is_said) || self.above.as_ref().is_some_and(heard)
+        heard(&self.is_triggered) || self.parent.as_ref().is_some_and(heard)
     }
 
-    /// Ready when it is said.
-    pub(crate) fn said(&self) -> WaitForCancellationFuture<'_> {
+    /// Ready when it is triggered.
+    pub(crate) fn triggered(&self) -> WaitForCancellationFuture<'_> {
         self.token.cancelled()
     }
 }
 
-/// One task's ear for it, which may listen for hours and be asked at every request.
-pub(crate) struct Ear {
-    stop: Stop,
-    said: Pin<Box<WaitForCancellationFutureOwned>>,
-    listens: bool,
+/// One task's registration with a signal, which may last for hours and be polled at every request.
+pub(crate) struct ShutdownWatch {
+    stop: Shutdown,
+    triggered: Pin<Box<WaitForCancellationFutureOwned>>,
+    is_registered: bool,
 }
 
-impl Ear {
-    pub(crate) fn new(stop: Stop) -> Self {
-        Self { said: Box::pin(stop.token.clone().cancelled_owned()), stop, listens: false }
+impl ShutdownWatch {
+    pub(crate) fn new(stop: Shutdown) -> Self {
+        Self { triggered: Box::pin(stop.token.clone().cancelled_owned()), stop, is_registered: false }
     }
 
-    pub(crate) fn is_said(&self) -> bool {
-        self.stop.is_said()
+    pub(crate) fn is_triggered(&self) -> bool {
+        self.stop.is_triggered()
     }
 
-    pub(crate) fn into_stop(self) -> Stop {
+    pub(crate) fn into_shutdown(self) -> Shutdown {
         self.stop
     }
 
-    /// Ready when it is said. Always to be asked by the same task, which is the one that will be woken.
+    /// Ready when it is triggered. To be polled by one task only, which is the one that is woken.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.listens {
-            self.listens = true;
-            // Whether it was just said is seen below.
-            let _ = self.said.as_mut().poll(cx);
+        if !self.is_registered {
+            self.is_registered = true;
+            // Whether it was just triggered is seen below.
+            let _ = self.triggered.as_mut().poll(cx);
         }
-        if self.is_said() { Poll::Ready(()) } else { Poll::Pending }
+        if self.is_triggered() { Poll::Ready(()) } else { Poll::Pending }
     }
 }
 
@@ -87,22 +90,22 @@ mod tests {
 
     #[tokio::test]
     async fn it_is_heard_below_and_not_above() {
-        let above = Stop::new();
-        let (one, other) = (above.below(), above.below());
-        one.say();
-        one.said().await;
-        assert!(one.is_said() && one.clone().is_said() && !above.is_said() && !other.is_said());
-        above.say();
-        other.said().await;
-        assert!(other.is_said());
+        let above = Shutdown::new();
+        let (one, other) = (above.child(), above.child());
+        one.trigger();
+        one.triggered().await;
+        assert!(one.is_triggered() && one.clone().is_triggered() && !above.is_triggered() && !other.is_triggered());
+        above.trigger();
+        other.triggered().await;
+        assert!(other.is_triggered());
     }
 
     #[tokio::test]
     async fn an_ear_wakes_its_task_however_often_it_was_asked_before() {
         for above in [false, true] {
-            let worker = Stop::new();
-            let stop = worker.below();
-            let mut ear = Ear::new(stop.clone());
+            let worker = Shutdown::new();
+            let stop = worker.child();
+            let mut ear = ShutdownWatch::new(stop.clone());
             let (asked, was_asked) = tokio::sync::oneshot::channel();
             let listening = tokio::spawn(async move {
                 for _ in 0..3 {
@@ -110,20 +113,20 @@ mod tests {
                 }
                 asked.send(()).unwrap();
                 poll_fn(|cx| ear.poll(cx)).await;
-                ear.is_said()
+                ear.is_triggered()
             });
             was_asked.await.unwrap();
             let who = if above { worker } else { stop };
-            who.say();
+            who.trigger();
             assert!(listening.await.unwrap());
         }
     }
 
     #[tokio::test]
     async fn an_ear_that_comes_late_hears_it_all_the_same() {
-        let stop = Stop::new();
-        stop.say();
-        let mut ear = Ear::new(stop);
+        let stop = Shutdown::new();
+        stop.trigger();
+        let mut ear = ShutdownWatch::new(stop);
         assert!(poll_fn(|cx| Poll::Ready(ear.poll(cx))).await.is_ready());
     }
 }

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::shared::Shared;
-use super::shutdown::Stop;
+use super::shutdown::Shutdown;
 use crate::filters::Chains;
 use crate::forward::stack::{self, Stack};
 use crate::net::clock::TurnClock;
@@ -33,7 +33,7 @@ pub(crate) struct Worker {
     /// The number of the snapshot in force: a connection that holds the snapshot of that number need not load it.
     generation: AtomicU64,
     /// Triggered when the worker is to finish.
-    pub(crate) stopping: Stop,
+    pub(crate) stopping: Shutdown,
     pub(crate) access_log: AccessWriter,
     /// Client connections open.
     pub(crate) connections: AtomicUsize,
@@ -52,7 +52,7 @@ impl Worker {
             shared,
             generation: snapshot.generation.into(),
             stacks: ArcSwap::from_pointee(Stacks::new(snapshot, chains)),
-            stopping: Stop::new(),
+            stopping: Shutdown::new(),
             connections: 0.into(),
             requests: 0.into(),
             quiet: Notify::new(),
@@ -126,13 +126,13 @@ impl Stacks {
 pub(crate) enum Command {
     /// Accept on this socket.
     Listen(ListenAddress, Socket),
-    /// Stop accepting there, and answer when that is done. Connections finish their request and close.
+    /// Shutdown accepting there, and answer when that is done. Connections finish their request and close.
     Unlisten(ListenAddress, oneshot::Sender<()>),
     /// The kernel shall queue as many connections there; `None` for as many as it allows.
     Backlog(ListenAddress, Option<NonZeroU32>),
     /// A connection that another worker had no room for.
     Take(Accepted),
-    /// Stop accepting, finish what runs until the deadline or until this is cancelled, answer how many requests were cut.
+    /// Shutdown accepting, finish what runs until the deadline or until this is cancelled, answer how many requests were cut.
     Stop(Instant, CancellationToken, oneshot::Sender<usize>),
 }
 

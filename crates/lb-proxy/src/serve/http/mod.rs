@@ -3,9 +3,11 @@
 
 use std::time::Duration;
 
-pub(crate) mod h1;
+mod h1;
 mod h2;
 mod walk;
+
+pub(super) use h1::serve;
 
 /// How long, and how much of, a request that was answered early is read before the connection closes. Closing at once
 /// would reset it, and a client that is still sending would never see the answer.

@@ -9,7 +9,6 @@
 //! ```
 
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,17 +16,18 @@ use lb_config::Limits;
 
 use super::super::{LINGER, LINGER_BYTES, LINGER_IDLE, h2, walk};
 use super::sink::Http1Sink;
-use crate::downstream::{Client, ClientConnection, Downstream};
+use crate::downstream::{Client, Downstream};
 use crate::exchange::ConnectionCache;
 use crate::message::RequestHead;
-use crate::net::{Stream, Timer, clock};
+use crate::net::{Timer, clock};
 use crate::outcome::{After, Unread};
 use crate::respond;
 use crate::rules::cause::Cause;
 use crate::runtime::snapshot::{ListenerRuntime, request_limits};
+use crate::serve::Opened;
 use crate::wire::h1;
 use crate::wire::h2::PREFACE;
-use crate::worker::shutdown::{Ear, Stop};
+use crate::worker::shutdown::ShutdownWatch;
 use crate::worker::state::{Stacks, Worker};
 
 /// How long a shutdown waits for the first request of a connection that was just accepted.
@@ -40,7 +40,7 @@ struct Session {
     scanner: h1::RequestParser,
     cache: ConnectionCache,
     /// Ready when the listener or the worker is to end.
-    stopping: Ear,
+    stopping: ShutdownWatch,
     /// The wait for the first request has been cut short, because of `stopping`.
     is_hurried: bool,
 }
@@ -55,22 +55,16 @@ enum Next {
     Http2,
 }
 
-/// Serves a connection to its end. `timer` may have begun to count the time to the first head.
-pub(crate) async fn serve(
-    stream: Stream,
-    connection: ClientConnection,
-    mut stacks: Arc<Stacks>,
-    worker: Arc<Worker>,
-    stop: Stop,
-    timer: Timer,
-) {
+/// Serves a connection to its end, also one that turns out to speak HTTP/2.
+pub(in crate::serve) async fn serve(opened: Opened) {
+    let Opened { stream, connection, mut stacks, worker, shutdown, timer } = opened;
     let Some(mut listener) = stacks.snapshot.shared.listener(&connection.address) else { return };
     let mut session = Session {
         downstream: Downstream::new(stream, connection),
         timer,
         scanner: h1::RequestParser::new(),
         cache: ConnectionCache::default(),
-        stopping: Ear::new(stop),
+        stopping: ShutdownWatch::new(shutdown),
         is_hurried: false,
     };
     let mut is_first = true;
@@ -83,7 +77,7 @@ pub(crate) async fn serve(
             Next::Http2 => {
                 let Session { downstream, stopping, .. } = session;
                 let Some((connection, stream, read)) = downstream.into_parts() else { return };
-                let stop = stopping.into_stop();
+                let stop = stopping.into_shutdown();
                 let start = h2::Start { stream, read, connection, stacks, listener, worker, stop };
                 return Box::pin(h2::serve(start)).await;
             }

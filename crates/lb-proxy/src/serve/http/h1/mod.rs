@@ -3,4 +3,4 @@
 mod connection;
 mod sink;
 
-pub(crate) use connection::serve;
+pub(in crate::serve) use connection::serve;

@@ -15,12 +15,12 @@ use crate::respond::{ResponseBody, ResponseSink};
 use crate::rules::cause::Cause;
 use crate::rules::reply::Reply;
 use crate::wire::h1;
-use crate::worker::shutdown::Ear;
+use crate::worker::shutdown::ShutdownWatch;
 
 /// Writes the response of one request to a connection.
 pub(crate) struct Http1Sink<'a> {
     downstream: &'a Downstream,
-    stopping: &'a Ear,
+    stopping: &'a ShutdownWatch,
     writer: BodyWriter,
     /// Another request may follow.
     keep: bool,
@@ -33,7 +33,7 @@ pub(crate) struct Http1Sink<'a> {
 
 impl<'a> Http1Sink<'a> {
     /// `stopping` is triggered when the connection is to end.
-    pub(crate) fn new(downstream: &'a Downstream, stopping: &'a Ear) -> Self {
+    pub(crate) fn new(downstream: &'a Downstream, stopping: &'a ShutdownWatch) -> Self {
         Self {
             downstream,
             stopping,
@@ -49,7 +49,7 @@ impl<'a> Http1Sink<'a> {
     fn may_keep(&self, exchange: &Exchange, response: &Response, framing: Framing) -> bool {
         exchange.head.keep_alive()
             && framing != Framing::Close
-            && !self.stopping.is_said()
+            && !self.stopping.is_triggered()
             && response.cause.is_none_or(|cause| !cause.closes())
             // The rest of a request that we have answered ourselves is not worth waiting for.
             && (!response.is_own() || self.downstream.lock().has_whole_body())

@@ -40,7 +40,7 @@ use crate::net::{Stream, Timer};
 use crate::observe::app_log;
 use crate::runtime::snapshot::ListenerRuntime;
 use crate::wire::h2::PREFACE;
-use crate::worker::shutdown::Stop;
+use crate::worker::shutdown::Shutdown;
 use crate::worker::state::{Stacks, Worker};
 
 /// Streams of one connection at a time. As nginx; browsers use a few dozen, and RFC 9113 asks for no less than 100.
@@ -53,7 +53,7 @@ const RESET_UNSEEN: usize = 64;
 const RESET_ERRORS: usize = 256;
 
 /// How long a client may take to read why its connection ends.
-const FAREWELL: Duration = Duration::from_secs(1);
+const GOAWAY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A connection that has just begun.
 pub(crate) struct Start {
@@ -64,7 +64,7 @@ pub(crate) struct Start {
     pub(crate) stacks: Arc<Stacks>,
     pub(crate) listener: usize,
     pub(crate) worker: Arc<Worker>,
-    pub(crate) stop: Stop,
+    pub(crate) stop: Shutdown,
 }
 
 /// Serves a connection to its end.
@@ -93,7 +93,7 @@ pub(crate) async fn serve(start: Start) {
     let Some(connection) = begun.await else { return };
     let mut driver =
         Driver { connection, drain, timer, shared, stacks, listener, limits, is_first: true, is_leaving: false };
-    let mut stopping = std::pin::pin!(stop.said());
+    let mut stopping = std::pin::pin!(stop.triggered());
     let end = poll_fn(|cx| {
         if !driver.is_leaving && stopping.as_mut().poll(cx).is_ready() {
             driver.leave();
@@ -184,7 +184,7 @@ impl Driver {
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         let is_idle = self.shared.is_idle();
         let limit = match (self.is_leaving, self.is_first) {
-            (true, _) => FAREWELL,
+            (true, _) => GOAWAY_TIMEOUT,
             (false, true) => self.limits.head_timeout,
             (false, false) => self.limits.idle_timeout,
         };
@@ -245,7 +245,7 @@ impl Driver {
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
                 _ => {}
             }
-            self.timer.poll_after(cx, FAREWELL)
+            self.timer.poll_after(cx, GOAWAY_TIMEOUT)
         })
         .await;
     }

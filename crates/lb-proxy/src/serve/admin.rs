@@ -1,4 +1,4 @@
-//! The admin listener: `/healthz`, `/metrics`, `/status`, and the status as a page for people at `/`.
+//! The service of the admin listener: `/healthz`, `/metrics`, `/status`, and the status as a page for people at `/`.
 //!
 //! It must answer when the proxy is at its limits, so it shares nothing with the workers: it runs on the control
 //! runtime, on hyper, with a handful of connections (`places.rs` says whose), and with descriptors kept for the time
@@ -9,24 +9,10 @@
 //! browser ask `http://its.own.name:9900/status` after its name was pointed at this address (DNS rebinding); the `Host` it
 //! then sends is the page's own, and is refused.
 //!
-//! How the engine uses it:
-//!
-//! ```text
-//! let admin = Admin::bind(&config.address)?;       // before anything serves; an error: do not start
-//! let state = Arc::new(AdminState::new(metrics, source, Access { allow, hosts }));
-//! control.spawn(admin.serve(Arc::clone(&state), stop.clone()));   // `stop` is cancelled last, so that who watches sees the end
-//! state.set_access(new);                           // reload
-//! state.set_stopping();                            // shutdown begins: /healthz answers 503
-//! ```
-//!
 //! What this does not do: change anything, speak TLS, or ask for a password. Every answer is a reading.
 
 use std::convert::Infallible;
-use std::fs;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -43,28 +29,22 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use lb_config::{HostPattern, ListenAddress, Network};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use lb_config::{HostPattern, Network};
 use tokio_util::sync::CancellationToken;
 
-use super::metrics::Metrics;
-use super::once_a_second::OnceASecond;
-use super::places::{Heard, Places, Spare};
-use super::status::{Status, StatusSource};
-use super::status_page;
-use crate::descriptors;
-use crate::net::socket::{Listening, Socket};
-use crate::net::{Shortage, Stream, bind, clock};
+use crate::net::Stream;
+use crate::observe::metrics::Metrics;
+use crate::observe::status::{Status, StatusSource};
+use crate::observe::status_page;
 use crate::rules::networks::Networks;
 
 /// Who is answered, and by which names.
 #[derive(Clone, Debug, Default)]
-pub struct Access {
+pub(crate) struct Access {
     /// Networks of clients; none means loopback only.
-    pub allow: Vec<Network>,
+    pub(crate) allow: Vec<Network>,
     /// Names that a request's `Host` may have beside addresses and `localhost`.
-    pub hosts: Vec<HostPattern>,
+    pub(crate) hosts: Vec<HostPattern>,
 }
 
 /// [`Access`], ready to be asked.
@@ -80,7 +60,7 @@ impl Rules {
 }
 
 /// What the admin listener answers from.
-pub struct AdminState {
+pub(crate) struct AdminState {
     metrics: Arc<Metrics>,
     source: Arc<dyn StatusSource>,
     access: ArcSwap<Rules>,
@@ -90,17 +70,17 @@ pub struct AdminState {
 impl AdminState {
     /// A healthy proxy.
     #[must_use]
-    pub fn new(metrics: Arc<Metrics>, source: Arc<dyn StatusSource>, access: Access) -> Self {
+    pub(crate) fn new(metrics: Arc<Metrics>, source: Arc<dyn StatusSource>, access: Access) -> Self {
         Self { metrics, source, access: ArcSwap::from_pointee(Rules::new(access)), is_stopping: AtomicBool::new(false) }
     }
 
     /// Takes over new networks and names, from the next request on.
-    pub fn set_access(&self, access: Access) {
+    pub(crate) fn set_access(&self, access: Access) {
         self.access.store(Arc::new(Rules::new(access)));
     }
 
     /// Shutdown has begun: `/healthz` answers 503 from now on, so that whoever balances over us looks elsewhere.
-    pub fn set_stopping(&self) {
+    pub(crate) fn set_stopping(&self) {
         self.is_stopping.store(true, Ordering::Relaxed);
     }
 
@@ -150,7 +130,7 @@ impl AdminState {
     }
 
     /// Whether a client is answered at all.
-    fn may_come(&self, client: Client) -> Result<(), &'static str> {
+    pub(crate) fn may_come(&self, client: Client) -> Result<(), &'static str> {
         let Client::Tcp(client) = client else { return Ok(()) };
         let client = client.to_canonical();
         let allow = &self.access.load().networks;
@@ -164,18 +144,18 @@ impl AdminState {
 
 /// Who asks.
 #[derive(Clone, Copy)]
-enum Client {
+pub(crate) enum Client {
     Tcp(IpAddr),
     /// The socket's mode decides.
     Unix,
 }
 
 impl Client {
-    fn new(peer: Option<SocketAddr>) -> Self {
+    pub(crate) fn new(peer: Option<SocketAddr>) -> Self {
         peer.map_or(Self::Unix, |peer| Self::Tcp(peer.ip()))
     }
 
-    fn address(self) -> Option<IpAddr> {
+    pub(crate) fn address(self) -> Option<IpAddr> {
         match self {
             Self::Tcp(address) => Some(address.to_canonical()),
             Self::Unix => None,
@@ -183,103 +163,16 @@ impl Client {
     }
 }
 
-/// A bound admin listener.
-pub struct Admin {
-    socket: Socket,
-    actual: ListenAddress,
-    /// Of a Unix socket.
-    file: Option<SocketFile>,
-}
-
-impl Admin {
-    /// Binds the address. A Unix socket is made with mode 660; one that a dead process left behind is replaced.
-    ///
-    /// # Errors
-    /// The address is in use or not ours to bind.
-    pub fn bind(address: &ListenAddress) -> io::Result<Self> {
-        let (actual, mut sockets) = bind::bind(address, 1, None, Some(0o660))?;
-        let file = match address {
-            ListenAddress::Tcp(_) => None,
-            ListenAddress::Unix(path) => Some(SocketFile::new(path)?),
-        };
-        let socket = sockets.pop().ok_or(io::ErrorKind::AddrNotAvailable)?;
-        Ok(Self { socket, actual, file })
-    }
-
-    /// The TCP address bound, with the port that the kernel chose for port 0.
-    #[must_use]
-    pub fn local_addr(&self) -> Option<SocketAddr> {
-        match &self.actual {
-            ListenAddress::Tcp(address) => Some(*address),
-            ListenAddress::Unix(_) => None,
-        }
-    }
-
-    /// Serves until `stop`, then lets requests that run finish for up to five seconds.
-    ///
-    /// # Errors
-    /// The listener cannot be handed to the runtime. A connection's error ends only that connection.
-    pub async fn serve(self, state: Arc<AdminState>, stop: CancellationToken) -> io::Result<()> {
-        let listening = Listening::new(self.socket)?;
-        accept_loop(&listening, &state, &stop).await;
-        // Not before: until now the socket is in use.
-        drop(self.file);
-        Ok(())
-    }
-}
-
-async fn accept_loop(listening: &Listening, state: &Arc<AdminState>, stop: &CancellationToken) {
-    let mut connections = JoinSet::new();
-    let mut places = Places::new(descriptors::admin_places(descriptors::limit()));
-    let strangers = Arc::new(Semaphore::new(MOST_STRANGERS));
-    let mut spare = Spare::default();
-    let log = OnceASecond::default();
-    spare.refill();
-    loop {
-        tokio::select! {
-            accepted = listening.accept() => match accepted.map(|(stream, peer)| (stream, Client::new(peer))) {
-                Ok((stream, client)) if state.may_come(client).is_ok() => {
-                    places.make_room(client.address());
-                    let heard = Heard::now();
-                    let serving = connection(stream, client, Arc::clone(state), stop.clone(), heard.clone());
-                    places.take(client.address(), heard, connections.spawn(serving));
-                }
-                Ok((stream, client)) => {
-                    let Ok(place) = Arc::clone(&strangers).try_acquire_owned() else { continue };
-                    let serving = connection(stream, client, Arc::clone(state), stop.clone(), Heard::now());
-                    connections.spawn(async move {
-                        // Told why, or gone: neither is news.
-                        drop(tokio::time::timeout(STRANGER_WAIT, serving).await);
-                        drop(place);
-                    });
-                }
-                // There is one again, and the client still waits.
-                Err(error)
-                    if Shortage::of(&error).is_some_and(|lacked| !lacked.is_of_one_destination()) && spare.give() => {}
-                Err(error) => {
-                    if let Some(unsaid) = log.due(clock::mono()) {
-                        let why = Shortage::of(&error).map_or_else(|| error.to_string(), |lacked| lacked.to_string());
-                        tracing::warn!("admin listener: cannot accept: {why}{unsaid}");
-                    }
-                    places.shrink();
-                    // Asking again at once would only spin.
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            },
-            Some(ended) = connections.join_next_with_id() => {
-                places.leave(ended.map_or_else(|error| error.id(), |(id, ())| id));
-                spare.refill();
-            }
-            () = stop.cancelled() => break,
-        }
-    }
-    while connections.join_next().await.is_some() {}
-}
-
-/// One client. However slow it reads or writes, its place is free again after two minutes and a bit.
-async fn connection(stream: Stream, client: Client, state: Arc<AdminState>, stop: CancellationToken, heard: Heard) {
+/// One client, with a call of `on_request` at each request. However slow it reads or writes, its place is free again after two minutes and a bit.
+pub(crate) async fn serve(
+    stream: Stream,
+    client: Client,
+    state: Arc<AdminState>,
+    stop: CancellationToken,
+    on_request: impl Fn(),
+) {
     let service = service_fn(|request: Request<Incoming>| {
-        heard.again();
+        on_request();
         let response = state.answer(&request, client);
         async move { Ok::<_, Infallible>(response) }
     });
@@ -349,52 +242,20 @@ fn is_ours(host: &[u8], hosts: &[HostPattern]) -> bool {
     })
 }
 
-/// The socket's file, removed at the end if it is still the one that we made.
-struct SocketFile {
-    path: PathBuf,
-    inode: (u64, u64),
-}
-
-impl SocketFile {
-    fn new(path: &Path) -> io::Result<Self> {
-        let found = fs::symlink_metadata(path)?;
-        Ok(Self { path: path.to_owned(), inode: (found.dev(), found.ino()) })
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        if fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.inode) {
-            // Nothing is lost if it stays: the next start replaces it.
-            drop(fs::remove_file(&self.path));
-        }
-    }
-}
-
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Clients at once that are told that they may not come; each holds its place for a second at most.
-const MOST_STRANGERS: usize = 4;
-
-const STRANGER_WAIT: Duration = Duration::from_secs(1);
-
 /// For a request head, and for the pause before the next one. Whoever asks less often connects again, at little cost.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 const MOST_AGE: Duration = Duration::from_secs(120);
 
 const LAST_WAIT: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
-    use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-    use tokio::net::{TcpStream, UnixStream};
-
+pub(crate) mod tests {
     use super::*;
 
-    struct Fixed;
+    pub(crate) struct Fixed;
 
     impl StatusSource for Fixed {
         fn status(&self) -> Status {
@@ -402,7 +263,7 @@ mod tests {
         }
     }
 
-    fn state(allow: Vec<Network>) -> Arc<AdminState> {
+    pub(crate) fn state(allow: Vec<Network>) -> Arc<AdminState> {
         Arc::new(AdminState::new(Arc::new(Metrics::new(1)), Arc::new(Fixed), Access { allow, hosts: Vec::new() }))
     }
 
@@ -505,101 +366,5 @@ mod tests {
         state.set_access(Access { allow: vec![network("0.0.0.0", 0)], hosts });
         assert_eq!(ask(&state, "8.8.8.8", "GET", "/metrics", None).0, 200);
         assert_eq!(ask(&state, "::1", "GET", "/metrics", None).0, 403, "an IPv4 network holds no IPv6");
-    }
-
-    async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> String {
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        answer
-    }
-
-    fn tcp() -> (Admin, SocketAddr) {
-        let admin = Admin::bind(&ListenAddress::Tcp("127.0.0.1:0".parse().unwrap())).unwrap();
-        let address = admin.local_addr().unwrap();
-        (admin, address)
-    }
-
-    #[tokio::test]
-    async fn it_serves_over_tcp_and_stops_when_told() {
-        let (admin, address) = tcp();
-        let stop = CancellationToken::new();
-        let serving = tokio::spawn(admin.serve(state(vec![]), stop.clone()));
-        let get = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-        let answer = exchange(TcpStream::connect(address).await.unwrap(), &get).await;
-        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\nhealthy\n"), "{answer}");
-        let head = format!("HEAD /status HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-        let answer = exchange(TcpStream::connect(address).await.unwrap(), &head).await;
-        assert!(answer.ends_with("\r\n\r\n"), "{answer}");
-        let get = get.replace("/healthz", "/status");
-        let answer = exchange(TcpStream::connect(address).await.unwrap(), &get).await;
-        assert!(answer.contains("\"generation\": 7"), "{answer}");
-        // An idle kept-alive connection does not hold up the end.
-        let _idle = TcpStream::connect(address).await.unwrap();
-        stop.cancel();
-        serving.await.unwrap().unwrap();
-        assert!(TcpStream::connect(address).await.is_err());
-    }
-
-    /// The clock is the runtime's own and jumps to the next timer when nothing else happens.
-    #[tokio::test(start_paused = true)]
-    async fn a_slow_client_is_let_go() {
-        let (admin, address) = tcp();
-        let stop = CancellationToken::new();
-        let serving = tokio::spawn(admin.serve(state(vec![]), stop.clone()));
-        let began = tokio::time::Instant::now();
-        let answer = exchange(TcpStream::connect(address).await.unwrap(), "GET /healthz HTTP/1.1\r\nHo").await;
-        assert!(!answer.contains("healthy"), "{answer}");
-        assert!(began.elapsed() <= HEAD_TIMEOUT + Duration::from_secs(1), "{:?}", began.elapsed());
-        stop.cancel();
-        serving.await.unwrap().unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_unix_socket_has_its_mode_and_is_gone_at_the_end() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("admin.sock");
-        // A dead process's socket: bound, then closed without being removed.
-        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-        let address = ListenAddress::Unix(path.clone());
-        let admin = Admin::bind(&address).unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
-        let taken = Admin::bind(&address).err().expect("in use");
-        assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
-        let stop = CancellationToken::new();
-        let serving = tokio::spawn(admin.serve(state(vec![]), stop.clone()));
-        let get = "GET /healthz HTTP/1.1\r\nHost: lb\r\nConnection: close\r\n\r\n";
-        let answer = exchange(UnixStream::connect(&path).await.unwrap(), get).await;
-        assert!(answer.ends_with("healthy\n"), "{answer}");
-        stop.cancel();
-        serving.await.unwrap().unwrap();
-        assert!(!path.exists());
-    }
-
-    #[test]
-    fn a_file_that_is_no_socket_is_left_alone() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("precious");
-        fs::write(&path, "text").unwrap();
-        assert!(Admin::bind(&ListenAddress::Unix(path.clone())).is_err());
-        assert_eq!(fs::read_to_string(path).unwrap(), "text");
-    }
-
-    #[tokio::test]
-    async fn silent_connections_keep_no_other_client_from_an_answer() {
-        let (admin, address) = tcp();
-        let stop = CancellationToken::new();
-        let serving = tokio::spawn(admin.serve(state(vec![]), stop.clone()));
-        let mut silent = Vec::new();
-        for _ in 0..2 * descriptors::admin_places(descriptors::limit()) {
-            silent.push(TcpStream::connect(address).await.unwrap());
-        }
-        let get = "GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n";
-        let answer = exchange(TcpStream::connect(address).await.unwrap(), get).await;
-        assert!(answer.ends_with("healthy\n"), "{answer}");
-        // The first ones had to leave.
-        assert_eq!(silent[0].read(&mut [0; 16]).await.unwrap_or(0), 0);
-        stop.cancel();
-        serving.await.unwrap().unwrap();
     }
 }

@@ -11,16 +11,16 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::shutdown::Stop;
-use super::state::{Command, Worker};
 use crate::listen::accept;
 use crate::net::socket::Socket;
 use crate::upstream::Upstream;
+use crate::worker::shutdown::Shutdown;
+use crate::worker::state::{Command, Worker};
 
 /// How often idle upstream connections are looked through.
 const REAP_EVERY: Duration = Duration::from_secs(1);
 
-/// Serves until told to stop.
+/// Serves until a command to stop.
 pub(crate) async fn run(worker: Arc<Worker>, mut commands: UnboundedReceiver<Command>) {
     let mut listening: HashMap<ListenAddress, Listening> = HashMap::new();
     let mut reap = tokio::time::interval(REAP_EVERY);
@@ -29,7 +29,7 @@ pub(crate) async fn run(worker: Arc<Worker>, mut commands: UnboundedReceiver<Com
         tokio::select! {
             command = commands.recv() => match command {
                 Some(Command::Listen(address, socket)) => {
-                    let stop = worker.stopping.below();
+                    let stop = worker.stopping.child();
                     let same = socket.try_clone().ok();
                     let accepting = accept::accept(socket, address.clone(), Arc::clone(&worker), stop.clone());
                     listening.insert(address, Listening { stop, accepting: tokio::spawn(accepting), same });
@@ -49,11 +49,11 @@ pub(crate) async fn run(worker: Arc<Worker>, mut commands: UnboundedReceiver<Com
                 }
                 Some(Command::Take(accepted)) => {
                     // Its listener may have just been removed; it is served all the same, and then closed.
-                    let stop = listening.get(&accepted.address).map_or_else(said, |listening| listening.stop.clone());
-                    accept::adopt(accepted, &worker, &stop);
+                    let stop = listening.get(&accepted.address).map_or_else(triggered, |listening| listening.stop.clone());
+                    accept::accept_handed_over(accepted, &worker, &stop);
                 }
                 Some(Command::Stop(deadline, hurry, done)) => {
-                    listening.values().for_each(|listening| listening.stop.say());
+                    listening.values().for_each(|listening| listening.stop.trigger());
                     for (_, listening) in listening.drain() {
                         listening.end().await;
                     }
@@ -61,7 +61,7 @@ pub(crate) async fn run(worker: Arc<Worker>, mut commands: UnboundedReceiver<Com
                     commands.close();
                     while let Some(command) = commands.recv().await {
                         if let Command::Take(accepted) = command {
-                            accept::adopt(accepted, &worker, &worker.stopping);
+                            accept::accept_handed_over(accepted, &worker, &worker.stopping);
                         }
                     }
                     let cut = finish(&worker, deadline, &hurry).await;
@@ -79,7 +79,7 @@ pub(crate) async fn run(worker: Arc<Worker>, mut commands: UnboundedReceiver<Com
 
 /// A listener of this worker.
 struct Listening {
-    stop: Stop,
+    stop: Shutdown,
     accepting: JoinHandle<()>,
     /// Its socket once more, for what may change while it listens.
     same: Option<Socket>,
@@ -90,20 +90,20 @@ impl Listening {
     async fn end(self) {
         // The socket closes with its last owner, and that must be who accepts.
         drop(self.same);
-        self.stop.say();
+        self.stop.trigger();
         let _ = self.accepting.await;
     }
 }
 
-fn said() -> Stop {
-    let stop = Stop::new();
-    stop.say();
+fn triggered() -> Shutdown {
+    let stop = Shutdown::new();
+    stop.trigger();
     stop
 }
 
 /// Lets what runs finish; the number of requests that did not by the deadline, or when there was no more time.
 async fn finish(worker: &Worker, deadline: Instant, hurry: &CancellationToken) -> usize {
-    worker.stopping.say();
+    worker.stopping.trigger();
     let quiet = async {
         loop {
             let notified = worker.quiet.notified();

@@ -3,25 +3,29 @@
 //! Everything that serves runs on the workers' threads. One more thread, *control*, carries what is not on the request
 //! path: name resolution, active checks, the admin listener and the ticks of outlier detection.
 
+mod listeners;
+mod worker_loop;
+mod workers;
+
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use lb_config::{Config, ListenAddress, Listener};
+use lb_config::{Config, ListenAddress};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::listeners::{NewListeners, https_port, remove_socket_file};
 use crate::control::Control;
-use crate::descriptors::{self, Shares};
 use crate::error::EngineError;
+use crate::events::{Event, Events};
 use crate::filters::{Chains, Parts};
 use crate::net::bind;
-use crate::net::socket::Socket;
+use crate::net::descriptors::{self, Shares};
 use crate::observe::access_log::AccessLog;
-use crate::observe::event::{Event, Events};
 use crate::observe::metrics::Metrics;
 use crate::runtime::headers::Headers;
 use crate::runtime::limiters::Limiters;
@@ -29,9 +33,8 @@ use crate::runtime::orders::Order;
 use crate::runtime::registry::Registry;
 use crate::runtime::snapshot::Snapshot;
 use crate::tls::Store;
-use crate::worker::run;
 use crate::worker::shared::Shared;
-use crate::worker::state::{Command, Worker, WorkerHandle};
+use crate::worker::state::{Command, WorkerHandle};
 
 /// How long the access log may take to write what it still has.
 const LAST_LINES: Duration = Duration::from_secs(2);
@@ -43,17 +46,17 @@ pub struct Engine {
     state: Mutex<State>,
     threads: Vec<JoinHandle<()>>,
     control: Control,
-    deaths: Mutex<mpsc::UnboundedReceiver<String>>,
-    hurry: Hurry,
+    failures: Mutex<mpsc::UnboundedReceiver<String>>,
+    force: ForceShutdown,
 }
 
-/// Puts an end to a shutdown that takes too long. Clones are for the same engine.
+/// Ends a shutdown that takes too long. Clones are for the same engine.
 #[derive(Clone, Debug, Default)]
-pub struct Hurry(CancellationToken);
+pub struct ForceShutdown(CancellationToken);
 
-impl Hurry {
+impl ForceShutdown {
     /// Ends the grace period of a shutdown, now or to come: what runs is cut.
-    pub fn up(&self) {
+    pub fn trigger(&self) {
         self.0.cancel();
     }
 }
@@ -94,7 +97,7 @@ impl Engine {
         let mut tls = Store::default();
         // Nothing has been read before that could stay in force, which is the only event there is.
         let terminators = tls.load(&config, &Events::default())?;
-        let fresh = Fresh::bind(config.listeners.iter(), workers)?;
+        let fresh = NewListeners::bind(config.listeners.iter(), workers)?;
         let metrics = Arc::new(Metrics::new(workers + 1));
         let access_log = AccessLog::start(config.log.access.as_ref(), metrics.access_log_dropped())
             .map_err(EngineError::AccessLog)?;
@@ -119,25 +122,13 @@ impl Engine {
             lock(&registry).build(Arc::clone(&config), &resolved, terminators, limiters, &headers, https_port);
         control.adopt(&snapshot, admin);
 
-        let (death, deaths) = mpsc::unbounded_channel();
+        let (failure, failures) = mpsc::unbounded_channel();
         let mut handles = Vec::new();
         let mut threads = Vec::new();
         for index in 0..workers {
-            let worker = Arc::new(Worker::new(index, Arc::clone(&shared), &snapshot, &chains));
-            let (commands, orders) = mpsc::unbounded_channel();
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let runtime = runtime.map_err(EngineError::Thread)?;
-            let (mine, death) = (Arc::clone(&worker), death.clone());
-            let thread = std::thread::Builder::new()
-                .name(format!("worker-{index}"))
-                .spawn(move || {
-                    let guard = Death { index, tell: Some(death) };
-                    runtime.block_on(run::run(mine, orders));
-                    guard.ended_well();
-                })
-                .map_err(EngineError::Thread)?;
+            let (handle, thread) = workers::start(index, &shared, &snapshot, &chains, &failure)?;
+            handles.push(handle);
             threads.push(thread);
-            handles.push(WorkerHandle { worker, commands });
         }
         let workers: Arc<[_]> = handles.into();
         workers.iter().for_each(|handle| handle.worker.introduce(&workers));
@@ -147,8 +138,8 @@ impl Engine {
             workers,
             threads,
             control,
-            deaths: Mutex::new(deaths),
-            hurry: Hurry::default(),
+            failures: Mutex::new(failures),
+            force: ForceShutdown::default(),
         };
         engine.listen(&mut engine.state(), fresh);
         Ok(engine)
@@ -173,7 +164,7 @@ impl Engine {
         // Certificates first: their files may have changed although the text has not.
         let terminators = state.tls.load(&config, &self.shared.events)?;
         let new = config.listeners.iter().filter(|listener| !state.bound.contains_key(&listener.address));
-        let fresh = Fresh::bind(new, self.threads.len())?;
+        let fresh = NewListeners::bind(new, self.threads.len())?;
         let admin = self.control.bind_admin(&config)?;
         let headers = Headers::new(&config)?;
         let limiters = lock(&state.registry).limiters(&config)?;
@@ -265,10 +256,10 @@ impl Engine {
     }
 
     /// Waits until a worker dies, which only a bug can bring about; tells why.
-    pub async fn worker_died(&self) -> String {
+    pub async fn worker_failed(&self) -> String {
         std::future::poll_fn(|cx| {
-            let mut deaths = self.deaths.lock().unwrap_or_else(PoisonError::into_inner);
-            deaths.poll_recv(cx)
+            let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+            failures.poll_recv(cx)
         })
         .await
         .unwrap_or_else(|| "all workers have ended".to_owned())
@@ -276,8 +267,8 @@ impl Engine {
 
     /// Cuts short the [`shutdown`](Self::shutdown) that takes this engine away.
     #[must_use]
-    pub fn hurry(&self) -> Hurry {
-        self.hurry.clone()
+    pub fn force_shutdown(&self) -> ForceShutdown {
+        self.force.clone()
     }
 
     /// Stops accepting, lets what runs finish for at most `grace`, and ends. Returns how many requests were cut.
@@ -291,7 +282,7 @@ impl Engine {
         let mut answers = Vec::new();
         for handle in &*self.workers {
             let (done, answer) = oneshot::channel();
-            if handle.commands.send(Command::Stop(deadline, self.hurry.0.clone(), done)).is_ok() {
+            if handle.commands.send(Command::Stop(deadline, self.force.0.clone(), done)).is_ok() {
                 answers.push(answer);
             }
         }
@@ -309,10 +300,10 @@ impl Engine {
     }
 
     /// Has every worker accept on its sockets.
-    fn listen(&self, state: &mut State, mut fresh: Fresh) {
+    fn listen(&self, state: &mut State, mut fresh: NewListeners) {
         for (address, actual, sockets) in std::mem::take(&mut fresh.listeners) {
             for (handle, socket) in self.workers.iter().zip(sockets) {
-                // A worker that died ends the process; see `worker_died`.
+                // A worker that died ends the process; see `worker_failed`.
                 let _ = handle.commands.send(Command::Listen(address.clone(), socket));
             }
             state.bound.insert(address, actual);
@@ -352,7 +343,7 @@ impl Engine {
                 }
             }
             for answer in answers {
-                // A worker that dies meanwhile ends the process; see `worker_died`.
+                // A worker that dies meanwhile ends the process; see `worker_failed`.
                 let _ = answer.blocking_recv();
             }
         }
@@ -383,82 +374,6 @@ fn share_descriptors(shared: &Shared, workers: usize, config: &Config) -> (usize
     shares.tell(limit, &config.limits);
     shared.set_shares(&shares, config.clusters.len());
     (limit, shares)
-}
-
-/// Tells that a worker ended without having been asked to.
-struct Death {
-    index: usize,
-    tell: Option<mpsc::UnboundedSender<String>>,
-}
-
-impl Death {
-    fn ended_well(mut self) {
-        self.tell = None;
-    }
-}
-
-impl Drop for Death {
-    fn drop(&mut self) {
-        if let Some(tell) = self.tell.take() {
-            // Nobody listens once the process is on its way out.
-            let _ = tell.send(format!("worker {} died; the log has its panic", self.index));
-        }
-    }
-}
-
-/// Listeners that are bound and do not serve yet. What comes to nothing leaves no socket files behind.
-struct Fresh {
-    /// Each as configured, as bound, and a socket for each worker.
-    listeners: Vec<(ListenAddress, ListenAddress, Vec<Socket>)>,
-}
-
-impl Fresh {
-    fn bind<'a>(listeners: impl Iterator<Item = &'a Listener>, workers: usize) -> Result<Self, EngineError> {
-        let mut fresh = Self { listeners: Vec::new() };
-        for listener in listeners {
-            let (actual, sockets) = bind_listener(listener, workers)?;
-            fresh.listeners.push((listener.address.clone(), actual, sockets));
-        }
-        Ok(fresh)
-    }
-}
-
-impl Drop for Fresh {
-    fn drop(&mut self) {
-        for (address, _, _) in &self.listeners {
-            remove_socket_file(address);
-        }
-    }
-}
-
-/// Where `redirect = "https"` sends clients: to 443 if a listener with TLS has it, or none has TLS, in which case
-/// something in front does; else to the first one's port, as bound.
-fn https_port(config: &Config, bound: &HashMap<ListenAddress, ListenAddress>, fresh: &Fresh) -> u16 {
-    let port = |listener: &Listener| {
-        let mut new = fresh.listeners.iter();
-        let new = new.find(|(address, _, _)| *address == listener.address).map(|(_, actual, _)| actual);
-        match new.or_else(|| bound.get(&listener.address)).unwrap_or(&listener.address) {
-            ListenAddress::Tcp(address) => Some(address.port()),
-            ListenAddress::Unix(_) => None,
-        }
-    };
-    let ports: Vec<u16> = config.listeners.iter().filter(|listener| listener.tls.is_some()).filter_map(port).collect();
-    match ports.first() {
-        Some(&first) if !ports.contains(&443) => first,
-        _ => 443,
-    }
-}
-
-fn bind_listener(listener: &Listener, workers: usize) -> Result<(ListenAddress, Vec<Socket>), EngineError> {
-    let bound = bind::bind(&listener.address, workers, listener.backlog, listener.mode);
-    bound.map_err(|source| EngineError::Bind { address: crate::show(&listener.address), source })
-}
-
-fn remove_socket_file(address: &ListenAddress) {
-    if let ListenAddress::Unix(path) = address {
-        // It may be gone already; the next start replaces a stale one anyway.
-        let _ = std::fs::remove_file(path);
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

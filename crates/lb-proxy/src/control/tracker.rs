@@ -1,0 +1,231 @@
+//! The state of every endpoint, and since when; the status that is made of it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Instant, SystemTime};
+
+use arc_swap::ArcSwapOption;
+use lb_core::Axis;
+use lb_policy::Uid;
+
+use super::lock;
+use crate::drivers::checks::Checks;
+use crate::events::Event;
+use crate::observe::cells::Histogram;
+use crate::observe::rates::{Rates, Reading, Since};
+use crate::observe::status::{
+    self, CertificateStatus, ClusterStatus, EndpointStatus, LimitsStatus, ListenerStatus, QueueStatus, ResponseTimes,
+    State, Status, StatusSource,
+};
+use crate::runtime::snapshot::{ClusterRuntime, Snapshot};
+use crate::worker::shared::Shared;
+
+/// What is known of every endpoint, and since when.
+pub(super) struct StatusTracker {
+    pub(super) shared: Arc<Shared>,
+    started: Instant,
+    pub(super) snapshot: ArcSwapOption<Snapshot>,
+    states: Mutex<States>,
+    panicking: Mutex<HashMap<Arc<str>, bool>>,
+    pub(super) checks: OnceLock<Arc<Checks>>,
+    rates: Mutex<Rates>,
+}
+
+/// The state of every endpoint when it was last looked at, and since when it is so.
+type States = HashMap<(Arc<str>, Uid), (State, SystemTime)>;
+
+impl StatusTracker {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            started: Instant::now(),
+            snapshot: ArcSwapOption::empty(),
+            states: Mutex::default(),
+            panicking: Mutex::default(),
+            checks: OnceLock::new(),
+            rates: Mutex::default(),
+        }
+    }
+
+    pub(super) fn on_tick(&self) {
+        let Some(snapshot) = self.snapshot.load_full() else { return };
+        let now = self.shared.now();
+        self.shared.failure_log.flush(now);
+        let at = SystemTime::now();
+        let mut states = lock(&self.states);
+        let mut seen = HashMap::with_capacity(states.len());
+        for cluster in &snapshot.clusters {
+            match &cluster.passive {
+                Some(passive) => passive.tick(now),
+                None => cluster.members.maintain(now),
+            }
+            self.report_panic(cluster);
+            for endpoint in cluster.members.endpoints().iter() {
+                if endpoint.state().is_set(Axis::Ejected)
+                    && let (Some(checks), Some(identity)) =
+                        (self.checks.get(), endpoint.value().upstream.identity(&cluster.name))
+                {
+                    // A check that passes ends the ejection.
+                    checks.suspect(&identity);
+                }
+                let key = (Arc::clone(&cluster.name), endpoint.uid());
+                let is_warming = cluster.members.warming_share(endpoint, now).is_some();
+                let (state, _) = status::observed(endpoint.state(), is_warming);
+                let since = match states.remove(&key) {
+                    Some((same, since)) if same == state => since,
+                    _ => at,
+                };
+                seen.insert(key, (state, since));
+            }
+        }
+        *states = seen;
+        drop(states);
+        let mut rates = lock(&self.rates);
+        if rates.is_due(now) {
+            rates.take(now, self.reading(&snapshot));
+        }
+    }
+
+    /// The counters as they stand.
+    fn reading(&self, snapshot: &Snapshot) -> Reading {
+        let mut reading = Reading { listeners: self.shared.metrics.by_listener(), ..Reading::default() };
+        for cluster in &snapshot.clusters {
+            for endpoint in cluster.members.endpoints().iter() {
+                let upstream = &endpoint.value().upstream;
+                let name = (Arc::clone(&cluster.name), Arc::clone(&upstream.name));
+                reading.endpoints.entry(name).or_insert_with(|| upstream.metrics.durations());
+                reading.attempts.insert((Arc::clone(&cluster.name), endpoint.uid()), endpoint.state().requests());
+            }
+        }
+        reading
+    }
+
+    /// Every listener, and what was added to the durations of all of them together.
+    fn listeners(&self, snapshot: &Snapshot, since: &Since<'_>) -> (Vec<ListenerStatus>, Option<Histogram>) {
+        let totals = self.shared.metrics.by_listener();
+        let mut sum: Option<Histogram> = None;
+        let listeners = snapshot.listeners.iter().zip(&snapshot.config.listeners).map(|(listener, config)| {
+            let total = totals.get(&listener.name);
+            let added = total.map(|total| since.listener(&listener.name, total));
+            let status = ListenerStatus {
+                name: Arc::clone(&listener.name),
+                address: config.address.to_string(),
+                tls: listener.tls.is_some(),
+                connections: listener.metrics.connections(),
+                requests: total.map_or(0, |total| total.count),
+                requests_per_s: since.rate(added.as_ref().map_or(0, |added| added.count)),
+                response: added.as_ref().and_then(ResponseTimes::of),
+            };
+            if let Some(added) = added {
+                match &mut sum {
+                    Some(sum) => sum.add(&added),
+                    None => sum = Some(added),
+                }
+            }
+            status
+        });
+        let listeners = listeners.collect();
+        (listeners, sum)
+    }
+
+    fn report_panic(&self, cluster: &ClusterRuntime) {
+        let is_panicking = cluster.members.is_panicking();
+        let was_panicking = lock(&self.panicking).insert(Arc::clone(&cluster.name), is_panicking).unwrap_or(false);
+        if was_panicking == is_panicking {
+            return;
+        }
+        let name = Arc::clone(&cluster.name);
+        let (eligible, all) = (cluster.members.eligible_count(), cluster.members.len());
+        let threshold = cluster.config.panic_threshold.filter(|_| eligible > 0);
+        self.shared.events.emit(if is_panicking {
+            Event::PanicBegan { cluster: name, eligible, all, threshold }
+        } else {
+            Event::PanicEnded { cluster: name, eligible, all }
+        });
+    }
+}
+
+impl StatusSource for StatusTracker {
+    fn status(&self) -> Status {
+        let Some(snapshot) = self.snapshot.load_full() else { return Status::default() };
+        let now = self.shared.now();
+        let at = SystemTime::now();
+        let rates = lock(&self.rates);
+        let since = rates.since(now);
+        let mut states = lock(&self.states);
+        let clusters = snapshot.clusters.iter().map(|cluster| {
+            let endpoints = cluster.members.endpoints();
+            let endpoints = endpoints.iter().map(|endpoint| {
+                let state = endpoint.state();
+                let is_warming = cluster.members.warming_share(endpoint, now).is_some();
+                let (word, reason) = status::observed(state, is_warming);
+                let upstream = &endpoint.value().upstream;
+                let report = upstream.identity(&cluster.name).and_then(|identity| self.checks.get()?.report(&identity));
+                // A state that no tick has seen yet has begun just now, for whoever looks again as well.
+                let seen = states.entry((Arc::clone(&cluster.name), endpoint.uid())).or_insert((word, at));
+                if seen.0 != word {
+                    *seen = (word, at);
+                }
+                let why = match word {
+                    State::Down => report.as_ref().and_then(|report| report.why.clone()),
+                    State::Ejected => upstream.ejected_for.load().as_deref().cloned(),
+                    _ => None,
+                };
+                let key = (Arc::clone(&cluster.name), endpoint.uid());
+                let name = (Arc::clone(&cluster.name), Arc::clone(&upstream.name));
+                let attempts = since.attempts(&key, state.requests());
+                EndpointStatus {
+                    address: Arc::clone(&upstream.name),
+                    resolved: upstream.address.as_ref().map(ToString::to_string),
+                    eligible: state.is_eligible(),
+                    state: word,
+                    reason: status::explained(word, reason, why),
+                    since: seen.1,
+                    in_flight: state.in_flight(),
+                    requests: state.requests(),
+                    failures: state.failures(),
+                    requests_per_s: since.rate(attempts),
+                    response: ResponseTimes::of(&since.endpoint(&name, &upstream.metrics.durations())),
+                    last_check: report.and_then(|report| report.last),
+                }
+            });
+            let queue = QueueStatus::of(cluster.members.queue());
+            let routes =
+                snapshot.routes.iter().filter(|route| route.cluster().is_some_and(|it| it.name == cluster.name));
+            ClusterStatus {
+                name: Arc::clone(&cluster.name),
+                policy: cluster.config.policy.kind.name(),
+                routes: routes.map(|route| (Arc::clone(&route.name), route.policy_name())).collect(),
+                panic: cluster.members.is_panicking(),
+                panic_picks: cluster.members.panic_picks(),
+                queue,
+                endpoints: endpoints.collect(),
+            }
+        });
+        let room = &self.shared.room;
+        let limits = LimitsStatus {
+            connections: self.shared.most_connections(),
+            endpoint_connections: room.max(),
+            endpoint_connections_open: room.open(),
+            endpoint_connections_refused: room.refused(),
+        };
+        let (generation, uptime) = (snapshot.generation, self.started.elapsed());
+        let clusters = clusters.collect();
+        let certificates = snapshot.listeners.iter().flat_map(|listener| {
+            let shown = listener.tls.iter().flat_map(|terminator| terminator.certificates());
+            shown.map(|(names, until)| CertificateStatus::new(Arc::clone(&listener.name), names, until, at))
+        });
+        let (listeners, added) = self.listeners(&snapshot, &since);
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            generation,
+            uptime,
+            limits,
+            requests_per_s: since.rate(added.as_ref().map_or(0, |added| added.count)),
+            response: added.as_ref().and_then(ResponseTimes::of),
+            listeners,
+            certificates: certificates.collect(),
+            clusters,
+        }
+    }
+}
