@@ -1,13 +1,12 @@
 //! Headers that a route sets, adds and removes, on whatever it answers.
 
-use super::answering;
 use crate::http2::{Caller, run};
 use crate::support::{Client, Endpoint, Proxy, config, get};
 use crate::with_one_and_four_workers;
 
 with_one_and_four_workers!(
     headers_are_set_added_and_removed,
-    our_own_answers_have_the_routes_headers,
+    every_answer_of_our_own_passes_the_response_filters,
     answers_that_no_route_made_have_the_listeners_headers,
 );
 
@@ -43,23 +42,51 @@ fn headers_are_set_added_and_removed(workers: usize) {
     assert!(!seen.has("X-Debug") && !seen.has("Cookie"), "{seen:?}");
 }
 
-fn our_own_answers_have_the_routes_headers(workers: usize) {
-    let proxy = answering(
-        workers,
-        "[defaults.route]\nheaders.response.set = { X-Frame-Options = \"DENY\" }\n\
-         [[route]]\npath = \"/refused\"\ncluster = \"app\"\n[[route]]\npath = \"/fixed\"\nrespond = {}\n\
-         [[route]]\npath = \"/elsewhere\"\nredirect = { to = \"/\" }\n\
-         [[route]]\npath = \"/limited\"\ncluster = \"app\"\nrate_limit = { rate = \"1/h\" }\n\
-         [[route]]\npath = \"/small\"\ncluster = \"app\"\nbody_limit = \"1B\"\n\
-         [cluster.app]\nendpoints = [\"127.0.0.1:1\"]\n",
-    );
+/// Of a route, or of the listener where no route took the request; over both versions of HTTP.
+fn every_answer_of_our_own_passes_the_response_filters(workers: usize) {
+    let routes = "[defaults.route]\nheaders.response.set = { X-By = \"{route}\" }\n\
+         [[route]]\nname = \"refused\"\npath = \"/refused\"\ncluster = \"app\"\n\
+         [[route]]\nname = \"fixed\"\npath = \"/fixed\"\nrespond = {}\n\
+         [[route]]\nname = \"moved\"\npath = \"/moved\"\nredirect = { to = \"/\" }\n\
+         [[route]]\nname = \"limited\"\npath = \"/limited\"\ncluster = \"app\"\nrate_limit = { rate = \"1/h\" }\n\
+         [[route]]\nname = \"limited-fixed\"\npath = \"/limited-fixed\"\nrespond = {}\nrate_limit = { rate = \"1/h\" }\n\
+         [[route]]\nname = \"small\"\npath = \"/small\"\nmethods = [\"POST\"]\ncluster = \"app\"\nbody_limit = \"1B\"\n\
+         [cluster.app]\nendpoints = [\"127.0.0.1:1\"]\n";
+    let listener = "headers.response.set = { X-By = \"listener\" }\n";
+    let proxy = Proxy::start(&format!("{}{listener}", config(workers, routes)));
     get(proxy.web(), "/limited");
-    for (path, status) in [("/refused", 502), ("/fixed", 200), ("/elsewhere", 308), ("/limited", 429)] {
-        let answer = get(proxy.web(), path);
-        assert_eq!((answer.status(), answer.header("X-Frame-Options")), (status, Some("DENY")), "{path}");
+    get(proxy.web(), "/limited-fixed");
+    for (method, path, status, by) in [
+        ("GET", "/refused", 502, "refused"),
+        ("GET", "/fixed", 200, "fixed"),
+        ("HEAD", "/fixed", 200, "fixed"),
+        ("GET", "/moved", 308, "moved"),
+        ("GET", "/limited", 429, "limited"),
+        ("GET", "/limited-fixed", 429, "limited-fixed"),
+        ("POST", "/small", 413, "small"),
+        ("GET", "/small", 405, "listener"),
+        ("GET", "/nothing", 404, "listener"),
+        ("GET", "/%zz", 400, "listener"),
+    ] {
+        let body = if method == "POST" { "too much" } else { "" };
+        let mut client = Client::connect(proxy.web());
+        let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
+        client.send(format!("{method} {path} HTTP/1.1\r\nHost: a\r\n{length}\r\n{body}"));
+        let answer = client.answer(method);
+        assert_eq!((answer.status(), answer.header("X-By")), (status, Some(by)), "{method} {path}");
+        let answer = run(async {
+            let mut caller = Caller::connect(proxy.web()).await;
+            let request = caller.request(method, path);
+            match body {
+                "" => caller.ask(request.body(()).unwrap()).await,
+                _ => {
+                    let request = request.header("content-length", body.len()).body(()).unwrap();
+                    caller.send(request, &[body.as_bytes()], None).await
+                }
+            }
+        });
+        assert_eq!((answer.status, answer.header("x-by")), (status, by), "{method} {path} over HTTP/2");
     }
-    let answer = crate::support::post(proxy.web(), "/small", "too much");
-    assert_eq!((answer.status(), answer.header("X-Frame-Options")), (413, Some("DENY")));
 }
 
 fn answers_that_no_route_made_have_the_listeners_headers(workers: usize) {

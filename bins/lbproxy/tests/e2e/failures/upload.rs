@@ -1,7 +1,11 @@
 //! Uploads and answers that cross.
 
+use bytes::Bytes;
+use h2::Reason;
+
 use super::forwarding;
-use crate::support::{Client, Endpoint, Wire, wait_until};
+use crate::http2::{Caller, push, read, run};
+use crate::support::{Client, Endpoint, Wire, get, wait_until};
 use crate::with_one_and_four_workers;
 
 with_one_and_four_workers!(
@@ -10,6 +14,7 @@ with_one_and_four_workers!(
     what_follows_a_body_that_is_none_is_no_request,
     both_directions_flow_at_the_same_time,
     a_body_that_grows_too_large_ends_both_sides,
+    a_connection_whose_upload_broke_is_not_used_again,
 );
 
 /// More than the kernel's buffers on the way hold.
@@ -120,4 +125,29 @@ fn a_body_that_grows_too_large_ends_both_sides(workers: usize) {
     let _ = client.write_chunk(vec![b'a'; 200 * 1024]);
     assert!(client.is_closed_silently());
     wait_until("the endpoint's connections to be closed", || endpoint.open() == 0);
+}
+
+/// Or the rest of a body that was announced, and never sent, would be taken from the next request.
+fn a_connection_whose_upload_broke_is_not_used_again(workers: usize) {
+    // Answers before it has the body, and would keep the connection.
+    let endpoint = Endpoint::on_head(|wire: &mut Wire, _| wire.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"));
+    let proxy = forwarding(workers, &endpoint.at(), "");
+    let mut client = Client::connect(proxy.web());
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf!");
+    assert_eq!(client.answer("POST").status(), 200);
+    drop(client);
+    wait_until("the endpoint's connection to be closed", || endpoint.open() == 0);
+    assert_eq!(get(proxy.web(), "/after-http1").status(), 200);
+    assert_eq!((endpoint.last().head.target(), endpoint.connections()), ("/after-http1", 2));
+    run(async {
+        let mut caller = Caller::connect(proxy.web()).await;
+        let request = caller.request("POST", "/").header("content-length", 10).body(()).unwrap();
+        let (response, mut body) = caller.begin(request, false).await;
+        push(&mut body, Bytes::from_static(b"half!"), false).await.unwrap();
+        assert_eq!(read(response).await.status, 200);
+        body.send_reset(Reason::CANCEL);
+        assert_eq!(caller.get("/after-http2").await.status, 200);
+    });
+    let head = endpoint.last().head;
+    assert_eq!((head.method(), head.target()), ("GET", "/after-http2"));
 }
