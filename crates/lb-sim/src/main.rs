@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use lb_sim::tables::{balls, bounded, buoyant, disruption, outage, prequal, supermarket};
+use lb_sim::tables::{balls, bounded, buoyant, disruption, limits, outage, prequal, supermarket};
 use lb_sim::{Effort, Report, pictures};
 
 /// Compares what the selection policies do, in simulation, with published figures.
@@ -59,11 +59,21 @@ enum Table {
     Prequal,
     /// What outages cost with our rule of health and with those of others
     Outage,
+    /// What adaptive limits make of a service that slows down, refuses or fails
+    Limits,
 }
 
 impl Table {
-    const EACH: [Self; 7] =
-        [Self::Supermarket, Self::Buoyant, Self::Balls, Self::Disruption, Self::Bounded, Self::Prequal, Self::Outage];
+    const EACH: [Self; 8] = [
+        Self::Supermarket,
+        Self::Buoyant,
+        Self::Balls,
+        Self::Disruption,
+        Self::Bounded,
+        Self::Prequal,
+        Self::Outage,
+        Self::Limits,
+    ];
 
     fn reports(self, effort: &Effort) -> Vec<Report> {
         let report = match self {
@@ -75,6 +85,7 @@ impl Table {
             Self::Bounded => bounded::report(effort),
             Self::Prequal => prequal::report(effort),
             Self::Outage => outage::report(effort),
+            Self::Limits => limits::report(effort),
         };
         vec![report]
     }

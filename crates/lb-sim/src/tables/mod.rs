@@ -4,6 +4,7 @@ pub mod balls;
 pub mod bounded;
 pub mod buoyant;
 pub mod disruption;
+pub mod limits;
 pub mod outage;
 pub mod prequal;
 pub mod supermarket;
