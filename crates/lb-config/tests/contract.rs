@@ -86,7 +86,7 @@ retry = { on = ["connect_error", "reset"], attempts = 3, for = "none", interval 
 sticky = { cookie = "c", secure = false, http_only = true, path = "/", max_age = "session" }
 forwarded = { headers = "x-forwarded", host = "preserve" }
 upgrade = "any"
-rate_limit = { key = "client_ip", rate = "10/s", burst = 0, status = 429, name = "/", memory = "10MiB" }
+rate_limit = { key = "client_ip", rate = "10/s", burst = 0, delay = "off", dry_run = false, exempt = [], status = 429, name = "/", memory = "10MiB" }
 headers.request = { remove = [], set = {}, add = {} }
 headers.response = { remove = [], set = {}, add = {} }
 body_limit = "100MiB"

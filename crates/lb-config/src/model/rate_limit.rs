@@ -8,11 +8,12 @@ use crate::language::diagnostic::Report;
 use crate::language::source::Span;
 use crate::language::template::{Part, Template, Variable};
 use crate::language::tree::{Node, Value};
+use crate::language::values::address::Network;
 use crate::language::values::{ValueError, quantity};
 use crate::table::block::{Block, block};
 use crate::table::convert::{self, FillPhase};
 use crate::table::fields::Fields;
-use crate::table::form::{Int, Later, Name, Size, form};
+use crate::table::form::{Bool, Int, IpNetwork, Later, List, Name, Off, Or, Size, form};
 use crate::table::item::text;
 use crate::table::section::Default::{self, Required, Unset};
 use crate::table::section::{Kind, Section};
@@ -27,11 +28,13 @@ block! {
         "What is counted: \"client_ip\" (IPv6 by /64), or a text with `{variables}`.";
     rate: Rate => RateForm, Required, "Requests a period, \"10/s\" or \"60/m\".";
     burst: u64 => Int<u64, 0, 1_000_000_000>, Default::Value("0"), "Requests beyond the rate that pass at once.";
+    delay: Option<u64> => Or<Off, Int<u64, 0, 1_000_000_000>>, Default::Value("\"off\""),
+        "How many of the burst pass at once; the others are held back to the rate. \"off\": all pass at once.";
+    dry_run: bool => Bool, Default::Value("false"), "Counts and logs what it would refuse, and refuses and delays nothing.";
+    exempt: Vec<Network> => List<IpNetwork>, Default::Value("[]"), "Client networks that are not limited.";
     status: u16 => Int<u16, 400, 599>, Default::Value("429"), "The status of a refusal.";
     name: Arc<str> => Later<Name>, Unset("the route's"), "Routes whose limits have the same name share one count.";
     memory_bytes as "memory": u64 => Size<u64, 1024>, Default::Value("\"10MiB\""), "Memory for what is counted.";
-    [reserved] "delay", "Delaying in place of refusing.", "`burst` lets short peaks pass at once";
-    [reserved] "dry_run", "Counting without refusing.", "`burst` lets short peaks pass at once";
     [reserved] "redis", "Counts shared between instances.",
         "each proxy counts for itself: divide the `rate` by their number";
 }
@@ -68,6 +71,9 @@ impl LimitKey {
 impl Block for RateLimit {
     fn check(self, report: &mut Report, fields: &Fields<'_>) -> Option<Self> {
         refill_within_reason(report, fields.value_span("burst"), self.rate, self.burst)?;
+        if let Some(undelayed) = self.delay {
+            delay_within_reason(report, fields.value_span("delay"), self.rate, self.burst.saturating_sub(undelayed))?;
+        }
         if self.memory_bytes > MAX_LIMITER_BYTES {
             let size = quantity::show_size(self.memory_bytes);
             let message = format!("`{size}` is more memory than a rate limit has use for");
@@ -136,6 +142,21 @@ fn refill_within_reason(report: &mut Report, span: Span, rate: Rate, burst: u64)
     }
     Some(())
 }
+
+/// A request that is held back holds a connection, and its client waits.
+fn delay_within_reason(report: &mut Report, span: Span, rate: Rate, delayed: u64) -> Option<()> {
+    let longest = rate.period.as_nanos() * u128::from(delayed) / u128::from(rate.requests.get());
+    if longest > LONGEST_DELAY.as_nanos() {
+        report
+            .error(span, "the last of the burst would be held back for more than a minute")
+            .expected("a smaller `burst`, a higher `rate` or a higher `delay`");
+        return None;
+    }
+    Some(())
+}
+
+/// Most clients have given up by then.
+const LONGEST_DELAY: Duration = Duration::from_secs(60);
 
 /// A thousand million keys. A slip in the unit should not wait for the start to be found.
 const MAX_LIMITER_BYTES: u64 = 16 << 30;

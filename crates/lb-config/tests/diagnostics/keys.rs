@@ -175,6 +175,23 @@ lbproxy.toml:12:26: error: a string does not fit here
 }
 
 #[test]
+fn a_request_is_not_held_back_for_more_than_a_minute() {
+    refused(
+        r#"[[route]]
+cluster = "app"
+rate_limit = { rate = "1/m", burst = 4, delay = 2 }
+"#,
+        r#"
+lbproxy.toml:3:49: error: the last of the burst would be held back for more than a minute
+  |
+3 | rate_limit = { rate = "1/m", burst = 4, delay = 2 }
+  |                                                 ^
+  = expected a smaller `burst`, a higher `rate` or a higher `delay`
+"#,
+    );
+}
+
+#[test]
 fn a_rate_limit_has_no_use_for_all_memory() {
     refused(
         r#"[[route]]
@@ -244,7 +261,7 @@ tls = { certificates = [{ pem = "all.pem" }], acme = "x" }
 path = "/x"
 files = "/srv"
 compress = true
-rate_limit = { rate = "1/s", dry_run = true }
+rate_limit = { rate = "1/s", redis = "one" }
 
 [cluster.other]
 endpoints = ["a:443", "b:1"]
@@ -272,11 +289,11 @@ lbproxy.toml:8:1: error: `compress` in [[route]] is not built yet
   | ^^^^^^^^
   = help: let the application compress, which is passed on as it is
 
-lbproxy.toml:9:30: error: `dry_run` in `rate_limit` is not built yet
+lbproxy.toml:9:30: error: `redis` in `rate_limit` is not built yet
   |
-9 | rate_limit = { rate = "1/s", dry_run = true }
-  |                              ^^^^^^^
-  = help: `burst` lets short peaks pass at once
+9 | rate_limit = { rate = "1/s", redis = "one" }
+  |                              ^^^^^
+  = help: each proxy counts for itself: divide the `rate` by their number
 
 lbproxy.toml:13:15: error: `grpc` in `health.active` is not built yet
    |

@@ -14,8 +14,8 @@ use crate::events::Event;
 use crate::observe::cells::Histogram;
 use crate::observe::rates::{Rates, Reading, Since};
 use crate::observe::status::{
-    self, CertificateStatus, ClusterStatus, EndpointStatus, LimitsStatus, ListenerStatus, QueueStatus, ResponseTimes,
-    State, Status, StatusSource,
+    self, CertificateStatus, ClusterStatus, EndpointStatus, LimitsStatus, ListenerStatus, QueueStatus, RateLimitStatus,
+    ResponseTimes, State, Status, StatusSource,
 };
 use crate::runtime::snapshot::{ClusterRuntime, Snapshot};
 use crate::worker::shared::Shared;
@@ -209,6 +209,13 @@ impl StatusSource for StatusTracker {
             endpoint_connections_open: room.open(),
             endpoint_connections_refused: room.refused(),
         };
+        let rate_limits = snapshot.rate_limits.iter().map(|(name, table)| RateLimitStatus {
+            name: Arc::clone(name),
+            keys: table.live(now),
+            max_keys: table.capacity(),
+            evicted: table.evicted_live(),
+            crowded: table.crowded(),
+        });
         let (generation, uptime) = (snapshot.generation, self.started.elapsed());
         let clusters = clusters.collect();
         let certificates = snapshot.listeners.iter().flat_map(|listener| {
@@ -221,6 +228,7 @@ impl StatusSource for StatusTracker {
             generation,
             uptime,
             limits,
+            rate_limits: rate_limits.collect(),
             requests_per_s: since.rate(added.as_ref().map_or(0, |added| added.count)),
             response: added.as_ref().and_then(ResponseTimes::of),
             listeners,

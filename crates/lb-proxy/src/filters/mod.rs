@@ -60,10 +60,6 @@ pub(crate) enum Flow {
     Answer(Box<Response>),
     /// Nothing more happens until this future has ended, or the client is gone. It holds what it needs, since the exchange stays
     /// behind; what it returns then decides, with the exchange at hand.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for filters that ask others, such as authentication by a service")
-    )]
     Wait(Wait),
 }
 

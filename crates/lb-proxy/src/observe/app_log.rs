@@ -203,15 +203,15 @@ impl LimitLog {
     }
 
     /// A request of `client` (`None` on a Unix socket) was refused on `route`: writes
-    /// `limiting requests client=203.0.113.9 route=api`, unless it was said within this second of the clock.
-    pub fn on_limited(&self, client: Option<IpAddr>, route: &str, now: Mono) {
+    /// `limiting requests client=203.0.113.9 route=api`, or with `is_dry_run` `would limit requests …`, at most once a second
+    /// for each client.
+    pub fn on_limited(&self, client: Option<IpAddr>, route: &str, is_dry_run: bool, now: Mono) {
         if !self.is_due(client, now) {
             return;
         }
-        match client {
-            Some(client) => tracing::warn!(client = %client.to_canonical(), route = %route, "limiting requests"),
-            None => tracing::warn!(client = %"unix", route = %route, "limiting requests"),
-        }
+        let client = client.map_or_else(|| "unix".to_owned(), |client| client.to_canonical().to_string());
+        let message = if is_dry_run { "would limit requests" } else { "limiting requests" };
+        tracing::warn!(client = %client, route = %route, "{message}");
     }
 
     /// A connection of `client` was ended because it did what no client has reason to: writes
@@ -301,7 +301,7 @@ mod tests {
             emit(&Event::CheckedUp { endpoint: a(), why, others: Vec::new() });
             let why = "3 failures in 30s".to_owned();
             emit(&Event::Ejected { endpoint: a(), eject_for: Duration::from_secs(30), why });
-            LimitLog::new().on_limited(Some("::ffff:203.0.113.9".parse().unwrap()), "api", Mono::ZERO);
+            LimitLog::new().on_limited(Some("::ffff:203.0.113.9".parse().unwrap()), "api", false, Mono::ZERO);
             emit(&Event::Readmitted { endpoint: a(), others: vec![Axis::Drain, Axis::Check] });
         });
         let lines: Vec<_> = text.lines().collect();

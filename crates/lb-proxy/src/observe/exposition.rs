@@ -14,8 +14,8 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::cells::{Codes, Histogram, Sharded};
-use super::metrics::{Handshake, Metrics, Named, RefusedConnection};
-use super::status::{ClusterStatus, LimitsStatus, QueueStatus, Status};
+use super::metrics::{Handshake, Metrics, Named, RefusedConnection, RouteCells};
+use super::status::{ClusterStatus, LimitsStatus, QueueStatus, RateLimitStatus, Status};
 
 impl Metrics {
     /// Everything in the OpenMetrics text format, with the gauges of `status`. Cost: proportional to the number
@@ -39,6 +39,9 @@ struct Page {
     gauges: Gauges,
 }
 
+/// Name, help and value of a metric.
+type Reading<T> = (&'static str, &'static str, fn(&T) -> u64);
+
 /// What the status tells.
 #[derive(Debug)]
 struct Gauges {
@@ -46,6 +49,7 @@ struct Gauges {
     endpoints: BTreeMap<(Arc<str>, Arc<str>), (u64, u64)>,
     clusters: BTreeMap<Arc<str>, ClusterGauges>,
     limits: LimitsStatus,
+    rate_limits: Vec<RateLimitStatus>,
 }
 
 /// What the status tells of a cluster.
@@ -77,7 +81,8 @@ impl Gauges {
             panic_picks: cluster.panic_picks,
         };
         let clusters = status.clusters.iter().map(|cluster| (Arc::clone(&cluster.name), of_cluster(cluster)));
-        Self { endpoints: gauges, clusters: clusters.collect(), limits: status.limits.clone() }
+        let (limits, rate_limits) = (status.limits.clone(), status.rate_limits.clone());
+        Self { endpoints: gauges, clusters: clusters.collect(), limits, rate_limits }
     }
 }
 
@@ -88,6 +93,7 @@ impl Collector for Page {
         self.encode_endpoints(&named, &mut out)?;
         self.encode_clusters(&mut out)?;
         self.encode_queues(&mut out)?;
+        self.encode_rate_limits(&mut out)?;
         self.encode_process(&mut out)
     }
 }
@@ -116,9 +122,19 @@ impl Page {
         for ((listener, route), cells) in &named.routes {
             count_one(&mut family, &[("listener", &**listener), ("route", route)], cells.retries.sum())?;
         }
-        let mut family = counter(out, "rate_limited", "Requests that a rate limit refused")?;
-        for ((listener, route), cells) in &named.routes {
-            count_one(&mut family, &[("listener", &**listener), ("route", route)], cells.rate_limited.sum())?;
+        let counters: [Reading<RouteCells>; 4] = [
+            ("rate_limited", "Requests that a rate limit refused", |cells| cells.rate_limited.sum()),
+            ("rate_limit_passed", "Requests that a rate limit let pass", |cells| cells.rate_passed.sum()),
+            ("rate_limit_delayed", "Requests that a rate limit held back", |cells| cells.rate_delayed.sum()),
+            ("rate_limit_would_refuse", "Requests that a rate limit in a dry run would have refused", |cells| {
+                cells.rate_would_limit.sum()
+            }),
+        ];
+        for (name, help, count) in counters {
+            let mut family = counter(out, name, help)?;
+            for ((listener, route), cells) in &named.routes {
+                count_one(&mut family, &[("listener", &**listener), ("route", route)], count(cells))?;
+            }
         }
         let mut family = gauge(out, "connections", "Client connections open")?;
         for (name, listener) in &named.listeners {
@@ -194,6 +210,36 @@ impl Page {
         let mut family = counter(out, "panic_mode_picks", "Picks made while health was ignored")?;
         for (cluster, of) in &self.gauges.clusters {
             count_one(&mut family, &[("cluster", &**cluster)], of.panic_picks)?;
+        }
+        Ok(())
+    }
+
+    fn encode_rate_limits(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let gauges: [Reading<RateLimitStatus>; 2] = [
+            ("rate_limit_keys", "Keys of a rate limit that have used some of their quota, about", |limit| limit.keys),
+            ("rate_limit_keys_max", "Keys that a rate limit has memory for", |limit| limit.max_keys),
+        ];
+        for (name, help, value) in gauges {
+            let mut family = gauge(out, name, help)?;
+            for limit in &self.gauges.rate_limits {
+                family.encode_family(&[("limit", &*limit.name)])?.encode_gauge(&value(limit))?;
+            }
+        }
+        let counters: [Reading<RateLimitStatus>; 2] = [
+            ("rate_limit_evicted", "Keys of a rate limit forgotten too soon, for want of memory", |limit| {
+                limit.evicted
+            }),
+            (
+                "rate_limit_crowded",
+                "Requests of new keys that a rate limit counted by network, for want of memory",
+                |limit| limit.crowded,
+            ),
+        ];
+        for (name, help, value) in counters {
+            let mut family = counter(out, name, help)?;
+            for limit in &self.gauges.rate_limits {
+                count_one(&mut family, &[("limit", &*limit.name)], value(limit))?;
+            }
         }
         Ok(())
     }

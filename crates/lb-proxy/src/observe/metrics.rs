@@ -52,7 +52,6 @@ pub struct Metrics {
     pub(super) generation: AtomicU64,
     panics: AtomicU64,
     http2_abuse: AtomicU64,
-    evicted_cells: AtomicU64,
     access_log_dropped: Arc<AtomicU64>,
 }
 
@@ -175,6 +174,9 @@ pub(super) struct RouteCells {
     pub(super) durations: Sharded<Durations>,
     pub(super) retries: Sharded<Count>,
     pub(super) rate_limited: Sharded<Count>,
+    pub(super) rate_passed: Sharded<Count>,
+    pub(super) rate_delayed: Sharded<Count>,
+    pub(super) rate_would_limit: Sharded<Count>,
 }
 
 /// Answers of one endpoint to one route.
@@ -215,7 +217,6 @@ impl Metrics {
             generation: AtomicU64::new(0),
             panics: AtomicU64::new(0),
             http2_abuse: AtomicU64::new(0),
-            evicted_cells: AtomicU64::new(0),
             access_log_dropped: Arc::default(),
         }
     }
@@ -273,11 +274,6 @@ impl Metrics {
         self.http2_abuse.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Rate limits forgot this many cells because their memory was full.
-    pub fn on_evicted_cells(&self, cells: u64) {
-        self.evicted_cells.fetch_add(cells, Ordering::Relaxed);
-    }
-
     /// The count of lines that the access log lost, for [`AccessLog::start`](super::access_log::AccessLog::start).
     #[must_use]
     pub fn access_log_dropped(&self) -> Arc<AtomicU64> {
@@ -285,13 +281,12 @@ impl Metrics {
     }
 
     /// The counters without labels: the name in `/metrics`, the help, the count.
-    pub(super) fn counters(&self) -> [(&'static str, &'static str, u64); 4] {
+    pub(super) fn counters(&self) -> [(&'static str, &'static str, u64); 3] {
         let value = |count: &AtomicU64| count.load(Ordering::Relaxed);
         [
             ("panics", "Bugs that cost a connection", value(&self.panics)),
             ("http2_abuse", "HTTP/2 connections ended for what their clients did", value(&self.http2_abuse)),
             ("access_log_dropped", "Access log lines lost", value(&self.access_log_dropped)),
-            ("rate_limit_evicted", "Rate limit cells forgotten for want of memory", value(&self.evicted_cells)),
         ]
     }
 
@@ -382,6 +377,9 @@ impl Series<'_> {
                 durations: Sharded::new(threads),
                 retries: Sharded::new(threads),
                 rate_limited: Sharded::new(threads),
+                rate_passed: Sharded::new(threads),
+                rate_delayed: Sharded::new(threads),
+                rate_would_limit: Sharded::new(threads),
             }),
         });
         let cells = Arc::clone(cells);
@@ -531,6 +529,21 @@ impl RouteMetrics {
     /// A rate limit refused a request.
     pub fn on_rate_limited(&self) {
         self.cells.rate_limited.add(1);
+    }
+
+    /// A rate limit let a request pass, at once or later.
+    pub fn on_rate_limit_passed(&self) {
+        self.cells.rate_passed.add(1);
+    }
+
+    /// A rate limit holds a request back.
+    pub fn on_rate_delayed(&self) {
+        self.cells.rate_delayed.add(1);
+    }
+
+    /// A rate limit in a dry run would have refused a request.
+    pub fn on_rate_would_limit(&self) {
+        self.cells.rate_would_limit.add(1);
     }
 
     fn pair(&self, id: u32) -> Option<&Pair> {

@@ -35,6 +35,9 @@ pub struct Status {
     pub uptime: Duration,
     /// Limits in effect.
     pub limits: LimitsStatus,
+    /// Rate limits by name.
+    #[serde(serialize_with = "rate_limits_by_name")]
+    pub rate_limits: Vec<RateLimitStatus>,
     /// Requests a second, over the last ten to twenty seconds.
     pub requests_per_s: f64,
     /// How long requests took in that time, from their first byte to the last of the response; `null` if there were none.
@@ -121,6 +124,22 @@ pub struct LimitsStatus {
     pub endpoint_connections_open: usize,
     /// Requests refused for want of one.
     pub endpoint_connections_refused: u64,
+}
+
+/// One rate limit.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct RateLimitStatus {
+    /// Its name, the key on the page.
+    #[serde(skip)]
+    pub name: Arc<str>,
+    /// Keys that have used some of their quota; of a large table an estimate.
+    pub keys: u64,
+    /// Keys that there is memory for.
+    pub max_keys: u64,
+    /// Keys forgotten before their quota was whole again, for want of memory.
+    pub evicted: u64,
+    /// Requests of new keys that found no place, and were counted by network.
+    pub crowded: u64,
 }
 
 /// One cluster.
@@ -349,6 +368,14 @@ fn listeners_by_name<S: Serializer>(listeners: &[ListenerStatus], serializer: S)
     let mut map = serializer.serialize_map(Some(listeners.len()))?;
     for listener in listeners {
         map.serialize_entry(&*listener.name, listener)?;
+    }
+    map.end()
+}
+
+fn rate_limits_by_name<S: Serializer>(limits: &[RateLimitStatus], serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(limits.len()))?;
+    for limit in limits {
+        map.serialize_entry(&*limit.name, limit)?;
     }
     map.end()
 }

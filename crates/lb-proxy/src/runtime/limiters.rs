@@ -45,6 +45,11 @@ impl Limiters {
         Ok(Self(tables))
     }
 
+    /// The tables and their limits' names.
+    pub(super) fn by_name(&self) -> Vec<(Arc<str>, Arc<Keyed>)> {
+        self.0.iter().map(|((name, ..), table)| (Arc::clone(name), Arc::clone(table))).collect()
+    }
+
     /// The table of this limit.
     pub(crate) fn of(&self, limit: &valid::RateLimit) -> Option<Arc<Keyed>> {
         let id = limiter_id(limit);

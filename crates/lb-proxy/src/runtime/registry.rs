@@ -138,6 +138,7 @@ impl Registry {
             by_address,
             routes,
             clusters,
+            rate_limits: self.limiters.by_name(),
             https_port,
             config,
         })

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use lb_config::{self as valid, Config, ListenAddress, RouteOptions};
 use lb_policy::{Cluster, Selector, Zone};
-use lb_ratelimit::RetryBudget;
+use lb_ratelimit::{Keyed, RetryBudget};
 
 use crate::observe::metrics::{ListenerMetrics, RouteMetrics};
 use crate::rules::headers::HeaderRules;
@@ -29,6 +29,8 @@ pub(crate) struct Snapshot {
     pub(crate) by_address: HashMap<ListenAddress, usize, ahash::RandomState>,
     pub(crate) routes: Vec<Arc<RouteRuntime>>,
     pub(crate) clusters: Vec<Arc<ClusterRuntime>>,
+    /// The tables of rate limits, by name.
+    pub(crate) rate_limits: Vec<(Arc<str>, Arc<Keyed>)>,
     /// Where `redirect = "https"` sends clients.
     pub(crate) https_port: u16,
 }

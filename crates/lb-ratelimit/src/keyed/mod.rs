@@ -199,6 +199,15 @@ impl Keyed {
         self.debit(key, 1, now)
     }
 
+    /// As [`check_key`](Self::check_key), with how long to hold a request back that passes, so that requests leave at the rate but
+    /// for the first `undelayed` beyond it ([`Gcra::delay`]).
+    #[inline]
+    pub fn check_delaying(&self, key: Key<'_>, undelayed: u64, now: Mono) -> (Verdict, Duration) {
+        let (verdict, tat) = self.debit_at(Request { key, level: 0, cost: 1, now });
+        let delay = if verdict.is_pass() { self.gcra[0].delay(tat, undelayed, now) } else { Duration::ZERO };
+        (verdict, delay)
+    }
+
     /// Decides a request that counts as `cost` requests, and tells what is left. A cost above `1 + burst` is never admitted.
     pub fn charge(&self, key: Key<'_>, cost: u64, now: Mono) -> Decision {
         let (verdict, tat) = self.debit_at(Request { key, level: 0, cost, now });

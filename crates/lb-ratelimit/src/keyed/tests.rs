@@ -256,3 +256,20 @@ fn threads_that_fight_for_eight_entries_all_get_answers() {
     assert!((1..=table.capacity()).contains(&table.evicted_live()), "{}", table.evicted_live());
     assert_eq!(table.live(start()), table.capacity(), "every entry has an owner");
 }
+
+#[test]
+fn requests_beyond_the_rate_are_held_back_so_that_they_leave_at_it() {
+    // As nginx answers the same requests, `delay=0` and `delay=3`.
+    for (undelayed, expected) in [(0, [0, 100, 200, 300, 400, 500]), (3, [0, 0, 0, 0, 100, 200])] {
+        let table = table(Quota::per_second(10).with_burst(5), 4 << 10);
+        let key = Key::new(b"client");
+        let delays: Vec<u128> = (0..6)
+            .map(|_| match table.check_delaying(key, undelayed, start()) {
+                (Verdict::Pass, delay) => delay.as_millis(),
+                (Verdict::Refuse { .. }, _) => panic!("six pass"),
+            })
+            .collect();
+        assert_eq!(delays, expected);
+        assert!(!table.check_delaying(key, undelayed, start()).0.is_pass());
+    }
+}

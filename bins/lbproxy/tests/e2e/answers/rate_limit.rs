@@ -13,6 +13,9 @@ with_one_and_four_workers!(
     redirects_and_fixed_answers_are_limited_as_well,
     a_header_is_never_taken_for_an_address,
     no_spelling_makes_a_second_quota,
+    a_dry_run_counts_and_refuses_nothing,
+    exempt_networks_are_not_limited,
+    a_burst_is_held_back_to_the_rate,
 );
 
 /// The cluster refuses: what passes the limit is a 502.
@@ -198,4 +201,57 @@ fn no_spelling_makes_a_second_quota(workers: usize) {
     let hosts = ["h", "H", "h.", "h.:80", "i"].map(|host| format!("GET / HTTP/1.1\nHost: {host}"));
     let requests: Vec<_> = hosts.iter().map(|request| ("192.0.2.1", request.as_str())).collect();
     assert_eq!(counted(workers, "{host}", &requests), [502, 429, 429, 429, 502]);
+}
+
+fn a_dry_run_counts_and_refuses_nothing(workers: usize) {
+    let limit = "rate_limit = { rate = \"1/h\", burst = 1, dry_run = true, memory = \"4KiB\" }";
+    let proxy = answering(workers, &format!("[[route]]\nname = \"dark\"\ncluster = \"app\"\n{limit}\n{CLUSTER}"));
+    assert_eq!(statuses(&proxy, "/", 5), [502; 5]);
+    assert_eq!(proxy.metric("lbproxy_rate_limit_would_refuse_total", &["dark"]), 3.0);
+    assert_eq!(proxy.metric("lbproxy_rate_limit_passed_total", &["dark"]), 2.0);
+    assert_eq!(proxy.metric("lbproxy_rate_limited_total", &["dark"]), 0.0);
+    let line = proxy.wait_log("would limit requests ");
+    assert!(line.contains("client=127.0.0.1") && line.contains("route=dark"), "{line}");
+    let status = &proxy.status()["rate_limits"]["dark"];
+    assert_eq!(
+        (&status["keys"], &status["evicted"], &status["crowded"]),
+        (&1.into(), &0.into(), &0.into()),
+        "{status}"
+    );
+}
+
+fn exempt_networks_are_not_limited(workers: usize) {
+    let proxy = answering(
+        workers,
+        &format!(
+            "[[route]]\ncluster = \"app\"\nrate_limit = {{ rate = \"1/h\", exempt = [\"203.0.113.0/24\", \"2001:db8::/32\"] }}\n\
+             {CLUSTER}[[listener]]\nname = \"behind\"\naddress = \"127.0.0.2:0\"\ntrusted_proxies = [\"127.0.0.0/8\"]\n"
+        ),
+    );
+    let ask = |client: &str| {
+        let request = format!("GET / HTTP/1.1\nX-Forwarded-For: {client}");
+        Client::connect(proxy.listener("behind")).ask(&request).status()
+    };
+    let clients = ["203.0.113.1", "203.0.113.1", "2001:db8::1", "2001:db8::1", "198.51.100.1", "198.51.100.1"];
+    assert_eq!(clients.map(ask), [502, 502, 502, 502, 502, 429]);
+}
+
+fn a_burst_is_held_back_to_the_rate(workers: usize) {
+    let limit = "rate_limit = { rate = \"10/s\", burst = 4, delay = 1 }";
+    let proxy = answering(workers, &format!("[[route]]\nname = \"even\"\ncluster = \"app\"\n{limit}\n{CLUSTER}"));
+    let start = std::time::Instant::now();
+    // Connected before the first of them asks, so that they come at once.
+    let clients: Vec<Client> = (0..6).map(|_| Client::connect(proxy.web())).collect();
+    let threads: Vec<_> =
+        clients.into_iter().map(|mut client| std::thread::spawn(move || client.get("/").status())).collect();
+    let mut statuses: Vec<u16> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+    let took = start.elapsed();
+    statuses.sort_unstable();
+    // Two at once, and three a tenth of a second apart; the sixth may have come late enough to pass as well.
+    assert!([[429, 502, 502, 502, 502, 502], [502; 6]].contains(&*statuses.first_chunk().unwrap()), "{statuses:?}");
+    let delayed = proxy.metric("lbproxy_rate_limit_delayed_total", &["even"]);
+    if took < std::time::Duration::from_millis(100 * delayed as u64) {
+        panic!("{delayed} were held back, and all was over after {took:?}");
+    }
+    assert!((1.0..=4.0).contains(&delayed), "{delayed}");
 }

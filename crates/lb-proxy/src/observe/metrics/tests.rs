@@ -1,5 +1,5 @@
 use super::*;
-use crate::observe::status::{ClusterStatus, EndpointStatus, QueueStatus, State, Status};
+use crate::observe::status::{ClusterStatus, EndpointStatus, QueueStatus, RateLimitStatus, State, Status};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -35,15 +35,18 @@ fn a_request_shows_under_all_its_labels() {
     none.on_request(None, 404, Duration::ZERO);
     api.on_retry();
     api.on_rate_limited();
+    (0..4).for_each(|_| api.on_rate_limit_passed());
+    (0..3).for_each(|_| api.on_rate_delayed());
+    (0..2).for_each(|_| api.on_rate_would_limit());
     a.on_head(MS);
     a.on_check(true);
     a.on_check(false);
     a.on_check(false);
     b.on_ejection();
     metrics.on_panic();
-    metrics.on_evicted_cells(5);
     metrics.access_log_dropped().fetch_add(4, Ordering::Relaxed);
-    let text = metrics.encode(&Status::default());
+    let logins = RateLimitStatus { name: "logins".into(), keys: 7, max_keys: 8, evicted: 5, crowded: 6 };
+    let text = metrics.encode(&Status { rate_limits: vec![logins], ..Status::default() });
     assert_eq!(requests(&text, "api", "a:1", 200), Some(2.0), "{text}");
     assert_eq!(requests(&text, "api", "b:1", 503), Some(1.0));
     assert_eq!(requests(&text, "api", "b:1", 200), None);
@@ -65,7 +68,13 @@ fn a_request_shows_under_all_its_labels() {
         (r#"lbproxy_ejections_total{cluster="n8n",endpoint="b:1"}"#, 1.0),
         ("lbproxy_config_generation", 3.0),
         ("lbproxy_panics_total", 1.0),
-        ("lbproxy_rate_limit_evicted_total", 5.0),
+        (r#"lbproxy_rate_limit_passed_total{listener="web",route="api"}"#, 4.0),
+        (r#"lbproxy_rate_limit_delayed_total{listener="web",route="api"}"#, 3.0),
+        (r#"lbproxy_rate_limit_would_refuse_total{listener="web",route="api"}"#, 2.0),
+        (r#"lbproxy_rate_limit_evicted_total{limit="logins"}"#, 5.0),
+        (r#"lbproxy_rate_limit_crowded_total{limit="logins"}"#, 6.0),
+        (r#"lbproxy_rate_limit_keys{limit="logins"}"#, 7.0),
+        (r#"lbproxy_rate_limit_keys_max{limit="logins"}"#, 8.0),
         ("lbproxy_access_log_dropped_total", 4.0),
     ] {
         assert_eq!(sample(&text, begins), Some(value), "{begins} in\n{text}");
