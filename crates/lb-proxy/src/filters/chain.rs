@@ -5,15 +5,6 @@
 
 use lb_config::Config;
 
-use super::body_limit::BodyLimit;
-use super::forwarded::Forwarded;
-use super::rate_limit::RateLimit;
-use super::redirect::Redirect;
-use super::request_headers::RequestHeaders;
-use super::respond::Respond;
-use super::response_headers::ResponseHeaders;
-use super::sticky::Sticky;
-use super::upgrade::UpgradeGuard;
 use super::{Filter, Flow, Parts, Scope, Wait};
 use crate::exchange::{Exchange, Response};
 use crate::rules::headers::HeaderError;
@@ -84,15 +75,15 @@ chain! {
     /// The filters of a route, or of a listener for requests that no route takes. `docs/life-of-a-request.md` gives the reasons
     /// for their order, and a test compares it.
     Chain {
-        response_headers: ResponseHeaders,
-        rate_limit: RateLimit,
-        redirect: Redirect,
-        respond: Respond,
-        upgrade: UpgradeGuard,
-        body_limit: BodyLimit,
-        sticky: Sticky,
-        forwarded: Forwarded,
-        request_headers: RequestHeaders,
+        response_headers: super::response_headers::ResponseHeaders,
+        rate_limit: super::rate_limit::RateLimit,
+        redirect: super::redirect::Redirect,
+        respond: super::respond::Respond,
+        upgrade: super::upgrade::UpgradeGuard,
+        body_limit: super::body_limit::BodyLimit,
+        sticky: super::sticky::Sticky,
+        forwarded: super::forwarded::Forwarded,
+        request_headers: super::request_headers::RequestHeaders,
     }
 }
 

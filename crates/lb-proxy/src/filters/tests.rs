@@ -20,9 +20,9 @@ use crate::tls::Store;
 use crate::wire::h1::{Connection, encode_response};
 
 /// A configuration in force, and a connection to its one listener.
-struct Proxy {
+pub(super) struct Proxy {
     snapshot: Arc<WorkerSnapshot>,
-    chains: Chains,
+    pub(super) chains: Chains,
     connection: Arc<ClientConnection>,
     /// What chains of this configuration are made of.
     headers: Headers,
@@ -31,7 +31,7 @@ struct Proxy {
 
 impl Proxy {
     /// With these lines of the configuration. Responses that no route makes have `X-By: listener`.
-    fn new(lines: &str) -> Self {
+    pub(super) fn new(lines: &str) -> Self {
         let text = format!(
             "listener = [{{ address = \"127.0.0.1:0\", headers.response.set.x-by = \"listener\" }}]\n{lines}\n\
              [cluster.app]\nendpoints = [\"127.0.0.1:1\"]\n"
@@ -79,7 +79,7 @@ impl Proxy {
     }
 
     /// Takes a request through route and request half.
-    fn ask(&self, head: RequestHead) -> (Exchange, Passed) {
+    pub(super) fn ask(&self, head: RequestHead) -> (Exchange, Passed) {
         let mut exchange = self.exchange(head);
         match route::route(&exchange) {
             Routed::Answer(response) => (exchange, Passed::Answer(response)),
@@ -241,7 +241,7 @@ chain! {
 }
 
 /// The lines of a response's head.
-fn written(response: &Response) -> Vec<String> {
+pub(super) fn written(response: &Response) -> Vec<String> {
     let mut out = BytesMut::new();
     encode_response(&mut out, &response.head, &response.edits, response.framing, Connection::Implicit);
     String::from_utf8_lossy(&out).lines().map(str::to_owned).collect()
