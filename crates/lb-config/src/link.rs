@@ -266,7 +266,7 @@ fn described(matcher: &Match, site: Option<&str>, path: &str) -> String {
     name.chars().map(|char| if char.is_whitespace() || char.is_control() { '_' } else { char }).take(200).collect()
 }
 
-/// Two routes that precedence cannot tell apart are a mistake: one of them would never be used.
+/// Two routes with equal precedence are an error: one of them would never be used.
 fn check_ties(report: &mut Report, routes: &[(Route, RouteWritten)], listeners: &[ListenerWritten]) {
     let mut by_path: BTreeMap<(u8, &str), Vec<usize>> = BTreeMap::new();
     for (at, (route, _)) in routes.iter().enumerate() {

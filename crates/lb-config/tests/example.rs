@@ -83,14 +83,14 @@ fn it_prints_as_an_equal_configuration_without_its_secret() {
 }
 
 #[test]
-fn every_example_of_the_manual_is_right() {
+fn every_example_of_the_manual_is_valid() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md");
-    // A published crate comes without the manual of the whole.
+    // A published crate does not include the repository's documentation.
     let Ok(manual) = std::fs::read_to_string(path) else { return };
     let mut examples = manual.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
     let whole: Vec<&str> = examples.by_ref().take(2).collect();
     load(whole[0]);
-    assert_eq!(whole[1], EXAMPLE, "the manual's whole example is the tested one");
+    assert_eq!(whole[1], EXAMPLE, "the complete example of the manual is the tested one");
     for fragment in examples {
         let rest = "[[listener]]\naddress = \"0.0.0.0:80\"\n[[route]]\npath = \"/x\"\nrespond = {}\n[cluster.app]\nendpoints = [\"a:1\"]\n";
         // An include that matches nothing is a warning, and a text can include nothing.
@@ -99,7 +99,7 @@ fn every_example_of_the_manual_is_right() {
 }
 
 #[test]
-fn the_example_for_those_who_come_from_nginx_is_right() {
+fn the_example_of_the_migration_page_is_valid() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/migration.md");
     let Ok(page) = std::fs::read_to_string(path) else { return };
     let example = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();

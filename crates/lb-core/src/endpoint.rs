@@ -1,6 +1,6 @@
 //! The hot state of one endpoint: one cache line, one eligibility word.
 //!
-//! What people order (drain, maintenance) and what we observe (checks, ejections, the breaker) are separate bits of
+//! What people order (drain, maintenance) and observed state (checks, ejections, the breaker) are separate bits of
 //! one word, next to the in-flight count: a passing check can clear only its own bit and never undoes an operator's
 //! drain, and one `fetch_add` both takes a slot and reads whether the endpoint is eligible and how many requests it has.
 //!
@@ -12,7 +12,7 @@
 //! A copy of the count elsewhere is kept by setting the mirror bit ([`EndpointState::mirror`]). It is in the same word, so every step
 //! of the count is either before it, and part of the initial copy, or after it, and reported by a callback.
 //!
-//! | bits set                | new requests | sticky requests | word for it |
+//! | bits set                | new requests | sticky requests | status      |
 //! |-------------------------|--------------|-----------------|-------------|
 //! | none                    | yes          | yes             | up          |
 //! | only drain, drain ordered, weight zero | no | yes         | drain       |
@@ -30,7 +30,7 @@ use std::sync::atomic::AtomicU64 as Word;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Axis {
-    /// Configured, or said by what found the endpoint: finish old work, take no new; sticky requests still go there.
+    /// Configured, or reported by discovery: finish old work, take no new; sticky requests still go there.
     Drain = 32,
     /// Configured: weight zero; sticky requests still go there.
     WeightZero = 33,
@@ -70,7 +70,7 @@ impl Axis {
         Self::Other,
     ];
 
-    /// The word for it in logs and the status page.
+    /// Its name in logs and on the status page.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -176,7 +176,7 @@ pub struct EndpointState {
     latency: AtomicU64,
     /// For policies that want a plain average beside it, with the same meaning of zero.
     average: AtomicU64,
-    /// For policies that go by what endpoints report, with the same meaning of zero.
+    /// For policies that use reported load, with the same meaning of zero.
     report: AtomicU64,
     requests: AtomicU64,
     failures: AtomicU64,

@@ -33,7 +33,7 @@ impl Class {
         }
     }
 
-    /// The word for it in logs and metrics: `5xx`, `connect_error`, …
+    /// Its name in logs and metrics: `5xx`, `connect_error`, …
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

@@ -1,8 +1,8 @@
 //! Monotonic time as a plain number.
 //!
 //! `std::time::Instant` cannot be constructed from a number, stored in eight bytes or sent through a simulator. [`Mono`] can: it counts
-//! nanoseconds since an origin that its [`Clock`] chose. All arithmetic saturates, because time that stands still or
-//! goes backwards is an ordinary input here, not an error.
+//! nanoseconds since an origin that its [`Clock`] chose. All arithmetic saturates, because time that stops or
+//! goes backwards is a valid input here, not an error.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -109,14 +109,14 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is set; for tests and simulations. Clones share the time.
+/// A clock that advances only when set; for tests and simulations. Clones share the time.
 #[derive(Clone, Debug, Default)]
 pub struct ManualClock {
     nanos: Arc<AtomicU64>,
 }
 
 impl ManualClock {
-    /// A clock that stands at the origin.
+    /// A clock at the origin.
     #[must_use]
     pub fn new() -> Self {
         Self::default()

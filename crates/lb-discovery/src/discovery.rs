@@ -59,8 +59,8 @@ impl Discovery {
 
     /// Makes these the sources that run, and returns what is known of each cluster, in their order: what sources know
     /// without waiting, and the last good lists of those that the cluster had before. A source whose name and settings
-    /// stay the same goes on undisturbed. Everything later comes through the observer, and never from a source that an
-    /// `apply` which has returned took away.
+    /// stay the same goes on undisturbed. Everything later comes through the observer, and never from a source that a
+    /// completed `apply` removed.
     ///
     /// Of two entries for one cluster the later counts.
     pub fn apply(&self, clusters: Vec<Sources>) -> Vec<Listing> {

@@ -8,7 +8,7 @@ use std::fmt;
 pub enum Failure {
     /// What it asks answered with an error, or not at all.
     Unanswered(String),
-    /// This machine could not ask: it lacks descriptors, memory or a permission. It says nothing about the endpoints.
+    /// A local failure: this machine lacks descriptors, memory or a permission. It is no evidence about the endpoints.
     Local(String),
 }
 

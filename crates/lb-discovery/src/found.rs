@@ -46,11 +46,11 @@ pub struct Found {
     pub priority: u8,
     /// The failure domain it runs in; default unknown.
     pub zone: Option<Arc<str>>,
-    /// Whether the source says that it can serve; default true. One that cannot stays listed and takes no requests.
+    /// Whether the source reports it as ready; default true. One that cannot stays listed and takes no requests.
     pub ready: bool,
     /// Whether it is about to end; default false. It finishes what runs and takes no new requests.
     pub terminating: bool,
-    /// What else the source says about it; default nothing.
+    /// Further attributes from the source; default empty.
     pub labels: BTreeMap<String, String>,
 }
 

@@ -96,11 +96,11 @@ impl EndpointSink {
     /// These are all endpoints that the source knows of. Order means nothing, and the same list again changes nothing.
     pub fn set(&self, all: Vec<Found>) {
         self.shared.update(&self.cluster, self.number, |observer, running| {
-            let heard = running.supervisor.on_list(all, self.shared.now());
-            if heard.has_changed || heard.has_recovered {
+            let update = running.supervisor.on_list(all, self.shared.now());
+            if update.has_changed || update.has_recovered {
                 observer.on_answer(&self.cluster, &running.name, running.supervisor.found());
             }
-            heard.has_changed
+            update.has_changed
         });
     }
 

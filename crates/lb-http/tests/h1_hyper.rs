@@ -1,4 +1,4 @@
-//! What we accept, hyper reads alike: it serves our clients' requests and asks for our endpoints' responses over a pipe, and sees
+//! What we accept, hyper parses identically: it serves our clients' requests and asks for our endpoints' responses over a pipe, and sees
 //! the same messages, one after the other, with the same bodies. Where it refuses what we accept, the case is listed;
 //! and so is what we refuse and it, or httparse, accepts.
 #![allow(clippy::disallowed_types, reason = "no request path")]
@@ -29,7 +29,7 @@ use tokio::io::AsyncWriteExt;
 /// Headers by name in lower case.
 type Headers = BTreeMap<String, Vec<Vec<u8>>>;
 
-/// A message as anybody reads it: first line, headers by name, body.
+/// A parsed message: first line, headers by name, body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Seen {
     first: (String, String, Option<String>),
@@ -158,7 +158,7 @@ fn is_within_http(seen: &Seen) -> bool {
     target == "*" || http::uri::PathAndQuery::try_from(target).is_ok()
 }
 
-/// Everything that we read, they read alike, up to what they refuse for a known reason.
+/// Everything that we accept, they parse identically, except what they refuse for a known reason.
 fn agrees(bytes: &[u8]) -> Result<(), String> {
     let (ours, our_end) = our_requests(bytes);
     let (theirs, their_end) = their_requests(bytes);
@@ -172,7 +172,7 @@ fn agrees(bytes: &[u8]) -> Result<(), String> {
             return Err(format!("hyper {their_end:?} where we read {refused:?}"));
         }
         Some(_) => {}
-        // What we do not accept is nobody's business, but neither of us may see a message where the other one waits.
+        // What we refuse is not compared, but neither parser may see a message where the other one waits.
         None if theirs.len() > ours.len() && our_end == End::Waits => {
             return Err(format!("we wait where hyper reads {:?}", theirs.last()));
         }
@@ -308,13 +308,13 @@ fn the_list_of_what_we_refuse_and_they_accept_is_whole() {
     }
 }
 
-/// Who accepts what we refuse.
+/// The parsers that accept what we refuse.
 fn laxer(case: &'static Case, cause: &str) -> Vec<&'static str> {
     let is_chunked = CHUNKED.iter().any(|chunked| std::ptr::eq(chunked, case));
     let mut who = Vec::new();
     let mut headers = [httparse::EMPTY_HEADER; 100];
     let mut request = httparse::Request::new(&mut headers);
-    // It only takes lines apart; where a message ends and whom it is for is not its business.
+    // It only takes lines apart; it does not determine where a message ends or its target host.
     if !is_chunked && LEXICAL.contains(&cause) && request.parse(case.bytes).is_ok_and(|status| status.is_complete()) {
         who.push("httparse");
     }

@@ -140,7 +140,7 @@ impl From<RoundRobin> for BuiltIn {
 }
 
 impl BuiltIn {
-    /// The name it goes by.
+    /// Its name.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         self.info().name

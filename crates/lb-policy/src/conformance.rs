@@ -83,7 +83,7 @@ impl Promises {
         Self { is_smooth: false, ..Self::turns() }
     }
 
-    /// Of a policy that goes by load; `imbalance` as in [`Promises::imbalance`].
+    /// For a policy that picks by load; `imbalance` as in [`Promises::imbalance`].
     #[must_use]
     pub const fn load(imbalance: f64) -> Self {
         Self { imbalance: Some(imbalance), ..Self::random() }

@@ -1,7 +1,7 @@
 //! How a policy is configured by name: the facts that files, schemas and documentation need, and the options as given.
 //!
-//! A policy states its own name and options, in its own file ([`Configurable`]); whatever reads configurations goes by the
-//! [catalog](crate::CATALOG) of them all and has no list of its own.
+//! A policy declares its name and options in its own file ([`Configurable`]); code that reads configurations uses the
+//! [catalog](crate::CATALOG) of all policies and has no list of its own.
 
 use crate::signals::Learning;
 
@@ -78,7 +78,7 @@ impl PolicyInfo {
         Self { options, ..self }
     }
 
-    /// Every name it goes by, the usual one first.
+    /// All its names, the usual one first.
     pub fn names(&self) -> impl Iterator<Item = &'static str> + use<> {
         std::iter::once(self.name).chain(self.aliases.iter().copied())
     }

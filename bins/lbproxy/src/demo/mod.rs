@@ -116,8 +116,8 @@ async fn watch(
 fn draw(screen: &mut Screen<io::Stdout>, watching: &mut Watching, engine: &Engine, is_last: bool) {
     let elapsed = watching.began.elapsed();
     for event in watching.events.take() {
-        let told = watching.sight.on_event(&event);
-        screen.on_event(elapsed, &told);
+        let line = watching.sight.on_event(&event);
+        screen.on_event(elapsed, &line);
     }
     let status = engine.status();
     let metrics = engine.metrics().encode(&status);

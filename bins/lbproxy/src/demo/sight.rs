@@ -292,8 +292,8 @@ mod tests {
     #[test]
     fn an_endpoint_that_is_not_up_says_why() {
         let mut sight = Sight::new(addresses(), Instant::now());
-        let told = sight.on_event("endpoint 127.0.0.1:3 ejected for 4s: 3 failures in 10s, the last a status_500");
-        assert_eq!(told, "flaky ejected for 4s: 3 failures in 10s, the last a status_500");
+        let found = sight.on_event("endpoint 127.0.0.1:3 ejected for 4s: 3 failures in 10s, the last a status_500");
+        assert_eq!(found, "flaky ejected for 4s: 3 failures in 10s, the last a status_500");
         let mut row = |state, reason| {
             let row = sight.view(Instant::now(), &status([0; 3], (state, reason)), "").rows[2].clone();
             (row.health, row.reason, row.is_eligible)

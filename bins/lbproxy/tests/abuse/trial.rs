@@ -17,7 +17,7 @@ use crate::support::{Client, Endpoint, Proxy, config, get, left_waiting, text, w
 const ROUNDS: usize = 2;
 /// Where their medians are not as promised, there are more rounds: a machine that is busy with other things is so for a
 /// while, and a proxy that an attack stops is stopped in every round.
-const MOST_ROUNDS: usize = 7;
+const MAX_ROUNDS: usize = 7;
 /// A round counts if the control's slowest hundredth took no longer, at rest it takes 1 to 10 ms;
 const AT_REST: Duration = Duration::from_millis(30);
 /// and if no more threads than these, for each processor, had work to do at a time, on average over either phase. Where others
@@ -258,7 +258,7 @@ impl Measured {
     fn wants_more(&self) -> bool {
         let (all, counted) = (self.rounds.len(), self.counted().count());
         let is_vain = all >= VAIN_ROUNDS && counted == 0;
-        (counted < ROUNDS || self.others_wait()) && all < MOST_ROUNDS && !is_vain
+        (counted < ROUNDS || self.others_wait()) && all < MAX_ROUNDS && !is_vain
     }
 
     /// The rounds that count.

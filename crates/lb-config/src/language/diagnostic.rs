@@ -271,7 +271,7 @@ impl Report {
         self.problems.len()
     }
 
-    /// What was reported about this very value since then would also have been right as this word.
+    /// What was reported about this value since then would also be valid as this word.
     pub(crate) fn also_expected(&mut self, since: usize, span: Span, word: &str) {
         // What stands in no file has no place to compare by.
         let here = |problem: &&mut Problem| span != Span::NOWHERE && problem.span == span;

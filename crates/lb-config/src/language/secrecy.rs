@@ -1,7 +1,7 @@
-//! Which parts of a text are not shown in messages, found by sight, where no decoder has read them.
+//! Redaction of text that was not decoded.
 //!
-//! A secret that was decoded is known by its key. Two kinds are not: the value of a key that is misspelt
-//! (`secrte = "…"`), and whatever stands in a file that is not TOML at all, such as one that a wide `include` caught.
+//! A decoded secret is known by its key. Two kinds are not: the value of a misspelt key
+//! (`secrte = "…"`), and the content of a file that is not TOML at all, such as one matched by a wide `include`.
 
 use std::ops::Range;
 

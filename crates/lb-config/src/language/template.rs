@@ -4,7 +4,7 @@
 //! letter or `_` follows and the word runs on to `}` or to `:name}`; anywhere else a brace is a brace. That leaves
 //! `{"ok":true}` and `{"a":{"b":1}}` alone. `{{` is a literal `{`, and the `}}` that answers it a literal `}`; a brace
 //! after `$` is a brace as well, since `$${x}` in a file stands for the text `${x}`.
-//! A word in braces that is no variable is an error, never text, since it is a slip far more often than it is meant.
+//! A word in braces that is no variable is an error, never text, since it is usually a mistake.
 
 use std::fmt;
 use std::sync::Arc;

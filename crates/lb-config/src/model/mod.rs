@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn the_manual_lists_every_key_with_its_default() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md");
-        // A published crate comes without the manual of the whole.
+        // A published crate does not include the repository's documentation.
         let Ok(manual) = std::fs::read_to_string(path) else { return };
         for section in ROOT.all().into_iter().filter(|section| section.name != "defaults") {
             let rows = rows(section);

@@ -167,7 +167,7 @@ fn is_alias(name: &str) -> bool {
 enum Meant {
     /// What another product calls this key of ours.
     Alias(&'static str),
-    /// A word of another product, and what to do here.
+    /// A key of another product, and its help.
     Word(&'static str),
     /// A slip in this key.
     Near(&'static str),

@@ -1,10 +1,10 @@
-//! The words of nginx, HAProxy, Caddy and Traefik, and what they are called here.
+//! Keys of nginx, HAProxy, Caddy and Traefik, and their equivalents.
 //!
-//! People write what their last proxy taught them. An unknown key that another product knows is therefore answered
-//! with our word for it, or with the reason why none is needed. `docs/migration.md` has the same words, and a test
+//! Users write the keys of their previous proxy. For an unknown key that another product has, the error names
+//! the equivalent key, or the reason why none is needed. `docs/migration.md` has the same table, and a test
 //! compares the two.
 
-/// Words that stand for one key of ours, wherever a table has that key.
+/// Keys with one equivalent, in every table that has that key.
 pub(crate) const ALIASES: [(&str, &str); 26] = [
     ("acl", "path"),
     ("backend", "cluster"),
@@ -191,7 +191,7 @@ pub(crate) const WORDS: &[(&[&str], &str)] = &[
     (&["use_backend", "default_backend"], "write cluster = \"NAME\" in a [[route]]"),
 ];
 
-/// What a word of another product is here.
+/// The help for a key of another product.
 pub(crate) fn ours(word: &str) -> Option<&'static str> {
     WORDS.iter().find(|(words, _)| words.contains(&word)).map(|(_, help)| *help)
 }
@@ -201,9 +201,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_for_those_who_come_from_another_proxy_has_every_word() {
+    fn the_migration_page_has_every_foreign_key() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/migration.md");
-        // A published crate comes without the pages of the whole.
+        // A published crate does not include the repository's documentation.
         let Ok(page) = std::fs::read_to_string(path) else { return };
         for (words, help) in WORDS {
             let row =

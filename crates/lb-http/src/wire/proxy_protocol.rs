@@ -33,7 +33,7 @@ const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 /// Up to and with the length.
 const FIXED: usize = 16;
 
-/// What a header says of the client.
+/// The client address in a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProxyHeader {
     /// This client connected there.

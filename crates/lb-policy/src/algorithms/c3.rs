@@ -5,8 +5,8 @@
 //! in flight × clients an estimate of its queue; the least wins. The cube keeps the fastest endpoint from being every client's first choice: one
 //! four times as fast is asked again only when the other has something to do as well.
 //!
-//! S comes from load reports ([`Endpoint::on_report`](crate::Endpoint::on_report)) as long as they are believed, by the rules of `orca`: an endpoint that answers
-//! X requests a second at utilisation U could answer X ∕ U, and S is the inverse of that. Who does not report has S = R, so that Ψ = q̂³·R.
+//! S comes from load reports ([`Endpoint::on_report`](crate::Endpoint::on_report)) as long as they are valid, by the rules of `orca`: an endpoint that answers
+//! X requests a second at utilisation U could answer X ∕ U, and S is the inverse of that. An endpoint without reports has S = R, so that Ψ = q̂³·R.
 //! **Cost**: three random numbers, nine loads, at most three exponentials.
 //!
 //! Departures: three endpoints drawn by weight are compared, the paper's replica group, and not all there are. There is no rate
@@ -109,7 +109,7 @@ impl C3Table {
         let in_flight = state.in_flight() as f32 * self.policy.clients as f32;
         let queue = 1.0 + in_flight / f32::from(view.weight(index).value().max(1));
         let response = faded(state, state.average_cell(), self.policy.learning, now);
-        let service = load_report::believed(state, now).map_or(response, |per_second| 1_000.0 / per_second);
+        let service = load_report::capacity(state, now).map_or(response, |per_second| 1_000.0 / per_second);
         psi(response, service, queue)
     }
 }

@@ -1,9 +1,9 @@
 //! Weights that follow what endpoints report of themselves: gRPC's `weighted_round_robin` (ORCA).
 //!
 //! **Source**: gRPC proposal A58 and Envoy's client-side weighted round robin. An endpoint that answers q requests a second at utilisation u could
-//! answer q ∕ u: that is its weight; errors count as load, weight = q ∕ (u + errors ∕ q). Turns are taken by `static_stride`. A report is believed
+//! answer q ∕ u: that is its weight; errors count as load, weight = q ∕ (u + errors ∕ q). Turns are taken by `static_stride`. A report is used
 //! from 10 s after the first one that followed a pause (a cold endpoint's first figures mean little) until 3 minutes after the last. An endpoint
-//! without a believed report has the mean weight of those with one; with fewer than two of them, all weights are equal. **Cost**: that of
+//! without a valid report has the mean weight of those with one; with fewer than two of them, all weights are equal. **Cost**: that of
 //! `static_stride`; once a second one pick takes the reports in, O(n), without allocating.
 //!
 //! **Use it** where endpoints of unequal size can put one header on their answers. **Do not** where they do not know their utilisation
@@ -58,7 +58,7 @@ impl Table for OrcaTable {
             // Whoever wins takes the reports in; the others go on with the weights there are.
             let won = self.weighed.compare_exchange(weighed, now, Ordering::Relaxed, Ordering::Relaxed);
             if won.is_ok() {
-                let reported = |&index| load_report::believed(view.state(index)?, cx.now);
+                let reported = |&index| load_report::capacity(view.state(index)?, cx.now);
                 self.stride.weigh(self.indices.iter().map(reported));
             }
         }

@@ -2,13 +2,13 @@
 //!
 //! **Source**: Finagle's `PeakEwma`, as tower and linkerd took it over. The load of an endpoint is its estimated time to the response head
 //! times (in flight + 1). The estimate jumps to any slower sample at once and comes down with a decay of 10 s. Without
-//! samples it is believed for one decay and then fades towards zero, so that an endpoint that was slow is tried again. (They let it fade
-//! from the first moment; then of two equal ones the one asked last always looks slower, and weights lose their meaning.) How it is learned stands in
+//! samples it is kept for one decay and then fades towards zero, so that an endpoint that was slow is tried again. (They let it fade
+//! from the first moment; then of two equal ones the one asked last always looks slower, and weights lose their meaning.) It is maintained in
 //! `latency.rs`: a failure counts as 5 s, so that failing fast does not look like being fast. **Cost**: two random numbers, four
 //! loads, at most two exponentials (short polynomials); one compare-and-swap when a response head comes.
 //!
 //! An endpoint without any sample counts as nothing while it is idle, and as a failure while its first answer is awaited: it
-//! gets one request at once to show itself with, not a flood. (Presuming some latency of it would starve it beside faster ones.)
+//! gets a single first request, not a flood. (Assuming some latency for it would starve it beside faster ones.)
 //!
 //! Weights: draws are in proportion to weight, and what is in flight counts per weight; latency is not divided by weight, since a
 //! bigger endpoint shows its size in what it can carry and not in how fast it answers.

@@ -6,7 +6,7 @@
 //! without one, up to five draws.
 //!
 //! With a pool ([`PickCx::probes`]) it knows what other proxies send to an endpoint. Without one, or with fewer than two fresh
-//! answers, it goes by what this process has in flight and has measured, over five endpoints drawn by weight.
+//! answers, it uses this process's requests in flight and latencies, over five endpoints drawn by weight.
 //!
 //! **Use it** where tails matter and load changes under one's feet: many proxies, noisy neighbours. **Do not** when endpoints fail
 //! fast and nothing takes them out: by latency and load they look excellent to a probe (without a pool, failures count as slow).

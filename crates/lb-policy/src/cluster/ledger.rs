@@ -34,7 +34,7 @@ pub(crate) struct Ledger {
     uids: BTreeMap<Identity, Uid>,
     known: BTreeMap<Uid, Known>,
     ladders: Ladders,
-    /// A policy goes by the fewest requests in flight.
+    /// A policy picks by the fewest requests in flight.
     is_mirrored: bool,
     last_uid: u64,
 }

@@ -188,7 +188,7 @@ impl<T> ClusterState<T> {
         self.rebuilt = Some(now);
     }
 
-    /// Before tables of these members are built: readies what they go by.
+    /// Prepares the inputs of tables before tables of these members are built.
     pub(crate) fn settle(&self, snapshot: &Snapshot<T>) {
         if self.ledger.is_mirrored() {
             let allowed =

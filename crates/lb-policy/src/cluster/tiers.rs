@@ -2,7 +2,7 @@
 //!
 //! Two products mean two things by it. nginx's `backup` serves only when no primary can: nothing moves before the last primary is gone. Envoy
 //! lets load spill in proportion to what a tier has lost, with a margin: a tier that is 72 % healthy still carries all (× 1.4),
-//! one that is half healthy 70 %. The first is simple and right for a stand-in; the second keeps the survivors from being drowned.
+//! one that is half healthy 70 %. The first is simple and right for a stand-in; the second avoids overloading the remaining endpoints.
 //!
 //! Panic: when too few of a tier's endpoints pass their checks, more likely the checks are wrong than all of them, and sending the
 //! whole load to the few would overload them. So failing checks may be ignored below a threshold, unless another tier can take the

@@ -331,7 +331,7 @@ impl Tier {
         Ignored::from_bits(self.ignored.load(Ordering::Relaxed))
     }
 
-    /// A release: a pick that reads it and finds no endpoint sees after a fence the states that it goes by.
+    /// A release: a pick that reads it and finds no endpoint sees the states that it reads after a fence.
     fn ignore(&self, ignored: Ignored) {
         self.ignored.store(ignored.bits(), Ordering::Release);
     }

@@ -1,4 +1,4 @@
-//! The checks with very many endpoints, and with a thread that stands still.
+//! The checks with very many endpoints, and with a stalled thread.
 
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::Duration;

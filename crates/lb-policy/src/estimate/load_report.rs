@@ -38,8 +38,8 @@ pub(crate) fn note(state: &EndpointState, report: LoadReport, now: Mono) {
     cell.store(rounded << 40 | first << 20 | second, Ordering::Relaxed);
 }
 
-/// The requests a second that an endpoint could answer by its reports, if they are believed now.
-pub(crate) fn believed(state: &EndpointState, now: Mono) -> Option<f32> {
+/// The requests a second that an endpoint could answer by its reports, if they are valid at `now`.
+pub(crate) fn capacity(state: &EndpointState, now: Mono) -> Option<f32> {
     let word = state.report_cell().load(Ordering::Relaxed);
     let second = (now.as_millis() / 1_000) & SECONDS;
     let is_believed =

@@ -15,14 +15,14 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::places::{Heard, Places, Spare};
+use super::places::{LastActivity, Places, Spare};
 use crate::net::socket::{Listening, Socket};
 use crate::net::{Shortage, bind, clock, descriptors};
 use crate::observe::once_a_second::OnceASecond;
 use crate::serve::admin::{self, AdminState, Client};
 
-/// Clients at once that are told that they may not come; each holds its place for a second at most.
-const MOST_STRANGERS: usize = 4;
+/// Concurrent clients that get a 403; each holds its slot for at most a second.
+const MAX_REJECTED: usize = 4;
 
 const STRANGER_WAIT: Duration = Duration::from_secs(1);
 
@@ -74,7 +74,7 @@ impl Admin {
 async fn accept_loop(listening: &Listening, state: &Arc<AdminState>, stop: &CancellationToken) {
     let mut connections = JoinSet::new();
     let mut places = Places::new(descriptors::admin_places(descriptors::limit()));
-    let strangers = Arc::new(Semaphore::new(MOST_STRANGERS));
+    let strangers = Arc::new(Semaphore::new(MAX_REJECTED));
     let mut spare = Spare::default();
     let log = OnceASecond::default();
     spare.refill();
@@ -83,11 +83,11 @@ async fn accept_loop(listening: &Listening, state: &Arc<AdminState>, stop: &Canc
             accepted = listening.accept() => match accepted.map(|(stream, peer)| (stream, Client::new(peer))) {
                 Ok((stream, client)) if state.may_come(client).is_ok() => {
                     places.make_room(client.address());
-                    let heard = Heard::now();
-                    let again = heard.clone();
+                    let last_activity = LastActivity::now();
+                    let again = last_activity.clone();
                     let serving =
-                        admin::serve(stream, client, Arc::clone(state), stop.clone(), move || again.again());
-                    places.take(client.address(), heard, connections.spawn(serving));
+                        admin::serve(stream, client, Arc::clone(state), stop.clone(), move || again.touch());
+                    places.take(client.address(), last_activity, connections.spawn(serving));
                 }
                 Ok((stream, client)) => {
                     let Ok(place) = Arc::clone(&strangers).try_acquire_owned() else { continue };

@@ -1,9 +1,9 @@
-//! Places at the admin listener: who gets one, and who must leave for it.
+//! Connection slots of the admin listener: admission and eviction.
 //!
-//! Anybody who may connect can be silent. Were a newcomer turned away when all places are taken, sixty-four silent
-//! connections would be enough to have `/healthz` fail, and whoever restarts what fails would restart the proxy. So
-//! it is the longest silent one that leaves; of the newcomer's own address, where that has its share already. A client
-//! that only rests between two scrapes loses a connection that costs it nothing to make again.
+//! If a new connection were refused when all slots are in use, sixty-four idle connections would be enough to make
+//! `/healthz` fail, and a supervisor would restart the proxy. So the connection that has been idle for longest is
+//! closed instead: among those of the new client's address if that address has its share already. A client that is
+//! idle between two scrapes loses a connection that is cheap to reopen.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -18,18 +18,18 @@ use crate::net::clock;
 /// The share of the places that one address may have.
 const SHARE: usize = 4;
 
-/// When a client was last heard of.
+/// When a client last sent a request.
 #[derive(Clone, Debug)]
-pub(super) struct Heard(Arc<AtomicU64>);
+pub(super) struct LastActivity(Arc<AtomicU64>);
 
-impl Heard {
+impl LastActivity {
     pub(super) fn now() -> Self {
-        let heard = Self(Arc::default());
-        heard.again();
-        heard
+        let last_activity = Self(Arc::default());
+        last_activity.touch();
+        last_activity
     }
 
-    pub(super) fn again(&self) {
+    pub(super) fn touch(&self) {
         self.0.store(clock::mono().as_nanos(), Ordering::Relaxed);
     }
 
@@ -47,7 +47,7 @@ pub(super) struct Places {
 struct Place {
     /// `None` on a Unix socket.
     address: Option<IpAddr>,
-    heard: Heard,
+    last_activity: LastActivity,
     task: AbortHandle,
 }
 
@@ -72,8 +72,8 @@ impl Places {
         self.end_longest_silent(|_| true);
     }
 
-    pub(super) fn take(&mut self, address: Option<IpAddr>, heard: Heard, task: AbortHandle) {
-        self.taken.insert(task.id(), Place { address, heard, task });
+    pub(super) fn take(&mut self, address: Option<IpAddr>, last_activity: LastActivity, task: AbortHandle) {
+        self.taken.insert(task.id(), Place { address, last_activity, task });
     }
 
     /// A connection has ended.
@@ -83,7 +83,7 @@ impl Places {
 
     fn end_longest_silent(&mut self, is_meant: impl Fn(&Place) -> bool) {
         let meant = self.taken.iter().filter(|(_, place)| is_meant(place));
-        let Some((&id, _)) = meant.min_by_key(|(_, place)| place.heard.at()) else { return };
+        let Some((&id, _)) = meant.min_by_key(|(_, place)| place.last_activity.at()) else { return };
         if let Some(place) = self.taken.remove(&id) {
             place.task.abort();
         }
@@ -92,8 +92,8 @@ impl Places {
 
 /// Descriptors kept for when there are no others.
 ///
-/// A process that may open nothing more cannot accept either. With these given back it can, so that a health check, or
-/// an operator who wants to know what has happened, has an answer.
+/// A process without free descriptors cannot accept connections. Closing these frees some, so health checks and operators
+/// still get a response.
 #[derive(Debug, Default)]
 pub(super) struct Spare(Vec<File>);
 
@@ -122,8 +122,8 @@ mod tests {
 
     use super::*;
 
-    fn heard(at: u64) -> Heard {
-        Heard(Arc::new(at.into()))
+    fn last_activity(at: u64) -> LastActivity {
+        LastActivity(Arc::new(at.into()))
     }
 
     #[tokio::test]
@@ -135,7 +135,7 @@ mod tests {
             places.make_room(address);
             let task = tasks.spawn(pending::<()>());
             let id = task.id();
-            places.take(address, heard(at), task);
+            places.take(address, last_activity(at), task);
             id
         };
         let ids: Vec<_> = (0..4).map(|n| come(&mut places, 1, 10 + n)).collect();

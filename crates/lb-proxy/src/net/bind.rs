@@ -1,7 +1,7 @@
 //! Binding: one port, a socket for each worker.
 //!
-//! Workers share a port by `SO_REUSEPORT`, which would also let a second lbproxy join in silence and take half of the
-//! traffic. So the address is first bound without it: if anybody else is there, that fails, and says so.
+//! Workers share a port by `SO_REUSEPORT`, which would also let a second lbproxy bind it unnoticed and take half of the
+//! traffic. So the address is first bound without it: if another process has the address, that is an error.
 
 use std::fs::Permissions;
 use std::io;
@@ -72,7 +72,7 @@ fn bind_unix(path: &Path, workers: usize, backlog: i32, mode: Option<u32>) -> io
     remove_stale_socket(path)?;
     let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
     socket.bind(&socket2::SockAddr::unix(path)?)?;
-    // Nobody can connect before it listens, so nobody comes in with the umask's permissions.
+    // No client can connect before it listens, so none can use the umask's permissions.
     set_mode(path, mode)?;
     socket.listen(backlog)?;
     let first = Socket::Unix(socket.into());
@@ -89,7 +89,7 @@ pub(crate) fn set_mode(path: &Path, mode: Option<u32>) -> io::Result<()> {
     mode.map_or(Ok(()), |mode| std::fs::set_permissions(path, Permissions::from_mode(mode)))
 }
 
-/// A socket file that nobody listens on is left over from a process that died; one that answers is in use.
+/// A socket file that refuses connections is left over from a dead process; one that accepts them is in use.
 fn remove_stale_socket(path: &Path) -> io::Result<()> {
     match std::fs::symlink_metadata(path) {
         Ok(meta) if meta.file_type().is_socket() => match std::os::unix::net::UnixStream::connect(path) {
@@ -131,7 +131,7 @@ mod tests {
     fn connections_inherit_what_their_listener_has() {
         let (_, sockets) = bind(&loopback(), 1, None, None).unwrap();
         let _client = std::net::TcpStream::connect(tcp(&sockets[0]).local_addr().unwrap()).unwrap();
-        // Non-blocking, but the loopback interface has the connection in the queue before the client hears of it.
+        // Non-blocking, but the loopback interface has the connection in the queue before `connect` returns.
         let (connection, _) = tcp(&sockets[0]).accept().unwrap();
         assert!(connection.nodelay().unwrap());
         let socket = socket2::SockRef::from(&connection);

@@ -6,7 +6,7 @@
 //! in a [`Turn`], within which the clock is read at the first question and the answer given to all others. Outside of
 //! one, every question is a reading.
 //!
-//! The wall clock is told from the same reading: what it was at the beginning of this second, and what has passed since.
+//! The wall clock is derived from the same reading: its value at the beginning of this second plus the time since.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -19,14 +19,14 @@ use lb_tower::system_clock;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
-/// How long a reading of the wall clock serves: somebody may set it.
+/// How long a reading of the wall clock is used: it may be set.
 const WALL_SERVES: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy)]
 enum Reading {
-    /// No turn: whoever asks reads.
+    /// Outside a poll: every call reads the clock.
     Outside,
-    /// A turn has begun, and nobody has asked yet.
+    /// A poll has begun, and the clock was not read yet.
     Due,
     At(Instant, Mono),
 }

@@ -1,9 +1,9 @@
 //! A socket whose writes are collected, and sent together.
 //!
 //! HTTP/2 puts many answers on one connection, and the library flushes after each frame that it does not copy. One
-//! system call a frame is most of what HTTP/2 then costs. So writes go into a buffer, flushing does nothing, and whoever
-//! drives the connection sends what was collected once everybody who was ready has had a turn: measured, that is an
-//! eighth of a request's cost.
+//! system call a frame is most of what HTTP/2 then costs. So writes go into a buffer, flushing does nothing, and the task
+//! that drives the connection sends the buffer once all ready streams have been polled. This saves an eighth of a
+//! request's cost (measured).
 //!
 //! On the way, frames are watched in both directions: see [`Walker`] and [`Budget`].
 
@@ -54,7 +54,7 @@ struct Corked {
     overhead: Option<Budget>,
     is_flooded: bool,
     /// When anything last came.
-    heard: Instant,
+    last_received: Instant,
     origin: Instant,
 }
 
@@ -71,7 +71,7 @@ pub(crate) fn cork(stream: Stream, first: BytesMut, preface: usize, is_client: b
         outgoing: Walker::new(skip_out),
         overhead: (!is_client).then(|| Budget::new(OVERHEAD, OVERHEAD_PER_SECOND, Mono::ZERO)),
         is_flooded: false,
-        heard: now,
+        last_received: now,
         origin: now,
     };
     let shared = Arc::new(AtomicRefCell::new(corked));
@@ -80,7 +80,7 @@ pub(crate) fn cork(stream: Stream, first: BytesMut, preface: usize, is_client: b
 
 impl Drain {
     /// Sends what was collected; ready when nothing is left. The first call after something was collected yields, so
-    /// that those who are ready can add to it.
+    /// that other ready streams can add to it.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut corked = self.shared.borrow_mut();
         if corked.out.is_empty() {
@@ -98,8 +98,8 @@ impl Drain {
     }
 
     /// When anything last came.
-    pub(crate) fn heard(&self) -> Instant {
-        self.shared.borrow_mut().heard
+    pub(crate) fn last_received(&self) -> Instant {
+        self.shared.borrow_mut().last_received
     }
 
     /// The highest stream that the other side's GOAWAY says may have been acted upon; `None` before one.
@@ -117,12 +117,12 @@ impl Drain {
         self.shared.borrow_mut().incoming.take_malformed_head(stream)
     }
 
-    /// Another look at the same connection, for whoever does not drive it.
+    /// Another handle to the same connection, for a task that does not drive it.
     pub(crate) fn watch(&self) -> Self {
         Self { shared: Arc::clone(&self.shared), has_yielded: false }
     }
 
-    /// Whether the other side has sent more of no use than anybody has reason to.
+    /// Whether the peer has exceeded the budget for useless frames.
     pub(crate) fn is_flooded(&self) -> bool {
         self.shared.borrow_mut().is_flooded
     }
@@ -160,7 +160,7 @@ impl Corked {
 
     fn on_read(&mut self, bytes: &[u8]) {
         let now = Instant::now();
-        self.heard = now;
+        self.last_received = now;
         let Some(budget) = &mut self.overhead else { return self.incoming.walk(bytes, |_| {}) };
         let (mut overhead, mut useful) = (0, 0);
         self.incoming.walk(bytes, |head: FrameHead| {
@@ -187,7 +187,7 @@ impl AsyncRead for Cork {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let mut corked = self.shared.borrow_mut();
         if corked.is_flooded {
-            // Back to the driver, who has to end it.
+            // Return to the driver, which ends the connection.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }

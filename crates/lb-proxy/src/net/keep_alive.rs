@@ -4,7 +4,7 @@
 //! default finds that out after two hours. Every idle minute we ask, and after four questions without an answer, 15 s apart, the
 //! connection is gone: two minutes. It keeps the entries of stateful firewalls alive as well.
 //!
-//! Buffers are left to the kernel, which fits them to each connection as long as nobody sets their size; see
+//! Buffer sizes are left to the kernel, which tunes them per connection unless they are set; see
 //! [`limit_unsent`](super::limit_unsent) for what waits in them.
 
 use std::time::Duration;

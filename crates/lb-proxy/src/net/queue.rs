@@ -69,7 +69,7 @@ impl Queue {
         }
     }
 
-    /// Wakes whoever polls as soon as less waits.
+    /// Wakes the polling task when less is queued.
     pub(crate) fn wake_when_less(&self, cx: &Context<'_>) {
         self.waker.register(cx.waker());
     }

@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn the_kernel_says_of_a_destination_that_is_not_permitted_what_is_ours() {
         let broadcast: SocketAddr = "255.255.255.255:9".parse().unwrap();
-        // Not to be had without SO_BROADCAST, whoever asks.
+        // Not permitted without SO_BROADCAST, even to root.
         let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
         let error = socket.connect(broadcast).unwrap_err();
         assert_eq!(Shortage::of(&distinct(error, broadcast)), Some(Shortage::Permission));

@@ -32,7 +32,7 @@ impl Socket {
         })
     }
 
-    /// Changes the length of the kernel's queue, by listening anew; what is in it stays.
+    /// Changes the length of the kernel's queue by calling `listen` again; queued connections stay.
     pub(crate) fn set_backlog(&self, backlog: Option<NonZeroU32>) -> io::Result<()> {
         let length = self::backlog(backlog);
         match self {
@@ -41,10 +41,10 @@ impl Socket {
         }
     }
 
-    /// Has the kernel drop requests for new connections, so that what is queued when nothing more comes is all there
-    /// is: between the last accept and the close another one could be established, and would be reset. Who was not
-    /// heard asks again within a second, and finds the port closed, or its next owner. Tells whether it does; elsewhere
-    /// the gap stays.
+    /// Makes the kernel drop new SYNs, so the queue can be drained before the close: otherwise a connection established
+    /// between the last accept and the close would be reset. A client whose SYN was dropped retransmits within a
+    /// second, and finds the port closed or its next owner. Returns whether the kernel supports it; otherwise the race
+    /// remains.
     #[cfg(target_os = "linux")]
     pub(crate) fn deafen(&self) -> bool {
         /// Byte 13 of a TCP header has the flags; SYN without ACK asks for a connection.

@@ -142,7 +142,7 @@ impl AccessLog {
         Ok(())
     }
 
-    /// Opens the file anew under the same name, after it was moved away.
+    /// Reopens the file by its name, after a rotation moved it.
     ///
     /// # Errors
     /// It cannot be opened; lines go on to the old one.
@@ -168,7 +168,7 @@ impl AccessLog {
 }
 
 impl AccessWriter {
-    /// Whether there is an access log at all, so that the caller need not gather what nobody reads.
+    /// Whether the access log is on; if not, the caller need not collect its data.
     #[must_use]
     pub fn is_on(&self) -> bool {
         self.is_on.load(Ordering::Relaxed)

@@ -1,8 +1,8 @@
-//! The application log: what the process says about itself, on stderr.
+//! The application log, on stderr.
 //!
-//! Written through `tracing`, in text or JSON. Standard error may be a pipe that nobody reads; a worker that logs a
-//! line must not stand still for it, so lines go through the same kind of writer thread as the access log's and are
-//! dropped, not waited for, beyond a megabyte.
+//! Written through `tracing`, in text or JSON. Standard error may be a pipe without a reader, and a worker must
+//! not block on it. So lines go through the same kind of writer thread as the access log's, and beyond a megabyte are
+//! dropped.
 //!
 //! What happens to the proxy as a whole is logged by [`event_log`](super::event_log). [`LimitLog`] keeps a flood of refused
 //! requests from becoming a flood of lines. Lines of libraries are limited too, see `Sparing`: a client that breaks HTTP/2 makes
@@ -178,10 +178,10 @@ impl Write for &Lines {
 
 /// Logs refused requests, for each client at most once a second.
 ///
-/// A client that is refused sends thousands more, and there may be thousands of such clients. So the table of who was
-/// logged has a fixed size (32 KiB) and no client's line costs more than one compare and swap. Two clients that meet in
-/// one slot share its line for that second; where they meet changes every second, so nobody hides behind another for
-/// long. IPv6 clients count by /64, as in rate limits.
+/// A refused client may send thousands of requests, and there may be thousands of such clients. So the table of logged
+/// clients has a fixed size (32 KiB), and a line costs at most one compare-and-swap. Two clients that hash to the same
+/// slot share its line for that second; the hash changes every second, so no client stays hidden for long. IPv6
+/// clients count by /64, as in rate limits.
 #[derive(Debug)]
 pub struct LimitLog {
     /// The second, plus one, in which the slot's line was written; zero is never.
@@ -196,7 +196,7 @@ impl Default for LimitLog {
 }
 
 impl LimitLog {
-    /// A log that has seen nobody.
+    /// An empty log.
     #[must_use]
     pub fn new() -> Self {
         Self { slots: (0..4096).map(|_| AtomicU64::new(0)).collect(), hash: RandomState::new() }
@@ -361,7 +361,7 @@ mod tests {
         let traced = written(Level::Trace, LogFormat::Text, |_| {
             (0..3).for_each(|n| tracing::debug!(target: "h2", "three {n}"));
         });
-        assert_eq!(traced.lines().count(), 3, "who asks for everything gets it: {traced}");
+        assert_eq!(traced.lines().count(), 3, "level trace logs everything: {traced}");
     }
 
     #[test]
@@ -372,7 +372,7 @@ mod tests {
         assert!(!log.is_due(a, Mono::from_millis(999)));
         assert!(log.is_due(a, Mono::from_millis(1_000)));
         assert!(!log.is_due(a, Mono::from_millis(999)), "time going back");
-        // Two clients meet in a slot one time in 4 096; over ten seconds b is heard.
+        // Two clients meet in a slot one time in 4 096; over ten seconds b is logged.
         assert!(
             (2..12).any(|s| log.is_due(a, Mono::from_millis(s * 1_000)) && log.is_due(b, Mono::from_millis(s * 1_000)))
         );

@@ -1,6 +1,6 @@
-//! Counters that many threads raise and nobody waits for.
+//! Counters incremented by many threads without contention.
 //!
-//! A shared counter is cheap alone and dear when other cores want the same cache line: counting one request (a code and
+//! A shared counter is cheap alone and expensive when other cores use the same cache line: counting one request (a code and
 //! two histograms, five additions) took 26 ns on one thread, and 305 ns on each of two threads that shared their cells.
 //! So each cell exists once for each of a few *shards*, a thread raises those of its own shard (31 ns on each of two),
 //! and a reader adds them up. Sums never go backwards from one reading to the next. Raising allocates nothing, but for a
@@ -22,7 +22,7 @@ pub(crate) struct Sharded<T> {
 impl<T: Default> Sharded<T> {
     /// For about this many threads; more only share.
     pub(crate) fn new(threads: usize) -> Self {
-        let shards = threads.clamp(1, MOST_SHARDS).next_power_of_two();
+        let shards = threads.clamp(1, MAX_SHARDS).next_power_of_two();
         Self { shards: (0..shards).map(|_| T::default()).collect() }
     }
 }
@@ -63,7 +63,7 @@ fn shard() -> usize {
     })
 }
 
-const MOST_SHARDS: usize = 256;
+const MAX_SHARDS: usize = 256;
 
 /// A plain count on a cache line of its own.
 #[derive(Debug, Default)]

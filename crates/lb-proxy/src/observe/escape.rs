@@ -1,7 +1,7 @@
 //! Bytes of strangers, made safe for a log line.
 //!
 //! A path, a user agent or a request id is whatever a client sent. Written raw it could end the line and forge the
-//! next one, break every JSON parser downstream, or drive the terminal of who reads the log. Both forms here keep
+//! next one, break every JSON parser downstream, or send control sequences to the reader's terminal. Both forms here keep
 //! printable ASCII as it is and never let a quote, a control character or a line end through.
 
 /// Appends `bytes` as a JSON string with its quotes.

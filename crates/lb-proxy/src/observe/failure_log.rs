@@ -5,8 +5,8 @@
 //! second: of the same cause at the same endpoint there is at most one line a second, with the count that it stands
 //! for. The counts of all lines add up to the failures: what no later failure reports, [`flush`](FailureLog::flush) does.
 //!
-//! What clients did themselves (400, 404, 429, …) is at level debug, under the same limit: otherwise anybody could fill
-//! the log, and hide in it what matters.
+//! Client errors (400, 404, 429, …) are at level debug, with the same rate limit: otherwise any client could flood
+//! the log.
 //!
 //! Cost: nothing for a request that did not fail; for others a lock and a look into a table that holds what failed
 //! within the last second, so no more than there are causes times endpoints.

@@ -1,8 +1,8 @@
 //! Lines from many threads to one output, without any of them waiting for it.
 //!
-//! A disk that stalls or a pipe nobody reads blocks whoever writes to it; if that were a worker, every connection it
-//! serves would stand still. So a worker only appends to a [`Lane`], a buffer of its own behind a lock that nobody else
-//! holds for longer than a swap of two pointers, and one thread empties all lanes: every second, when a lane
+//! A stalled disk or a pipe without a reader blocks the writing thread; in a worker, that would block every connection it
+//! serves. So a worker only appends to its own [`Lane`], a buffer behind a lock that other threads hold only to swap two
+//! pointers, and one thread empties all lanes: every second, when a lane
 //! has filled to its mark, and at the end. A lane that is full because the output does not keep up drops lines and
 //! counts them. An output that fails loses what was being written, is counted and reported, and is tried again.
 //!
@@ -64,7 +64,7 @@ pub(crate) struct Lane<T> {
 
 struct Buffer<T> {
     bytes: Vec<u8>,
-    /// The sink has ended: nobody will read this buffer again.
+    /// The sink has ended: this buffer is not read again.
     closed: bool,
     keep: T,
 }
@@ -266,7 +266,7 @@ impl<T> Writer<T> {
         }
     }
 
-    /// Writes out every lane, and forgets those that nobody holds any longer.
+    /// Writes out every lane, and drops those without other references.
     fn pass(&mut self, each: Option<&(dyn Fn(&mut T) + Send)>, closing: bool) {
         let lanes: Vec<_> = {
             let mut lanes = lock(&self.shared.lanes);
@@ -313,8 +313,8 @@ impl<T> Writer<T> {
     }
 }
 
-/// Writes all of it, or says how much was written and why no more. An output in non-blocking mode (a terminal or a
-/// pipe shared with somebody who set it so) is tried again for a while.
+/// Writes everything, or returns how much was written and the error. An output in non-blocking mode (a terminal or a
+/// pipe that another process set so) is retried for a while.
 fn write_out(output: &mut (dyn Write + Send), bytes: &[u8]) -> Result<(), (usize, io::Error)> {
     let mut written = 0;
     let mut patience = 200;
@@ -336,27 +336,27 @@ fn write_out(output: &mut (dyn Write + Send), bytes: &[u8]) -> Result<(), (usize
 /// Says in the application log what was lost, at most once a second.
 struct Report {
     name: &'static str,
-    told: u64,
+    reported: u64,
     at: Option<Instant>,
     error: Option<String>,
 }
 
 impl Report {
     const fn new(name: &'static str) -> Self {
-        Self { name, told: 0, at: None, error: None }
+        Self { name, reported: 0, at: None, error: None }
     }
 
     fn tell(&mut self, dropped: u64, last: bool) {
         let due = self.at.is_none_or(|at| at.elapsed() >= Duration::from_secs(1));
-        if dropped == self.told || !(due || last) {
+        if dropped == self.reported || !(due || last) {
             return;
         }
-        let lost = dropped.saturating_sub(self.told);
+        let lost = dropped.saturating_sub(self.reported);
         match self.error.take() {
             Some(error) => tracing::error!("{}: {lost} lines lost: {error}", self.name),
             None => tracing::warn!("{}: {lost} lines lost: its output is too slow", self.name),
         }
-        self.told = dropped;
+        self.reported = dropped;
         self.at = Some(Instant::now());
     }
 }
@@ -378,7 +378,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// An output that remembers, and fails while told to.
+    /// An output that records writes, and fails on request.
     #[derive(Clone, Default)]
     pub(crate) struct Memory(pub(crate) Arc<Mutex<(Vec<u8>, Vec<Answer>)>>);
 
@@ -473,7 +473,7 @@ pub(crate) mod tests {
             line(&lane, "again\n");
         }
         assert_eq!(dropped.load(Ordering::Relaxed), 8);
-        assert!(!sink.flush(Duration::ZERO), "nobody waits for ever");
+        assert!(!sink.flush(Duration::ZERO), "the flush times out");
         drop(leave);
         assert!(sink.close(LONG));
     }

@@ -1,7 +1,7 @@
 //! The status page: what each endpoint is doing, and why.
 //!
 //! "Why does this endpoint get no traffic?" has many answers: an order, a check, an ejection, a name that does not
-//! resolve. `/status` gives the reason, since when, and what the last check said, so that nobody has to guess from logs.
+//! resolve. `/status` shows the reason, since when, and the result of the last check.
 //!
 //! The engine implements [`StatusSource`]; the admin listener calls it for `/status`, and `/metrics` takes its gauges
 //! from the same answer. [`observed`] turns an endpoint's eligibility word into the page's words.
@@ -157,7 +157,7 @@ pub struct ClusterStatus {
     pub panic: bool,
     /// Picks made while it was, since the cluster came.
     pub panic_picks: u64,
-    /// Those who wait for a slot.
+    /// Requests waiting for a slot.
     pub queue: QueueStatus,
     /// Its endpoints in the order of the file, resolved addresses in ascending order.
     pub endpoints: Vec<EndpointStatus>,
@@ -346,7 +346,7 @@ pub fn explained(state: State, reason: Option<String>, why: Option<String>) -> O
 }
 
 impl Status {
-    /// The page as JSON, indented for those who read it with `curl`.
+    /// The page as JSON, indented for reading with `curl`.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
         // The types hold neither maps with other keys than strings nor failing serializers.

@@ -1,8 +1,8 @@
 //! Why a request did not simply get the endpoint's answer.
 //!
-//! "502" tells an operator nothing: it is a refused connection, a broken one, or an answer that was no HTTP. So every
-//! way in which a request ends with an answer of ours, or is cut short, has one name here, for the log's `cause` and
-//! for metrics, and one exhaustive table says which status it becomes and whether the client's connection can go on.
+//! A "502" alone does not help an operator: it may be a refused connection, a broken one, or a response that was not
+//! HTTP. So every way in which a request ends with a generated response, or is truncated, has one name here, for the
+//! log's `cause` and for metrics, and one exhaustive table maps it to a status and to whether the connection continues.
 //! Nothing else in the proxy maps failures to statuses.
 //!
 //! Not here: the details of one occurrence, such as how many endpoints were ejected; the log writes them after the name
@@ -59,7 +59,7 @@ pub enum Cause {
     CertificateExpired,
     /// The endpoint's certificate is for another name.
     CertificateName,
-    /// The endpoint's certificate was issued by nobody that we believe.
+    /// The endpoint's certificate was not issued by a trusted authority.
     CertificateUntrusted,
     /// The endpoint's certificate does not hold for another reason.
     CertificateInvalid,
@@ -83,7 +83,7 @@ pub enum Cause {
     QueueFull,
     /// Its turn in the cluster's queue did not come in time.
     QueueTimeout,
-    /// The endpoint has said, each time, that it did not act on the request: REFUSED_STREAM, or left out of its GOAWAY.
+    /// The endpoint reported for each attempt that it did not process the request: REFUSED_STREAM, or above the last stream of its GOAWAY.
     NotProcessed,
     /// This machine has no descriptor, port or memory left for another connection; no endpoint is to blame.
     LocalResources,
@@ -99,7 +99,7 @@ pub enum Cause {
     ClientClosed,
 }
 
-/// What the table says of one cause.
+/// The table's row for one cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Row {
     name: &'static str,
@@ -199,8 +199,8 @@ impl Cause {
         self.row().closes
     }
 
-    /// Whether it is the client's own doing, and so nothing that an operator could mend. Those are not warned about:
-    /// anybody can cause them, at any rate. A rate limit has log lines of its own, one a client.
+    /// Whether it is a client error, which an operator cannot fix. No warning is logged for these:
+    /// any client can cause them, at any rate. A rate limit has log lines of its own, one a client.
     #[must_use]
     pub const fn is_of_the_client(self) -> bool {
         matches!(
@@ -225,14 +225,14 @@ impl Cause {
         )
     }
 
-    /// The line that the client reads. It says what a client can know or mend, and nothing about the endpoints.
+    /// The text for the client. It has what a client can know or fix, and nothing about the endpoints.
     #[must_use]
     pub const fn text(self) -> &'static str {
         self.row().text
     }
 
-    /// The table. A gateway that was refused, cut off or sent nonsense is 502; one that waited in vain is 504; having
-    /// nobody to ask is 503.
+    /// The table. A refused or broken connection or an invalid response is 502; a timeout of the endpoint is 504; no
+    /// available endpoint is 503.
     const fn row(self) -> Row {
         const KEEPS: bool = false;
         const CLOSES: bool = true;

@@ -1,9 +1,8 @@
-//! Headers about the client's certificate: only we write them.
+//! Headers about the client's certificate, which only the proxy may write.
 //!
-//! An application that reads `X-SSL-Client-Verify: SUCCESS` believes it. So whatever a client sends under such a name,
-//! or one that a program behind CGI could take for it, is taken out, on every listener, with TLS or without: the same
-//! endpoint may be reached through both. Only a proxy that the listener trusts is believed, and not where we ask
-//! clients for certificates ourselves.
+//! An application trusts `X-SSL-Client-Verify: SUCCESS`. So such headers from clients, and names that a program behind
+//! CGI could confuse with them, are removed, on every listener, with TLS or without: the same endpoint may be reachable
+//! through both. They are kept only from a trusted proxy, and not if the listener requests client certificates itself.
 
 use super::look_alike::{begins_like, is_like};
 use crate::message::{Edits, Line, Name, RequestHead};
@@ -33,9 +32,9 @@ const FAMILIES: [&[u8]; 6] = [
     b"x-forwarded-tls-client-cert",
 ];
 
-/// Takes out what came and writes what we know; `lines` is `None` where we ask nobody.
+/// Removes received headers and writes `lines`; `None` if no client certificates are requested.
 ///
-/// Cost: one look at each header's first letters.
+/// Cost: a comparison of each header's first letters.
 pub(crate) fn write(lines: Option<&[Line]>, is_trusted: bool, head: &RequestHead, edits: &mut Edits) {
     if !is_trusted || lines.is_some() {
         for (index, (name, _)) in head.iter().enumerate() {
@@ -67,7 +66,7 @@ mod tests {
                           X-Forwarded-Client-Cert: Hash=1\nX-Forwarded-Tls-Client-Cert-Info: x\nClient-Name: kept\n\
                           X-Ssl: kept";
 
-    fn told(lines: Option<&[Line]>, is_trusted: bool) -> Vec<String> {
+    fn written(lines: Option<&[Line]>, is_trusted: bool) -> Vec<String> {
         let head = head(FORGED);
         let mut edits = Edits::new();
         write(lines, is_trusted, &head, &mut edits);
@@ -91,15 +90,15 @@ mod tests {
 
     #[test]
     fn a_client_cannot_say_who_it_is() {
-        assert_eq!(told(None, false), ["Client-Name: kept", "Host: a", "X-Ssl: kept"]);
+        assert_eq!(written(None, false), ["Client-Name: kept", "Host: a", "X-Ssl: kept"]);
     }
 
     #[test]
     fn a_trusted_proxy_can_unless_we_know_better() {
-        assert_eq!(told(None, true).len(), FORGED.lines().count() - 1);
+        assert_eq!(written(None, true).len(), FORGED.lines().count() - 1);
         let ours = [Line::new(VERIFY, "NONE").unwrap()];
         assert_eq!(
-            told(Some(&ours), true),
+            written(Some(&ours), true),
             ["Client-Name: kept", "Host: a", "X-SSL-Client-Verify: NONE", "X-Ssl: kept"]
         );
     }

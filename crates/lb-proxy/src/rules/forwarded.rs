@@ -1,10 +1,10 @@
-//! Who the client is, and what the endpoint is told about it.
+//! The client's address and the forwarding headers to the endpoint.
 //!
-//! An endpoint behind a proxy sees the proxy's address. Headers tell it the client's, and anybody can write headers; so
-//! the one question is whose word counts. A peer within the listener's `trusted_proxies` is believed: what it sent is
-//! kept, its list is appended to, and the client is the last address of the list that is not itself a trusted proxy.
-//! Whatever anybody else sent is replaced or removed. Taking the first address of the list, as many do, lets every
-//! client choose its own.
+//! An endpoint behind a proxy sees the proxy's address. The client's address is in headers, and any client can write
+//! headers. So headers are trusted only from a peer within the listener's `trusted_proxies`: they are kept, its list is
+//! appended to, and the client is the last address of the list that is not itself a trusted proxy. Headers from other
+//! peers are replaced or removed. Using the first address of the list, as many proxies do, lets every client choose its
+//! own address.
 //!
 //! | header | peer not trusted | peer trusted |
 //! |---|---|---|
@@ -17,20 +17,20 @@
 //!
 //! Decisions that the contract leaves open:
 //!
-//! - From a peer that is not trusted we take out every `X-Forwarded…` header (also `-User`, `-Prefix`, `-Ssl`),
+//! - From an untrusted peer we remove every `X-Forwarded…` header (also `-User`, `-Prefix`, `-Ssl`),
 //!   `X-Real-IP` and `Forwarded`, whichever of them the route writes and also when it writes none. Spellings with `_`
-//!   go too: what runs behind CGI, WSGI or PHP cannot tell them apart. `Proxy` goes from everybody, since the same
-//!   programs would take it for their `HTTP_PROXY` (httpoxy).
+//!   are removed too: programs behind CGI, WSGI or PHP cannot distinguish them. `Proxy` is removed from all requests,
+//!   since the same programs would use it as their `HTTP_PROXY` (httpoxy).
 //! - With a trusted peer, headers of a kind that the route does not write pass unchanged. If the peer sent its list in
 //!   the other kind only, the list we begin starts with the client found there, so that the proxy is never taken for
 //!   the client.
 //! - The client is looked up in `X-Forwarded-For`, and in `Forwarded` only where the first is missing, because proxies
 //!   that do not know a header pass it on as the client wrote it, and far more of them know only the first. A trusted
-//!   proxy must write or remove the header that we would believe. An address that cannot be read ends the walk: what is
-//!   left of it says nothing.
+//!   proxy must write or remove the header that we would trust. An invalid address ends the walk: the addresses before it
+//!   are not trustworthy.
 //! - The listener's port is not the client's where another proxy ended TLS. If the scheme that came is not ours, the
 //!   port is that of `Host`, or the scheme's own.
-//! - Of a list of schemes the first counts, which is where the client spoke. A wrong one harms nobody but its sender.
+//! - Of a list of schemes the first counts, which is the client's. A wrong one affects only its sender.
 //! - A peer on a Unix socket is on this machine and is written `127.0.0.1`. It is trusted if the listener trusts any
 //!   network at all.
 //! - `Via` is passed on but not added, although RFC 9110 §7.6.3 asks gateways to: nginx as an endpoint stops
@@ -115,7 +115,7 @@ pub struct Origin {
     pub peer: IpAddr,
     /// How the client speaks to the first proxy, ourselves perhaps.
     pub scheme: Scheme,
-    /// Whether the peer's headers are believed.
+    /// Whether the peer's headers are trusted.
     pub is_trusted: bool,
     /// How it reached us.
     pub arrival: Arrival,
@@ -135,9 +135,9 @@ impl Origin {
         let mut scheme = Scheme::of_tls(arrival.is_tls);
         let mut client = peer;
         if is_trusted {
-            let said = Said::read(head);
-            client = walk(peer, trusted, &said);
-            scheme = said.scheme.unwrap_or(scheme);
+            let chain = ForwardedChain::read(head);
+            client = walk(peer, trusted, &chain);
+            scheme = chain.scheme.unwrap_or(scheme);
         }
         Self {
             client,
@@ -159,14 +159,14 @@ impl Origin {
     }
 }
 
-/// What a trusted peer says about the client.
-struct Said<'a> {
+/// The forwarding headers of a trusted peer.
+struct ForwardedChain<'a> {
     /// The addresses on the way, the client's first.
     path: SmallVec<[&'a [u8]; 4]>,
     scheme: Option<Scheme>,
 }
 
-impl<'a> Said<'a> {
+impl<'a> ForwardedChain<'a> {
     fn read(head: &'a RequestHead) -> Self {
         let mut path: SmallVec<[&[u8]; 4]> = head.headers(name::X_FORWARDED_FOR).flat_map(items).collect();
         let mut scheme =
@@ -186,9 +186,9 @@ impl<'a> Said<'a> {
 }
 
 /// The last address on the way that is not a trusted proxy.
-fn walk(peer: IpAddr, trusted: &Networks, said: &Said<'_>) -> IpAddr {
+fn walk(peer: IpAddr, trusted: &Networks, chain: &ForwardedChain<'_>) -> IpAddr {
     let mut client = peer;
-    for node in said.path.iter().rev() {
+    for node in chain.path.iter().rev() {
         let Some(address) = address(node) else { break };
         client = address;
         if !trusted.contains(address) {
@@ -198,11 +198,11 @@ fn walk(peer: IpAddr, trusted: &Networks, said: &Said<'_>) -> IpAddr {
     client
 }
 
-/// Writes what the endpoint is told into `edits`. [`Forwarded::preserve_host`] is not its matter: see [`set_host`].
+/// Writes the forwarding headers into `edits`. [`Forwarded::preserve_host`] is handled by [`set_host`].
 ///
-/// Cost: one look at each header's first letter, five lines written, no allocation but that of the edits; a list of a
-/// trusted peer is copied once. What is told of a client that claims nothing itself is the same for all its requests to
-/// one host: `ForwardedHeaderCache` remembers it.
+/// Cost: a comparison of each header's first letter, five lines written, no allocation except that of the edits; a list
+/// of a trusted peer is copied once. For a client without forwarding headers of its own, the result is the same for all
+/// its requests to one host: `ForwardedHeaderCache` keeps it.
 pub fn write(kinds: Forwarded, origin: &Origin, head: &RequestHead, edits: &mut Edits) {
     scrub(origin.is_trusted, head, edits);
     if kinds.x_forwarded {
@@ -275,7 +275,7 @@ pub fn set_host(endpoint: &lb_config::EndpointAddress, is_tls: bool, edits: &mut
     }
 }
 
-/// Takes out what nobody may tell the endpoint but us.
+/// Removes the headers that only the proxy may write.
 fn scrub(is_trusted: bool, head: &RequestHead, edits: &mut Edits) {
     for (index, (name, _)) in head.iter().enumerate() {
         if is_scrubbed(is_trusted, name) {
@@ -491,7 +491,7 @@ mod tests {
         assert!(!has_claims(&head(&format!("GET / HTTP/1.1\nHost: a\n{others}"))));
     }
 
-    fn told(kinds: Forwarded, arrival: Arrival, lines: &str) -> Vec<String> {
+    fn written(kinds: Forwarded, arrival: Arrival, lines: &str) -> Vec<String> {
         let head = head(&format!("GET / HTTP/1.1\nHost: Example.com:8080\n{lines}"));
         let mut edits = Edits::new();
         write(kinds, &Origin::new(arrival, &trusted(), &head), &head, &mut edits);
@@ -547,10 +547,10 @@ mod tests {
             "X-Forwarded-Proto: http",
             "X-Real-IP: 192.0.2.1",
         ];
-        assert_eq!(told(X, from("192.0.2.1"), forged), expected);
-        assert_eq!(told(OFF, from("192.0.2.1"), forged), ["X-Forward: stays"]);
+        assert_eq!(written(X, from("192.0.2.1"), forged), expected);
+        assert_eq!(written(OFF, from("192.0.2.1"), forged), ["X-Forward: stays"]);
         assert_eq!(
-            told(RFC, from("192.0.2.1"), forged),
+            written(RFC, from("192.0.2.1"), forged),
             ["Forwarded: for=192.0.2.1;host=\"Example.com:8080\";proto=http", "X-Forward: stays"]
         );
     }
@@ -561,7 +561,7 @@ mod tests {
                     X-Forwarded-Host: shop.example\nX-Forwarded-Port: 443\nX-Forwarded-User: ann\nX-Real-IP: 9.9.9.9\n\
                     X_Forwarded_Proto: http";
         assert_eq!(
-            told(X, from("10.0.0.1"), came),
+            written(X, from("10.0.0.1"), came),
             [
                 "X-Forwarded-For: 203.0.113.9, 10.0.0.7, 10.0.0.1",
                 "X-Forwarded-Host: shop.example",
@@ -576,7 +576,7 @@ mod tests {
     #[test]
     fn a_trusted_proxy_that_says_nothing_is_the_client() {
         assert_eq!(
-            told(BOTH, from("10.0.0.1"), ""),
+            written(BOTH, from("10.0.0.1"), ""),
             [
                 "Forwarded: for=10.0.0.1;host=\"Example.com:8080\";proto=http",
                 "X-Forwarded-For: 10.0.0.1",
@@ -590,14 +590,14 @@ mod tests {
 
     #[test]
     fn a_list_of_the_other_kind_still_begins_with_the_client() {
-        let told_rfc = told(RFC, from("10.0.0.1"), "X-Forwarded-For: 203.0.113.9\nX-Forwarded-Proto: https");
+        let written_rfc = written(RFC, from("10.0.0.1"), "X-Forwarded-For: 203.0.113.9\nX-Forwarded-Proto: https");
         assert_eq!(
-            told_rfc.first().map(String::as_str),
+            written_rfc.first().map(String::as_str),
             Some("Forwarded: for=203.0.113.9;proto=https, for=10.0.0.1;host=\"Example.com:8080\";proto=http")
         );
-        let told_x = told(X, from("10.0.0.1"), "Forwarded: for=\"[2001:db8::1]\";proto=https");
+        let written_x = written(X, from("10.0.0.1"), "Forwarded: for=\"[2001:db8::1]\";proto=https");
         assert_eq!(
-            told_x,
+            written_x,
             [
                 "Forwarded: for=\"[2001:db8::1]\";proto=https",
                 "X-Forwarded-For: 2001:db8::1, 10.0.0.1",
@@ -612,7 +612,7 @@ mod tests {
     #[test]
     fn a_forwarded_list_is_appended_to_with_ipv6_quoted() {
         assert_eq!(
-            told(RFC, from("fd00::1"), "Forwarded: for=203.0.113.9\nForwarded: for=10.0.0.7"),
+            written(RFC, from("fd00::1"), "Forwarded: for=203.0.113.9\nForwarded: for=10.0.0.7"),
             ["Forwarded: for=203.0.113.9, for=10.0.0.7, for=\"[fd00::1]\";host=\"Example.com:8080\";proto=http"]
         );
     }
@@ -620,7 +620,7 @@ mod tests {
     #[test]
     fn the_port_follows_a_scheme_that_is_not_ours() {
         let head = get("/");
-        let with = |lines: &str| told(X, from("10.0.0.1"), lines);
+        let with = |lines: &str| written(X, from("10.0.0.1"), lines);
         assert!(with("X-Forwarded-Proto: https").contains(&"X-Forwarded-Port: 8080".to_owned()), "that of `Host`");
         let mut edits = Edits::new();
         let behind_tls = self::head_with_proto();

@@ -1,9 +1,9 @@
 //! What gRPC says in its own words: its deadline, its status, and answers that its clients understand.
 //!
-//! A call is a POST with the content type `application/grpc`, answered with the status 200 whatever became of it; what did
-//! stands in `grpc-status`, in the trailers or, where there is nothing but a head, in that ("trailers-only"). So a proxy
-//! that looks at HTTP statuses sees no failure, and one that answers 503 is told by the client's library that it speaks
-//! no gRPC.
+//! A call is a POST with the content type `application/grpc`, always answered with HTTP status 200; the result
+//! is in `grpc-status`, in the trailers or, if the response is only a head, in that ("trailers-only"). So a proxy that
+//! looks at HTTP statuses sees no failure, and if it answers 503, the client's library reports a peer that speaks no
+//! gRPC.
 //!
 //! `application/grpc-web` is not meant: it has its status in the body, and comes from browsers that understand ours.
 

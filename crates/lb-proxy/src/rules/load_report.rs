@@ -1,4 +1,4 @@
-//! What an endpoint says of its load, in the header `endpoint-load-metrics` of its answers.
+//! The load that an endpoint reports, in the header `endpoint-load-metrics` of its answers.
 //!
 //! A balancer guesses how busy an endpoint is; the endpoint knows. ORCA (Open Request Cost Aggregation, of xDS and gRPC) names the figures,
 //! and here they are read in the two forms that any application can write:
@@ -18,7 +18,7 @@ use crate::message::ResponseHead;
 
 const NAME: &str = "endpoint-load-metrics";
 
-/// What the head of an answer says of the load; none if it says nothing that can be read. The first header counts.
+/// The load report in a response head; `None` if there is none or it cannot be parsed. The first header counts.
 #[must_use]
 pub fn reported(head: &ResponseHead) -> Option<LoadReport> {
     parse(head.header(NAME)?)
@@ -37,7 +37,7 @@ fn parse(value: &[u8]) -> Option<LoadReport> {
     Some(LoadReport { requests_per_second: figures.rps_fractional, utilization, errors_per_second: figures.eps })
 }
 
-/// The figures by their names in ORCA; zero where they are not told, as in its protobuf.
+/// The figures by their names in ORCA; zero if absent, as in its protobuf.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Figures {

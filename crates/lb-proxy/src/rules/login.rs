@@ -1,9 +1,9 @@
 //! Logins that an endpoint ties to a connection rather than to a request.
 //!
-//! HTTP is stateless, and NTLM is not: its three messages belong to one connection, and what comes on that connection
-//! afterwards is taken for the one who logged in, with or without credentials. Negotiate may carry NTLM, and servers
+//! HTTP is stateless, and NTLM is not: its three messages belong to one connection, and later requests on that connection
+//! are treated as the authenticated user's, with or without credentials. Negotiate may carry NTLM, and servers
 //! keep its logins by connection as well. So a connection that saw either belongs to one client from then on. Only the
-//! two schemes' names are looked at; what they carry is the endpoint's affair.
+//! two schemes' names are looked at; their content is not parsed.
 
 use crate::message::name::{self, Name};
 use crate::message::{RequestHead, ResponseHead};

@@ -1,7 +1,7 @@
 //! The rules of HTTP that a proxy adds to what it forwards, without any IO.
 //!
 //! What is sent where, and what is changed on the way, is decided here by pure functions over the valid configuration
-//! and the heads of messages: which route takes a request ([`router`]), what the endpoint is told about the client
+//! and the heads of messages: which route takes a request ([`router`]), what is forwarded about the client
 //! ([`forwarded`]), what is edited ([`headers`]), and what we answer ourselves ([`answer`]). Each can be driven from a
 //! test with nothing but bytes; sockets, clocks and randomness are the engine's, which passes `now` and entropy in.
 //!
@@ -53,7 +53,7 @@ pub(crate) mod testing {
         head(&format!("GET {target} HTTP/1.1\nHost: example.com"))
     }
 
-    /// A client at 192.0.2.1 that nobody vouches for, over plain HTTP to port 80.
+    /// An untrusted client at 192.0.2.1, over plain HTTP to port 80.
     pub(super) fn origin(head: &RequestHead) -> Origin {
         let arrival = Arrival { peer: Some([192, 0, 2, 1].into()), is_tls: false, port: 80 };
         Origin::new(arrival, &Networks::default(), head)

@@ -20,7 +20,7 @@
 //! `/x/admin` has a route of its own.
 //!
 //! Refused outright: a `%` without two digits, NUL, a `..` above the root, and a `..` after an empty segment (whether
-//! `/a//../b` is `/b` or `/a/b` depends on who merges slashes first). Runs of slashes are otherwise one slash, as with
+//! `/a//../b` is `/b` or `/a/b` depends on whether slashes are merged first). Runs of slashes are otherwise one slash, as with
 //! nginx's `merge_slashes`.
 //!
 //! Not done here: nothing is decoded twice (`%252e` is the text `%2e`), and letter case stays.

@@ -17,8 +17,7 @@ pub struct Reply {
 
 impl Reply {
     /// Joins head and body. The answer to HEAD has the head of the answer to GET and no body (RFC 9110 §9.3.2); 1xx,
-    /// 204 and 304 have no body whoever asks, nor do they state a length. An empty body is stated to be empty and has
-    /// no type.
+    /// 204 and 304 have neither a body nor a length. An empty body has `Content-Length: 0` and no type.
     ///
     /// # Errors
     ///

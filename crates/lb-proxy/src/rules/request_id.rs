@@ -5,8 +5,8 @@
 //! of the same millisecond collide with probability 2⁻⁵².
 //!
 //! A trusted proxy's `X-Request-Id` is kept, so that one id goes through all hops, if it has 1 to 128 characters of
-//! `A-Z a-z 0-9 . _ : + / = @ ~ -`; anything else could break a log line or a query for it. Nobody else's is believed:
-//! a client could give a thousand requests one id. The id is always sent on as `X-Request-Id`.
+//! `A-Z a-z 0-9 . _ : + / = @ ~ -`; anything else could break a log line or a query for it. From other peers it is replaced:
+//! a client could give a thousand requests the same id. The id is always sent on as `X-Request-Id`.
 
 use std::fmt;
 

@@ -15,7 +15,7 @@
 //! secret, so that its length and shape do not matter; both keys from the secret, the cookie's name and the cluster's, each behind
 //! its length. One secret may serve many routes, and a cookie is good only where it was made: not as another cookie, and not for
 //! another cluster, in which the same endpoint may drain. BLAKE3 rather than SipHash-128,
-//! since it comes with a key derivation and a margin that nobody disputes, and costs some 100 ns once a request;
+//! since it comes with a key derivation and an undisputed security margin, and costs some 100 ns once a request;
 //! HMAC-SHA-256 would do as well at four times that.
 //!
 //! The affinity is [`lb_policy::affinity_of`] the configured address, so that a container that comes back with another
@@ -25,10 +25,10 @@
 //! any, and one that an older key signed is renewed at once. Whatever is forged, cut, expired or signed by a key that
 //! is gone is as if it were not there; the check takes the same time wherever a tag differs.
 //!
-//! A cookie belongs to its bearer: who has one chooses its endpoint. One without an age has no end either, but for the secret's.
+//! A cookie is a bearer token: any client that has it selects its endpoint. Without a `max_age` it is valid as long as its secret.
 //!
-//! Not done here: whether the endpoint still exists and may take a request is the policy's to say. It answers with
-//! another, and the cookie is written anew.
+//! Not done here: whether the endpoint still exists and may take a request is decided by the policy. If it picks
+//! another one, the cookie is replaced.
 
 use std::fmt::Write as _;
 
@@ -49,7 +49,7 @@ pub struct StickyCookie {
     keys: Vec<Key>,
 }
 
-/// What a valid cookie says.
+/// The content of a valid cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AffinityHint {
     /// The endpoint's affinity, for the policy's `preferred`.
@@ -89,7 +89,7 @@ impl StickyCookie {
                 let value = pair.trim_ascii().strip_prefix(self.name.as_bytes())?.strip_prefix(b"=")?;
                 Some(value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value))
             })
-            .take(MOST_TRIED)
+            .take(MAX_TRIED)
             .find_map(|value| self.verify(value, now))
     }
 
@@ -284,8 +284,8 @@ const TOKEN_BYTES: usize = 1 + 1 + 8 + 4 + TAG_BYTES;
 const TOKEN_CHARS: usize = TOKEN_BYTES / 3 * 4;
 /// The expiry of a session cookie.
 const NEVER: u32 = 0;
-/// Cookies of our name that are looked at: enough for every path and domain, and a bound for who sends a thousand.
-const MOST_TRIED: usize = 8;
+/// Cookies of our name that are checked: enough for every path and domain, and a bound if a client sends a thousand.
+const MAX_TRIED: usize = 8;
 const DIGITS: [u8; 64] = *b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! It must answer when the proxy is at its limits, so it shares nothing with the workers: it runs on the control
 //! runtime, on hyper, with a handful of connections (`places.rs` says whose), and with descriptors kept for the time
 //! when there are no others. And it must not become a hole: without `allow` only loopback clients are answered. Who may
-//! not come takes no place: a few such clients at a time hear why, within a second, and further ones are closed.
+//! not come takes no slot: a few such clients at a time get a 403, within a second, and further ones are closed.
 //!
 //! Every client must name the address it means, or one of `hosts`. A web page that the operator looks at can make the
 //! browser ask `http://its.own.name:9900/status` after its name was pointed at this address (DNS rebinding); the `Host` it
@@ -79,7 +79,7 @@ impl AdminState {
         self.access.store(Arc::new(Rules::new(access)));
     }
 
-    /// Shutdown has begun: `/healthz` answers 503 from now on, so that whoever balances over us looks elsewhere.
+    /// Shutdown has begun: `/healthz` answers 503 from now on, so that load balancers in front stop sending requests.
     pub(crate) fn set_stopping(&self) {
         self.is_stopping.store(true, Ordering::Relaxed);
     }
@@ -185,7 +185,7 @@ pub(crate) async fn serve(
     tokio::select! {
         // A client that breaks off or talks nonsense is no news.
         _ = &mut connection => return,
-        () = tokio::time::sleep(MOST_AGE) => {}
+        () = tokio::time::sleep(MAX_AGE) => {}
         () = stop.cancelled() => {}
     }
     connection.as_mut().graceful_shutdown();
@@ -198,7 +198,7 @@ fn wants_page<B>(request: &Request<B>) -> bool {
     match parts.find_map(|part| part.strip_prefix("format=")) {
         Some(format) => format == "html",
         None => request.headers().get_all(ACCEPT).iter().any(|value| {
-            // What takes everything, such as curl, is not told apart from what wants JSON.
+            // `Accept: */*`, as curl sends, gets JSON.
             value.to_str().is_ok_and(|value| value.to_ascii_lowercase().contains("text/html"))
         }),
     }
@@ -247,7 +247,7 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 /// For a request head, and for the pause before the next one. Whoever asks less often connects again, at little cost.
 pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
-const MOST_AGE: Duration = Duration::from_secs(120);
+const MAX_AGE: Duration = Duration::from_secs(120);
 
 const LAST_WAIT: Duration = Duration::from_secs(5);
 

@@ -80,9 +80,9 @@ impl Certificate {
 
 impl Certificate {
     /// What an operator should know of the files it was read from, each with the file.
-    pub(super) fn told<'f>(&self, files: &'f CertificateFiles, now: SystemTime) -> Vec<(&'f Path, String)> {
-        let age = self.facts.age(now).told().map(|told| (files.cert.as_path(), told));
-        let exposed = exposure::told(&files.key).map(|told| (files.key.as_path(), told));
+    pub(super) fn warnings<'f>(&self, files: &'f CertificateFiles, now: SystemTime) -> Vec<(&'f Path, String)> {
+        let age = self.facts.age(now).warning().map(|warning| (files.cert.as_path(), warning));
+        let exposed = exposure::warning(&files.key).map(|warning| (files.key.as_path(), warning));
         age.into_iter().chain(exposed).collect()
     }
 }
@@ -163,7 +163,7 @@ impl Facts {
 
 impl Age {
     /// A sentence about it, after the name of the file; `None` if all is well.
-    pub(crate) fn told(self) -> Option<String> {
+    pub(crate) fn warning(self) -> Option<String> {
         Some(match self {
             Self::Good => return None,
             Self::TooYoung(wait) => format!("the certificate does not hold yet: it begins in {}", span(wait)),
@@ -285,11 +285,11 @@ mod tests {
         let facts = Facts { names: Vec::new(), not_before: start, not_after: start + 90 * day };
         assert_eq!(facts.age(start), Age::Good);
         assert_eq!(facts.age(start + 76 * day), Age::Good);
-        assert_eq!(facts.age(start + 80 * day).told().unwrap(), "the certificate expires in 10 days");
-        assert_eq!(facts.age(start + 91 * day).told().unwrap(), "the certificate expired 24 hours ago");
+        assert_eq!(facts.age(start + 80 * day).warning().unwrap(), "the certificate expires in 10 days");
+        assert_eq!(facts.age(start + 91 * day).warning().unwrap(), "the certificate expired 24 hours ago");
         assert_eq!(facts.age(start + 90 * day), Age::Over(Duration::ZERO));
         assert_eq!(
-            facts.age(start - 3 * day).told().unwrap(),
+            facts.age(start - 3 * day).warning().unwrap(),
             "the certificate does not hold yet: it begins in 3 days"
         );
     }

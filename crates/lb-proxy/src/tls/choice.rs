@@ -45,7 +45,7 @@ impl Choice {
         &self.certificates[0]
     }
 
-    /// The certificates for a name, lower case, best first; those of nobody's name are the first of the list.
+    /// The certificates for a name, lower case, best first; without SNI or a match, the first of the list.
     pub(crate) fn of(&self, name: Option<&str>) -> &[usize] {
         let Some(name) = name.map(|name| name.trim_end_matches('.')) else { return &[0] };
         let by_wildcard = || name.find('.').and_then(|dot| self.wildcard.get(name.get(dot..)?));

@@ -136,8 +136,8 @@ mod tests {
         params.distinguished_name.push(DnType::OrganizationName, "Grün, \"Co\"");
         params.distinguished_name.push(DnType::CommonName, " alice");
         params.serial_number = Some(vec![0x0a, 0xff].into());
-        let told = identity(&params);
-        let of = |name: &str| told.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        let lines = identity(&params);
+        let of = |name: &str| lines.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
         assert_eq!(of("X-SSL-Client-Verify"), Some("SUCCESS"));
         assert_eq!(of("X-SSL-Client-S-DN"), Some("CN=\\ alice,O=Gr\\C3\\BCn\\, \\\"Co\\\""));
         assert_eq!(of("X-SSL-Client-Serial"), Some("0AFF"));

@@ -8,7 +8,7 @@ use std::path::Path;
 
 /// A sentence about the file of a private key, after its name; `None` if only its owner can read and write it, or
 /// nothing can be known.
-pub(super) fn told(key: &Path) -> Option<String> {
+pub(super) fn warning(key: &Path) -> Option<String> {
     let mode = std::fs::metadata(key).ok()?.permissions().mode() & 0o777;
     let by = match (mode & 0o060, mode & 0o006) {
         (_, others) if others != 0 => "by every user of this machine",
@@ -37,8 +37,8 @@ mod tests {
             (0o666, Some("the private key can be written by every user of this machine (mode 0666); `chmod 600` it")),
         ] {
             std::fs::set_permissions(file.path(), Permissions::from_mode(mode)).unwrap();
-            assert_eq!(told(file.path()).as_deref(), expected, "{mode:o}");
+            assert_eq!(warning(file.path()).as_deref(), expected, "{mode:o}");
         }
-        assert_eq!(told(Path::new("/nonexistent/key.pem")), None);
+        assert_eq!(warning(Path::new("/nonexistent/key.pem")), None);
     }
 }

@@ -35,8 +35,8 @@ pub fn inspect(config: &Config) -> Vec<Finding> {
             match Certificate::load(files) {
                 Err(error) => say(Severity::Error, &part, &error.file, error.to_string()),
                 Ok(certificate) => {
-                    for (file, told) in certificate.told(files, now) {
-                        say(Severity::Warning, &part, file, format!("{}: {told}", file.display()));
+                    for (file, warning) in certificate.warnings(files, now) {
+                        say(Severity::Warning, &part, file, format!("{}: {warning}", file.display()));
                     }
                     if certificate.facts.names.is_empty() && tls.certificates.len() > 1 {
                         let what = "the certificate names no host: it is only shown where no other fits";
@@ -58,8 +58,8 @@ pub fn inspect(config: &Config) -> Vec<Finding> {
         } else if let Some(files) = &tls.client
             && let Ok(certificate) = Certificate::load(files)
         {
-            for (file, told) in certificate.told(files, now) {
-                say(Severity::Warning, &part, file, format!("{}: {told}", file.display()));
+            for (file, warning) in certificate.warnings(files, now) {
+                say(Severity::Warning, &part, file, format!("{}: {warning}", file.display()));
             }
         }
     }

@@ -1,9 +1,9 @@
 //! TLS: certificates from files to what a handshake needs.
 //!
-//! A certificate is the one part of a configuration that changes while its text does not: something renews the file and
-//! asks for a reload. So files are read at every start and reload (`Store`), and what can no longer be read leaves the
-//! last good one in force. What is wrong with a file is told with its name ([`CertificateError`]), at `check` time as
-//! well (`inspect`). The bytes of a connection are the business of `net/stream/tls.rs`.
+//! A certificate is the one part of a configuration that changes while its text does not: a renewal replaces the file and
+//! triggers a reload. So files are read at every start and reload (`Store`); if a file can no longer be read, the last
+//! valid certificate stays in force. Errors name the file ([`CertificateError`]), also at `check` time (`inspect`). The
+//! byte stream of a connection is in `net/stream/tls.rs`.
 
 mod certificate;
 mod choice;

@@ -1,9 +1,9 @@
 //! Endpoints and clients whose own certificate is in `ca`.
 //!
-//! Whoever has a certificate that signed itself names that one as the authority, and so do nginx and curl take it. The
-//! library does not where the certificate says that it is an authority, and `openssl req -x509` makes it say so. What
-//! the file names is therefore believed as it is, for its names and its time; everything else is the library's business.
-//! An authority that shows its own certificate gains nothing by that: it could have issued another.
+//! A self-signed certificate is usually configured as its own authority; nginx and curl accept that. The library does not
+//! if the certificate has the CA flag, which `openssl req -x509` sets. So a certificate that is listed in the file is
+//! trusted itself, for its names and validity period; everything else is checked by the library.
+//! An authority that presents its own certificate gains nothing by that: it could have issued another.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

@@ -38,7 +38,7 @@ pub enum Problem {
     /// There is more than one private key.
     #[error("has more than one private key in it")]
     ManyKeys,
-    /// The private key needs a passphrase, which nobody could type at a restart.
+    /// The private key needs a passphrase, which cannot be entered at a restart.
     #[error("has a private key that is encrypted; decrypt it with `openssl pkey -in FILE -out NEW`")]
     EncryptedKey,
     /// The private key is of a kind that is not supported.
@@ -161,26 +161,26 @@ mod tests {
     #[test]
     fn what_is_wrong_is_told_and_no_byte_of_it() {
         let (cert, key) = pair();
-        let told = |text: &str| match Sections::parse(text.as_bytes()) {
+        let problem = |text: &str| match Sections::parse(text.as_bytes()) {
             Err(problem) => problem.to_string(),
             Ok(mut sections) => match sections.key(Path::new("f")) {
                 Err(error) => error.problem.to_string(),
                 Ok(_) => sections.certificates(Path::new("f")).unwrap_err().problem.to_string(),
             },
         };
-        assert!(told("").contains("no PEM"));
-        assert!(told("hello").contains("no PEM"));
-        assert_eq!(told(&key), "has no certificate in it, only a private key");
-        assert_eq!(told(&cert), "has no private key in it, only certificates");
-        assert!(told(&format!("{key}{key}{cert}")).contains("more than one"));
+        assert!(problem("").contains("no PEM"));
+        assert!(problem("hello").contains("no PEM"));
+        assert_eq!(problem(&key), "has no certificate in it, only a private key");
+        assert_eq!(problem(&cert), "has no private key in it, only certificates");
+        assert!(problem(&format!("{key}{key}{cert}")).contains("more than one"));
         assert!(
-            told("-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n")
+            problem("-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n")
                 .contains("encrypted")
         );
         let old = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nc2VjcmV0\n-----END RSA PRIVATE KEY-----\n";
-        assert!(told(old).contains("encrypted"));
-        let damaged = told("-----BEGIN PRIVATE KEY-----\nsecret!\n-----END PRIVATE KEY-----\n");
+        assert!(problem(old).contains("encrypted"));
+        let damaged = problem("-----BEGIN PRIVATE KEY-----\nsecret!\n-----END PRIVATE KEY-----\n");
         assert!(damaged.contains("not base64") && !damaged.contains("secret"), "{damaged}");
-        assert!(told("-----BEGIN PRIVATE KEY-----\nc2Vj\n").contains("END"));
+        assert!(problem("-----BEGIN PRIVATE KEY-----\nc2Vj\n").contains("END"));
     }
 }

@@ -3,9 +3,9 @@
 //! A renewal may be half written when the reload comes, or have gone wrong. The proxy then goes on with what it read
 //! before and says so; only what was never good stops a start, or has the reload refused.
 //!
-//! Tickets let a client take up its session without another full handshake. Their keys are shared by all workers and
-//! outlive reloads, but belong to one listener with one set of client authorities: a session that began where nobody
-//! asks for a certificate must not be taken up where somebody does.
+//! Tickets let a client resume its session without a full handshake. Their keys are shared by all workers and
+//! outlive reloads, but belong to one listener with one set of client authorities: a session that began without a
+//! client certificate must not be resumed where one is required.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -59,7 +59,7 @@ impl ClusterSettings {
 /// Whose tickets they are: a listener, and the mark of its client authorities.
 type TicketsOf = (ListenAddress, Option<blake3::Hash>);
 
-/// Who is believed about clients.
+/// Trusted authorities for client certificates.
 #[derive(Clone)]
 struct Authorities {
     verifier: Arc<dyn ClientCertVerifier>,
@@ -115,9 +115,10 @@ impl Store {
         if let Some((_, _, made)) = next.settings.iter().find(|(of, _, _)| of == tls) {
             return Ok(Arc::clone(made));
         }
-        if let Some((key, told)) = tls.client.as_ref().and_then(|files| Some((&files.key, exposure::told(&files.key)?)))
+        if let Some((key, warning)) =
+            tls.client.as_ref().and_then(|files| Some((&files.key, exposure::warning(&files.key)?)))
         {
-            tracing::warn!("{}: {told}", key.display());
+            tracing::warn!("{}: {warning}", key.display());
         }
         let last = self.settings.iter().find(|(of, _, _)| of == tls);
         let made = Material::read(tls).and_then(|material| match last {
@@ -154,8 +155,8 @@ impl Store {
             }
             (Err(error), None) => return Err(error),
         };
-        for (file, told) in certificate.told(files, now) {
-            tracing::warn!("{}: {told}", file.display());
+        for (file, warning) in certificate.warnings(files, now) {
+            tracing::warn!("{}: {warning}", file.display());
         }
         next.certificates.insert(files.clone(), Arc::clone(&certificate));
         Ok(certificate)

@@ -95,7 +95,7 @@ impl Terminator {
     /// Whether a request for `host` on a connection that asked for `server_name` goes past what the client had to
     /// show: clients are asked for certificates here, and the two names have different certificates.
     ///
-    /// nginx's rule: where nobody is asked, or no name was, any host will do.
+    /// As in nginx: without client certificates or without SNI, every host is accepted.
     pub(crate) fn is_misdirected(&self, server_name: Option<&str>, host: &str) -> bool {
         let Some(server_name) = server_name.filter(|_| self.asks_clients()) else { return false };
         let host = host.strip_suffix('.').unwrap_or(host);

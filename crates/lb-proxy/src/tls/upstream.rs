@@ -1,8 +1,8 @@
-//! TLS towards endpoints: whom we believe, what we show, and why a handshake failed.
+//! TLS towards endpoints: trusted authorities, the client certificate, and the cause of a failed handshake.
 //!
-//! Without `ca` the system's authorities are believed (read from where the distribution keeps them, so that a company's
-//! own authority that was installed there counts as well), and none that was built into the program and grows old in
-//! it. Sessions are resumed per endpoint: a ticket of one is no use at another.
+//! Without `ca`, the system's authorities are trusted. They are read from the distribution's location, which includes an
+//! organization's own authorities; none are built into the program, where they would become outdated. Sessions are
+//! resumed per endpoint: a ticket of one is useless at another.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -160,7 +160,7 @@ fn system() -> Result<Vec<CertificateDer<'static>>, CertificateError> {
     Ok(found.certs)
 }
 
-/// Believes whoever answers.
+/// Accepts any certificate.
 #[derive(Debug)]
 struct Anybody;
 

@@ -80,9 +80,9 @@ impl Stream {
         }
     }
 
-    /// Whether something (data, the end or an error) waits to be read, as far as the reactor has heard. No system call.
+    /// Whether something (data, the end or an error) is readable, as far as the reactor knows. No system call.
     pub(crate) fn is_readable(&self) -> bool {
-        // What would be done with a ready socket is nothing, so all this does is to look.
+        // The closure does nothing with a ready socket: this only checks readiness.
         let looked = match self {
             Self::Tcp(stream) => stream.try_io(Interest::READABLE, || Ok(())),
             Self::Unix(stream) => stream.try_io(Interest::READABLE, || Ok(())),
@@ -91,7 +91,7 @@ impl Stream {
         !matches!(looked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
-    /// Whether nothing waits to be read, by asking the kernel: the reactor may not have heard of what came last.
+    /// Whether nothing waits to be read, by a system call: the reactor may not know of the latest data.
     pub(crate) fn is_quiet(&self) -> bool {
         let mut byte = [std::mem::MaybeUninit::uninit()];
         let peeked = match self {
@@ -102,7 +102,7 @@ impl Stream {
         matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
-    /// Ready when something waits to be read, as far as the reactor has heard. No system call, but for what waits to be
+    /// Ready when something is readable, as far as the reactor knows. No system call, but for what waits to be
     /// written behind TLS.
     pub(crate) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
@@ -265,7 +265,7 @@ mod tests {
         let stream = Stream::Tcp(ours);
         assert!(stream.is_quiet());
         theirs.write_all(b"!").unwrap();
-        // Nothing is awaited here, so the reactor hears nothing.
+        // Nothing is awaited here, so the reactor does not run.
         let start = Instant::now();
         while stream.is_quiet() {
             assert!(start.elapsed() < Duration::from_secs(20));

@@ -8,8 +8,8 @@
 //! - The socket is read in large pieces, which rustls is then fed with; an idle connection holds no buffer of ours.
 //! - Plaintext that was decrypted and not yet taken counts as readable. A kept connection on which anything waits, be
 //!   it no more than a ticket, is not idle.
-//! - The end of a stream is either said (`close_notify`) or it is a cut. A server that just closes may have been cut off
-//!   by somebody else, so that is an error; a client that just closes is only impolite, since requests tell their length.
+//! - A stream ends either by `close_notify` or by truncation. A server that closes without it may have been cut off by
+//!   an attacker, so that is an error. For a client it is harmless, since requests are self-delimiting.
 //!
 //! What was accepted by a write is encrypted at once and leaves with [`poll_push`](TlsStream::poll_push), which every
 //! write, flush, read and wait for readability attempts.
@@ -28,7 +28,7 @@ use super::Stream;
 use crate::net::buffers::ReadSize;
 
 /// Ciphertext that may wait for the socket: a response of 64 KiB with its head is one system call.
-const MOST_WAITING: usize = 128 * 1024;
+const MAX_WAITING: usize = 128 * 1024;
 
 /// A socket that speaks TLS.
 pub(crate) struct TlsStream {
@@ -39,11 +39,11 @@ pub(crate) struct TlsStream {
     raw_size: ReadSize,
     /// Bytes of plaintext that `connection` holds.
     plain: usize,
-    /// The other side has said its last byte.
+    /// The peer has sent its last byte.
     ended: bool,
-    /// What came was no TLS, or somebody tampered with it.
+    /// The received data was not valid TLS, or was tampered with.
     broken: bool,
-    /// We have said our last byte.
+    /// Our last byte was sent.
     finished: bool,
     /// Ciphertext handed to the kernel so far.
     pushed: u64,
@@ -72,7 +72,7 @@ impl TlsStream {
     }
 
     fn new(under: Stream, mut connection: Connection) -> Self {
-        connection.set_buffer_limit(Some(MOST_WAITING));
+        connection.set_buffer_limit(Some(MAX_WAITING));
         Self {
             under,
             connection,
@@ -92,7 +92,7 @@ impl TlsStream {
         &self.under
     }
 
-    /// As [`under`](Self::under), for whoever has given TLS up.
+    /// As [`under`](Self::under), for use without TLS.
     pub(crate) fn under_mut(&mut self) -> &mut Stream {
         &mut self.under
     }
@@ -149,7 +149,7 @@ impl TlsStream {
         self.poll_read_with(cx, room, &mut |piece| buf.extend_from_slice(piece))
     }
 
-    /// As [`poll_read_into`](Self::poll_read_into), for whoever brings a buffer of another kind.
+    /// As [`poll_read_into`](Self::poll_read_into), into tokio's `ReadBuf`.
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let room = buf.remaining();
         self.poll_read_with(cx, room, &mut |piece| buf.put_slice(piece)).map_ok(drop)
@@ -197,7 +197,7 @@ impl TlsStream {
         Poll::Ready(Ok(got))
     }
 
-    /// Whether a read would give something at once, as far as the reactor has heard.
+    /// Whether a read would return at once, as far as the reactor knows.
     pub(crate) fn is_readable(&self) -> bool {
         self.holds_something() || self.under.is_readable()
     }
@@ -250,12 +250,12 @@ impl TlsStream {
         Pin::new(&mut self.under).poll_shutdown(cx)
     }
 
-    /// As [`poll_shutdown`](Self::poll_shutdown), for whoever closes the connection next and waits for nothing: the
-    /// other side learns that this end is meant.
+    /// As [`poll_shutdown`](Self::poll_shutdown), without waiting, right before the connection is closed: the
+    /// peer learns that the end is intended.
     pub(crate) fn notify_close(&mut self) {
         if !self.connection.is_handshaking() {
             self.finish();
-            // A socket that takes no more tells nobody anything.
+            // If the socket is full, the alert is lost.
             let _ = self.poll_push(&mut Context::from_waker(std::task::Waker::noop()));
         }
     }
@@ -321,7 +321,7 @@ impl TlsStream {
             }
             Err(error) => {
                 self.broken = true;
-                // The alert says why, to whoever still listens.
+                // The alert has the reason, if the peer still reads.
                 let _ = self.poll_push(cx);
                 Err(io::Error::new(io::ErrorKind::InvalidData, error))
             }
@@ -361,7 +361,7 @@ impl std::fmt::Debug for TlsStream {
     }
 }
 
-/// A socket as rustls writes to it: it would rather be told than wait.
+/// A socket as rustls writes to it: `WouldBlock` instead of waiting.
 struct Socket<'a, 'w> {
     stream: &'a mut Stream,
     cx: &'a mut Context<'w>,
@@ -515,6 +515,6 @@ mod tests {
             assert!(accepted < 16 << 20, "{accepted}");
         }
         assert!(server.poll_flush(cx).is_pending());
-        assert!(server.pushed() > 0 && (accepted as u64) < server.pushed() + 2 * MOST_WAITING as u64);
+        assert!(server.pushed() > 0 && (accepted as u64) < server.pushed() + 2 * MAX_WAITING as u64);
     }
 }

@@ -9,8 +9,8 @@
 //! **A route that does not take the request is as if it were not there.** When the most particular host has no route
 //! for the path, or only one for other methods, the search goes on with shorter prefixes and less particular hosts.
 //! nginx stays within the first `server` that matches; here a default route (`path = "/"` without hosts) catches
-//! whatever the routes of a host leave over, which is what those who write one expect. A host that should catch its own
-//! leftovers has a `path = "/"` of its own.
+//! all requests that no route of the host matches, which is what a default route is for. A host that should handle all of
+//! its requests has its own `path = "/"`.
 //!
 //! A listener that redirects to https asks only the routes that name it ([`Router::route_named`]): those that hold for
 //! every listener were written for the one with TLS.
@@ -70,8 +70,8 @@ pub enum Routed {
     Matched(usize),
     /// Only with another method would a route take it: 405.
     MethodNotAllowed {
-        /// The value of `Allow`: methods sorted, separated by a comma and a space. Of a route that names none, those
-        /// that everybody knows.
+        /// The value of `Allow`: methods sorted, separated by a comma and a space. For a route that names none, the
+        /// common methods.
         allow: String,
     },
     /// No route takes it: 404.

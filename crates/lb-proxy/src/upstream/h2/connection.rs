@@ -269,12 +269,12 @@ impl Driver {
             if owner.has_answered.swap(false, Ordering::Relaxed) {
                 self.ping_after = PING_AFTER;
             }
-            let (now, heard) = (Instant::now(), self.drain.heard());
+            let (now, last_received) = (Instant::now(), self.drain.last_received());
             let is_idle = owner.running.load(Ordering::Relaxed) == 0;
             let mut due = match self.pinged_at {
                 // Anything received counts as an answer.
-                Some(pinged_at) => pinged_at.max(heard) + PING_TIMEOUT,
-                None => heard.max(owner.since()) + self.ping_after,
+                Some(pinged_at) => pinged_at.max(last_received) + PING_TIMEOUT,
+                None => last_received.max(owner.since()) + self.ping_after,
             };
             if now >= due {
                 match self.pinged_at {
