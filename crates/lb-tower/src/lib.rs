@@ -75,11 +75,19 @@
 //!
 //! **Features.** None is on by default, each only adds. `http`: `http` requests and responses, gRPC among them, in `lb_tower::http`.
 //! `hyper-util`, `reqwest`, `tonic`: clients ready made, in `lb_tower::client`, and their errors in [`ByCause`]. `axum`: limits by the address of
-//! an axum connection. `discover`: a cluster fed by a tower `Discover`.
+//! an axum connection. `tracing`, `metrics`: an [`Observer`] each. `discover`: a cluster fed by a tower `Discover`.
 #![forbid(unsafe_code)]
 
 /// The examples of the guide are compiled.
-#[cfg(all(doctest, feature = "axum", feature = "hyper-util", feature = "reqwest", feature = "tonic"))]
+#[cfg(all(
+    doctest,
+    feature = "axum",
+    feature = "hyper-util",
+    feature = "metrics",
+    feature = "reqwest",
+    feature = "tonic",
+    feature = "tracing"
+))]
 #[doc = include_str!("../guide.md")]
 struct Guide;
 
@@ -99,6 +107,7 @@ mod hedge;
 pub mod http;
 mod inner;
 mod locked;
+mod observer;
 mod passive;
 mod rate_limit;
 mod result_class;
@@ -126,6 +135,11 @@ pub use discover::{Follow, Found};
 pub use expiry::Expiry;
 pub use hedge::{Hedge, HedgeAfter, HedgeEvents, HedgeFuture, HedgeLayer, HedgePolicy};
 pub use locked::Locked;
+#[cfg(feature = "metrics")]
+pub use observer::MetricsObserver;
+#[cfg(feature = "tracing")]
+pub use observer::TracingObserver;
+pub use observer::{Observed, Observer};
 pub use passive::{Passive, PassiveRule, Transition, Watch, watch_fn};
 pub use rate_limit::{Everyone, Key, KeyOf, RateLimit, RateLimitError, RateLimitFuture, RateLimitLayer, key_fn};
 pub use result_class::{ByResult, ClassifyResult};

@@ -93,6 +93,7 @@ impl HedgeEvents for () {}
 
 /// When a copy is sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum HedgeAfter {
     /// After this time.
     Delay(Duration),

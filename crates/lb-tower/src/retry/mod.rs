@@ -121,6 +121,7 @@ pub enum Pushback {
 
 /// What a [`RetryPolicy`] makes of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Verdict {
     /// It is the answer.
     Return,
