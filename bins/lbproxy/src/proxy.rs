@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_logged_who_asked_not_to_be() {
+    fn an_access_log_that_is_off_stays_off() {
         assert_eq!(made("lbproxy proxy --to a:1 --access-log off").unwrap().log.access, None);
     }
 

@@ -196,7 +196,7 @@ fn tell_addresses(before: &[(Arc<str>, ListenAddress)], now: &[(Arc<str>, Listen
     }
 }
 
-/// Where the admin listener is, and who may use it: an address for all is often taken for a listener for all.
+/// The admin listener's address and the allowed networks: a wildcard address is often taken for unrestricted access.
 fn tell_admin(before: Option<&ListenAddress>, engine: &Engine) {
     let (now, config) = (engine.admin(), engine.config());
     let allow = config.admin.as_ref().map(|admin| admin.allow.as_slice()).unwrap_or_default();

@@ -415,7 +415,7 @@ fn what_is_wrong_with_a_certificate_is_placed_where_it_is_named() {
         "{err}"
     );
 
-    // A key for all is told of, and is no error.
+    // A key readable by all is a warning, not an error.
     private(&certs.join("c.pem"), &cert);
     private(&certs.join("k.pem"), &key);
     assert_eq!(said(&["check", "etc/lbproxy.toml"]), (Some(0), String::new()));

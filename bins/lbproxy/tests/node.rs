@@ -30,7 +30,7 @@ fn endpoints(instances: &[Instance]) -> String {
     format!("[{}]", quoted.join(", "))
 }
 
-/// Runs a client to its end; what it said.
+/// Runs a client to its end; returns its output.
 #[track_caller]
 fn succeed(client: Program) -> Vec<String> {
     let (said, status) = client.finish();
@@ -98,7 +98,7 @@ fn believing(node: &setup::Node, file: &str, authority: &Path) -> std::process::
     command
 }
 
-/// Everything goes to one instance; a connection that nothing is said on, or an exchange, lasts two seconds, a tunnel
+/// Everything goes to one instance; an idle connection, or an exchange, lasts two seconds, a tunnel
 /// an hour, one below `/impatient/` a second.
 fn impatient(instance: &Instance, listener: &str) -> String {
     format!(
@@ -124,7 +124,7 @@ fn impatient(instance: &Instance, listener: &str) -> String {
 }
 
 #[test]
-fn websockets_of_two_libraries_get_through_whole() {
+fn websockets_of_two_libraries_pass() {
     let Some(node) = node() else { return };
     in_the_clear_and_secured(node, "sockets", |url, secure| {
         let said = succeed(Program::start(believing(node, "ws-client.mjs", &secure.authority).arg(url)));
@@ -133,7 +133,7 @@ fn websockets_of_two_libraries_get_through_whole() {
 }
 
 #[test]
-fn websockets_of_python_get_through_whole() {
+fn websockets_of_python_pass() {
     let (Some(node), Some(python)) = (node(), python()) else { return };
     in_the_clear_and_secured(node, "python", |url, secure| {
         let mut client = python.program("websockets-client.py");
@@ -167,7 +167,7 @@ fn the_http2_of_node_gets_its_answers() {
     passes_in_the_clear_and_secured("http2-client.mjs");
 }
 
-/// Runs a client that is told where the proxy is without TLS and with.
+/// Runs a client with the addresses of the proxy without TLS and with.
 #[track_caller]
 fn passes_in_the_clear_and_secured(client: &str) {
     let Some(node) = node() else { return };
@@ -295,7 +295,7 @@ fn a_stopped_instance_loses_its_clients_to_the_others_and_gets_new_ones_when_it_
     let stopped = &mut instances[1];
     let was_there: Vec<_> = before.iter().filter(|(_, place)| *place == stopped.name()).map(|(id, _)| id).collect();
     stopped.stop();
-    // Whoever was there says so, comes back elsewhere, and is the only one who had to.
+    // Clients of that instance report it, reconnect elsewhere, and are the only ones affected.
     let moved = all_over("websocket", wait_events(&mut client, "connected", was_there.len()));
     assert_eq!(moved.keys().collect::<Vec<_>>(), was_there);
     assert!(instances_of(&moved).is_subset(&BTreeSet::from(["a", "c"])), "{moved:?}");
@@ -318,7 +318,7 @@ fn a_stopped_instance_loses_its_clients_to_the_others_and_gets_new_ones_when_it_
             break;
         }
     }
-    // Those who moved stay where they are.
+    // Clients that moved stay where they are.
     client.tell("say");
     let mut now = Places::new();
     client.take_until("all-said", |line| match line.split(' ').collect::<Vec<_>>()[..] {
@@ -383,14 +383,14 @@ fn no_request_meets_a_connection_that_node_is_closing_by_default() {
 }
 
 #[test]
-fn what_node_says_of_its_patience_is_believed_before_our_own() {
+fn the_keep_alive_timeout_of_node_takes_precedence() {
     // Ours is a minute; Node announces `Keep-Alive: timeout=5`.
     let counts = pauses("patient", "keep_alive = { timeout = \"60s\" }", [3000, 5400, 100], None);
     assert_reused_until(&counts, 3000, 4100);
 }
 
 #[test]
-fn an_instance_of_little_patience_loses_no_request() {
+fn an_instance_with_a_short_keep_alive_loses_no_request() {
     let counts = pauses("impatient", "", [300, 2400, 100], Some("2000"));
     assert_reused_until(&counts, 300, 1100);
 }

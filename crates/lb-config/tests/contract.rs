@@ -430,7 +430,7 @@ fn endpoints_in_every_form() {
 }
 
 #[test]
-fn no_retry_can_be_said_in_several_ways() {
+fn no_retry_has_several_spellings() {
     for said in ["\"off\"", "{ attempts = 1 }", "{ on = [], attempts = 1 }", "{ on = [] }"] {
         let text = format!(
             "listener = [{{ address = \"0.0.0.0:80\" }}]\ncluster.app.endpoints = [\"10.0.0.1:80\", \"10.0.0.2:80\"]\n\

@@ -59,7 +59,7 @@ fn load(text: &str) -> Config {
 }
 
 #[test]
-fn every_change_is_told_once_in_the_words_of_the_file() {
+fn every_change_is_reported_once_by_its_key() {
     let changes = Config::diff(&load(BEFORE), &load(AFTER));
     let expected = [
         "workers auto → 2",

@@ -156,7 +156,7 @@ fn connection_headers_stay_behind() {
 }
 
 #[test]
-fn unusual_whitespace_is_written_anew() {
+fn unusual_whitespace_is_normalized() {
     let head = request("GET / HTTP/1.1\r\nHost:a\r\nA:  b\r\nC: d \r\nE: f\r\n\r\n");
     let text = encoded(&head, &Edits::new(), Framing::None, Connection::Implicit);
     assert_eq!(text, "GET / HTTP/1.1\r\nHost: a\r\nA: b\r\nC: d\r\nE: f\r\n\r\n");
@@ -379,7 +379,7 @@ fn decode(framing: Framing, text: &str) -> (String, Vec<(String, String)>, Resul
 }
 
 #[test]
-fn bodies_end_where_their_framing_says() {
+fn bodies_end_by_their_framing() {
     let ended = |framing, text| decode(framing, text);
     assert_eq!(ended(Framing::None, "next"), (String::new(), vec![], Ok("next".into())));
     assert_eq!(ended(Framing::Length(0), "next"), (String::new(), vec![], Ok("next".into())));

@@ -98,13 +98,13 @@ fn responses_get_the_verdict_of_their_story_however_they_are_split() {
 }
 
 #[test]
-fn chunked_bodies_get_the_verdict_of_their_story_however_they_are_split() {
+fn chunked_bodies_get_the_expected_verdict_for_every_split() {
     check(CHUNKED, |bytes, size| chunked(BodyDecoder::new(Framing::Chunked), bytes, size));
     check(CHUNKED_RESPONSES, |bytes, size| chunked(BodyDecoder::of_response(Framing::Chunked), bytes, size));
 }
 
 #[test]
-fn a_body_that_a_request_may_have_is_read_alike_in_a_response() {
+fn a_valid_request_body_parses_identically_in_a_response() {
     let accepted = CHUNKED.iter().filter(|case| matches!(case.verdict, Verdict::Body(..)));
     let cases: Vec<_> = accepted.cloned().collect();
     check(&cases, |bytes, size| chunked(BodyDecoder::of_response(Framing::Chunked), bytes, size));

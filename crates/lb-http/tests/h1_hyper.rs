@@ -253,7 +253,7 @@ fn completed(case: &Case) -> Vec<u8> {
 }
 
 #[test]
-fn every_story_that_we_accept_hyper_reads_alike() {
+fn every_accepted_case_parses_identically_in_hyper() {
     let wrong: Vec<_> = REQUESTS
         .iter()
         .filter_map(|case| agrees(&completed(case)).err().map(|why| format!("{}: {why}", case.name)))
@@ -284,7 +284,7 @@ fn every_story_that_we_accept_hyper_reads_alike() {
 
 /// The table in `docs/http1.md` is written by `LBPROXY_WRITE_LIST=1 cargo test -p lb-http --test h1_hyper`.
 #[test]
-fn the_list_of_what_we_refuse_and_they_accept_is_whole() {
+fn the_list_of_requests_that_only_we_refuse_is_complete() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/http1.md");
     if !path.exists() {
         return; // The crate was unpacked alone, without the repository around it.
@@ -389,24 +389,24 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn requests_we_accept_hyper_reads_alike(bytes in damaged(REQUESTS)) {
+    fn accepted_requests_parse_identically_in_hyper(bytes in damaged(REQUESTS)) {
         prop_assert_eq!(agrees(&bytes), Ok(()), "{:?}", Bytes::from(bytes.clone()));
     }
 
     #[test]
-    fn chunked_bodies_we_accept_hyper_reads_alike(bytes in damaged(CHUNKED)) {
+    fn accepted_chunked_bodies_parse_identically_in_hyper(bytes in damaged(CHUNKED)) {
         let bytes = [CHUNKED_HEAD, &bytes].concat();
         prop_assert_eq!(agrees(&bytes), Ok(()), "{:?}", Bytes::from(bytes.clone()));
     }
 
     #[test]
-    fn chunked_responses_we_accept_hyper_reads_alike(bytes in damaged(CHUNKED_RESPONSES)) {
+    fn accepted_chunked_responses_parse_identically_in_hyper(bytes in damaged(CHUNKED_RESPONSES)) {
         let bytes = [CHUNKED_ANSWER, &bytes].concat();
         prop_assert_eq!(responses_agree(&bytes), Ok(()), "{:?}", Bytes::from(bytes.clone()));
     }
 
     #[test]
-    fn responses_we_accept_hyper_reads_alike(bytes in damaged(RESPONSES)) {
+    fn accepted_responses_parse_identically_in_hyper(bytes in damaged(RESPONSES)) {
         prop_assert_eq!(responses_agree(&bytes), Ok(()), "{:?}", Bytes::from(bytes.clone()));
     }
 }

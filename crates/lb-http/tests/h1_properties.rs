@@ -236,7 +236,7 @@ proptest! {
     }
 
     #[test]
-    fn what_passes_in_a_request_reads_alike_in_a_response((bytes, _) in damaged(CHUNKED)) {
+    fn chunks_valid_in_a_request_parse_identically_in_a_response((bytes, _) in damaged(CHUNKED)) {
         let strict = body(&[&bytes], Framing::Chunked);
         if strict.2.is_ok() {
             prop_assert_eq!(&strict, &decoded(&[&bytes], BodyDecoder::of_response(Framing::Chunked)));
@@ -244,7 +244,7 @@ proptest! {
     }
 
     #[test]
-    fn requests_we_accept_httparse_reads_alike((bytes, _) in damaged(REQUESTS)) {
+    fn accepted_requests_parse_identically_in_httparse((bytes, _) in damaged(REQUESTS)) {
         for head in requests(&[&bytes], &HeadLimits::default()).0 {
             let mut headers = [httparse::EMPTY_HEADER; 100];
             let mut theirs = httparse::Request::new(&mut headers);
@@ -258,7 +258,7 @@ proptest! {
     }
 
     #[test]
-    fn responses_we_accept_httparse_reads_alike((bytes, _) in damaged(RESPONSES)) {
+    fn accepted_responses_parse_identically_in_httparse((bytes, _) in damaged(RESPONSES)) {
         for head in responses(&[&bytes], Answering::Other, &HeadLimits::response()).0 {
             let mut headers = [httparse::EMPTY_HEADER; 200];
             let mut theirs = httparse::Response::new(&mut headers);

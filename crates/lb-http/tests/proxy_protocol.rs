@@ -28,7 +28,7 @@ fn v6_block() -> Vec<u8> {
 }
 
 #[test]
-fn lines_say_who_the_client_is() {
+fn v1_lines_have_the_client_address() {
     for (line, header) in [
         ("PROXY TCP4 192.0.2.1 192.0.2.2 56324 443\r\n", client("192.0.2.1:56324", "192.0.2.2:443")),
         (
@@ -50,7 +50,7 @@ fn lines_say_who_the_client_is() {
 }
 
 #[test]
-fn heads_say_who_the_client_is() {
+fn v2_headers_have_the_client_address() {
     let tlvs = [V4, &[0x04, 0, 3, 1, 2, 3]].concat();
     for (head, header) in [
         (v2(0x21, 0x11, V4), client("192.0.2.1:8080", "192.0.2.2:80")),

@@ -25,13 +25,13 @@ impl Answers {
     }
 }
 
-/// What a connection of HTTP/1 said before it ended: a status, or nothing.
+/// The response on an HTTP/1 connection before it ended: a status, or none.
 pub(crate) fn status(read: &[u8]) -> String {
     let text = String::from_utf8_lossy(read);
     text.split(' ').nth(1).filter(|_| text.starts_with("HTTP/1")).unwrap_or("closed").to_owned()
 }
 
-/// How a connection failed before anything could be said on it.
+/// How a connection failed before anything could be sent on it.
 pub(crate) fn failed(error: &io::Error) -> String {
     format!("failed: {:?}", error.kind())
 }

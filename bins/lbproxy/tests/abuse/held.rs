@@ -13,7 +13,7 @@ use crate::trial::{LARGE, Target, Trial};
 /// Between two looks at connections.
 const TICK: Duration = Duration::from_millis(20);
 /// Each connection is looked at, and gets a little, every so many ticks. In as many all of them are opened: what is done
-/// to all at once shows how fast the machine is, and not whether somebody is stopped.
+/// to all at once shows how fast the machine is, and not whether a connection is stalled.
 const TURNS: usize = 10;
 /// How long a phase is followed by a wait for the first that is thrown out.
 const PATIENCE: Duration = Duration::from_secs(5);

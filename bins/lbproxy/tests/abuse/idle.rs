@@ -1,4 +1,4 @@
-//! Ten thousand connections that said one thing and then nothing.
+//! Ten thousand connections that send one request and then idle.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -1,7 +1,7 @@
-//! Abuse: what a hostile client can try, how it ends, and what it costs everybody else.
+//! Abuse: attacks by hostile clients, how each ends, and its effect on other clients.
 //!
 //! While an attack runs, a well-behaved client asks at a fixed low rate. What counts is not how long its requests take but
-//! how much longer than while the same attack goes to somebody else: a **sink** beside the proxy, a process of its own
+//! how much longer than while the same attack goes to another target: a **sink** beside the proxy, a process of its own
 //! that accepts, reads and discards. The machine's load from making the attack is then the same in both. Control and
 //! attack take turns, two rounds of them or more, and the medians of the rounds are compared, see [`trial::Trial`].
 //!

@@ -238,7 +238,7 @@ fn requests(path: &str, more: impl Fn(u32) -> Vec<u8>) -> Vec<u8> {
     (0..STREAMS).flat_map(head).collect()
 }
 
-/// Heads of 31 KiB that take nine octets each: what was said once is repeated by its number in the table.
+/// Heads of 31 KiB that take nine octets each: a repeated field is sent as its index in the table.
 fn unfolding(path: &str) -> Vec<u8> {
     requests(path, |n| {
         let mut fields = Vec::new();

@@ -1,9 +1,9 @@
 //! Where the same attack goes for comparison: a process beside the proxy that accepts, reads and discards.
 //!
-//! It does what costs the machine, and nothing else: whoever asks for `/large` gets it, as far as it is taken, who asks for
+//! It does what costs the machine, and nothing else: a request for `/large` gets it, as far as it is read, one for
 //! `/idle` gets a word and may stay, and all others are closed after a second, the timeout that the proxy has.
 //!
-//! It is this test program once more, told by its environment to be the sink. A process of its own has descriptors of its
+//! It is this test program once more, started with an environment variable that selects the sink. A process of its own has descriptors of its
 //! own, as the proxy has, and does not share our locks.
 
 use std::io::{BufRead, BufReader, Write};
@@ -59,7 +59,7 @@ fn accepts_reads_and_discards() {
         return;
     }
     let _ = rlimit::increase_nofile_limit(rlimit::INFINITY);
-    // Whoever started us holds the other end; a sink that nobody wants any more goes.
+    // The parent holds the other end; when it closes, the sink exits.
     std::thread::spawn(|| {
         let _ = std::io::stdin().lines().count();
         std::process::exit(0);

@@ -22,7 +22,7 @@ fn is_there() -> bool {
     found
 }
 
-/// Runs it in this mode until told to stop. It ends by itself once nobody is left to torment, which it finds out once a
+/// Runs it in this mode until stopped. It ends by itself once no connection is left, which it finds out once a
 /// second, and is given the time for that, so that all of the proxy's timeouts come.
 fn attack(mode: &[&str], target: &Target<'_>) {
     let count = CONNECTIONS.to_string();

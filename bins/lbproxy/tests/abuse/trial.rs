@@ -21,7 +21,7 @@ const MAX_ROUNDS: usize = 7;
 /// A round counts if the control's slowest hundredth took no longer, at rest it takes 1 to 10 ms;
 const AT_REST: Duration = Duration::from_millis(30);
 /// and if no more threads than these, for each processor, had work to do at a time, on average over either phase. Where others
-/// want the processors, each thread waits its turn, and who has more to do waits longer, which tells nothing of the proxy.
+/// want the processors, each thread waits its turn, and a busier thread waits longer, which is no evidence about the proxy.
 const RUNNING: f64 = 3.0;
 /// Where none of so many rounds counts, more would not either.
 const VAIN_ROUNDS: usize = 3;
@@ -48,7 +48,7 @@ const WARMING: usize = 16;
 /// Requests of each of them.
 const REQUESTS: usize = 100;
 
-/// An attack at work on a target until told to stop.
+/// An attack running against a target until stopped.
 pub(crate) type Attack<'a> = dyn Fn(&Target<'_>) + Sync + 'a;
 
 /// One attack at a time, with as many files as there may be: attacks are timed, and memory is measured.
@@ -158,7 +158,7 @@ impl Trial {
         self.settle();
     }
 
-    /// Tries it, control and attack in turn, and holds it to what is promised: nobody else waits longer, and it costs at
+    /// Tries it, control and attack in turn, and checks the bounds: no other client waits longer, and it costs at
     /// most `memory` bytes beside the slack.
     #[track_caller]
     #[allow(clippy::print_stderr, reason = "the figures are half of the purpose")]
@@ -285,7 +285,7 @@ impl Measured {
     }
 }
 
-/// Threads of the whole machine that have work to do now, other than the one that looks. Nothing where nobody tells.
+/// Threads of the whole machine that have work to do now, other than this one. `None` if the system does not report it.
 fn running() -> f64 {
     let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
     let running = stat.lines().find_map(|line| line.strip_prefix("procs_running ")?.trim().parse::<f64>().ok());
@@ -321,7 +321,7 @@ fn answering() -> Endpoint {
                 break;
             }
             if head.target() == UNANSWERED {
-                // Until whoever asked gives up.
+                // Until the client gives up.
                 wire.fill()?;
                 break;
             }

@@ -63,7 +63,7 @@ fn curl_speaks_http2_both_ways() {
             said(&mut command)
         };
         if secured.is_some() {
-            // By prior knowledge, curl 7.88 can use no connection twice, whoever it speaks to.
+            // By prior knowledge, curl 7.88 can use no connection twice, with any server.
             assert_eq!(curl(&[], &["/a?b", "/c"]), "GET /a?b 0|2 200 1\nGET /c 0|2 200 0\n", "one connection");
         }
         assert_eq!(curl(&[], &["/a?b"]), "GET /a?b 0|2 200 1\n");
@@ -120,7 +120,7 @@ const REFUSING: &str = "[[route]]\ncluster = \"app\"\n\
 /// A reset right behind the answer, as RFC 9113 §8.1 has it, is what curl 7.88 stumbles over where its body is still on the
 /// way. What it sends is let to come in, as long as that is not too much.
 #[test]
-fn curl_hears_answers_that_are_given_before_its_body_has_come() {
+fn curl_gets_responses_sent_before_its_body_is_complete() {
     if !is_there("curl") {
         return;
     }

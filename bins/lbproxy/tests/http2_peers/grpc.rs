@@ -91,7 +91,7 @@ fn everything_works(secured: Option<&Certificates>) {
     client.tell("cancel");
     let said = succeed(client);
     assert_eq!(said.iter().filter(|line| line.starts_with("ok ")).count(), 8, "{said:#?}");
-    // Whatever the client gave up, or was not to wait for, the instance was told of.
+    // The instance was notified of every call that the client cancelled or that timed out.
     for call in ["deadline", "route", "cancelled", "stream"] {
         if matches!(call, "deadline" | "route") {
             let hanging = a.program.wait_line(&format!("hanging {call}"));

@@ -27,7 +27,7 @@ const PYTHON_PROGRAMS: &str = "http2_peers";
 pub(crate) fn skip(why: &str) {
     let required = std::env::var_os("LBPROXY_REQUIRE_PEERS").is_some_and(|it| it == "1");
     assert!(!required, "{why}");
-    // Not by a macro, whose output is kept from whoever runs a test that passes.
+    // Not by a macro, whose output is captured in passing tests.
     let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("skipped: {why}\n"));
 }
 

@@ -1,4 +1,4 @@
-//! The access log's file, moved away and opened anew.
+//! Rotation of the access log's file.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::support::{Client, Endpoint, Proxy, config, wait_until};
 use crate::{app, with_one_and_four_workers};
 
 with_one_and_four_workers!(
-    a_moved_log_is_opened_anew_and_every_line_is_in_the_right_file,
+    a_rotated_log_is_reopened_with_every_line_in_the_right_file,
     a_log_that_cannot_be_reopened_goes_on_in_the_old_file,
 );
 
@@ -30,7 +30,7 @@ fn paths(log: &Path) -> Vec<String> {
     lines.map(|line| line["path"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Orders the logs to be opened anew and waits for the answer.
+/// Requests that the logs be reopened and waits for the result.
 #[track_caller]
 fn reopen(proxy: &Proxy, answer: &str) {
     let count = || proxy.log().iter().filter(|line| line.contains(answer)).count();
@@ -39,7 +39,7 @@ fn reopen(proxy: &Proxy, answer: &str) {
     wait_until(answer, || count() > before);
 }
 
-fn a_moved_log_is_opened_anew_and_every_line_is_in_the_right_file(workers: usize) {
+fn a_rotated_log_is_reopened_with_every_line_in_the_right_file(workers: usize) {
     let directory = tempfile::tempdir().unwrap();
     let (log, moved) = (directory.path().join("access.log"), directory.path().join("access.log.1"));
     let endpoint = Endpoint::named("done");

@@ -10,11 +10,11 @@ use crate::support::{Endpoint, Proxy, config, failed_start, get};
 use crate::{app, with_one_and_four_workers};
 
 with_one_and_four_workers!(
-    a_port_is_not_shared_with_anybody,
+    a_port_is_not_shared_with_another_process,
     a_wrong_configuration_binds_nothing,
     a_failed_start_leaves_nothing_behind,
     ipv6_is_served,
-    the_log_says_who_may_use_the_admin_listener,
+    the_log_has_the_networks_allowed_at_the_admin_listener,
     a_signal_to_upgrade_does_not_end_the_process,
     few_open_files_are_warned_of_once_where_the_file_leaves_the_number_open,
 );
@@ -23,7 +23,7 @@ fn at(text: &str, address: &str) -> String {
     text.replace("name = \"web\"\naddress = \"127.0.0.1:0\"", &format!("name = \"web\"\naddress = \"{address}\""))
 }
 
-fn a_port_is_not_shared_with_anybody(workers: usize) {
+fn a_port_is_not_shared_with_another_process(workers: usize) {
     let endpoint = Endpoint::named("done");
     let text = config(workers, &app(&[&endpoint.at()], ""));
     let first = Proxy::start(&text);
@@ -40,7 +40,7 @@ fn a_port_is_not_shared_with_anybody(workers: usize) {
     );
     assert_eq!(exit.code, Some(3), "{:#?}", exit.log);
     assert!(exit.log.join("\n").contains(&format!("cannot listen on {}", first.admin())), "{:#?}", exit.log);
-    // Nor with somebody who would share it.
+    // Nor with a process that sets SO_REUSEPORT.
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let exit = failed_start(&at(&text, &other.local_addr().unwrap().to_string()));
     assert_eq!(exit.code, Some(3), "{:#?}", exit.log);
@@ -76,7 +76,7 @@ fn a_failed_start_leaves_nothing_behind(workers: usize) {
         assert_eq!(exit.code, Some(3), "{:#?}", exit.log);
         assert!(!socket.exists());
     }
-    // A file that is no socket is in nobody's way but ours, and is not touched.
+    // A file that is no socket blocks only our start, and is not touched.
     std::fs::write(&socket, "precious").unwrap();
     let exit = failed_start(&good);
     assert_eq!(exit.code, Some(3), "{:#?}", exit.log);
@@ -107,7 +107,7 @@ fn ipv6_is_served(workers: usize) {
     assert_eq!(proxy.access_of("/six")["client"], "::1");
 }
 
-fn the_log_says_who_may_use_the_admin_listener(workers: usize) {
+fn the_log_has_the_networks_allowed_at_the_admin_listener(workers: usize) {
     let text = config(workers, &app(&["127.0.0.1:1"], ""));
     let mut proxy = Proxy::start(&text);
     proxy.wait_log(&format!("admin on {} allow=loopback", proxy.admin()));

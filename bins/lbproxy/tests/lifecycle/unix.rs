@@ -16,7 +16,7 @@ with_one_and_four_workers!(
     a_successor_keeps_its_socket_when_the_predecessor_ends,
     an_endpoint_may_be_a_unix_socket,
     a_reload_changes_how_many_connections_the_kernel_queues,
-    a_reload_changes_who_may_connect,
+    a_reload_changes_the_socket_mode,
 );
 
 fn beside(text: &str, socket: &Path) -> String {
@@ -142,7 +142,7 @@ fn a_reload_changes_how_many_connections_the_kernel_queues(workers: usize) {
         beside(&config(workers, &app(&[&endpoint.at()], "")), &socket) + &format!("backlog = {backlog}\n")
     };
     let mut proxy = Proxy::start(&with(3));
-    // Of Unix sockets the kernel queues one more than it is told.
+    // Of Unix sockets the kernel queues one more than `backlog`.
     assert_eq!(queued_by_the_kernel(&proxy, &socket), 4);
     proxy.reload(&with(9));
     assert_eq!(ask(&socket).unwrap(), "done", "the socket is the same");
@@ -152,7 +152,7 @@ fn a_reload_changes_how_many_connections_the_kernel_queues(workers: usize) {
     assert_eq!(ask(&socket).unwrap(), "done");
 }
 
-fn a_reload_changes_who_may_connect(workers: usize) {
+fn a_reload_changes_the_socket_mode(workers: usize) {
     use std::os::unix::fs::PermissionsExt;
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("a.sock");

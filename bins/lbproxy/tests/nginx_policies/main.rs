@@ -34,7 +34,7 @@ fn compare(policy: &str, upstreams: &[Upstream], mut ask: impl FnMut(&Nginx, usi
 }
 
 fn skipped() {
-    // Not by a macro, whose output is kept from whoever runs a test that passes.
+    // Not by a macro, whose output is captured in passing tests.
     let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("skipped: nginx is not installed\n"));
 }
 
@@ -128,7 +128,7 @@ fn clients_go_to_the_same_endpoints() {
 }
 
 #[test]
-fn held_requests_are_spread_alike_round_by_round() {
+fn held_requests_are_spread_evenly_in_each_round() {
     // Which of several tied ones comes first differs, as `least_request` says; whom a whole round goes to does not.
     let held = |weights: &[u16]| {
         let places = 0..weights.len();

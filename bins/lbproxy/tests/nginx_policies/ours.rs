@@ -40,7 +40,7 @@ impl Ours {
         (*ticket.endpoint().value(), ticket)
     }
 
-    /// The place of the endpoint that serves a request of this key: whoever refuses is told apart by trying.
+    /// The place of the endpoint that serves a request of this key: a refusing one is found by trying.
     #[track_caller]
     pub(crate) fn ask(&mut self, key: Option<&[u8]>) -> usize {
         let mut tried = Tried::new();

@@ -81,12 +81,12 @@ pub(crate) struct Held {
 pub(crate) struct Nginx {
     child: Child,
     front: SocketAddr,
-    /// The text of its configuration, for whoever must explain a difference.
+    /// The text of its configuration, to explain a difference.
     pub(crate) configuration: String,
     names: Vec<Vec<String>>,
     /// Every request that an endpoint holds.
     held: Receiver<Held>,
-    /// Bound and not listening: the ports are ours, and nobody else is given them. nginx sets SO_REUSEADDR as well, and so may listen there.
+    /// Bound and not listening: the ports are ours, and no other process gets them. nginx sets SO_REUSEADDR as well, and so may listen there.
     _ports: Vec<Socket>,
     _directory: TempDir,
 }
@@ -123,7 +123,7 @@ impl Nginx {
                     }
                 };
                 let down = if server.role == Role::IsDown { " down" } else { "" };
-                // Without a count of failures, whoever fails is tried again by the next request.
+                // Without a count of failures, a failing endpoint is tried again by the next request.
                 let _ = writeln!(lines, "    server {name} weight={} max_fails=0{down};", server.weight);
                 if server.role == Role::Serves {
                     let _ = writeln!(endpoints, "  server {{ listen {name}; return 200 \"{place}\"; }}");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::programs::is_there;
 use crate::support::{Endpoint, Message, Proxy, Wire, config, last_text, text, wait_until};
 
-/// What curl said and was told.
+/// The output of curl and the response.
 pub(crate) struct Said {
     /// Its exit code; 0 where all went well.
     pub(crate) code: i32,
@@ -27,7 +27,7 @@ impl Said {
     }
 }
 
-/// Runs curl with these arguments and `input` to read, without the configuration and the proxies of whoever runs the
+/// Runs curl with these arguments and `input` to read, without the configuration and the proxies of the user who runs the
 /// tests.
 #[track_caller]
 pub(crate) fn curl<const N: usize>(arguments: [&str; N], input: &[u8]) -> Said {
@@ -263,7 +263,7 @@ fn a_unix_socket_is_a_listener_like_any_other() {
 }
 
 #[test]
-fn a_client_that_runs_out_of_patience_frees_its_endpoint() {
+fn a_client_timeout_frees_the_endpoint() {
     if !has_curl() {
         return;
     }
@@ -272,7 +272,7 @@ fn a_client_that_runs_out_of_patience_frees_its_endpoint() {
         wire.read_to_end().map(drop)
     });
     let (proxy, url) = before(&endpoint, "");
-    // One that closes within a second may only have said all that it had to say.
+    // One that closes within a second may only have finished sending.
     let said = curl(["--max-time", "1.5", &format!("{url}/slow")], b"");
     assert_eq!((said.code, said.out), (28, b"ok".to_vec()), "its code for a timeout: {}", said.log);
     wait_until("the endpoint to be left", || endpoint.open() == 0);
@@ -315,11 +315,11 @@ fn bodies_much_larger_than_memory_should_hold_pass_both_ways() {
             let said = curl(["-T", input, "-o", "/dev/null", "-w", "%{size_download}", &url], &body);
             assert_eq!(said.text(), LARGE.to_string(), "{}", said.log);
         }
-        // Nobody hears of it where the test has failed.
+        // Ignored if the test has failed.
         let _ = done.send(());
     });
     let mut most = 0;
-    // They end by themselves: curl is told when to give up.
+    // They end by curl's own timeout.
     while is_done.recv_timeout(Duration::from_millis(2)) == Err(RecvTimeoutError::Timeout) {
         most = most.max(proxy.resident_bytes());
     }

@@ -9,7 +9,7 @@ use crate::support::{Authority, Client, Endpoint, Load, Message, Proxy, config, 
 /// Where clients come from.
 const CLIENT: &str = "127.0.0.9";
 
-/// Tells who it was told is asking, and how long the body was.
+/// Responds with the client address it received, and the body's length.
 fn telling() -> Endpoint {
     Endpoint::answering(|Message { head, body }| {
         text(200, &format!("{} {}", head.all("X-Forwarded-For").join("+"), body.data.len()))
@@ -52,7 +52,7 @@ fn its_proxy_headers_name_the_client_in_every_form() {
     .into_iter()
     .enumerate()
     {
-        // Its checks are connections of its own, which name nobody.
+        // Its checks are connections of its own, without a client address.
         sections += &format!(
             "listen l{number}\n  mode tcp\n  bind PORT{number}{bind}\n  option httpchk GET /check\n  \
              server us {} {how} check check-send-proxy inter 50ms\n",

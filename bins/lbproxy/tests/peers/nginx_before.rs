@@ -1,4 +1,4 @@
-//! nginx in front of us, as people have it who put us behind what they already run.
+//! nginx in front of lbproxy, as in existing deployments.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::support::{Authority, Client, Endpoint, Load, Message, Proxy, SWITCHED
 const CLIENT: &str = "127.0.0.9";
 const NGINX: &str = "127.0.0.8";
 
-/// Tells what it was told: the headers that name the client, and the body's length.
+/// Responds with the headers about the client that it received, and the body's length.
 fn telling() -> Endpoint {
     Endpoint::answering(|Message { head, body }| {
         let told =
@@ -49,7 +49,7 @@ fn nginx(main: &str, http: &str, ports: &Ports) -> Nginx {
 }
 
 #[test]
-fn what_it_says_of_the_client_is_believed_where_it_is_trusted() {
+fn its_forwarding_headers_are_used_if_it_is_trusted() {
     if !has_nginx() || !has_curl() {
         return;
     }
@@ -67,7 +67,7 @@ fn what_it_says_of_the_client_is_believed_where_it_is_trusted() {
         // Who asks, as limits and logs see it: the last that is not a trusted proxy. What it says of others is its own.
         let client = if listener.is_empty() { NGINX } else { CLIENT };
         assert_eq!(proxy.access_of("/")["client"], client);
-        // Around nginx nobody is believed.
+        // Clients that bypass nginx are not trusted.
         let url = format!("http://{}/", proxy.web());
         let claim = ["--interface", CLIENT, "-H", "X-Forwarded-For: 1.2.3.4", "-H", "X-Forwarded-Proto: https", &url];
         assert!(curl(claim, b"").text().starts_with("127.0.0.9 http "));
@@ -111,7 +111,7 @@ fn our_reloads_lose_none_of_its_requests() {
     }
     let endpoint = telling();
     let (mut proxy, ports) = (behind(&endpoint, ""), Ports::new(1));
-    // It tries again what it may, as it does by default, but there is nobody else to ask.
+    // It tries again what it may, as it does by default, but there is no other endpoint.
     let _nginx = nginx("", &site(&proxy, KEPT), &ports);
     let rest = format!("[[route]]\ncluster = \"app\"\n[cluster.app]\nendpoints = [\"{}\"]\n", endpoint.at());
     let load = Load::start(ports.at(0), 8);
@@ -145,7 +145,7 @@ fn a_websocket_goes_through_both() {
 }
 
 #[test]
-fn its_stream_module_says_who_connects_by_the_proxy_protocol() {
+fn its_stream_module_sends_the_client_address_by_proxy_protocol() {
     if !has_nginx() || !has_curl() {
         return;
     }

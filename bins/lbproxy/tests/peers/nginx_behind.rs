@@ -86,7 +86,7 @@ const SITE: &str = r#"
 "#;
 
 #[test]
-fn files_come_whole_in_part_or_not_at_all() {
+fn files_with_ranges_and_conditions_pass() {
     let Some(behind) = Behind::start(SITE, "") else { return };
     // All on one connection: what one answer leaves behind, the next would trip over.
     let mut client = behind.client();
@@ -165,7 +165,7 @@ fn compressed_and_computed_answers_keep_their_form() {
 }
 
 #[test]
-fn uploads_arrive_whole_and_refusals_come_early() {
+fn uploads_arrive_complete_and_refusals_early() {
     let Some(behind) = Behind::start(SITE, "") else { return };
     let body: Vec<u8> = large().repeat(3);
     let mut client = behind.client();
@@ -229,7 +229,7 @@ fn no_request_is_lost_while_it_reloads() {
 }
 
 #[test]
-fn it_hears_of_the_client_by_header_and_by_the_proxy_protocol() {
+fn it_gets_the_client_address_by_header_and_by_proxy_protocol() {
     let http = "
         server { listen PORT0; set_real_ip_from 127.0.0.0/8; real_ip_header X-Forwarded-For;
           location / { return 200 \"$remote_addr $http_x_forwarded_proto $http_x_forwarded_host\"; } }

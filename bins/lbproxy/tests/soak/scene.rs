@@ -49,7 +49,7 @@ impl Scene {
         Arc::new(config)
     }
 
-    /// Starts whoever serves from now on.
+    /// Starts the processes of the next phase.
     pub(crate) fn raise_endpoints(&mut self, change: usize) {
         for (index, endpoint) in self.endpoints.iter_mut().enumerate() {
             if is_serving(change, index) {
@@ -58,7 +58,7 @@ impl Scene {
         }
     }
 
-    /// Kills who no longer serves, with whatever they are at.
+    /// Kills the processes that no longer serve, with their requests.
     pub(crate) fn drop_endpoints(&mut self, change: usize) {
         for (index, endpoint) in self.endpoints.iter_mut().enumerate() {
             if !is_serving(change, index) {

@@ -26,7 +26,7 @@ impl Client {
     }
 
     /// Connects and makes a TLS handshake, asking for `name`; why it failed, otherwise. A client whose certificate the
-    /// other side refuses hears of it with its first read.
+    /// other side refuses gets the error with its first read.
     pub(crate) fn try_tls(address: SocketAddr, name: &str, config: &Arc<ClientConfig>) -> io::Result<Self> {
         Self::try_tls_behind(address, b"", name, config)
     }

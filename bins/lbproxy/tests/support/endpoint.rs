@@ -1,4 +1,4 @@
-//! Scripted endpoints: what stands behind the proxy, and misbehaves as told.
+//! Scripted endpoints behind the proxy, which misbehave on request.
 
 use std::collections::HashMap;
 use std::io;
@@ -27,7 +27,7 @@ pub(crate) struct Endpoint {
     /// Speaks TLS.
     tls: Option<Arc<ServerConfig>>,
     running: Option<Running>,
-    /// Bound and never listening, so that nobody else gets the port while we are stopped.
+    /// Bound and never listening, so that no other process gets the port while we are stopped.
     _guard: Socket,
 }
 
@@ -99,7 +99,7 @@ impl Endpoint {
     }
 
     /// An endpoint whose first request head is handed to `script` together with the connection. Each connection is for
-    /// one request; what answers a POST should say so, lest the next one meets the close.
+    /// one request; a response to a POST should announce the close, or the next request meets it.
     pub(crate) fn on_head(script: impl Fn(&mut Wire, Head) -> io::Result<()> + Send + Sync + 'static) -> Self {
         Self::scripted(move |wire, seen| {
             let Some(head) = wire.read_head()? else { return Ok(()) };
@@ -246,14 +246,14 @@ impl Refusing {
     }
 }
 
-/// A gate that holds whoever waits at it until it is opened, for good.
+/// A gate that blocks its waiters until it is opened, permanently.
 #[derive(Clone, Default)]
 pub(crate) struct Gate {
     shared: Arc<(Mutex<bool>, Condvar)>,
 }
 
 impl Gate {
-    /// Lets everybody through.
+    /// Releases all waiters.
     pub(crate) fn open(&self) {
         *lock(&self.shared.0) = true;
         self.shared.1.notify_all();
@@ -262,7 +262,7 @@ impl Gate {
     /// Waits until it is open.
     pub(crate) fn wait(&self) {
         let open = lock(&self.shared.0);
-        // Longer than any wait of those who are to open it.
+        // Longer than any wait of the test that opens it.
         let waited = self.shared.1.wait_timeout_while(open, 5 * DEADLINE, |open| !*open);
         drop(waited.unwrap_or_else(PoisonError::into_inner));
     }

@@ -31,7 +31,7 @@ pub(crate) struct Report {
 }
 
 impl Load {
-    /// So many clients, each on a kept connection of its own, ask for `/load` until told to stop.
+    /// So many clients, each on a kept connection of its own, ask for `/load` until stopped.
     pub(crate) fn start(address: SocketAddr, clients: usize) -> Self {
         Self::asking(address, clients, "GET /load HTTP/1.1\r\nHost: example.test\r\n\r\n")
     }

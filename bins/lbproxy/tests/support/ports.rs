@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 /// TIME_WAIT, as the kernel's table of sockets has it.
 const TIME_WAIT: &str = "06";
 
-/// Ports of connections to this IPv4 address that are closed and not free yet, since whoever connected closed first. None
+/// Ports of connections to this IPv4 address that are closed and not free yet, since the connecting side closed first. None
 /// where the kernel does not say. A port that was another scenario's a moment ago may begin with some.
 pub(crate) fn left_waiting(to: SocketAddr) -> usize {
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap_or_default();

@@ -220,7 +220,7 @@ impl Proxy {
     }
 
     /// Waits for the access log's line of which this is true. Lines may wait a second to be written together; opening
-    /// the logs anew writes them at once.
+    /// the logs again writes them at once.
     #[track_caller]
     pub(crate) fn wait_access(&self, is_it: impl Fn(&Value) -> bool) -> Value {
         let is_it = |line: &str| serde_json::from_str(line).is_ok_and(|value: Value| is_it(&value));
@@ -248,7 +248,7 @@ impl Proxy {
         self.wait_access(|line| line["path"] == path)
     }
 
-    /// Asks the admin listener, which answers nobody who calls it by a name of the DNS.
+    /// Asks the admin listener, which rejects a `Host` with a DNS name.
     #[track_caller]
     pub(crate) fn ask_admin(&self, path: &str) -> Message {
         Client::connect(self.admin()).ask(&format!("GET {path} HTTP/1.1\nHost: localhost"))

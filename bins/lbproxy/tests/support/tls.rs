@@ -25,7 +25,7 @@ pub(crate) struct Issued {
 }
 
 impl Authority {
-    /// A new one, which nobody knows.
+    /// A new one, trusted by no client.
     pub(crate) fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -44,7 +44,7 @@ impl Authority {
         self.issue_with(names, |_| {})
     }
 
-    /// A certificate for these names that nobody vouches for but itself, as an authority.
+    /// A certificate for these names self-signed, as an authority.
     pub(crate) fn self_signed(names: &[&str]) -> Issued {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).expect("names");

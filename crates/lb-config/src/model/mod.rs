@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn no_word_of_others_hides_a_key_of_ours_and_each_stands_once() {
+    fn no_foreign_key_shadows_a_key_and_each_is_listed_once() {
         let mut seen: Vec<&str> = Vec::new();
         for word in WORDS.iter().flat_map(|(words, _)| words.iter()) {
             assert!(!seen.contains(word), "{word} stands twice");

@@ -234,7 +234,7 @@ lbproxy.toml:12:62: error: `{header.X-Key}` is not a variable
 }
 
 #[test]
-fn a_word_of_another_product_in_the_wrong_table_names_the_right_one() {
+fn a_foreign_key_in_the_wrong_table_names_the_right_table() {
     refused(
         r#"nodes = ["a:1"]
 
@@ -281,7 +281,7 @@ lbproxy.toml:11:1: error: unknown key `bind` in [[route]]
 }
 
 #[test]
-fn words_of_other_products_are_translated() {
+fn foreign_keys_are_translated() {
     refused(
         r#"[[listener]]
 address = "0.0.0.0:81"
@@ -482,7 +482,7 @@ lbproxy.toml:8:47: error: `127.0.0.1:23101/app` has a path, which belongs to the
 }
 
 #[test]
-fn what_others_have_and_we_have_elsewhere_or_not_yet_is_said() {
+fn foreign_features_without_an_equivalent_key_have_help() {
     for (key, help) in [
         ("hsts", "write headers.response.set = { Strict-Transport-Security = \"max-age=31536000\" } in the route"),
         ("http3", "HTTP/3 is not built yet: clients get HTTP/2, which is on at every listener with `tls`"),

@@ -445,7 +445,7 @@ lbproxy.toml:12:31: error: the value of `${BRACES}` has a `{word}` in it that is
 }
 
 #[test]
-fn defaults_are_checked_even_if_nobody_inherits_them() {
+fn defaults_are_checked_even_if_not_inherited() {
     refused(
         r#"[defaults.route]
 name = "all"
@@ -488,7 +488,7 @@ lbproxy.toml:8:11: error: unknown key `listener` in [defaults]
 }
 
 #[test]
-fn a_mistake_in_defaults_is_told_once() {
+fn an_error_in_defaults_is_reported_once() {
     refused(
         r#"[defaults.route]
 timeout.connect = 5

@@ -19,7 +19,7 @@ lbproxy.toml:1:1: error: [[listener]] has no `address`
 }
 
 #[test]
-fn a_proxy_protocol_that_would_believe_everybody_or_nobody() {
+fn a_proxy_protocol_that_trusts_all_or_no_networks() {
     refused(
         r#"[[listener]]
 address = "0.0.0.0:80"
@@ -171,7 +171,7 @@ lbproxy.toml:12:74: error: an integer does not fit here
 }
 
 #[test]
-fn the_admin_listener_is_not_open_to_everybody() {
+fn the_admin_listener_is_not_open_to_all() {
     refused(
         r#"[admin]
 address = "0.0.0.0:9900"
@@ -232,7 +232,7 @@ lbproxy.toml:16:11: error: `0.0.0.0:80` cannot be bound beside `127.0.0.1:80`
 }
 
 #[test]
-fn listeners_that_cannot_be_told_apart() {
+fn ambiguous_listeners() {
     refused(
         r#"[[listener]]
 name = "one"

@@ -123,7 +123,7 @@ lbproxy.toml:4:21: error: no cipher suite is left of the versions that are spoke
 }
 
 #[test]
-fn tls_to_endpoints_is_whole_or_wrong() {
+fn incomplete_tls_to_endpoints_is_an_error() {
     refused(
         r#"[cluster.one]
 endpoints = ["unix:/run/app.sock"]
@@ -156,7 +156,7 @@ lbproxy.toml:7:46: error: `a b` is not a host name
 }
 
 #[test]
-fn what_weakens_tls_is_said() {
+fn weak_tls_settings_are_warnings() {
     doubted(
         r#"[[listener]]
 address = "0.0.0.0:81"

@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_control_is_found_wherever_it_stands() {
+    fn the_first_control_is_found_at_every_position() {
         assert_eq!(first_control(b""), None);
         for len in 0..40 {
             let clean = vec![0xff; len];
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_is_found_where_it_stands_first() {
+    fn a_byte_is_found_at_its_first_position() {
         for byte in [0, 1, b'\n', b' ', 0x7f, 0x80, 0xff] {
             assert_eq!(find(byte, b""), None);
             for len in 0..30 {

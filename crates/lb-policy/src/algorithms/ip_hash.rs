@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_whose_endpoint_is_out_hashes_on_and_comes_back_later() {
+    fn a_client_of_an_ineligible_endpoint_is_rehashed_and_returns_later() {
         let bench = Bench::new(IpHash::new(), &[1, 1, 1]);
         let client = [127, 0, 0, 1];
         // 4040, then three rounds more over 127, 0, 0: (((4040·113 + 127)·113)·113) mod 6271, step by step:

@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn reports_are_believed_after_the_blackout_and_until_they_expire() {
+    fn reports_are_used_after_the_blackout_until_they_expire() {
         let bench = Bench::new(Orca::new(), &[1, 1, 1]);
         let endpoints = bench.cluster.endpoints();
         for second in [100, 105, 111] {

@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn weight_zero_takes_no_turn() {
+    fn weight_zero_gets_no_turn() {
         assert_eq!(letters(&Bench::new(RoundRobin, &[1, 0, 2]).picks(6)), "caccac");
         assert_eq!(letters(&Bench::new(RoundRobin, &[0, 0]).picks(1)), "-");
     }
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_whose_cycle_is_too_long_still_get_their_shares() {
+    fn weights_with_too_long_a_cycle_get_their_shares() {
         // 65 535 + 65 534 > 65 536: no cycle. Equal to within a few picks.
         let counts = Bench::new(RoundRobin, &[65_535, 65_534]).counts(1_000);
         assert!(counts[0].abs_diff(500) <= 4, "{counts:?}");

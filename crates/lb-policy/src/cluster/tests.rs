@@ -97,7 +97,7 @@ fn a_slot_is_taken_at_the_endpoint_asked_for_if_it_may() {
 }
 
 #[test]
-fn a_removed_endpoint_takes_nothing_and_comes_back_as_it_was() {
+fn a_removed_endpoint_gets_no_requests_and_keeps_its_state() {
     let bench = Bench::new(RoundRobin, &[1, 1]);
     bench.set(0, Axis::Drain, true, Mono::ZERO);
     let endpoint = Arc::clone(&bench.cluster.endpoints()[0]);

@@ -430,7 +430,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bitset_gives_back_what_was_put_across_words() {
+    fn a_bitset_returns_inserted_bits_across_words() {
         let bits = Bitset::zeros(130);
         for place in [0, 63, 64, 129] {
             bits.put(Index::new(place), true);

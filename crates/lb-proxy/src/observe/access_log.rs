@@ -491,7 +491,7 @@ mod tests {
     }
 
     #[test]
-    fn a_standard_line_says_who_answered_how_fast_and_why_not() {
+    fn a_standard_line_has_endpoint_times_and_cause() {
         assert_eq!(
             standard_line(&Record { bytes_out: 612, ..record() }),
             "2025-01-01T00:00:00.042Z 203.0.113.9 \"GET /api/x?a=1 HTTP/1.1\" 200 612 duration=12.345ms \
@@ -533,7 +533,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_written_as_everybody_writes_them() {
+    fn addresses_have_their_canonical_form() {
         for (address, text) in [
             ("0.0.0.0", "0.0.0.0"),
             ("255.10.9.100", "255.10.9.100"),

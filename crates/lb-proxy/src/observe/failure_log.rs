@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_a_second_stands_for_all_failures_of_its_kind() {
+    fn one_line_a_second_counts_all_failures_of_its_kind() {
         let log = FailureLog::default();
         let [web, app, one, two] = ["web", "app", "10.0.0.1:80", "10.0.0.2:80"].map(Arc::<str>::from);
         let failure = Failure {

@@ -572,7 +572,7 @@ mod tests {
     }
 
     #[test]
-    fn every_reason_has_a_word() {
+    fn every_reason_has_a_name() {
         for axis in Axis::ALL {
             let state = EndpointState::new(InFlightLimit::NONE);
             state.set(axis, true);
@@ -583,7 +583,7 @@ mod tests {
     }
 
     #[test]
-    fn states_read_alike_in_logs_and_on_the_page() {
+    fn states_have_the_same_name_in_logs_and_on_the_page() {
         for state in [State::Up, State::Warming, State::Down, State::Drain, State::Maintenance, State::Breaker] {
             assert_eq!(serde_json::to_value(state).unwrap(), state.to_string());
         }

@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_are_told_in_their_two_largest_units() {
+    fn spans_have_their_two_largest_units() {
         for (seconds, text) in [(7, "7 s"), (61, "1 min 1 s"), (3_660, "1 h 1 min"), (90_000, "1 d 1 h")] {
             assert_eq!(Span(seconds).to_string(), text);
         }

@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_told_again_is_not_told_wrong() {
+    fn a_repeated_second_is_formatted_correctly() {
         let mut stamp = Stamp::new();
         assert_eq!(both(&mut stamp, 1_735_689_600, 5).0, "2025-01-01T00:00:00.005Z");
         assert_eq!(both(&mut stamp, 1_735_689_600, 6).0, "2025-01-01T00:00:00.006Z");

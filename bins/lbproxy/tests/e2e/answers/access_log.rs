@@ -10,7 +10,7 @@ use crate::with_one_and_four_workers;
 
 with_one_and_four_workers!(
     a_line_in_json_has_every_documented_field,
-    a_line_says_who_answered_and_how_fast_by_default,
+    a_default_line_has_the_endpoint_and_times,
     a_line_of_what_was_refused_has_what_was_read_of_it,
     a_line_in_the_combined_format_reads_as_nginx_writes_it,
     a_route_may_keep_its_requests_out_of_the_log,
@@ -87,7 +87,7 @@ fn a_line_in_json_has_every_documented_field(workers: usize) {
     assert_eq!((&line["attempts"], &line["bytes_out"]), (&0.into(), &3.into()), "{line}");
 }
 
-fn a_line_says_who_answered_and_how_fast_by_default(workers: usize) {
+fn a_default_line_has_the_endpoint_and_times(workers: usize) {
     let endpoint = Endpoint::named("twelve bytes");
     let rest = format!("[[route]]\ncluster = \"app\"\n[cluster.app]\nendpoints = [\"{}\"]\n", endpoint.at());
     let proxy = Proxy::start(&config(workers, &rest).replace("log.access = { format = \"json\" }\n", ""));

@@ -16,7 +16,7 @@ with_one_and_four_workers!(
     an_ejected_endpoint_says_what_failed,
     metrics_count_what_happened,
     an_endpoint_that_refuses_has_no_response_times,
-    strangers_are_not_told,
+    foreign_hosts_get_nothing_from_the_admin_listener,
     silent_clients_keep_no_other_from_the_admin_listener,
     a_name_that_is_not_in_the_file_is_refused_with_networks_too,
 );
@@ -209,7 +209,7 @@ fn an_endpoint_that_refuses_has_no_response_times(workers: usize) {
     assert_eq!(proxy.metric("lbproxy_endpoint_duration_seconds_count", &[&refusing.address.to_string()]), 0.0);
 }
 
-fn strangers_are_not_told(workers: usize) {
+fn foreign_hosts_get_nothing_from_the_admin_listener(workers: usize) {
     let proxy = Proxy::start(&config(workers, "[[route]]\nrespond = {}\n"));
     // A page in a browser whose name was pointed here.
     let answer = Client::connect(proxy.admin()).ask("GET /status HTTP/1.1\nHost: evil.test");
@@ -217,7 +217,7 @@ fn strangers_are_not_told(workers: usize) {
     assert!(!answer.text().contains("generation"));
     let answer = Client::connect(proxy.admin()).ask("POST /status HTTP/1.1\nHost: localhost\nContent-Length: 0");
     assert_eq!(answer.status(), 405);
-    // And nothing of it on a listener for everybody.
+    // And nothing of it on a public listener.
     for path in ["/status", "/metrics"] {
         assert!(!get(proxy.web(), path).text().contains("lbproxy_"), "{path}");
     }
@@ -243,7 +243,7 @@ fn silent_clients_keep_no_other_from_the_admin_listener(workers: usize) {
     assert_eq!(asked_by(&proxy, 2, "localhost").status(), 200, "who may not come takes no place");
     let _silent: Vec<_> = (0..100).map(|_| admin_from(&proxy, 2)).collect();
     assert_eq!(asked_by(&proxy, 2, "localhost").status(), 200, "the longest silent one leaves");
-    // Once the first strangers have been let go, one hears why.
+    // Once the first rejected clients are gone, one gets the 403.
     let answer = wait_for("an answer to a stranger", || {
         let mut wire = admin_from(&proxy, 3);
         wire.write("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").ok()?;

@@ -1,11 +1,11 @@
-//! Rate limits: one and the burst pass at once, the rest is told when to come back.
+//! Rate limits: one and the burst pass at once, the rest get `Retry-After`.
 
 use super::answering;
 use crate::support::{Client, Message, Proxy, get, wait_until};
 use crate::with_one_and_four_workers;
 
 with_one_and_four_workers!(
-    one_and_the_burst_pass_and_the_rest_is_told_when_to_come_back,
+    one_and_the_burst_pass_and_the_rest_get_retry_after,
     what_is_counted_is_the_routes_to_choose,
     a_client_is_counted_by_its_own_address_behind_a_trusted_proxy,
     limits_of_one_name_share_one_count,
@@ -30,7 +30,7 @@ fn retry_after(answer: &Message) -> u64 {
     answer.header("Retry-After").expect("it says when").parse().expect("whole seconds")
 }
 
-fn one_and_the_burst_pass_and_the_rest_is_told_when_to_come_back(workers: usize) {
+fn one_and_the_burst_pass_and_the_rest_get_retry_after(workers: usize) {
     let proxy = answering(
         workers,
         &format!(
@@ -127,7 +127,7 @@ fn a_limited_request_reaches_no_endpoint(workers: usize) {
     );
     let mut client = Client::connect(proxy.web());
     assert_eq!(client.get("/").status(), 200);
-    // The connection goes on, also past a body that nobody wanted.
+    // The connection goes on, also past a discarded body.
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody");
     assert_eq!(client.answer("POST").status(), 429);
     assert_eq!(client.get("/").status(), 429);
@@ -168,7 +168,7 @@ fn counted(workers: usize, key: &str, requests: &[(&str, &str)]) -> Vec<u16> {
 }
 
 fn a_header_is_never_taken_for_an_address(workers: usize) {
-    // The octets of 65.66.67.68 as a header of somebody else's, and of an IPv6 network's first eight.
+    // The octets of 65.66.67.68 as a header of another client, and of an IPv6 network's first eight.
     let seen = counted(
         workers,
         "{header:x-api-key}",

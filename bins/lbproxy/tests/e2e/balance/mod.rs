@@ -1,4 +1,4 @@
-//! Who gets a request, and who gets it when that one fails.
+//! Which endpoint gets a request, and which one after a failure.
 
 mod active;
 mod full;

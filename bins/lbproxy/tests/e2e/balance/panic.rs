@@ -1,4 +1,4 @@
-//! Too few are well: health is ignored, and everybody is told.
+//! Too few healthy endpoints: health is ignored, and that is visible.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};

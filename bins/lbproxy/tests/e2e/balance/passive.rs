@@ -109,7 +109,7 @@ fn an_ejection_does_not_outlive_its_rule(workers: usize) {
     gate.open();
     assert_eq!(client.answer("GET").status(), 502);
     assert_eq!(proxy.endpoint("app", &at)["state"], "up");
-    // Back in force, the rule counts anew.
+    // Back in force, the rule starts with zero failures.
     proxy.reload(&with(rule));
     assert_eq!(proxy.endpoint("app", &at)["state"], "up");
     wait_until("the ejection", || {

@@ -47,13 +47,13 @@ fn assert_refused(proxy: &Proxy, path: &str, cause: &str) {
 }
 
 with_one_and_four_workers!(
-    those_who_wait_are_served_in_the_order_of_coming_and_a_full_queue_refuses,
+    waiting_requests_are_served_in_order_and_a_full_queue_refuses,
     a_wait_that_is_over_is_a_503_and_counts_in_the_total,
     a_client_that_goes_away_leaves_the_queue,
-    a_reload_that_makes_room_serves_those_who_wait,
+    a_reload_that_raises_the_limit_serves_waiting_requests,
 );
 
-fn those_who_wait_are_served_in_the_order_of_coming_and_a_full_queue_refuses(workers: usize) {
+fn waiting_requests_are_served_in_order_and_a_full_queue_refuses(workers: usize) {
     let gate = Gate::default();
     let endpoint = busy(&gate);
     let proxy = balancing(workers, "", &one_at_a_time(&endpoint), "queue = { size = 5, timeout = \"60s\" }");
@@ -104,7 +104,7 @@ fn a_client_that_goes_away_leaves_the_queue(workers: usize) {
     assert_eq!(endpoint.requests(), 2, "what nobody waits for is not sent");
 }
 
-fn a_reload_that_makes_room_serves_those_who_wait(workers: usize) {
+fn a_reload_that_raises_the_limit_serves_waiting_requests(workers: usize) {
     let gate = Gate::default();
     let endpoint = busy(&gate);
     let cluster = "queue = { size = 5, timeout = \"60s\" }";

@@ -15,7 +15,7 @@ with_one_and_four_workers!(
     a_body_that_waits_for_leave_waits_through_a_retry,
     an_endpoint_that_hangs_is_left_for_another_where_the_route_says_so,
     retries_stay_within_their_budget,
-    a_kept_connection_that_was_closed_is_nobodys_failure,
+    a_closed_kept_connection_is_not_a_failure,
 );
 
 /// A route that asks the first endpoint first, so that every request meets the one that fails.
@@ -87,7 +87,7 @@ fn a_status_is_tried_elsewhere_where_the_route_says_so(workers: usize) {
     assert_eq!(get(proxy.web(), "/").text(), "ok");
     assert_eq!(get(proxy.web(), "/500").text(), "broken", "not listed");
     assert_eq!(post(proxy.web(), "/", "x").text(), "sick", "a POST is not replayed");
-    // Where everybody says so, the answer is the endpoint's own.
+    // If all endpoints answer so, the response is the endpoint's own.
     let also_sick = Endpoint::answering(|_| text(503, "sick, too"));
     let proxy = after(workers, &sick.at(), &also_sick, "retry = { on = [\"503\"], attempts = 5 }");
     let answer = get(proxy.web(), "/sick");
@@ -192,8 +192,8 @@ fn retries_stay_within_their_budget(workers: usize) {
     assert_eq!((a.requests() + b.requests()) as f64, 400.0 + retries);
 }
 
-fn a_kept_connection_that_was_closed_is_nobodys_failure(workers: usize) {
-    // Answers one request and hangs up without having said so, as soon as the next one comes.
+fn a_closed_kept_connection_is_not_a_failure(workers: usize) {
+    // Answers one request and closes without `Connection: close`, as soon as the next one comes.
     let endpoint = Endpoint::scripted(|wire, seen| {
         let Some(head) = wire.read_head()? else { return Ok(()) };
         seen.note(crate::support::Message { head, ..Default::default() });

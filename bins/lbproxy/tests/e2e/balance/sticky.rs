@@ -10,7 +10,7 @@ with_one_and_four_workers!(
     a_cookie_that_is_not_ours_is_ignored,
     a_cookie_of_another_cluster_leads_nowhere,
     a_cookie_leads_an_upgrade_to_its_endpoint,
-    secrets_are_rotated_without_moving_anybody,
+    rotating_secrets_moves_no_client,
 );
 
 const ROUTE: &str = "sticky = { cookie = \"affinity\", secure = true, same_site = \"lax\", max_age = \"1h\" }";
@@ -136,7 +136,7 @@ fn a_cookie_leads_an_upgrade_to_its_endpoint(workers: usize) {
     }
 }
 
-fn secrets_are_rotated_without_moving_anybody(workers: usize) {
+fn rotating_secrets_moves_no_client(workers: usize) {
     let endpoints = named(["a", "b", "c"]);
     let with = |secret: &str| {
         let route = format!("sticky = {{ cookie = \"affinity\", secret = {secret} }}");
@@ -155,7 +155,7 @@ fn secrets_are_rotated_without_moving_anybody(workers: usize) {
         assert_eq!((answer.text(), answer.header("Set-Cookie")), (first.text(), None));
     }
     wait_until("the old one to lead nowhere", || ask(&proxy, Some(&old)).text() != first.text());
-    // Another process with the same secret agrees on who is meant.
+    // Another process with the same secret selects the same endpoint.
     let twin = Proxy::start(&with("\"two\""));
     for _ in 0..4 {
         assert_eq!(ask(&twin, Some(&new)).text(), first.text());

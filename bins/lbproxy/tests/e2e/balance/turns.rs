@@ -7,9 +7,9 @@ use crate::with_one_and_four_workers;
 with_one_and_four_workers!(
     endpoints_are_visited_in_order,
     weights_interleave_as_nginx_does,
-    a_weight_of_zero_takes_nothing,
+    a_weight_of_zero_gets_no_requests,
     the_first_policy_takes_the_first,
-    random_reaches_everybody,
+    random_reaches_every_endpoint,
 );
 
 fn endpoints_are_visited_in_order(workers: usize) {
@@ -34,7 +34,7 @@ fn weights_interleave_as_nginx_does(workers: usize) {
     assert!("abacba".repeat(6).contains(&seen), "{seen}");
 }
 
-fn a_weight_of_zero_takes_nothing(workers: usize) {
+fn a_weight_of_zero_gets_no_requests(workers: usize) {
     let [a, b] = named(["a", "b"]);
     let with = |weight: u32| {
         let endpoints = format!("[\"{}\", {{ address = \"{}\", weight = {weight} }}]", a.at(), b.at());
@@ -55,7 +55,7 @@ fn the_first_policy_takes_the_first(workers: usize) {
     assert_eq!(answers(&proxy, 8), "bbbbbbbb");
 }
 
-fn random_reaches_everybody(workers: usize) {
+fn random_reaches_every_endpoint(workers: usize) {
     let endpoints = named(["a", "b", "c"]);
     for policy in ["random", "weighted_random", "p2c"] {
         let proxy = balancing(workers, &format!("policy = \"{policy}\""), &list(&endpoints), "");

@@ -1,12 +1,12 @@
-//! Endpoints that break off in the middle of a response: nobody may take what came for the whole.
+//! Endpoints that break off in the middle of a response: the truncated part must not look complete.
 
 use super::{forwarding, is_logged};
 use crate::support::{Client, Endpoint, Wire};
 use crate::with_one_and_four_workers;
 
-with_one_and_four_workers!(a_response_cut_short_is_never_made_to_look_whole);
+with_one_and_four_workers!(a_truncated_response_is_never_made_to_look_complete);
 
-fn a_response_cut_short_is_never_made_to_look_whole(workers: usize) {
+fn a_truncated_response_is_never_made_to_look_complete(workers: usize) {
     let endpoint = Endpoint::on_head(|wire: &mut Wire, head| {
         let (framing, part) = match head.target() {
             "/length" => ("Content-Length: 100\r\n", "half"),

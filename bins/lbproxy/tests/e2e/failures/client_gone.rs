@@ -1,4 +1,4 @@
-//! Clients that leave: the endpoint is told at once, by its connection, so that it works for nobody no longer.
+//! Clients that disconnect: the endpoint's connection ends at once, so it can stop working on the request.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ with_one_and_four_workers!(
     a_client_that_leaves_before_the_answer_is_a_499,
     a_client_that_leaves_mid_response_closes_the_endpoints_connection,
     a_client_that_leaves_mid_upload_closes_the_endpoints_connection,
-    a_client_that_ends_its_upload_too_early_does_not_get_a_whole_answer,
+    a_client_that_truncates_its_upload_gets_no_complete_response,
     a_client_that_says_no_more_still_gets_its_answer,
     a_client_that_says_no_more_after_a_slow_upload_still_gets_its_answer,
-    a_client_that_gives_up_waiting_is_noticed,
+    a_client_that_disconnects_while_waiting_is_noticed,
     a_client_that_does_not_read_is_given_up,
 );
 
@@ -28,7 +28,7 @@ fn a_client_that_leaves_before_the_answer_is_a_499(workers: usize) {
     let mut client = Client::connect(proxy.web());
     client.send("GET /gone HTTP/1.1\r\nHost: a\r\n\r\n");
     wait_until("the request to arrive", || endpoint.requests() == 1);
-    // A reset is no half-closed connection: nobody waits behind it.
+    // A reset is no half-closed connection: no client waits behind it.
     client.reset_on_close();
     drop(client);
     wait_until("the endpoint's connection to be closed", || endpoint.open() == 0);
@@ -36,7 +36,7 @@ fn a_client_that_leaves_before_the_answer_is_a_499(workers: usize) {
     is_idle(&proxy, &endpoint);
 }
 
-fn a_client_that_ends_its_upload_too_early_does_not_get_a_whole_answer(workers: usize) {
+fn a_client_that_truncates_its_upload_gets_no_complete_response(workers: usize) {
     let endpoint = Endpoint::on_head(|wire: &mut Wire, _| {
         wire.write("HTTP/1.1 200 OK\r\n\r\nfirst")?;
         hang(wire)
@@ -148,13 +148,13 @@ fn a_client_that_says_no_more_after_a_slow_upload_still_gets_its_answer(workers:
     assert_eq!(client.answer("POST").text(), "12 bytes");
 }
 
-fn a_client_that_gives_up_waiting_is_noticed(workers: usize) {
+fn a_client_that_disconnects_while_waiting_is_noticed(workers: usize) {
     let endpoint = Endpoint::on_head(|wire: &mut Wire, _| hang(wire));
     let proxy = forwarding(workers, &endpoint.at(), "");
     let mut client = Client::connect(proxy.web());
     client.send("GET /given-up HTTP/1.1\r\nHost: a\r\n\r\n");
     wait_until("the request to arrive", || endpoint.requests() == 1);
-    // An ordinary close, later than any client would take to say that it has said all.
+    // An ordinary close, later than any client would take to half-close.
     assert!(client.is_silent_for(Duration::from_millis(1_100)));
     drop(client);
     wait_until("the endpoint's connection to be closed", || endpoint.open() == 0);

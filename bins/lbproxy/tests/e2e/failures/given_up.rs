@@ -116,7 +116,7 @@ fn a_request_that_changes_something_arrives_though_its_client_has_left(workers: 
     client.send(format!("POST /order HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n"));
     client.send(vec![b'x'; size]);
     begun.wait();
-    // More than this the proxy can say to nobody: the endpoint reads nothing yet.
+    // The proxy cannot signal more than this: the endpoint reads nothing yet.
     wait_until("the request to be under way", || proxy.endpoint("app", &endpoint.at())["in_flight"] == 1);
     assert!(client.is_silent_for(std::time::Duration::from_millis(50)));
     client.reset_on_close();

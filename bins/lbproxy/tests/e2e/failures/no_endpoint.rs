@@ -1,4 +1,4 @@
-//! Clusters with nobody to ask.
+//! Clusters without an eligible endpoint.
 
 use super::is_logged;
 use crate::support::{Client, Endpoint, Proxy, config, get, wait_until};

@@ -17,7 +17,7 @@ fn a_refused_connection_is_a_502_with_its_cause(workers: usize) {
     assert!(answer.text().contains(line["request_id"].as_str().unwrap()), "{line} {}", answer.text());
     assert_eq!(line["endpoint"], refusing.address.to_string());
     assert_eq!(line["attempts"], 1, "there was nobody else to ask: {line}");
-    // The client's connection is as good as before, bodies that nobody wanted included.
+    // The client's connection is as good as before, after discarded bodies too.
     assert_eq!(client.ask("POST /body HTTP/1.1\nContent-Length: 0").status(), 502);
     client.send("POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbodyGET /next HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(client.answer("POST").status(), 502);

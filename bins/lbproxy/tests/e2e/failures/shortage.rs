@@ -47,7 +47,7 @@ fn a_process_out_of_descriptors_blames_no_endpoint(workers: usize) {
     let mut refused = 0;
     wait_until("ten requests for which there is none", || {
         let answer = client.get("/short");
-        // A check or a lookup that ends gives its descriptor to whoever comes first.
+        // A check or a lookup that ends frees its descriptor for the next user.
         if answer.status() != 200 {
             assert_eq!((answer.status(), answer.header("retry-after")), (503, Some("1")), "{answer:?}");
             refused += 1;

@@ -24,7 +24,7 @@ fn an_early_refusal_reaches_a_client_that_is_still_sending(workers: usize) {
     let endpoint = Endpoint::on_head(|wire: &mut Wire, _| {
         wire.write("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno")?;
         wire.finish();
-        // Reads on, as a careful program does, lest a reset overtakes the answer.
+        // Reads on, as a careful program does, so that no reset overtakes the response.
         wire.read_to_end().map(drop)
     });
     let proxy = forwarding(workers, &endpoint.at(), "");
@@ -63,7 +63,7 @@ fn a_client_that_is_answered_early_may_ask_again(workers: usize) {
         let answer = client.answer("POST");
         assert_eq!((answer.status(), answer.text().as_str()), (200, "ok"));
         assert!(!answer.head.says_close());
-        // Nobody told it to stop, so that it sends the rest before the next request.
+        // It got no reset, so it sends the rest before the next request.
         send_half(&mut client).unwrap();
         if is_chunked {
             client.write_chunk("").unwrap();

@@ -37,7 +37,7 @@ fn a_head_that_takes_too_long_is_given_up(workers: usize) {
         assert!(start.elapsed() < DEADLINE, "empty lines keep a connection alive");
     }
 
-    // Nothing at all: there is nobody to answer.
+    // Nothing at all: there is no request to answer.
     let mut silent = Client::connect(proxy.web());
     assert!(silent.is_closed_silently());
 

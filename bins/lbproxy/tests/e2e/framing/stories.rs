@@ -1,4 +1,4 @@
-//! Every story of the codec's corpus, told to the real proxy: what is refused is refused with that status for that cause and nothing
+//! Every case of the codec's corpus, sent to the real proxy: what is refused is refused with that status for that cause and nothing
 //! of it arrives; what passes arrives as one message that no two parsers read differently, and what follows it is what
 //! its sender meant.
 
@@ -42,7 +42,7 @@ fn asked(endpoint: &Endpoint, since: usize) -> Vec<Message> {
     endpoint.messages().split_off(since)
 }
 
-/// One way to read it, whoever does.
+/// Unambiguous: one interpretation.
 fn is_plain(message: &Message, name: &str) {
     let framings = message.head.all("Content-Length").len() + message.head.all("Transfer-Encoding").len();
     assert!(framings <= 1 && message.head.all("Host").len() == 1, "{name}: {:?}", message.head);
@@ -82,7 +82,7 @@ fn comes_to_nothing(proxy: &Proxy, endpoint: &Endpoint, name: &str, bytes: &[u8]
     let mut client = Client::connect(proxy.web());
     client.send(bytes);
     client.finish();
-    // A request that was cut short gets no answer, or is told what it is.
+    // A truncated request gets no response, or an error.
     let _ = client.read_to_end();
     assert_eq!(endpoint.requests(), before, "{name}");
 }
@@ -125,7 +125,7 @@ fn requests_are_refused_or_arrive_as_their_sender_meant() {
 }
 
 #[test]
-fn chunked_bodies_are_cut_or_arrive_as_their_sender_meant() {
+fn chunked_bodies_are_truncated_or_arrive_unchanged() {
     let (proxy, endpoint) = open();
     for case in CHUNKED {
         let name = case.name;

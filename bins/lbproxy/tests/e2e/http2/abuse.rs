@@ -1,4 +1,4 @@
-//! What a hostile client may try: its connection ends, that is counted and logged, and nobody else notices.
+//! What a hostile client may try: its connection ends, that is counted and logged, and other clients are unaffected.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::with_one_and_four_workers;
 
 with_one_and_four_workers!(
     floods_of_frames_end_the_connection,
-    a_flood_is_told_why_it_ends,
+    a_flood_ends_with_a_goaway_reason,
     requests_given_up_without_end_end_the_connection,
     requests_that_make_us_give_up_end_the_connection,
     requests_given_up_are_counted_over_all_connections_of_a_client,
@@ -72,12 +72,12 @@ fn floods_of_frames_end_the_connection(workers: usize) {
     }
 }
 
-fn a_flood_is_told_why_it_ends(workers: usize) {
+fn a_flood_ends_with_a_goaway_reason(workers: usize) {
     let endpoint = Endpoint::named("app");
     let proxy = proxy(workers, &endpoint.at(), "", "", "");
     let mut raw = Raw::connect(proxy.web());
     raw.until(SETTINGS);
-    // What is free at once, but for what the beginning of the connection took and earned: nobody minds.
+    // What is free at once, but for what the beginning of the connection took and earned: allowed.
     for _ in 0..900 {
         raw.send(PING, 0, 0, &[0; 8]);
     }
@@ -293,7 +293,7 @@ fn heads_beyond_what_a_connection_may_hold_are_refused(workers: usize) {
     let proxy = proxy(workers, &endpoint.at(), "", "", "");
     let mut raw = Raw::connect(proxy.web());
     raw.until(SETTINGS);
-    // Seven fields of 3900 octets, said once and then repeated by number: 27 380 octets each and an index of some hundred,
+    // Seven fields of 3900 octets, sent once and then repeated by index: 27 380 octets each and an index of some hundred,
     // of which 1 MiB holds 37.
     for n in 0..100 {
         let mut fields = raw::block(&raw::get_fields("/held"));

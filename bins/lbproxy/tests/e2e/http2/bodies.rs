@@ -1,4 +1,4 @@
-//! Bodies: large ones both ways, trailers, `Expect`, retries, early answers, and who waits for whom.
+//! Bodies: large ones both ways, trailers, `Expect`, retries, early responses, and flow control.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,19 +13,19 @@ use crate::support::{Endpoint, Gate, Message, Wire, text, wait_until};
 use crate::with_one_and_four_workers;
 
 with_one_and_four_workers!(
-    bodies_pass_whole_both_ways,
+    bodies_pass_in_both_directions,
     an_upload_waits_for_a_slow_endpoint,
     an_answer_waits_for_a_slow_client,
     a_kept_body_is_sent_again,
     an_endpoint_may_answer_early,
     what_comes_after_an_early_answer_is_taken,
-    continue_is_asked_for_when_the_endpoint_does,
+    continue_is_sent_when_the_endpoint_sends_it,
     what_a_stream_says_by_its_end_a_head_of_http1_says_by_a_length,
     a_get_whose_stream_stays_open_is_not_held_for_long,
     a_client_that_does_not_end_its_request_has_no_endpoint_blamed,
 );
 
-fn bodies_pass_whole_both_ways(workers: usize) {
+fn bodies_pass_in_both_directions(workers: usize) {
     let endpoint = Endpoint::answering(|message| {
         let trailers: Vec<_> = message.body.trailers.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let framing = if message.head.has("content-length") { "length" } else { "chunked" };
@@ -141,7 +141,7 @@ fn an_endpoint_may_answer_early(workers: usize) {
         push(&mut body, Bytes::from_static(b"part"), false).await.unwrap();
         let answer = read(response).await;
         assert_eq!((answer.status, answer.text().as_str(), answer.reset), (403, "no", None));
-        // A client that does not go on is told after a while that the rest is not wanted, without an error.
+        // A client that pauses gets a reset without an error after a while.
         let reason = std::future::poll_fn(|cx| body.poll_reset(cx)).await.unwrap();
         assert_eq!(reason, h2::Reason::NO_ERROR);
         let request = caller.request("GET", "/next").body(()).unwrap();
@@ -168,7 +168,7 @@ fn what_comes_after_an_early_answer_is_taken(workers: usize) {
     });
 }
 
-fn continue_is_asked_for_when_the_endpoint_does(workers: usize) {
+fn continue_is_sent_when_the_endpoint_sends_it(workers: usize) {
     let endpoint = Endpoint::on_head(|wire: &mut Wire, head| {
         assert_eq!(head.header("expect"), Some("100-continue"));
         wire.write("HTTP/1.1 100 Continue\r\n\r\n")?;

@@ -130,7 +130,7 @@ impl Drop for H2Endpoint {
     }
 }
 
-/// Sends an answer as the windows allow. Fails silently where nobody wants it any more.
+/// Sends an answer as the windows allow. Fails silently if the stream was reset.
 pub(crate) async fn answer(
     to: &mut SendResponse<Bytes>,
     response: Response<()>,

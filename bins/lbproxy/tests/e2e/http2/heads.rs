@@ -1,4 +1,4 @@
-//! Request heads: what the endpoint is told, and what is refused.
+//! Request heads: what is forwarded, and what is refused.
 
 use super::raw::{self, END_HEADERS, END_STREAM, HEADERS, RST_STREAM};
 use super::{Caller, Raw, proxy, run};

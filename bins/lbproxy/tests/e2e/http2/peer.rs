@@ -25,7 +25,7 @@ pub(crate) async fn until(is_so: impl Fn() -> bool) {
     }
 }
 
-/// What a count comes to: once it has begun, and nobody has moved it for a while.
+/// The final value of a count: once it is nonzero and unchanged for a while.
 pub(crate) async fn settled(count: impl Fn() -> usize) -> usize {
     until(|| count() > 0).await;
     let mut last = count();

@@ -18,7 +18,7 @@ use crate::with_one_and_four_workers;
 const H2: &str = "protocol = \"h2\"";
 
 with_one_and_four_workers!(
-    requests_pass_whole_both_ways,
+    requests_pass_in_both_directions,
     requests_share_connections_until_they_are_full,
     clients_of_http1_reach_endpoints_of_http2,
     a_response_without_a_body_ends_for_clients_of_http1,
@@ -26,12 +26,12 @@ with_one_and_four_workers!(
     a_100_of_an_endpoint_is_passed_on,
     a_goaway_moves_requests_elsewhere,
     a_refused_stream_is_tried_elsewhere_whatever_its_method,
-    who_is_left_out_again_and_again_is_served_in_the_end,
+    a_request_left_out_by_several_goaways_is_served_in_the_end,
     who_is_left_out_every_time_is_a_503,
-    a_refused_stream_is_asked_again_of_the_only_endpoint,
+    a_refused_stream_is_retried_at_the_only_endpoint,
     an_endpoint_that_allows_no_streams_is_a_failed_connection,
-    an_endpoint_that_comes_to_allow_fewer_streams_is_believed,
-    a_connection_that_breaks_under_a_request_is_made_anew,
+    a_lowered_stream_limit_is_respected,
+    a_connection_that_breaks_under_a_request_is_replaced,
     what_breaks_after_the_head_is_reset,
     a_client_that_cancels_cancels_at_the_endpoint,
     who_does_not_speak_http2_is_a_failed_connection,
@@ -62,7 +62,7 @@ fn echo() -> H2Endpoint {
     })
 }
 
-fn requests_pass_whole_both_ways(workers: usize) {
+fn requests_pass_in_both_directions(workers: usize) {
     let endpoint = echo();
     let proxy = proxy(workers, &endpoint.at(), "", "", H2);
     run(async {
@@ -85,7 +85,7 @@ fn requests_pass_whole_both_ways(workers: usize) {
     assert_eq!(endpoint.requests(), 2);
 }
 
-/// An endpoint of which each connection carries two streams, and that answers all when told.
+/// An endpoint of which each connection carries two streams, and that answers all on request.
 fn narrow(told: &Arc<tokio::sync::Semaphore>) -> H2Endpoint {
     let told = Arc::clone(told);
     let mut builder = h2::server::Builder::new();
@@ -244,7 +244,7 @@ fn a_goaway_moves_requests_elsewhere(workers: usize) {
     run(async {
         let mut caller = Caller::connect(proxy.web()).await;
         let mut waiting = Vec::new();
-        // Not idempotent, and without a retry in the configuration: nobody has acted on it, so it is safe.
+        // Not idempotent, and without a retry in the configuration: no endpoint has processed it, so it is safe.
         for path in ["/1", "/2"] {
             let request = caller.request("POST", path).body(()).unwrap();
             let (response, mut body) = caller.begin(request, false).await;
@@ -300,7 +300,7 @@ fn leaving_after(answers: usize) -> Endpoint {
     })
 }
 
-fn who_is_left_out_again_and_again_is_served_in_the_end(workers: usize) {
+fn a_request_left_out_by_several_goaways_is_served_in_the_end(workers: usize) {
     for (answers, clients, retry, method) in
         [(3, 6, "", "POST"), (1, 2, "", "POST"), (1, 4, "retry = \"off\"", "DELETE")]
     {
@@ -338,7 +338,7 @@ fn who_is_left_out_every_time_is_a_503(workers: usize) {
     }
 }
 
-fn a_refused_stream_is_asked_again_of_the_only_endpoint(workers: usize) {
+fn a_refused_stream_is_retried_at_the_only_endpoint(workers: usize) {
     let requests = Arc::new(AtomicUsize::new(0));
     let seen = Arc::clone(&requests);
     let endpoint = Endpoint::scripted(move |wire: &mut Wire, _| {
@@ -377,7 +377,7 @@ fn an_endpoint_that_allows_no_streams_is_a_failed_connection(workers: usize) {
     assert!(endpoint.connections() <= 3, "{} connections", endpoint.connections());
 }
 
-fn an_endpoint_that_comes_to_allow_fewer_streams_is_believed(workers: usize) {
+fn a_lowered_stream_limit_is_respected(workers: usize) {
     let connections = AtomicUsize::new(0);
     let endpoint = Endpoint::scripted(move |wire: &mut Wire, _| {
         begin(wire)?;
@@ -414,7 +414,7 @@ fn an_endpoint_that_comes_to_allow_fewer_streams_is_believed(workers: usize) {
     assert_eq!(endpoint.connections(), 2);
 }
 
-fn a_connection_that_breaks_under_a_request_is_made_anew(workers: usize) {
+fn a_connection_that_breaks_under_a_request_is_replaced(workers: usize) {
     let connections = AtomicUsize::new(0);
     let endpoint = Endpoint::scripted(move |wire: &mut Wire, _| {
         begin(wire)?;
@@ -618,7 +618,7 @@ fn connections_are_limited_and_close(workers: usize) {
 }
 
 #[test]
-fn a_body_of_an_endpoint_is_read_whole() {
+fn a_body_of_an_endpoint_is_read_to_its_end() {
     // What the other scenarios rely on.
     let endpoint = echo();
     run(async {

@@ -23,7 +23,7 @@ with_one_and_four_workers!(
     a_stream_becomes_an_upgrade_and_each_direction_ends_alone,
     a_stream_reaches_a_stream,
     a_client_of_http1_reaches_a_stream,
-    an_endpoint_without_it_is_asked_without_it,
+    an_endpoint_without_extended_connect_gets_a_plain_get,
     what_is_no_websocket_is_no_open_stream,
     an_idle_tunnel_is_reset_and_a_busy_one_is_not,
     what_breaks_is_reset_on_the_other_side,
@@ -143,7 +143,7 @@ fn a_stream_becomes_an_upgrade_and_each_direction_ends_alone(workers: usize) {
     assert_eq!((&line["bytes_in"], &line["bytes_out"]), (&(1 << 20).into(), &27.into()), "{line}");
 }
 
-/// Echoes what is said on streams that were opened for a WebSocket, and declines those for `/declined`.
+/// Echoes data on streams that were opened for a WebSocket, and declines those for `/declined`.
 fn streams() -> H2Endpoint {
     let mut builder = h2::server::Builder::new();
     builder.enable_connect_protocol();
@@ -230,7 +230,7 @@ fn a_client_of_http1_reaches_a_stream(workers: usize) {
     assert_eq!(client.answer("GET").status(), 403, "the connection goes on");
 }
 
-fn an_endpoint_without_it_is_asked_without_it(workers: usize) {
+fn an_endpoint_without_extended_connect_gets_a_plain_get(workers: usize) {
     let endpoint = H2Endpoint::answering(|parts, _, _| {
         assert!(parts.method == "GET" && !parts.headers.contains_key("upgrade"));
         let status = if parts.uri.path() == "/declined" { 426 } else { 200 };

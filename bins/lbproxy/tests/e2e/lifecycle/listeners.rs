@@ -8,8 +8,8 @@ use crate::with_one_and_four_workers;
 
 with_one_and_four_workers!(
     a_listener_that_goes_finishes_what_it_has,
-    a_listener_that_goes_under_load_answers_whoever_could_connect,
-    listeners_on_ports_of_the_kernels_choice_are_told_apart,
+    a_listener_removed_under_load_answers_every_accepted_connection,
+    listeners_on_port_zero_are_distinct,
     a_unix_socket_serves_like_any_other,
 );
 
@@ -52,7 +52,7 @@ fn a_listener_that_goes_finishes_what_it_has(workers: usize) {
     load.stop().expect_no_failure();
 }
 
-fn a_listener_that_goes_under_load_answers_whoever_could_connect(workers: usize) {
+fn a_listener_removed_under_load_answers_every_accepted_connection(workers: usize) {
     let with = |more: &str| config(workers, &format!("[[route]]\nrespond = {{ body = \"ok\" }}\n{more}"));
     let extra = "[[listener]]\nname = \"extra\"\naddress = \"127.0.0.2:0\"\n";
     let mut proxy = Proxy::start(&with(""));
@@ -68,7 +68,7 @@ fn a_listener_that_goes_under_load_answers_whoever_could_connect(workers: usize)
     }
 }
 
-fn listeners_on_ports_of_the_kernels_choice_are_told_apart(workers: usize) {
+fn listeners_on_port_zero_are_distinct(workers: usize) {
     let rest = "[[route]]\nlisteners = [\"web\"]\nrespond = { body = \"web\" }\n\
                 [[route]]\nlisteners = [\"other\"]\nrespond = { body = \"other\" }\n\
                 [[listener]]\nname = \"other\"\naddress = \"127.0.0.2:0\"\n";

@@ -1,13 +1,13 @@
-//! Logs that are moved away and opened anew.
+//! Log rotation: logs are moved and reopened.
 
 use rustix::process::Signal;
 
 use crate::support::{Load, Proxy, config, wait_until};
 use crate::with_one_and_four_workers;
 
-with_one_and_four_workers!(a_log_that_was_moved_away_is_opened_anew_and_no_line_is_lost);
+with_one_and_four_workers!(a_rotated_log_is_reopened_without_losing_a_line);
 
-fn a_log_that_was_moved_away_is_opened_anew_and_no_line_is_lost(workers: usize) {
+fn a_rotated_log_is_reopened_without_losing_a_line(workers: usize) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("access.log");
     let moved = directory.path().join("access.log.1");

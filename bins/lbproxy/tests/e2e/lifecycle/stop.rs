@@ -13,9 +13,9 @@ use crate::with_one_and_four_workers;
 
 with_one_and_four_workers!(
     what_runs_is_finished_and_what_waits_is_closed,
-    new_requests_on_old_connections_are_told_to_close,
+    new_requests_on_old_connections_get_connection_close,
     an_idle_proxy_ends_at_once,
-    what_outlasts_the_grace_period_is_cut_and_said,
+    requests_beyond_the_grace_period_are_aborted_and_logged,
     a_second_signal_ends_at_once,
     a_tunnel_holds_the_end_up_for_the_grace_period_only,
     a_stop_under_load_fails_no_request_that_was_taken,
@@ -83,7 +83,7 @@ fn what_runs_is_finished_and_what_waits_is_closed(workers: usize) {
     assert_eq!(exit.access(|line| line["path"] == "/slow").len(), 1, "the last lines of the log are written");
 }
 
-fn new_requests_on_old_connections_are_told_to_close(workers: usize) {
+fn new_requests_on_old_connections_get_connection_close(workers: usize) {
     let (proxy, endpoint, gate) = gated(workers, "20s");
     let mut client = Client::connect(proxy.web());
     // Two requests at once: the second has arrived before the end is ordered, so it is answered.
@@ -110,7 +110,7 @@ fn an_idle_proxy_ends_at_once(workers: usize) {
     assert_eq!(proxy.ended(Instant::now()).code, Some(0));
 }
 
-fn what_outlasts_the_grace_period_is_cut_and_said(workers: usize) {
+fn requests_beyond_the_grace_period_are_aborted_and_logged(workers: usize) {
     let (proxy, endpoint, _gate) = gated(workers, "300ms");
     let mut clients: Vec<_> = ["/slow", "/slow", "/streaming"]
         .into_iter()

@@ -4,9 +4,9 @@ use super::{asked, balancing, counted};
 use crate::support::{Client, Endpoint, text, wait_until};
 use crate::with_one_and_four_workers;
 
-with_one_and_four_workers!(whoever_fails_fast_is_avoided);
+with_one_and_four_workers!(an_endpoint_that_fails_fast_is_avoided);
 
-fn whoever_fails_fast_is_avoided(workers: usize) {
+fn an_endpoint_that_fails_fast_is_avoided(workers: usize) {
     let good = Endpoint::named("g");
     let bad = Endpoint::answering(|_| text(500, "b"));
     for policy in [
@@ -24,7 +24,7 @@ fn whoever_fails_fast_is_avoided(workers: usize) {
 }
 
 #[test]
-fn whoever_reports_to_be_idle_gets_more() {
+fn an_endpoint_that_reports_to_be_idle_gets_more() {
     let reporting = |name: &'static str, utilization: &'static str| {
         Endpoint::answering(move |_| {
             let report = format!("\r\nendpoint-load-metrics: TEXT rps_fractional=90, cpu_utilization={utilization}");

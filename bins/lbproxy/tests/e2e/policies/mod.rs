@@ -1,4 +1,4 @@
-//! Every policy by its name in the file, and what the file says of endpoints: who is asked, and who is not.
+//! Every policy by its name in the file, and the keys of endpoints: which are picked, and which are not.
 
 mod affinity;
 mod latency;

@@ -8,7 +8,7 @@ with_one_and_four_workers!(
     tiers_serve_in_their_order,
     load_spills_to_the_next_tier_in_proportion,
     requests_stay_in_their_zone_while_it_has_its_fair_share,
-    a_proxy_with_a_subset_knows_nobody_else
+    a_proxy_with_a_subset_uses_only_the_subset
 );
 
 fn tiers_serve_in_their_order(workers: usize) {
@@ -62,7 +62,7 @@ fn requests_stay_in_their_zone_while_it_has_its_fair_share(workers: usize) {
     assert_eq!(asked(&proxy, 20), "b".repeat(20), "a zone without endpoints keeps nothing");
 }
 
-fn a_proxy_with_a_subset_knows_nobody_else(workers: usize) {
+fn a_proxy_with_a_subset_uses_only_the_subset(workers: usize) {
     let endpoints = ["a", "b", "c", "d", "e", "f"].map(Endpoint::named);
     let all: Vec<_> = endpoints.iter().map(|it| (it, "")).collect();
     let with = |subset: &str| config(workers, &app(&all, "\"round_robin\"", subset));

@@ -5,12 +5,12 @@ use crate::support::{Client, Proxy, config, get};
 use crate::with_one_and_four_workers;
 
 with_one_and_four_workers!(
-    a_backup_serves_only_while_nobody_else_can,
-    who_drains_keeps_its_sticky_clients_and_takes_no_new_ones,
-    who_joins_takes_its_share_by_and_by
+    a_backup_serves_only_while_no_other_endpoint_can,
+    a_draining_endpoint_keeps_its_sticky_clients_and_gets_no_new_ones,
+    a_joining_endpoint_reaches_its_share_gradually
 );
 
-fn a_backup_serves_only_while_nobody_else_can(workers: usize) {
+fn a_backup_serves_only_while_no_other_endpoint_can(workers: usize) {
     let [mut a, mut b, c] = three();
     let lines = app(&[(&c, ", backup = true, weight = 100"), (&a, ""), (&b, "")], "\"round_robin\"", "");
     let proxy = Proxy::start(&config(workers, &lines));
@@ -23,7 +23,7 @@ fn a_backup_serves_only_while_nobody_else_can(workers: usize) {
     assert_eq!(asked(&proxy, 10), "a".repeat(10));
 }
 
-fn who_drains_keeps_its_sticky_clients_and_takes_no_new_ones(workers: usize) {
+fn a_draining_endpoint_keeps_its_sticky_clients_and_gets_no_new_ones(workers: usize) {
     let [a, b, _] = three();
     let with = |keys: &str| config(workers, &app(&[(&a, keys), (&b, "")], "\"round_robin\"", ""));
     let mut proxy = Proxy::start(&with(""));
@@ -41,7 +41,7 @@ fn who_drains_keeps_its_sticky_clients_and_takes_no_new_ones(workers: usize) {
     assert_eq!(counted(&asked(&proxy, 6)), [('a', 3), ('b', 3)].into());
 }
 
-fn who_joins_takes_its_share_by_and_by(workers: usize) {
+fn a_joining_endpoint_reaches_its_share_gradually(workers: usize) {
     let [a, b, c] = three();
     let ramp = "slow_start = \"1h\"";
     let mut proxy = Proxy::start(&config(workers, &app(&[(&a, ""), (&b, "")], "\"round_robin\"", ramp)));

@@ -7,8 +7,8 @@ use crate::with_one_and_four_workers;
 with_one_and_four_workers!(
     turns_are_those_of_nginx_over_all_workers_together,
     chance_follows_the_weights_where_they_count,
-    the_first_of_the_list_is_asked,
-    the_least_busy_is_asked
+    the_first_of_the_list_is_picked,
+    the_least_busy_is_picked
 );
 
 const WEIGHTS: [&str; 3] = [", weight = 3", ", weight = 2", ""];
@@ -20,7 +20,7 @@ fn turns_are_those_of_nginx_over_all_workers_together(workers: usize) {
     // A connection each, so that every worker has its part.
     let asked_each: String = (0..12).map(|_| get(proxy.web(), "/").text()).collect();
     assert_eq!(asked_each, "abacbaabacba");
-    // While nobody is busy, turns decide here too.
+    // While no endpoint is busy, turns decide here too.
     let proxy = balancing(workers, &endpoints, "\"least_request\"");
     assert_eq!(asked(&proxy, 12), "abacbaabacba");
     let proxy = balancing(workers, &endpoints, "\"static_stride\"");
@@ -42,12 +42,12 @@ fn chance_follows_the_weights_where_they_count(workers: usize) {
             assert!(counts[&name].abs_diff(expected) < 75, "{policy}: {counts:?}");
         }
     }
-    // Of two draws the idle ones are alike; all that is sure is that everybody is asked.
+    // Of two draws the idle ones are equal; only that every endpoint is picked is certain.
     let proxy = balancing(workers, &endpoints, "\"p2c\"");
     assert_eq!(counted(&asked(&proxy, 300)).len(), 3);
 }
 
-fn the_first_of_the_list_is_asked(workers: usize) {
+fn the_first_of_the_list_is_picked(workers: usize) {
     let [mut a, b, c] = three();
     let proxy = balancing(workers, &[(&a, ""), (&b, ""), (&c, "")], "\"first\"");
     assert_eq!(asked(&proxy, 5), "aaaaa");
@@ -55,7 +55,7 @@ fn the_first_of_the_list_is_asked(workers: usize) {
     assert_eq!(asked(&proxy, 5), "bbbbb");
 }
 
-fn the_least_busy_is_asked(workers: usize) {
+fn the_least_busy_is_picked(workers: usize) {
     for policy in ["\"least_request\"", "\"p2c\"", "\"least_time\""] {
         let gate = Gate::default();
         let endpoints = [(); 2].map(|()| {

@@ -1,4 +1,4 @@
-//! `Date`: every response has one, whoever wrote it (RFC 9110 §6.6.1).
+//! `Date`: every response has one, generated or not (RFC 9110 §6.6.1).
 
 use crate::failures::forwarding;
 use crate::http2::{Caller, run};

@@ -1,4 +1,4 @@
-//! `Expect: 100-continue`: the endpoint decides whether the body is sent, and nobody in between.
+//! `Expect: 100-continue`: the endpoint alone decides whether the body is sent.
 
 use crate::failures::forwarding;
 use crate::support::{Client, Endpoint, Wire, last_text, wait_until};
@@ -50,7 +50,7 @@ fn the_endpoint_decides_whether_the_body_is_sent(workers: usize) {
     let head = client.read_head().unwrap().unwrap();
     assert_eq!(head.status(), 403, "no 100 before it");
     assert_eq!(client.read_exactly(2).unwrap(), b"no");
-    // Whether a body or another request comes next cannot be told, so the connection ends.
+    // Whether a body or another request comes next is ambiguous, so the connection ends.
     client.finish();
     assert!(client.is_closed_silently());
     wait_until("the endpoint's connection to be closed", || endpoint.open() == 0);

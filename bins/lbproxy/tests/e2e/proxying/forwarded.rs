@@ -1,16 +1,16 @@
-//! What the endpoint is told of the client, and whose word counts.
+//! The forwarding headers to the endpoint, and which peers are trusted.
 
 use crate::support::{Client, Endpoint, Head, Proxy, config};
 use crate::with_one_and_four_workers;
 
 with_one_and_four_workers!(
-    a_stranger_is_not_believed,
-    a_trusted_proxy_is_believed,
+    headers_of_an_untrusted_peer_are_replaced,
+    headers_of_a_trusted_proxy_are_kept,
     the_route_decides_which_headers_are_written,
     a_request_has_one_id_on_every_side,
 );
 
-/// `web` trusts nobody, `behind` trusts loopback.
+/// `web` trusts no peer, `behind` trusts loopback.
 fn proxy(workers: usize, endpoint: &Endpoint, route: &str) -> Proxy {
     Proxy::start(&config(
         workers,
@@ -33,7 +33,7 @@ const CLAIMS: &str = "X-Forwarded-For: 203.0.113.9\nX-Forwarded-Proto: https\nX-
                       X-Forwarded-Port: 444\nX-Real-IP: 203.0.113.9\nForwarded: for=203.0.113.9;proto=https\n\
                       X_Forwarded_For: 203.0.113.9\nX-Forwarded-User: root\nProxy: evil";
 
-fn a_stranger_is_not_believed(workers: usize) {
+fn headers_of_an_untrusted_peer_are_replaced(workers: usize) {
     let endpoint = Endpoint::named("ok");
     let proxy = proxy(workers, &endpoint, "");
     let port = proxy.web().port().to_string();
@@ -54,7 +54,7 @@ fn a_stranger_is_not_believed(workers: usize) {
     assert_eq!(proxy.access_of("/")["client"], "127.0.0.1");
 }
 
-fn a_trusted_proxy_is_believed(workers: usize) {
+fn headers_of_a_trusted_proxy_are_kept(workers: usize) {
     let endpoint = Endpoint::named("ok");
     let proxy = proxy(workers, &endpoint, "");
     let seen = told(&proxy, &endpoint, "behind", CLAIMS);
@@ -69,7 +69,7 @@ fn a_trusted_proxy_is_believed(workers: usize) {
         assert_eq!(seen.header(name), Some(value), "{name}");
     }
     assert_eq!(proxy.access_of("/")["client"], "203.0.113.9");
-    // The last address that is not a proxy of ours, not the first that anybody wrote.
+    // The last address that is not a proxy of ours, not the first, which a client can write.
     let seen = told(&proxy, &endpoint, "behind", "X-Forwarded-For: 1.1.1.1, 198.51.100.7, 127.0.0.9");
     assert_eq!(seen.header("X-Real-IP"), Some("198.51.100.7"));
 }

@@ -7,9 +7,9 @@ use crate::support::{Client, Endpoint, Message, Proxy, Wire, config, text, wait_
 use crate::with_one_and_four_workers;
 
 with_one_and_four_workers!(
-    a_connection_begins_with_the_clients_address_and_serves_nobody_else,
+    a_connection_begins_with_the_clients_address_and_serves_that_client_only,
     the_client_of_a_header_is_passed_on,
-    a_check_says_that_it_is_nobodys,
+    a_check_sends_a_header_without_an_address,
     a_reload_begins_and_ends_it,
 );
 
@@ -54,7 +54,7 @@ fn take(headers: &Headers) -> Vec<Vec<u8>> {
     std::mem::take(&mut headers.lock().unwrap())
 }
 
-fn a_connection_begins_with_the_clients_address_and_serves_nobody_else(workers: usize) {
+fn a_connection_begins_with_the_clients_address_and_serves_that_client_only(workers: usize) {
     let (endpoint, headers) = reading();
     let proxy = Proxy::start(&sending(workers, &endpoint, "proxy_protocol = \"v1\""));
     let mut client = Client::connect(proxy.web());
@@ -78,7 +78,7 @@ fn the_client_of_a_header_is_passed_on(workers: usize) {
     assert_eq!(header[16..], [203, 0, 113, 9, 127, 0, 0, 1, 0x1f, 0x90, port[0], port[1]]);
 }
 
-fn a_check_says_that_it_is_nobodys(workers: usize) {
+fn a_check_sends_a_header_without_an_address(workers: usize) {
     for (version, expected) in [("v1", &b"PROXY UNKNOWN\r\n"[..]), ("v2", b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0")] {
         let (endpoint, headers) = reading();
         let cluster = format!("proxy_protocol = \"{version}\"\nhealth.active = {{ initial = \"down\", rise = 1 }}");

@@ -8,9 +8,9 @@ use crate::with_one_and_four_workers;
 with_one_and_four_workers!(
     the_client_is_the_one_that_the_header_names,
     a_header_may_come_in_pieces_and_with_the_request,
-    a_header_that_names_nobody_leaves_the_connections_own_address,
-    who_should_send_a_header_and_does_not_is_turned_away,
-    nobody_else_can_choose_an_address,
+    a_header_without_an_address_keeps_the_connections_own,
+    a_listed_peer_without_a_header_is_closed,
+    unlisted_peers_cannot_set_an_address,
     connections_are_limited_by_the_client_that_the_header_names,
     a_header_that_does_not_come_is_not_waited_for,
 );
@@ -69,7 +69,7 @@ fn a_header_may_come_in_pieces_and_with_the_request(workers: usize) {
     assert_eq!((client.answer("GET").status(), forwarded_for(&endpoint).as_str()), (200, "203.0.113.9"));
 }
 
-fn a_header_that_names_nobody_leaves_the_connections_own_address(workers: usize) {
+fn a_header_without_an_address_keeps_the_connections_own(workers: usize) {
     let endpoint = Endpoint::named("a");
     let proxy = ours(workers, &endpoint);
     for header in [&b"PROXY UNKNOWN 1 2 3\r\n"[..], LOCAL] {
@@ -78,7 +78,7 @@ fn a_header_that_names_nobody_leaves_the_connections_own_address(workers: usize)
     }
 }
 
-fn who_should_send_a_header_and_does_not_is_turned_away(workers: usize) {
+fn a_listed_peer_without_a_header_is_closed(workers: usize) {
     let endpoint = Endpoint::named("a");
     let proxy = ours(workers, &endpoint);
     for bytes in [&b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"[..], b"PROXY TCP4 1.2.3.4 1.2.3.4 1\r\n", b"\x16\x03\x01\x02"] {
@@ -86,7 +86,7 @@ fn who_should_send_a_header_and_does_not_is_turned_away(workers: usize) {
         let _ = client.write(bytes);
         assert!(client.is_closed_silently(), "{bytes:?}");
     }
-    // One that only looks whether we listen is nobody's mistake.
+    // A connection without data (a port check) is no error.
     let mut looking = Client::connect(proxy.web());
     looking.finish();
     drop(looking);
@@ -95,7 +95,7 @@ fn who_should_send_a_header_and_does_not_is_turned_away(workers: usize) {
     assert_eq!(endpoint.requests(), 0);
 }
 
-fn nobody_else_can_choose_an_address(workers: usize) {
+fn unlisted_peers_cannot_set_an_address(workers: usize) {
     let endpoint = Endpoint::named("a");
     let proxy = expecting(workers, "\"192.0.2.0/24\"", "", &endpoint);
     for header in [&b"PROXY TCP4 203.0.113.9 192.0.2.2 8080 80\r\n"[..], V2] {

@@ -1,4 +1,4 @@
-//! Connections are used again, on both sides, as long as everybody agrees.
+//! Connections are used again, on both sides, as long as both sides agree.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -73,7 +73,7 @@ fn bytes_flow_both_ways_and_each_direction_ends_alone(workers: usize) {
     client.finish();
     wait_until("the endpoint to have heard it all", || endpoint.open() == 0);
 
-    // What the client says before it has heard the 101 is not lost either.
+    // Data sent by the client before it received the 101 is not lost either.
     let mut eager = Client::connect(proxy.web());
     eager.send(format!("GET /client-ends-first HTTP/1.1\r\nHost: a\r\n{WEBSOCKET}\r\neager"));
     eager.finish();
@@ -157,7 +157,7 @@ fn a_tunnel_that_breaks_is_broken_on_both_sides(workers: usize) {
     wait_until("the slots to be free", || proxy.endpoint("app", &endpoint.at())["in_flight"] == 0);
 }
 
-/// Says hello, and from then on what it is told.
+/// Sends hello, and then echoes.
 fn echo(wire: &mut Wire) -> std::io::Result<()> {
     wire.write("hello")?;
     while !wire.buffer.is_empty() || wire.fill()? > 0 {

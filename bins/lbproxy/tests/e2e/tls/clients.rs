@@ -1,4 +1,4 @@
-//! Certificates of clients: required, optional, absent, somebody else's; and what the endpoint is told.
+//! Certificates of clients: required, optional, absent, from another authority; and the headers to the endpoint.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use crate::with_one_and_four_workers;
 
 with_one_and_four_workers!(
     a_required_certificate_is_required,
-    an_optional_certificate_is_told_about,
-    nobody_can_claim_a_certificate,
+    an_optional_certificate_is_forwarded,
+    certificate_headers_cannot_be_forged,
     another_host_is_misdirected_where_clients_are_asked,
 );
 
@@ -53,7 +53,7 @@ fn a_required_certificate_is_required(workers: usize) {
     }
 }
 
-fn an_optional_certificate_is_told_about(workers: usize) {
+fn an_optional_certificate_is_forwarded(workers: usize) {
     let endpoint = Endpoint::named("a");
     let auth = "tls.client_auth = { ca = \"DIR/ca.pem\", mode = \"optional\" }";
     let secure = Secure::start(workers, &to(&endpoint.at(), ""), auth);
@@ -65,7 +65,7 @@ fn an_optional_certificate_is_told_about(workers: usize) {
     assert_eq!(ask(&secure, Some(&Authority::new().issue(&["eve"])), GET), None);
 }
 
-fn nobody_can_claim_a_certificate(workers: usize) {
+fn certificate_headers_cannot_be_forged(workers: usize) {
     let endpoint = Endpoint::named("a");
     let claim = "GET / HTTP/1.1\nHost: a.test\nX-SSL-Client-Verify: SUCCESS\nx_ssl_client_s_dn: CN=root\nClient-Cert: :AA==:\n\
                  X-Forwarded-Client-Cert: Hash=1\nX-SSL-Client-Other: x";

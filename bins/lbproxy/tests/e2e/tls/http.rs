@@ -6,10 +6,10 @@ use crate::with_one_and_four_workers;
 
 with_one_and_four_workers!(
     requests_and_bodies_pass_through,
-    the_endpoint_is_told_that_it_was_tls,
+    the_endpoint_gets_the_scheme_https,
     a_response_that_is_cut_is_not_closed_in_good_order,
     a_half_closed_client_gets_its_answer,
-    plain_http_is_told_that_it_is_the_wrong_port,
+    plain_http_on_a_tls_port_gets_a_400,
     sticky_cookies_can_be_secure,
 );
 
@@ -44,7 +44,7 @@ fn requests_and_bodies_pass_through(workers: usize) {
     secure.count_handshakes(&["\"web\"", "\"full\""], 1.0);
 }
 
-fn the_endpoint_is_told_that_it_was_tls(workers: usize) {
+fn the_endpoint_gets_the_scheme_https(workers: usize) {
     let endpoint = Endpoint::named("a");
     let secure = Secure::start(
         workers,
@@ -86,7 +86,7 @@ fn a_half_closed_client_gets_its_answer(workers: usize) {
     assert_eq!(client.read_to_end().unwrap(), b"");
 }
 
-fn plain_http_is_told_that_it_is_the_wrong_port(workers: usize) {
+fn plain_http_on_a_tls_port_gets_a_400(workers: usize) {
     let endpoint = sized();
     let secure = Secure::start(workers, &to(&endpoint.at(), ""), "");
     let answer = crate::support::exchange(secure.proxy.web(), "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");

@@ -21,7 +21,7 @@ use tempfile::TempDir;
 
 use crate::support::{Authority, Issued, Proxy, config, wait_until};
 
-/// A proxy with TLS, and whoever vouches for it.
+/// A proxy with TLS, and its authority.
 pub(crate) struct Secure {
     pub(crate) proxy: Proxy,
     pub(crate) authority: Authority,

@@ -14,7 +14,7 @@ with_one_and_four_workers!(
 
 const ROUTE: &str = "[[route]]\nrespond = { status = 200, body = \"ok\" }\n";
 
-/// The certificate shown to who asks for a name, verified by that name or not at all.
+/// The certificate shown for a name, verified by that name or not at all.
 fn shown(secure: &Secure, name: &str) -> Option<Vec<u8>> {
     let mut client = Client::try_tls(secure.proxy.web(), name, &secure.client()).ok()?;
     Some(client.stream.tls().peer_certificates()?[0].to_vec())

@@ -9,7 +9,7 @@ use crate::support::Endpoint;
 
 const ROUTE: &str = "[[route]]\nrespond = { status = 200, body = \"ok\" }\n";
 
-/// What a program said to both its outputs; `None` where there is no such program.
+/// The stdout and stderr of a program; `None` if it is not installed.
 fn run(program: &str, arguments: &[&str]) -> Option<(bool, String)> {
     match Command::new(program).args(arguments).stdin(Stdio::null()).output() {
         Ok(Output { status, stdout, stderr }) => {
@@ -19,7 +19,7 @@ fn run(program: &str, arguments: &[&str]) -> Option<(bool, String)> {
         Err(_) => {
             let required = std::env::var_os("LBPROXY_REQUIRE_PEERS").is_some_and(|it| it == "1");
             assert!(!required, "{program} is not installed");
-            // Not by a macro, whose output is kept from whoever runs a test that passes.
+            // Not by a macro, whose output is captured in passing tests.
             let _ = std::io::Write::write_fmt(
                 &mut std::io::stderr(),
                 format_args!("skipped: {program} is not installed\n"),
@@ -55,7 +55,7 @@ fn curl_takes_up_its_session() {
     secure.count_handshakes(&["\"resumed\""], 8.0);
 }
 
-/// Asks by `openssl s_client`; what it said. `None` where there is no openssl.
+/// Asks by `openssl s_client`; its output. `None` without openssl.
 fn s_client(secure: &Secure, arguments: &[&str]) -> Option<String> {
     let (at, ca) = (secure.proxy.web().to_string(), secure.directory.path().join("ca.pem"));
     let mut command = Command::new("openssl");
@@ -134,7 +134,7 @@ fn rsa(directory: &Path, name: &str) -> Option<()> {
 }
 
 #[test]
-fn who_cannot_verify_ecdsa_is_shown_the_certificate_of_rsa() {
+fn a_client_without_ecdsa_gets_the_rsa_certificate() {
     let mut secure = Secure::start(1, ROUTE, "");
     let directory = secure.directory.path();
     if rsa(directory, "a.test").is_none() {

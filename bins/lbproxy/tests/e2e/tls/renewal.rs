@@ -5,16 +5,16 @@ use crate::support::{Client, Endpoint};
 use crate::with_one_and_four_workers;
 
 with_one_and_four_workers!(
-    a_reload_takes_up_new_files_and_cuts_nobody,
+    a_reload_uses_new_files_and_interrupts_no_client,
     a_bad_file_leaves_the_last_good_in_force,
-    a_key_that_others_can_read_is_told_of_at_start_and_reload
+    a_key_readable_by_others_is_a_warning_at_start_and_reload
 );
 
 fn shown(client: &mut Client) -> Vec<u8> {
     client.stream.tls().peer_certificates().unwrap()[0].to_vec()
 }
 
-fn a_reload_takes_up_new_files_and_cuts_nobody(workers: usize) {
+fn a_reload_uses_new_files_and_interrupts_no_client(workers: usize) {
     let endpoint = Endpoint::named("a");
     let mut secure = Secure::start(workers, &to(&endpoint.at(), ""), "");
     let (web, config) = (secure.proxy.web(), secure.client());
@@ -66,7 +66,7 @@ fn a_bad_file_leaves_the_last_good_in_force(workers: usize) {
     assert_eq!(client.get("/").text(), "a");
 }
 
-fn a_key_that_others_can_read_is_told_of_at_start_and_reload(workers: usize) {
+fn a_key_readable_by_others_is_a_warning_at_start_and_reload(workers: usize) {
     let mut secure = Secure::start(workers, "[[route]]\nrespond = {}\n", "");
     let told = |log: &[String]| log.iter().filter(|line| line.contains("the private key can be read")).count();
     assert_eq!(told(&secure.proxy.log()), 0);

@@ -10,7 +10,7 @@ use crate::with_one_and_four_workers;
 
 with_one_and_four_workers!(
     a_silent_client_is_closed_in_the_time_for_a_head,
-    an_idle_client_is_told_goodbye,
+    an_idle_client_gets_close_notify,
     a_stop_ends_handshakes_and_idle_connections,
 );
 
@@ -27,11 +27,11 @@ fn a_silent_client_is_closed_in_the_time_for_a_head(workers: usize) {
     let mut slow = Client::tls(secure.proxy.web(), "a.test", &secure.client());
     slow.send("GET / HTTP/1.1\r\n");
     assert_eq!(slow.answer("GET").status(), 408);
-    // Others are not in the way of anybody.
+    // Other connections do not block the shutdown.
     assert_eq!(Client::tls(secure.proxy.web(), "a.test", &secure.client()).get("/").text(), "ok");
 }
 
-fn an_idle_client_is_told_goodbye(workers: usize) {
+fn an_idle_client_gets_close_notify(workers: usize) {
     let secure = Secure::start(workers, &format!("limits.idle_timeout = \"100ms\"\n{ROUTE}"), "");
     let mut client = Client::tls(secure.proxy.web(), "a.test", &secure.client());
     assert_eq!(client.get("/").text(), "ok");

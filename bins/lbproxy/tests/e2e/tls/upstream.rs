@@ -11,15 +11,15 @@ use crate::with_one_and_four_workers;
 
 with_one_and_four_workers!(
     requests_bodies_and_kept_connections_pass,
-    the_name_of_the_endpoint_is_asked_for_and_verified,
+    the_name_of_the_endpoint_is_sent_and_verified,
     a_certificate_that_does_not_hold_is_a_502_by_name,
-    a_certificate_that_signed_itself_is_believed_where_it_is_named,
+    a_self_signed_certificate_is_trusted_if_configured,
     an_endpoint_that_fails_the_handshake_is_not_the_last_to_be_asked,
     an_endpoint_that_says_nothing_has_the_time_to_connect,
-    verify_false_believes_anybody_and_says_so,
-    our_certificate_is_shown_where_it_is_asked_for,
+    verify_false_accepts_any_certificate_with_a_warning,
+    the_client_certificate_is_sent_if_requested,
     what_is_no_tls_is_a_failed_handshake,
-    a_cut_body_is_not_taken_for_a_whole_one,
+    a_truncated_body_is_not_taken_for_a_complete_one,
     checks_speak_tls_too,
     a_reload_takes_up_another_authority,
     a_tunnel_goes_through_tls_on_both_sides,
@@ -67,7 +67,7 @@ fn requests_bodies_and_kept_connections_pass(workers: usize) {
     assert_eq!(endpoint.last().header("X-Forwarded-Proto"), Some("http"), "that is the client's way");
 }
 
-fn the_name_of_the_endpoint_is_asked_for_and_verified(workers: usize) {
+fn the_name_of_the_endpoint_is_sent_and_verified(workers: usize) {
     let (authority, directory) = authority();
     let own = authority.issue(&["localhost", "app.internal"]);
     let asked = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
@@ -118,7 +118,7 @@ fn a_certificate_that_does_not_hold_is_a_502_by_name(workers: usize) {
     }
 }
 
-fn a_certificate_that_signed_itself_is_believed_where_it_is_named(workers: usize) {
+fn a_self_signed_certificate_is_trusted_if_configured(workers: usize) {
     let (authority, directory) = authority();
     // As `openssl req -x509` makes them: it says of itself that it is an authority.
     let own = Authority::self_signed(&["127.0.0.1"]);
@@ -162,7 +162,7 @@ fn an_endpoint_that_says_nothing_has_the_time_to_connect(workers: usize) {
     wait_until("the endpoint to be left", || silent.open() == 0);
 }
 
-fn verify_false_believes_anybody_and_says_so(workers: usize) {
+fn verify_false_accepts_any_certificate_with_a_warning(workers: usize) {
     let (_, directory) = authority();
     let stranger = Authority::new();
     let foreign = stranger.issue(&["who.test"]);
@@ -173,7 +173,7 @@ fn verify_false_believes_anybody_and_says_so(workers: usize) {
     assert_eq!(get(proxy.web(), "/").text(), "ok");
 }
 
-fn our_certificate_is_shown_where_it_is_asked_for(workers: usize) {
+fn the_client_certificate_is_sent_if_requested(workers: usize) {
     let (authority, directory) = authority();
     let own = authority.issue(&["127.0.0.1"]);
     let ours: Issued =
@@ -207,7 +207,7 @@ fn what_is_no_tls_is_a_failed_handshake(workers: usize) {
     }
 }
 
-fn a_cut_body_is_not_taken_for_a_whole_one(workers: usize) {
+fn a_truncated_body_is_not_taken_for_a_complete_one(workers: usize) {
     let (authority, directory) = authority();
     let own = authority.issue(&["127.0.0.1"]);
     let endpoint = Endpoint::secured_script(authority.server(&own, false), |wire, _| {

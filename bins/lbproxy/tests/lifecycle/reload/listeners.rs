@@ -12,7 +12,7 @@ with_one_and_four_workers!(
     a_fixed_address_can_be_given_up_and_taken_back_at_once,
 );
 
-/// Another loopback address, so that its port 0 is told apart.
+/// Another loopback address, so that its port 0 is distinct.
 const SECOND: &str = "[[listener]]\nname = \"second\"\naddress = \"127.0.0.2:0\"\n";
 
 fn is_refused(address: SocketAddr) -> bool {
@@ -43,7 +43,7 @@ fn what_connected_before_its_listener_was_removed_is_answered(workers: usize) {
 
 fn a_fixed_address_can_be_given_up_and_taken_back_at_once(workers: usize) {
     let endpoint = Endpoint::named("done");
-    // Freed again at once; nobody else takes ports of this address.
+    // Freed again at once; no other process uses ports of this address.
     let fixed = TcpListener::bind("127.0.0.3:0").unwrap().local_addr().unwrap();
     let one = config(workers, &app(&[&endpoint.at()], ""));
     let two = format!("{one}[[listener]]\nname = \"fixed\"\naddress = \"{fixed}\"\n");

@@ -9,7 +9,7 @@ with_one_and_four_workers!(endpoints_that_come_by_name_are_looked_up_before_they
 
 fn endpoints_that_come_by_name_are_looked_up_before_they_take_over(workers: usize) {
     let [a, b] = ["a", "b"].map(Endpoint::named);
-    // `localhost` may stand for ::1 as well, where nobody listens.
+    // `localhost` may stand for ::1 as well, where nothing listens.
     let retry = "retry = { attempts = 4 }\n";
     let with = |at: &str| config(workers, &app(&[at], "").replace("[cluster", &format!("{retry}[cluster")));
     let named = |endpoint: &Endpoint| with(&format!("localhost:{}", endpoint.address.port()));

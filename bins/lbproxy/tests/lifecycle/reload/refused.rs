@@ -34,7 +34,7 @@ fn a_file_that_is_wrong_is_refused_with_place_and_reason(workers: usize) {
     assert!(said.contains(&at(line_of(&unknown, "clutser"), 1)), "{said}");
     assert!(said.contains("did you mean `cluster`?"), "{said}");
 
-    // Everything that is wrong is told, each with its place.
+    // Every error is reported with its place.
     let several = config(workers, &app(&[&b.at()], "policy = \"best\"\ndns_interval = \"often\""));
     proxy.reload_refused(&several);
     for part in ["\"best\"", "\"often\""] {

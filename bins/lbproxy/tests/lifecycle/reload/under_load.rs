@@ -106,7 +106,7 @@ fn routes_and_limits_change_without_a_failed_request(workers: usize) {
 
 fn many_reloads_in_a_row_cost_no_request(workers: usize) {
     let [a, b] = ["a", "b"].map(Endpoint::named);
-    // Every other time nobody of the time before is left.
+    // Every other time no endpoint of the previous round is left.
     let with =
         |endpoint: &Endpoint, policy: &str| config(workers, &app(&[&endpoint.at()], &format!("policy = \"{policy}\"")));
     let texts = [with(&a, "round_robin"), with(&b, "least_request")];
