@@ -25,11 +25,11 @@ pub(crate) enum Command {
     /// Validate a configuration file and report every error
     #[command(short_flag = 't', visible_aliases = ["test", "validate"], after_help = CHECK)]
     Check(File),
-    /// Print the configuration in effect, every default filled in
+    /// Print the effective configuration with all defaults
     ///
-    /// Included files are in place, inherited keys and sites too. Secrets are not printed.
+    /// Includes, inherited keys and sites are expanded. Secrets are not printed.
     Print(Print),
-    /// Write a first configuration file; never over one that is there
+    /// Write an initial configuration file; never overwrites one
     Init {
         /// Where to; `-` is standard output
         #[arg(value_name = "FILE", default_value = FIRST_FILE)]
@@ -43,7 +43,7 @@ pub(crate) enum Command {
     /// Run a self-contained demo: three endpoints, the proxy and a load generator
     #[command(after_help = DEMO)]
     Demo(Demo),
-    /// Print a script that lets a shell complete our arguments
+    /// Print a shell completion script
     #[command(after_help = COMPLETIONS)]
     Completions {
         /// The shell

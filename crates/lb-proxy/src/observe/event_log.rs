@@ -22,7 +22,7 @@ impl Subscriber for EventLog {
             }
             Event::Readmitted { endpoint, others } => endpoint_up(endpoint, "its ejection is over", others),
             Event::Spared { endpoint: Subject { cluster, endpoint, .. }, last } => tracing::warn!(
-                "endpoint {endpoint} is failing ({last}) and not ejected: too few others of cluster {cluster} are left"
+                "endpoint {endpoint} is failing ({last}) but not ejected: too few eligible endpoints in cluster {cluster}"
             ),
             Event::PanicBegan { cluster, eligible, all, threshold } => {
                 panic_began(cluster, *eligible, *all, *threshold);
@@ -43,7 +43,7 @@ impl Subscriber for EventLog {
                 tracing::info!(%cluster, "endpoint {endpoint}: an operator orders {}", order.name());
             }
             Event::Ordered { cluster, endpoint, order: None } => {
-                tracing::info!(%cluster, "endpoint {endpoint}: an operator's order is taken back");
+                tracing::info!(%cluster, "endpoint {endpoint}: the operator's order is revoked");
             }
             Event::Refused { listener, refusal } => refused(listener, refusal),
             Event::TlsKept { why, kept } => tracing::error!("{why}; {kept}"),
@@ -81,8 +81,8 @@ fn panic_began(cluster: &str, eligible: usize, all: usize, threshold: Option<f64
             share * 100.0
         ),
         None => tracing::error!(
-            "cluster {cluster} is in panic mode: none of {all} endpoints is eligible; requests go to them all the same, \
-             those that traffic ejected last, until one recovers"
+            "cluster {cluster} is in panic mode: none of {all} endpoints is eligible; health is ignored until one recovers, \
+             endpoints ejected by traffic are used last"
         ),
     }
 }
@@ -90,10 +90,12 @@ fn panic_began(cluster: &str, eligible: usize, all: usize, threshold: Option<f64
 fn refused(listener: &str, refusal: &Refusal) {
     match refusal {
         Refusal::Full { max } => {
-            tracing::warn!("limits.connections = {max} is reached; new connections are closed listener={listener}");
+            tracing::warn!(
+                "connection limit reached (limits.connections = {max}), closing new connections listener={listener}"
+            );
         }
         Refusal::Client { client, max } => {
-            tracing::warn!("limiting connections client={client} listener={listener}: it has {max}");
+            tracing::warn!("per-client connection limit reached client={client} listener={listener} connections={max}");
         }
         Refusal::Unproxied { peer, why } => {
             let peer = peer.map_or_else(|| "a Unix socket".to_owned(), |peer| peer.to_string());

@@ -191,23 +191,23 @@ impl Page {
     }
 
     fn encode_clusters(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let mut family = gauge(out, "cluster_policy", "1 for the policy of the cluster")?;
+        let mut family = gauge(out, "cluster_policy", "Selection policy of the cluster (always 1)")?;
         for (cluster, of) in &self.gauges.clusters {
             family.encode_family(&[("cluster", &**cluster), ("policy", of.policy)])?.encode_gauge(&1_u64)?;
         }
-        let mut family = gauge(out, "route_policy", "1 for the policy that the route picks by")?;
+        let mut family = gauge(out, "route_policy", "Selection policy of the route (always 1)")?;
         for (cluster, of) in &self.gauges.clusters {
             for (route, policy) in &of.policies {
                 let labels = [("route", &**route), ("cluster", cluster), ("policy", policy)];
                 family.encode_family(&labels)?.encode_gauge(&1_u64)?;
             }
         }
-        let help = "1 while health is ignored because too few endpoints are well";
+        let help = "1 in panic mode, while health is ignored because too few endpoints are healthy";
         let mut family = gauge(out, "panic_mode", help)?;
         for (cluster, of) in &self.gauges.clusters {
             family.encode_family(&[("cluster", &**cluster)])?.encode_gauge(&u64::from(of.panic))?;
         }
-        let mut family = counter(out, "panic_mode_picks", "Picks made while health was ignored")?;
+        let mut family = counter(out, "panic_mode_picks", "Picks made in panic mode")?;
         for (cluster, of) in &self.gauges.clusters {
             count_one(&mut family, &[("cluster", &**cluster)], of.panic_picks)?;
         }
@@ -245,7 +245,7 @@ impl Page {
     }
 
     fn encode_queues(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let mut family = gauge(out, "queue_length", "Requests that wait for a slot")?;
+        let mut family = gauge(out, "queue_length", "Requests waiting for a slot")?;
         for (cluster, ClusterGauges { queue, .. }) in &self.gauges.clusters {
             family.encode_family(&[("cluster", &**cluster)])?.encode_gauge(&(queue.length as u64))?;
         }
@@ -262,7 +262,7 @@ impl Page {
                 count_one(&mut family, &[("cluster", &**cluster), ("result", result)], count)?;
             }
         }
-        let help = "Time that requests waited, those cancelled apart";
+        let help = "Time that requests waited, without cancelled ones";
         let mut family = out.encode_descriptor("queue_wait", help, Some(&Unit::Seconds), MetricType::Counter)?;
         for (cluster, ClusterGauges { queue, .. }) in &self.gauges.clusters {
             let waited = queue.report.waited.as_secs_f64();
@@ -279,19 +279,19 @@ impl Page {
             .encode_gauge(&metrics.generation.load(Ordering::Relaxed))?;
         let limits = &self.gauges.limits;
         for (name, help, now) in [
-            ("connections_limit", "Client connections that there may be", limits.connections),
+            ("connections_limit", "Limit of client connections", limits.connections),
             (
                 "endpoint_connections",
-                "Connections to endpoints open, idle ones included",
+                "Open connections to endpoints, including idle ones",
                 limits.endpoint_connections_open,
             ),
-            ("endpoint_connections_limit", "Connections to endpoints that there may be", limits.endpoint_connections),
+            ("endpoint_connections_limit", "Limit of connections to endpoints", limits.endpoint_connections),
         ] {
             gauge(out, name, help)?.encode_gauge(&(now as u64))?;
         }
         let refused = (
             "endpoint_connections_refused",
-            "Requests refused because there were as many connections to endpoints as there may be",
+            "Requests refused by the limit of connections to endpoints",
             limits.endpoint_connections_refused,
         );
         for (name, help, count) in [refused].into_iter().chain(metrics.counters()) {

@@ -284,8 +284,8 @@ impl Metrics {
     pub(super) fn counters(&self) -> [(&'static str, &'static str, u64); 3] {
         let value = |count: &AtomicU64| count.load(Ordering::Relaxed);
         [
-            ("panics", "Bugs that cost a connection", value(&self.panics)),
-            ("http2_abuse", "HTTP/2 connections ended for what their clients did", value(&self.http2_abuse)),
+            ("panics", "Panics while serving a connection", value(&self.panics)),
+            ("http2_abuse", "HTTP/2 connections closed for abuse", value(&self.http2_abuse)),
             ("access_log_dropped", "Access log lines lost", value(&self.access_log_dropped)),
         ]
     }

@@ -17,9 +17,9 @@ use serde::ser::{SerializeMap, Serializer};
 
 use super::timestamp::rfc3339;
 
-/// Tells how things stand. Called for each request of `/status` and `/metrics`, off the workers; may allocate.
+/// The source of the status. Called for each request of `/status` and `/metrics`, off the workers; may allocate.
 pub trait StatusSource: Send + Sync + 'static {
-    /// How things stand now.
+    /// The current status.
     fn status(&self) -> Status;
 }
 
@@ -116,9 +116,9 @@ impl CertificateStatus {
 /// Limits in effect, which may be smaller than the file says, and how they are used.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct LimitsStatus {
-    /// Client connections that there may be.
+    /// Maximum of client connections.
     pub connections: usize,
-    /// Connections to endpoints that there may be.
+    /// Maximum of connections to endpoints.
     pub endpoint_connections: usize,
     /// Connections to endpoints that there are, idle ones included.
     pub endpoint_connections_open: usize,

@@ -238,8 +238,8 @@ impl Cause {
         const CLOSES: bool = true;
         let (name, status, closes, text) = match self {
             Self::BadRequest => ("bad_request", 400, CLOSES, "bad request"),
-            Self::BadPath => ("bad_path", 400, KEEPS, "the path cannot be read"),
-            Self::NoRoute => ("no_route", 404, KEEPS, "nothing here"),
+            Self::BadPath => ("bad_path", 400, KEEPS, "invalid path"),
+            Self::NoRoute => ("no_route", 404, KEEPS, "no route matches"),
             Self::MethodNotAllowed => ("method_not_allowed", 405, KEEPS, "method not allowed"),
             Self::HeadTimeout => ("head_timeout", 408, CLOSES, "the request took too long to arrive"),
             Self::UploadTimeout => ("upload_timeout", 408, CLOSES, "the request body took too long to arrive"),

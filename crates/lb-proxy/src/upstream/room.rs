@@ -114,15 +114,15 @@ pub(crate) struct Place(Arc<Share>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Full {
     /// For any request.
-    #[error("all {max} connections that there may be to endpoints are in use (limits.endpoint_connections)")]
+    #[error("all {max} connections to endpoints are in use (limits.endpoint_connections)")]
     All {
         /// The limit.
         max: usize,
     },
     /// For one that runs beside others of its client's connection.
     #[error(
-        "its client's connection has other requests, and three quarters of the {max} connections that there may be to \
-         endpoints are in use (limits.endpoint_connections)"
+        "its client's connection has other requests, and three quarters of the {max} connections to endpoints are in use \
+         (limits.endpoint_connections)"
     )]
     Share {
         /// The limit.
@@ -130,8 +130,8 @@ pub(crate) enum Full {
     },
     /// For any request to this cluster.
     #[error(
-        "its cluster has its share, {share} of the {max} connections that there may be to endpoints \
-         (limits.endpoint_connections); the rest is for other clusters"
+        "its cluster has its share, {share} of the {max} connections to endpoints (limits.endpoint_connections); the rest \
+         is for other clusters"
     )]
     Cluster {
         /// The limit of a cluster.
@@ -142,7 +142,7 @@ pub(crate) enum Full {
     /// For one to this cluster that runs beside others of its client's connection.
     #[error(
         "its client's connection has other requests, and three quarters of its cluster's share are in use, which is {share} \
-         of the {max} connections that there may be to endpoints (limits.endpoint_connections)"
+         of the {max} connections to endpoints (limits.endpoint_connections)"
     )]
     ClusterShare {
         /// The limit of a cluster.

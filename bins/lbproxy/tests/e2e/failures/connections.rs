@@ -44,7 +44,7 @@ fn connections_beyond_the_limit_are_closed_at_once(workers: usize) {
     let endpoint = Endpoint::named("in");
     let proxy = limited(workers, &endpoint, "connections = 2");
     two_and_no_third(&proxy);
-    proxy.wait_log("limits.connections = 2 is reached; new connections are closed listener=web");
+    proxy.wait_log("connection limit reached (limits.connections = 2), closing new connections listener=web");
     assert!(proxy.metric("lbproxy_connections_refused_total", &["web", "\"limit\""]) >= 5.0);
     assert_eq!(proxy.ask_admin("/healthz").status(), 200, "the admin listener has its own");
 }
@@ -53,7 +53,7 @@ fn connections_of_one_client_are_limited(workers: usize) {
     let endpoint = Endpoint::named("in");
     let proxy = limited(workers, &endpoint, "connections_per_client = 2");
     two_and_no_third(&proxy);
-    proxy.wait_log("limiting connections client=127.0.0.1 listener=web: it has 2");
+    proxy.wait_log("per-client connection limit reached client=127.0.0.1 listener=web connections=2");
     assert!(proxy.metric("lbproxy_connections_refused_total", &["web", "client_limit"]) >= 5.0);
 }
 

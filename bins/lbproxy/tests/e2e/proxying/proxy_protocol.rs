@@ -115,7 +115,7 @@ fn connections_are_limited_by_the_client_that_the_header_names(workers: usize) {
     assert_eq!(first.get("/").status(), 200);
     assert_eq!(from("2001:db8:0:2::1").get("/").status(), 200, "another client");
     assert!(from("2001:db8:0:1::2").is_closed_silently(), "another address of the same client");
-    proxy.wait_log("limiting connections client=2001:db8:0:1::2 listener=web");
+    proxy.wait_log("per-client connection limit reached client=2001:db8:0:1::2 listener=web");
     assert_eq!(first.get("/").status(), 200);
 }
 
