@@ -112,7 +112,7 @@ fn a_request_on_a_connection_just_made_is_answered(workers: usize) {
         assert_eq!(client.answer("GET").text(), "done");
     }
     drop(clients);
-    assert!(silent.is_closed_silently(), "who says nothing is not waited for");
+    assert!(silent.is_closed_silently(), "silent clients do not delay the shutdown");
     let exit = proxy.ended(start);
     assert_eq!(exit.code, Some(0), "{:#?}", exit.log);
     assert!(exit.took.as_secs() < 10, "{:?}", exit.took);

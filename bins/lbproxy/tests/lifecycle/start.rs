@@ -86,7 +86,7 @@ fn a_failed_start_leaves_nothing_behind(workers: usize) {
     let exit = failed_start(&good);
     assert_eq!(exit.code, Some(3), "{:#?}", exit.log);
     assert!(exit.log.join("\n").contains(&format!("cannot listen on unix:{}", socket.display())), "{:#?}", exit.log);
-    assert!(socket.exists(), "somebody listens there");
+    assert!(socket.exists(), "the socket is in use");
 }
 
 #[allow(clippy::print_stderr, reason = "whoever reads the results should know that this was not tried")]

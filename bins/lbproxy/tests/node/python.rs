@@ -25,7 +25,7 @@ pub(crate) fn python() -> Option<&'static Python> {
         Ok(python) => Some(python),
         Err(why) if std::env::var_os("LBPROXY_REQUIRE_PEERS").is_some_and(|it| it == "1") => panic!("{why}"),
         Err(why) => {
-            // Not by a macro, whose output is kept from whoever runs a test that passes.
+            // Not by a macro, whose output is captured in passing tests.
             let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("skipped: {why}\n"));
             None
         }

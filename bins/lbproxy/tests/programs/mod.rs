@@ -21,7 +21,7 @@ pub(crate) fn is_there(program: &str, version: &str) -> bool {
     }
     let required = std::env::var_os("LBPROXY_REQUIRE_PEERS").is_some_and(|it| it == "1");
     assert!(!required, "{program} is not installed");
-    // Not by a macro, whose output is kept from whoever runs a test that passes.
+    // Not by a macro, whose output is captured in passing tests.
     let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("skipped: {program} is not installed\n"));
     false
 }

@@ -31,7 +31,7 @@ pub(crate) fn stream_module() -> Option<PathBuf> {
     }
     let required = std::env::var_os("LBPROXY_REQUIRE_PEERS").is_some_and(|it| it == "1");
     assert!(!required, "nginx's stream module is not installed");
-    // Not by a macro, whose output is kept from whoever runs a test that passes.
+    // Not by a macro, whose output is captured in passing tests.
     let _ = std::io::Write::write_fmt(
         &mut std::io::stderr(),
         format_args!("skipped: nginx's stream module is not installed\n"),

@@ -48,7 +48,7 @@ block! {
     slow_start: Option<Duration> => Or<Off, Time>, Value("\"off\""),
         "How long an endpoint that joins or recovers takes to come to its full share.";
     panic_threshold: Option<f64> => Or<Off, Share>, Value("\"off\""),
-        "Share of endpoints that pass their checks, strictly below which failing checks are ignored, loudly; \"off\" ignores health only where no endpoint is eligible, \"0%\" never.";
+        "Share of endpoints that pass their checks, strictly below which failing checks are ignored; \"off\" ignores health only where no endpoint is eligible, \"0%\" never.";
     /// At least 1.
     spill: Option<f64> => Or<Exhausted, Factor>, Value("\"exhausted\""),
         "When load goes to the next priority: \"exhausted\" is when no endpoint of one can take it; a factor such as \"140%\" lets each carry its healthy share times that.";

@@ -23,7 +23,7 @@ use crate::table::section::{Key, Kind, Section, joined, key, length};
 pub struct Config {
     /// Worker threads; `None` means one per core.
     pub workers: Option<NonZeroUsize>,
-    /// How long a shutdown waits for what still runs.
+    /// How long a shutdown waits for running requests.
     pub grace: Duration,
     /// Where this proxy is, if endpoints are chosen by zone.
     pub zone: Option<LocalZone>,
@@ -47,7 +47,7 @@ block! {
     pub(crate) struct Global = SECTION;
     workers: Option<NonZeroUsize> => Or<Auto, Int<NonZeroUsize, 1, 1024>>, Value("\"auto\""),
         "Worker threads; \"auto\" is one per core.";
-    grace: Duration => TimeOrZero, Value("\"30s\""), "How long a shutdown waits for what still runs."
+    grace: Duration => TimeOrZero, Value("\"30s\""), "How long a shutdown waits for running requests."
         , with [INCLUDE];
     zone: Option<LocalZone> => ZoneForm, Value("\"none\""),
         "Where this proxy is: a name, or a table. Its requests stay with endpoints of that `zone` as far as is fair.";
@@ -65,7 +65,7 @@ const KEYS: [Key; length(PARTS)] = joined(PARTS);
 const PARTS: &[&[Key]] = &[
     Global::SECTION.keys,
     &[
-        key("defaults", Kind::Table(&DEFAULTS), Value("{}"), "What routes and clusters that leave a key out get."),
+        key("defaults", Kind::Table(&DEFAULTS), Value("{}"), "Defaults for routes and clusters."),
         LISTENERS,
         ROUTES,
         SITES,

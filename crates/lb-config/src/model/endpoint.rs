@@ -70,7 +70,7 @@ block! {
         "Where it is: \"10.0.0.1:80\", \"app:80\", \"[::1]:80\", \"https://app:443\" or \"unix:/run/app.sock\".";
     weight: u16 => Int<u16, 0, 65_535>, Value("1"), "Its share of the traffic; 0 takes no new requests.";
     max_in_flight: Option<NonZeroU32> => Or<Unlimited, Int<NonZeroU32, 1, 4_294_967_294>>, Value("\"none\""),
-        "Most requests at once.";
+        "Maximum concurrent requests.";
     backup: bool => Bool, Value("false"),
         "The last tier of all: takes requests only while no endpoint that is not a backup can.";
     drain: bool => Bool, Value("false"), "Takes no new requests, only those whose sticky cookie names it.";

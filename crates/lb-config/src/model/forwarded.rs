@@ -31,7 +31,7 @@ block! {
     headers: (bool, bool) => Headers, Value("\"x-forwarded\""),
         "\"x-forwarded\" (`X-Forwarded-For`, `-Proto`, `-Host`, `-Port`, and `X-Real-IP`), \"rfc7239\" (`Forwarded`), \"both\" or \"off\".";
     preserve_host as "host": bool => Host, Value("\"preserve\""),
-        "The `Host` that the endpoint sees: the client's, or the endpoint's own address, which also stands in where the client named none.";
+        "The `Host` that the endpoint sees: the client's, or the endpoint's own address, which is also used if the client sent none.";
 }
 
 impl Block for Written {}

@@ -74,8 +74,8 @@ block! {
         )
         .example("headers.response.set = { X-Frame-Options = \"DENY\" }");
     /// Lower case.
-    remove: Vec<Arc<str>> => List<Removed>, Value("[]"), "Names to take out.";
-    set: Vec<(Arc<str>, Template)> => Set, Value("{}"), "Names with the one value they shall have.";
+    remove: Vec<Arc<str>> => List<Removed>, Value("[]"), "Names to remove.";
+    set: Vec<(Arc<str>, Template)> => Set, Value("{}"), "Names with their only value.";
     add: Vec<(Arc<str>, Template)> => Add, Value("{}"), "Names with a further value, or a list of values.";
 }
 

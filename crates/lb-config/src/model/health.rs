@@ -76,16 +76,16 @@ block! {
     struct Written =
         Section::new("active", "`health.active`", "Active checks of every endpoint.")
             .example("health.active = { path = \"/healthz\" }");
-    path: Arc<str> => Target, Value("\"/\""), "What is asked for.";
-    method: Arc<str> => Method, Value("\"GET\""), "How it is asked for.";
+    path: Arc<str> => Target, Value("\"/\""), "The request path.";
+    method: Arc<str> => Method, Value("\"GET\""), "The request method.";
     host: Option<Arc<str>> => Maybe<Host>, Unset("the endpoint's address"), "The `Host` of the probe.";
-    port: Option<u16> => Maybe<Int<u16, 1, 65_535>>, Unset("the endpoint's"), "Ask this port instead.";
+    port: Option<u16> => Maybe<Int<u16, 1, 65_535>>, Unset("the endpoint's"), "Probe this port instead.";
     interval: Duration => Time, Value("\"10s\""), "From the start of one check to the start of the next.";
     timeout: Duration => Time, Value("\"5s\""), "A check that takes longer has failed.";
     expect: Vec<(u16, u16)> => Expect, Value("[\"2xx\", \"3xx\"]"), "Statuses that pass.";
     rise: NonZeroU32 => Int<NonZeroU32, 1, 1_000>, Value("2"), "Passing checks in a row that bring an endpoint up.";
     fall: NonZeroU32 => Int<NonZeroU32, 1, 1_000>, Value("3"), "Failing checks in a row that take it down.";
-    tcp: bool => Bool, Value("false"), "A connection is enough; nothing is asked for.";
+    tcp: bool => Bool, Value("false"), "Only connect; no request is sent.";
     initial_up as "initial": bool => Initial, Value("\"up\""), "What an endpoint counts as before its first check.";
     [reserved] "grpc", "A gRPC health check.", "check a `path` whose status is the answer, or write tcp = true";
     [reserved] "body", "A text that the answer must contain.",

@@ -17,8 +17,8 @@ block! {
     idle: usize => Int<usize, 0, 1_000_000>, Value("32"), "Idle connections kept; 0 closes each after its response.";
     timeout: Duration => Time, Value("\"4s\""),
         "How long an idle one is kept: less than the endpoint's own timeout, which is 5 s in Node.";
-    requests: NonZeroU64 => Int<NonZeroU64, 1, { i64::MAX }>, Value("1000"), "Requests that one connection carries.";
-    age: Duration => Time, Value("\"1h\""), "How old a connection gets.";
+    requests: NonZeroU64 => Int<NonZeroU64, 1, { i64::MAX }>, Value("1000"), "Maximum requests per connection.";
+    age: Duration => Time, Value("\"1h\""), "Maximum age of a connection.";
 }
 
 impl Block for KeepAlive {}

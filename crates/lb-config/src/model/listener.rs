@@ -26,7 +26,7 @@ block! {
     address: ListenAddress => Listen, Required,
         "Where it listens: \"0.0.0.0:80\", \"[::]:80\" or \"unix:/run/web.sock\".";
     redirect_https as "redirect": bool => Redirects, Value("\"off\""),
-        "\"https\" answers what no route takes that names this listener: a 301 to https, keeping host, path and query.";
+        "\"https\" redirects requests that no route naming this listener matches: a 301 to https, keeping host, path and query.";
     trusted_proxies: Vec<Network> => List<IpNetwork>, Value("[]"),
         "Networks whose `X-Forwarded-*` and `Forwarded` headers are trusted.";
     backlog: Option<NonZeroU32> => Or<Auto, Int<NonZeroU32, 1, 65_535>>, Value("\"auto\""),
@@ -38,7 +38,7 @@ block! {
     tls: Option<ListenerTls> => Or<Off, Table<ListenerTls>>, Value("\"off\""),
         "TLS: certificates, versions, client certificates.";
     response_headers as "headers": HeaderEdits => ListenerHeaders, Value("{}"),
-        "Edits of headers of the answers that no route made, such as a 404 or the redirect.";
+        "Header edits of responses that no route produced, such as a 404 or the redirect.";
 }
 
 impl Block for Listener {

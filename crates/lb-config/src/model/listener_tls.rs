@@ -25,7 +25,7 @@ block! {
     certificates: Vec<CertificateFiles> => Certificates, Value("[]"),
         "Certificates; a client gets the one for the name it asks for, or the first. Those of sites come behind them.",
         with [CERT, KEY, PEM];
-    min_version: TlsVersion => TlsVersion, Value("\"1.2\""), "The oldest version that is spoken.";
+    min_version: TlsVersion => TlsVersion, Value("\"1.2\""), "Minimum TLS version.";
     /// In the order in which they are offered; empty is the library's choice.
     cipher_suites: Vec<CipherSuite> => CipherSuites, Value("\"default\""),
         "Cipher suites, by their IANA or OpenSSL names; all others are off, of TLS 1.3 as well.";

@@ -20,7 +20,7 @@ block! {
         Section::new("retry", "`retry`", "Another attempt, on another endpoint where there is one.")
             .example("retry = { attempts = 3 }");
     on: Vec<Condition> => List<Failure<400>>, Value("[\"connect_error\", \"reset\"]"),
-        "What is tried again: `connect_error`, `reset`, `timeout`, `invalid_response`, and statuses of 400 and above.";
+        "What is retried: `connect_error`, `reset`, `timeout`, `invalid_response`, and statuses of 400 and above.";
     attempts: NonZeroU32 => Int<NonZeroU32, 1, 100>, Value("3"), "Attempts in all, the first included; 1 is no retry.";
     within as "for": Option<Duration> => Or<Unlimited, Time>, Value("\"none\""),
         "No attempt begins later than this after the first.";

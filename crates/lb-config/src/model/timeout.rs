@@ -14,7 +14,7 @@ block! {
         Section::new("timeout", "`timeout`", "Timeouts: 504 before the response head was sent on, an abort after it.")
             .example("timeout = { response = \"60s\" }");
     connect: Duration => Time, Value("\"5s\""), "Connecting to an endpoint.";
-    response: Duration => Time, Value("\"60s\""), "From the request's sending to the response's head.";
+    response: Duration => Time, Value("\"60s\""), "From sending the request to the response head.";
     idle: Duration => Time, Value("\"60s\""), "Between bytes, in either direction; stalled uploads too.";
     total: Option<Duration> => Or<Unlimited, Time>, Value("\"none\""),
         "The whole request; it ends at the head for upgrades and event streams.";

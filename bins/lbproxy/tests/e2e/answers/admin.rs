@@ -240,7 +240,7 @@ fn asked_by(proxy: &Proxy, last: u8, host: &str) -> Message {
 fn silent_clients_keep_no_other_from_the_admin_listener(workers: usize) {
     let proxy = Proxy::start(&config(workers, "admin.allow = [\"127.0.0.2/32\"]\n[[route]]\nrespond = {}\n"));
     let _strangers: Vec<_> = (0..100).map(|_| admin_from(&proxy, 3)).collect();
-    assert_eq!(asked_by(&proxy, 2, "localhost").status(), 200, "who may not come takes no place");
+    assert_eq!(asked_by(&proxy, 2, "localhost").status(), 200, "a rejected client takes no slot");
     let _silent: Vec<_> = (0..100).map(|_| admin_from(&proxy, 2)).collect();
     assert_eq!(asked_by(&proxy, 2, "localhost").status(), 200, "the longest silent one leaves");
     // Once the first rejected clients are gone, one gets the 403.

@@ -35,7 +35,7 @@ fn a_full_endpoint_is_passed_over_and_a_full_cluster_is_a_503(workers: usize) {
     assert!(answer.header("Retry-After").unwrap().parse::<u64>().unwrap() >= 1);
     let cause = proxy.access_of("/quick")["cause"].as_str().unwrap().to_owned();
     assert!(cause.starts_with("no_endpoint") && cause.contains("full"), "{cause}");
-    assert_eq!((a.requests(), b.requests()), (1, 2), "nobody is given more than he takes");
+    assert_eq!((a.requests(), b.requests()), (1, 2), "no endpoint exceeds its limit");
 
     gate.open();
     for mut client in slow {

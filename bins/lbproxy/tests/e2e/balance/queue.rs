@@ -101,7 +101,7 @@ fn a_client_that_goes_away_leaves_the_queue(workers: usize) {
     wait_until("it to leave", || waiting(&proxy) == 1);
     gate.open();
     assert_eq!(last.answer("GET").text(), "/2");
-    assert_eq!(endpoint.requests(), 2, "what nobody waits for is not sent");
+    assert_eq!(endpoint.requests(), 2, "a cancelled request is not sent");
 }
 
 fn a_reload_that_raises_the_limit_serves_waiting_requests(workers: usize) {
@@ -114,7 +114,7 @@ fn a_reload_that_raises_the_limit_serves_waiting_requests(workers: usize) {
     let both = format!("[{{ address = \"{}\", max_in_flight = 2 }}, \"{}\"]", endpoint.at(), other.at());
     proxy.reload(&one_cluster(workers, "", &both, cluster));
     // One goes where the limit was raised and stays there, or both go to the endpoint that joined.
-    wait_until("nobody to wait", || waiting(&proxy) == 0);
+    wait_until("an empty queue", || waiting(&proxy) == 0);
     gate.open();
     for client in &mut line {
         assert_eq!(client.answer("GET").status(), 200);

@@ -31,7 +31,7 @@ fn two_and_no_third(proxy: &Proxy) {
         let _ = third.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
         assert!(third.is_closed_silently(), "no room, no answer");
     }
-    assert_eq!((first.get("/").status(), second.get("/").status()), (200, 200), "whoever was there stays");
+    assert_eq!((first.get("/").status(), second.get("/").status()), (200, 200), "existing connections stay");
     drop(first);
     wait_until("room for another", || {
         let mut third = Client::connect(proxy.web());

@@ -16,7 +16,7 @@ fn a_refused_connection_is_a_502_with_its_cause(workers: usize) {
     let line = is_logged(&proxy, "/refused", 502, "connect_refused");
     assert!(answer.text().contains(line["request_id"].as_str().unwrap()), "{line} {}", answer.text());
     assert_eq!(line["endpoint"], refusing.address.to_string());
-    assert_eq!(line["attempts"], 1, "there was nobody else to ask: {line}");
+    assert_eq!(line["attempts"], 1, "there was no other endpoint: {line}");
     // The client's connection is as good as before, after discarded bodies too.
     assert_eq!(client.ask("POST /body HTTP/1.1\nContent-Length: 0").status(), 502);
     client.send("POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbodyGET /next HTTP/1.1\r\nHost: a\r\n\r\n");

@@ -121,7 +121,7 @@ fn clients_that_were_accepted_are_served_however_few_descriptors_there_are(worke
     });
     gate.open();
     let answers: Vec<_> = clients.iter_mut().filter_map(|client| client.read_response("GET").ok()).collect();
-    assert_eq!(answers.len(), most, "whoever was accepted has an answer");
+    assert_eq!(answers.len(), most, "every accepted client has a response");
     assert!(answers.iter().all(|answer| answer.status() == 200), "{answers:?}");
     let status = proxy.endpoint("app", &endpoint.at());
     assert_eq!((&status["state"], &status["failures"]), (&"up".into(), &0.into()), "{status}");

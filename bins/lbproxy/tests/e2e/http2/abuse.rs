@@ -331,7 +331,7 @@ fn streams_that_are_not_read_stop_no_other(workers: usize) {
         let mut read = 0;
         while read < LENGTH {
             let piece = raw.until(DATA);
-            assert_eq!(piece.stream, stream, "nobody asked for others");
+            assert_eq!(piece.stream, stream, "no other stream was opened");
             read += piece.payload.len();
         }
         assert_eq!(read, LENGTH);

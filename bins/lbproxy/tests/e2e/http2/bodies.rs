@@ -71,7 +71,7 @@ fn an_upload_waits_for_a_slow_endpoint(workers: usize) {
         {
             pushed.unwrap();
             sent += piece.len() as u64;
-            assert!(sent < 64 << 20, "nobody reads, and still it goes on");
+            assert!(sent < 64 << 20, "the upload continues without a reader");
         }
         assert!(proxy.resident_bytes() < 96 << 20);
         gate.open();

@@ -59,7 +59,7 @@ fn our_answers_are_trailers_only(workers: usize) {
             assert!(!answer.header("grpc-message").is_empty() && answer.body.is_empty() && answer.trailers.is_none());
         }
         let request: Request<()> = caller.request("POST", "/s/plain").body(()).unwrap();
-        assert_eq!(caller.send(request, &[b"x"], None).await.status, 502, "nobody else is answered like that");
+        assert_eq!(caller.send(request, &[b"x"], None).await.status, 502, "only gRPC calls get this response");
     });
     let line = proxy.access_of("/s/m");
     assert_eq!(

@@ -38,7 +38,7 @@ fn a_shutdown_lets_streams_finish(workers: usize) {
             tokio::time::sleep(std::time::Duration::from_millis(2)).await;
         }
         proxy.signal(Signal::TERM);
-        assert_eq!(idle.until(GO_AWAY).reason(), 0, "who has nothing running is told to go");
+        assert_eq!(idle.until(GO_AWAY).reason(), 0, "an idle connection gets GOAWAY");
         gate.open();
         let answer = read(response).await;
         assert_eq!((answer.text().as_str(), answer.reset), ("whole", None));

@@ -71,14 +71,14 @@ fn what_runs_is_finished_and_what_waits_is_closed(workers: usize) {
         || matches!(TcpStream::connect(web), Err(error) if error.kind() == ErrorKind::ConnectionRefused),
     );
     let health = Client::connect(admin).ask("GET /healthz HTTP/1.1\nHost: localhost");
-    assert_eq!(health.status(), 503, "who asks is told to send nothing more: {health:?}");
+    assert_eq!(health.status(), 503, "health checks see the shutdown: {health:?}");
     gate.open();
     let answer = slow.answer("GET");
     assert_eq!((answer.text().as_str(), answer.head.says_close()), ("finished", true), "{answer:?}");
     assert_eq!(streaming.read_to_end().unwrap(), b"4\r\nlast\r\n0\r\n\r\n");
     assert!(slow.is_closed_silently());
     let exit = proxy.ended(Instant::now());
-    assert!(exit.took < Duration::from_secs(4), "nobody waits for clients that have their answer: {:?}", exit.took);
+    assert!(exit.took < Duration::from_secs(4), "answered clients do not delay the shutdown: {:?}", exit.took);
     assert_eq!(exit.code, Some(0), "{:#?}", exit.log);
     assert_eq!(exit.access(|line| line["path"] == "/slow").len(), 1, "the last lines of the log are written");
 }

@@ -28,7 +28,7 @@ fn a_key_stays_at_its_endpoint_and_only_moves_when_that_is_gone(workers: usize) 
         let before = homes();
         assert_eq!(before, homes(), "{name}: a key stays");
         let counts = counted(&before.concat());
-        assert_eq!(counts.len(), 3, "{name}: everybody has keys: {counts:?}");
+        assert_eq!(counts.len(), 3, "{name}: every endpoint has keys: {counts:?}");
         b.stop();
         for (before, after) in before.iter().zip(homes()) {
             assert!(after != "b" && (before == "b" || *before == after), "{name}: {before} moved to {after}");

@@ -36,10 +36,10 @@ fn an_endpoint_that_reports_to_be_idle_gets_more() {
     let mut client = Client::connect(proxy.web());
     let mut last = String::new();
     // One in ten goes to the busy one, but only once reports have come for ten seconds; before, one in two.
-    wait_until("reports to be believed", || {
+    wait_until("reports to be used", || {
         last.push_str(&client.get("/").text());
         let recent = last.get(last.len().saturating_sub(100)..).unwrap_or_default();
         counted(recent).get(&'i').is_some_and(|&idle| idle >= 88)
     });
-    assert!(counted(&last[..100])[&'b'] == 50, "at first all were alike: {last}");
+    assert!(counted(&last[..100])[&'b'] == 50, "at first all were equal: {last}");
 }

@@ -45,11 +45,11 @@ fn a_joining_endpoint_reaches_its_share_gradually(workers: usize) {
     let [a, b, c] = three();
     let ramp = "slow_start = \"1h\"";
     let mut proxy = Proxy::start(&config(workers, &app(&[(&a, ""), (&b, "")], "\"round_robin\"", ramp)));
-    assert_eq!(proxy.endpoint("app", &a.at())["state"], "up", "who is there at the start");
+    assert_eq!(proxy.endpoint("app", &a.at())["state"], "up", "an endpoint present at the start");
     proxy.reload(&config(workers, &app(&[(&a, ""), (&b, ""), (&c, "")], "\"round_robin\"", ramp)));
     assert_eq!(proxy.endpoint("app", &c.at())["state"], "warming");
     let counts = counted(&asked(&proxy, 300));
     // A tenth of its turns: 10, with σ = √(100·0.1·0.9) = 3; without a ramp, 100.
     assert!(counts.get(&'c').is_none_or(|&c| c < 30), "{counts:?}");
-    assert!(counts[&'a'].abs_diff(counts[&'b']) < 30, "the others share alike what it leaves: {counts:?}");
+    assert!(counts[&'a'].abs_diff(counts[&'b']) < 30, "the others share the rest equally: {counts:?}");
 }

@@ -24,7 +24,7 @@ fn the_endpoint_decides_whether_the_body_is_sent(workers: usize) {
             }
             "/refuses" => {
                 wire.write("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")?;
-                assert_eq!(wire.read_to_end()?, b"", "nobody sends what was refused");
+                assert_eq!(wire.read_to_end()?, b"", "a refused body is not sent");
                 Ok(())
             }
             // Never says anything of it, or too late to matter.

@@ -118,7 +118,7 @@ fn a_slow_reader_holds_the_sender_up(workers: usize) {
         }
         (last.1.elapsed().as_millis() > 300).then_some(now)
     });
-    assert!(stalled_at < LARGE, "all of it was taken though nobody reads");
+    assert!(stalled_at < LARGE, "all of it was accepted without a reader");
     let now = proxy.resident_bytes();
     // The allocator keeps for each thread what was once in use there.
     let room = ROOM + workers as u64 * (8 << 20);

@@ -85,7 +85,7 @@ fn the_protocol_is_agreed_on(workers: usize) {
     assert_eq!(client.get("/").text(), "ok");
     let mut client = Client::tls(secure.proxy.web(), "a.test", &Arc::new(with(&secure, &[])));
     assert_eq!(client.stream.tls().alpn_protocol(), None);
-    assert_eq!(client.get("/").text(), "ok", "who asks for nothing speaks HTTP/1.1");
+    assert_eq!(client.get("/").text(), "ok", "without ALPN, HTTP/1.1 is used");
 
     // `curl --http1.0` offers nothing else.
     for (offered, agreed) in [(&[&b"http/1.0"[..]][..], "http/1.0"), (&[b"http/1.0", b"http/1.1"], "http/1.1")] {
