@@ -475,6 +475,13 @@ mod tests {
                 endpoint_connections_open: 70,
                 endpoint_connections_refused: 6,
             },
+            rate_limits: vec![RateLimitStatus {
+                name: "logins".into(),
+                keys: 5,
+                max_keys: 655_356,
+                evicted: 2,
+                crowded: 3,
+            }],
             clusters: vec![
                 ClusterStatus {
                     name: "zeta".into(),
@@ -518,6 +525,7 @@ mod tests {
                     "connections": 9_000, "endpoint_connections": 8_000,
                     "endpoint_connections_open": 70, "endpoint_connections_refused": 6,
                 },
+                "rate_limits": { "logins": { "keys": 5, "max_keys": 655_356, "evicted": 2, "crowded": 3 } },
                 "clusters": {
                     "zeta": {
                         "policy": "p2c", "routes": { "/": "p2c", "hooks": "ip_hash" },
