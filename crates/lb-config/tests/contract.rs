@@ -136,7 +136,7 @@ panic_threshold = "off"
 spill = "exhausted"
 subset = "off"
 health.active = { path = "/", method = "GET", expect = ["2xx", "3xx"], interval = "10s", timeout = "5s", rise = 2, fall = 3, initial = "up" }
-health.passive = { failures = 3, window = "30s", eject_for = "3s", on = ["connect_error", "reset", "timeout", "5xx"] }
+health.passive = { failures = 3, window = "30s", eject_for = "3s", on = ["connect_error", "reset", "timeout", "5xx"], silence = "1s", cool_down = "1s", max_ejected = "100%" }
 "#;
 
 #[test]

@@ -5,7 +5,7 @@
 //! drain, and one `fetch_add` both takes a slot and reads whether the endpoint is eligible and how many requests it has.
 //!
 //! ```text
-//!  63 ... 44    43     42 ................. 32 31 ........................ 0
+//!  63 ... 45    44     43 ................. 32 31 ........................ 0
 //! | unused  | mirror  |  one bit an Axis      |  requests in flight         |
 //! ```
 //!
@@ -16,6 +16,7 @@
 //! |-------------------------|--------------|-----------------|-------------|
 //! | none                    | yes          | yes             | up          |
 //! | only drain, drain ordered, weight zero | no | yes         | drain       |
+//! | only cooling down       | where no other can | yes      | cooling     |
 //! | any other               | no           | no              | down        |
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -52,11 +53,13 @@ pub enum Axis {
     DrainOrdered = 41,
     /// Observed by what found the endpoint: it cannot serve yet, or any more.
     NotReady = 42,
+    /// Observed: it asks for less (429, `Retry-After`). It is well: requests go there where no other endpoint can take them.
+    CoolDown = 43,
 }
 
 impl Axis {
     /// Every axis, the ordered ones first.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Drain,
         Self::DrainOrdered,
         Self::WeightZero,
@@ -66,6 +69,7 @@ impl Axis {
         Self::Check,
         Self::Ejected,
         Self::Breaker,
+        Self::CoolDown,
         Self::Removed,
         Self::Other,
     ];
@@ -80,6 +84,7 @@ impl Axis {
             Self::Maintenance => "maintenance",
             Self::Unresolved => "unresolved",
             Self::NotReady => "not_ready",
+            Self::CoolDown => "cool_down",
             Self::Check => "check",
             Self::Ejected => "ejected",
             Self::Breaker => "breaker",
@@ -94,11 +99,11 @@ impl Axis {
 }
 
 const COUNT: u64 = 0xffff_ffff;
-const FLAGS: u64 = 0x7ff << 32;
-const MIRRORED: u64 = 1 << 43;
-const STICKY_OK: u64 = Axis::Drain.bit() | Axis::DrainOrdered.bit() | Axis::WeightZero.bit();
+const FLAGS: u64 = 0xfff << 32;
+const MIRRORED: u64 = 1 << 44;
+const STICKY_OK: u64 = Axis::Drain.bit() | Axis::DrainOrdered.bit() | Axis::WeightZero.bit() | Axis::CoolDown.bit();
 
-/// What of an endpoint's health a pick ignores: nothing, or one kind of observation, or all of them. Orders, a weight of
+/// What of an endpoint's health a pick ignores: nothing, or some kinds of observation, or all of them. Orders, a weight of
 /// zero and an address that does not exist are never ignored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ignored(u64);
@@ -112,6 +117,20 @@ impl Ignored {
     pub const TRAFFIC: Self = Self(Axis::Ejected.bit() | Axis::Breaker.bit());
     /// Both.
     pub const HEALTH: Self = Self(Self::CHECKS.0 | Self::TRAFFIC.0);
+    /// Back-pressure. That is no matter of health: the endpoint is well.
+    pub const COOL_DOWNS: Self = Self(Axis::CoolDown.bit());
+
+    /// This and something else.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether health is ignored, in part or whole.
+    #[must_use]
+    pub const fn ignores_health(self) -> bool {
+        self.0 & Self::HEALTH.0 != 0
+    }
 
     /// As a number, to be kept in an atomic.
     #[must_use]
@@ -119,10 +138,10 @@ impl Ignored {
         self.0
     }
 
-    /// From [`bits`](Self::bits); bits that are not of health are dropped.
+    /// From [`bits`](Self::bits); bits that cannot be ignored are dropped.
     #[must_use]
     pub const fn from_bits(bits: u64) -> Self {
-        Self(bits & Self::HEALTH.0)
+        Self(bits & (Self::HEALTH.0 | Self::COOL_DOWNS.0))
     }
 }
 
@@ -597,8 +616,19 @@ mod tests {
             assert_eq!(state.is_eligible_ignoring(Ignored::TRAFFIC), traffic, "{}", axis.name());
             assert_eq!(state.is_eligible_ignoring(Ignored::HEALTH), check || traffic, "{}", axis.name());
         }
-        assert_eq!(Ignored::from_bits(u64::MAX), Ignored::HEALTH);
+        assert_eq!(Ignored::from_bits(u64::MAX), Ignored::HEALTH.and(Ignored::COOL_DOWNS));
         assert_eq!(Ignored::from_bits(Ignored::CHECKS.bits()), Ignored::CHECKS);
+    }
+
+    #[test]
+    fn an_endpoint_that_cools_down_keeps_its_sticky_requests_and_gets_others_where_that_is_ignored() {
+        let state = EndpointState::new(InFlightLimit::NONE);
+        state.set(Axis::CoolDown, true);
+        assert!(!state.is_eligible() && !state.is_eligible_ignoring(Ignored::HEALTH) && state.is_eligible_for_sticky());
+        assert!(state.is_eligible_ignoring(Ignored::COOL_DOWNS) && !Ignored::COOL_DOWNS.ignores_health());
+        state.set(Axis::Check, true);
+        assert!(!state.is_eligible_ignoring(Ignored::COOL_DOWNS));
+        assert!(state.is_eligible_ignoring(Ignored::COOL_DOWNS.and(Ignored::CHECKS)));
     }
 
     #[test]

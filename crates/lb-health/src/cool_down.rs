@@ -1,6 +1,6 @@
 //! Back-pressure: an endpoint that asks for less is given less, and not ejected.
 //!
-//! 429, 503 with `Retry-After`, gRPC's RESOURCE_EXHAUSTED and push-back say "I am well, and busy". Counted as failures
+//! 429, 503 with `Retry-After`, gRPC's RESOURCE_EXHAUSTED and push-back ([`Class::Busy`](lb_core::Class::Busy)) say "I am well, and busy". Counted as failures
 //! they eject the endpoint and load the others until those say the same; ignored, they are answered so fast that a
 //! policy that goes by latency sends even more. Here the endpoint cools down: for a while it is picked only where
 //! every other one is cooling or full as well. The caller records no response time for such an answer.
@@ -31,12 +31,6 @@ impl Default for CoolDownConfig {
     fn default() -> Self {
         Self { base: Duration::from_secs(1), max: Duration::from_secs(300), jitter_percent: 10 }
     }
-}
-
-/// Whether an answer asks for less: 429 does, 503 only with a `Retry-After`, gRPC's RESOURCE_EXHAUSTED (8) does.
-#[must_use]
-pub const fn is_back_pressure(status: u16, has_retry_after: bool, grpc_status: Option<u32>) -> bool {
-    status == 429 || (status == 503 && has_retry_after) || matches!(grpc_status, Some(8))
 }
 
 /// Whether one endpoint is cooling down. Pure; 24 bytes.
@@ -125,12 +119,5 @@ mod tests {
         let mut cooling = CoolDown::default();
         assert_eq!(cooling.on_back_pressure(&endless, None, at(1), u64::MAX), Mono::MAX);
         assert_eq!(cooling.on_back_pressure(&endless, Some(Duration::MAX), at(0), u64::MAX), Mono::MAX);
-    }
-
-    #[test]
-    fn what_asks_for_less() {
-        assert!(is_back_pressure(429, false, None) && is_back_pressure(503, true, None));
-        assert!(is_back_pressure(200, false, Some(8)));
-        assert!(!is_back_pressure(503, false, None) && !is_back_pressure(500, true, Some(14)));
     }
 }

@@ -48,7 +48,7 @@ impl Ejection {
 
     /// How long the `count`-th ejection lasts, jitter apart.
     pub(crate) fn length(&self, count: u32) -> Duration {
-        self.eject_for.saturating_mul(count.max(1)).min(self.longest())
+        (self.eject_for.saturating_mul(count.max(1).saturating_add(1)) / 2).min(self.longest())
     }
 
     /// `length` and its jitter; `entropy` is 64 random bits.
@@ -63,7 +63,8 @@ impl Ejection {
 pub enum Growth {
     /// As long as the first.
     Constant,
-    /// The k-th lasts `min(k · eject_for, max)`, and k falls by one for each `forgive` without ejection (Envoy's rule).
+    /// The k-th lasts `min((k + 1) / 2 · eject_for, max)`, and k falls by one for each `forgive` without ejection. Envoy's rule has k in
+    /// place of (k + 1) / 2, for which an endpoint that fails half of its requests was back later than with nginx.
     Linear {
         /// Longest ejection; below `eject_for` it means `eject_for`.
         max: Duration,

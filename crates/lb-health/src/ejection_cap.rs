@@ -39,7 +39,7 @@ pub struct EjectionCap {
     /// `usable << 32 | ejected`: one word, so that both are asked at once.
     word: AtomicU64,
     members: AtomicU32,
-    max_percent: u8,
+    max_percent: AtomicU32,
 }
 
 const EJECTED: u64 = u32::MAX as u64;
@@ -49,7 +49,7 @@ impl EjectionCap {
     /// always at least one; 100 or more leaves it to the rule that one remains.
     #[must_use]
     pub fn new(max_percent: u8) -> Self {
-        Self { word: AtomicU64::new(0), members: AtomicU32::new(0), max_percent }
+        Self { word: AtomicU64::new(0), members: AtomicU32::new(0), max_percent: AtomicU32::new(max_percent.into()) }
     }
 
     /// Sets how many endpoints there are, and how many would be eligible if none were ejected; endpoints that are ejected
@@ -59,13 +59,17 @@ impl EjectionCap {
         self.change(|_, ejected| Some((usable, ejected)));
     }
 
+    /// Changes how many of a hundred may be ejected at once. Ejections in force stay in force.
+    pub fn set_max_percent(&self, max_percent: u8) {
+        self.max_percent.store(max_percent.into(), Ordering::Relaxed);
+    }
+
     /// Ejects one if that is allowed, in one step with the question.
     #[must_use = "an ejection that was granted must be given back"]
     pub fn try_eject(&self) -> bool {
         let members = self.members.load(Ordering::Relaxed);
-        self.change(|usable, ejected| {
-            may_eject(members, usable, ejected, self.max_percent).then_some((usable, ejected + 1))
-        })
+        let max_percent = u8::try_from(self.max_percent.load(Ordering::Relaxed)).unwrap_or(100);
+        self.change(|usable, ejected| may_eject(members, usable, ejected, max_percent).then_some((usable, ejected + 1)))
     }
 
     /// Gives one ejection back.

@@ -4,7 +4,8 @@ use std::ops::RangeInclusive;
 
 use lb_core::Class;
 
-/// A set of outcomes that count as failures. A cancelled attempt never does: it says nothing about the endpoint.
+/// A set of outcomes that count as failures. A cancelled attempt never does: it says nothing about the endpoint; nor does
+/// back-pressure ([`Class::Busy`]), which [`CoolDown`](crate::CoolDown) is for.
 ///
 /// 136 bytes, built when a configuration is read; [`contains`](Self::contains) is one lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +79,7 @@ impl FailureSet {
             Class::Reset => self.reset,
             Class::Timeout => self.timeout,
             Class::InvalidResponse => self.invalid_response,
-            Class::Cancelled => false,
+            Class::Cancelled | Class::Busy(_) => false,
         }
     }
 }
@@ -101,9 +102,14 @@ mod tests {
         for class in [Class::ConnectError, Class::Reset, Class::Timeout, Class::Status(500), Class::Status(599)] {
             assert!(set.contains(class), "{class:?}");
         }
-        for class in
-            [Class::InvalidResponse, Class::Cancelled, Class::Status(200), Class::Status(499), Class::Status(600)]
-        {
+        for class in [
+            Class::InvalidResponse,
+            Class::Cancelled,
+            Class::Busy(503),
+            Class::Status(200),
+            Class::Status(499),
+            Class::Status(600),
+        ] {
             assert!(!set.contains(class), "{class:?}");
         }
     }

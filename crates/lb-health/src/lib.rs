@@ -12,10 +12,8 @@
 //! | real failures within a window | [`Outlier`] with [`FailureSet`] and the cluster's [`EjectionCap`] | `Ejected` |
 //! | failing more than the others do | [`Comparison`] over [`History`] | `Ejected` |
 //! | failure rates, with careful tests | [`Breaker`] | `Breaker` |
-//! | heartbeats | [`PhiAccrual`] | `Check` |
-//! | an endpoint that comes and goes | [`FlapDamping`] | `Check` |
-//! | an endpoint that hangs | [`Suspicion`] with [`Patience`] | throttled |
-//! | one that asks for less | [`CoolDown`] | picked last |
+//! | an endpoint that hangs | [`Silence`] with [`Patience`] | throttled |
+//! | one that asks for less | [`CoolDown`] | `CoolDown` |
 //! | the rules of nginx and HAProxy | [`MaxFails`], [`Observe`], [`AgentAnswer`] | |
 #![forbid(unsafe_code)]
 
@@ -28,14 +26,12 @@ mod ejection;
 mod ejection_cap;
 mod failure_set;
 mod fair_share;
-mod flap_damping;
 mod history;
 mod jitter;
 #[cfg(all(test, loom))]
 mod model;
 mod modes;
 mod outlier;
-mod phi_accrual;
 mod schedule;
 mod silence;
 mod sync;
@@ -44,16 +40,14 @@ mod window;
 pub use breaker::{Admission, Breaker, BreakerChange, BreakerConfig, BreakerState};
 pub use check::{Initial, Intervals, RiseFall, Thresholds, Transition};
 pub use comparison::{Comparison, Evidence, Judgement, Seen};
-pub use cool_down::{CoolDown, CoolDownConfig, is_back_pressure};
+pub use cool_down::{CoolDown, CoolDownConfig};
 pub use ejection::{Ejection, Growth, OnFailure};
 pub use ejection_cap::{EjectionCap, may_eject};
 pub use failure_set::FailureSet;
 pub use fair_share::FairShare;
-pub use flap_damping::{FlapConfig, FlapDamping};
 pub use history::{History, LookBack};
 pub use modes::{AgentAnswer, AgentState, MaxFails, Observe, OnError};
 pub use outlier::Outlier;
-pub use phi_accrual::{PhiAccrual, PhiConfig};
 pub use schedule::Schedule;
-pub use silence::{Patience, Suspicion, SuspicionChange};
+pub use silence::{Patience, Silence, Wait};
 pub use window::{Counts, Window};

@@ -18,14 +18,19 @@
 //!      ▲                                                                      │                │
 //!      │                              its time is over, or a later check passed              │
 //!      │                                                                      ▼                │
-//!      └────────────────────────── a request succeeds ──────────────────── on probation ───────┘
-//!                                                            one failure: ejected, for longer
+//!      └────────────────────────── three requests succeed ──────────────── on probation ───────┘
+//!                                                            one failure: ejected again
 //! ```
 //!
 //! An endpoint comes back on probation: its caller sends it one request at a time. If time alone brought all the
 //! traffic back, each return of a dead endpoint would cost as many requests as its first failure did. With one request
-//! a trial is cheap, so that trials can come soon; each one that fails makes the next wait longer (Envoy's rule), and no
-//! wait is shorter than the failure took: an endpoint that hangs for a minute costs a client a minute in each trial.
+//! a trial is cheap, so that trials can come soon. How long it stays out is the longest of
+//!
+//! - `eject_for`, and half of it more for each further ejection on record: what comes back well and fails again flaps, and each
+//!   flap makes the next ejection longer (as with Envoy). A trial that fails is no flap, and counts none;
+//! - an eighth of the time since it was ejected out of traffic: it is back within an eighth of an outage after it, however
+//!   long that was, and an outage of an hour is not tried a thousand times;
+//! - the time that the failure took: an endpoint that hangs for a minute costs a client a minute in each trial.
 //!
 //! An active check that began after the ejection and passed ends it at once (as Envoy's does), since most outages end
 //! sooner than any wait that is safe. But a check asks its own question: where traffic fails again within the window
@@ -45,7 +50,7 @@ use crate::ejection::{Ejection, Growth, OnFailure};
 use crate::ejection_cap::EjectionCap;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
-/// The failures of one endpoint, and whether it is ejected. Shared by all threads; 136 bytes, and 8 for each
+/// The failures of one endpoint, and whether it is ejected. Shared by all threads; 144 bytes, and 8 for each
 /// of `failures`, rounded up to a power of two.
 ///
 /// A success costs nothing, a failure one `fetch_add`, a load and a store (14 ns). It owns one of the cluster's ejections while it is
@@ -61,8 +66,9 @@ pub struct Outlier {
     /// Ejections on the record (k), and the end of the last one.
     ejections: AtomicU32,
     last_end: AtomicU64,
-    /// When it was ejected last.
+    /// When it was ejected last, and when it was last ejected out of traffic.
     since: AtomicU64,
+    out_since: AtomicU64,
     /// [`PROBATION`] and the like.
     flags: AtomicU32,
 }
@@ -81,6 +87,7 @@ impl Outlier {
             ejections: AtomicU32::new(0),
             last_end: AtomicU64::new(0),
             since: AtomicU64::new(0),
+            out_since: AtomicU64::new(0),
             flags: AtomicU32::new(0),
         }
     }
@@ -119,8 +126,11 @@ impl Outlier {
         if !cap.try_eject() {
             return OnFailure::Capped;
         }
-        let (count, length) = self.length(now);
-        let length = length.max(now.saturating_since(started).min(self.rule.longest()));
+        let is_trial = self.is_on_probation();
+        let out_since = if is_trial { self.out_since.load(Ordering::Relaxed) } else { now.as_nanos() };
+        let (count, length) = self.length(is_trial, now);
+        let out_for = now.saturating_since(Mono::from_nanos(out_since));
+        let length = length.max((out_for / OUTAGE_PARTS).max(now.saturating_since(started)).min(self.rule.longest()));
         let until = now.saturating_add(self.rule.jittered(length, entropy));
         if self.until.compare_exchange(0, later(until).min(ENDING - 1), Ordering::AcqRel, Ordering::Relaxed).is_err() {
             // Another thread ejected it in between, and owns that.
@@ -129,6 +139,7 @@ impl Outlier {
         }
         self.ejections.store(count, Ordering::Relaxed);
         self.since.store(now.as_nanos(), Ordering::Relaxed);
+        self.out_since.store(out_since, Ordering::Relaxed);
         let well_for = now.saturating_since(Mono::from_nanos(self.last_end.load(Ordering::Relaxed)));
         let blind = match self.flags.load(Ordering::Relaxed) {
             _ if well_for > self.rule.window => 0,
@@ -162,13 +173,21 @@ impl Outlier {
         self.flags.fetch_and(!BLIND, Ordering::Relaxed);
     }
 
-    /// Takes a success of a request that started then. True if that ends its probation: the caller lets it have all its
-    /// requests again.
+    /// Takes a success of a request that started then. True if that ends its probation, as the last of three does: the caller lets
+    /// it have all its requests again.
     pub fn on_success(&self, started: Mono) -> bool {
-        self.is_current(started) && self.flags.fetch_and(!PROBATION, Ordering::Relaxed) & PROBATION != 0
+        if !self.is_current(started) || !self.is_on_probation() {
+            return false;
+        }
+        let count = |flags: u32| {
+            let passed = flags.saturating_add(ONE_PASSED);
+            (flags & PROBATION != 0).then_some(if passed >= ALL_PASSED { flags & BLIND_BITS } else { passed })
+        };
+        let before = self.flags.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count);
+        before.is_ok_and(|flags| flags.saturating_add(ONE_PASSED) >= ALL_PASSED)
     }
 
-    /// Whether it has come back and not succeeded yet.
+    /// Whether it has come back and not succeeded three times yet.
     #[must_use]
     pub fn is_on_probation(&self) -> bool {
         self.flags.load(Ordering::Relaxed) & PROBATION != 0
@@ -243,9 +262,13 @@ impl Outlier {
         true
     }
 
-    /// The number and the length of an ejection that begins now.
-    fn length(&self, now: Mono) -> (u32, Duration) {
+    /// The number and the length of an ejection that begins now. One after a trial that failed has the number of the last.
+    fn length(&self, is_trial: bool, now: Mono) -> (u32, Duration) {
         let Growth::Linear { forgive, .. } = self.rule.growth else { return (0, self.rule.length(0)) };
+        if is_trial {
+            let count = self.ejections.load(Ordering::Relaxed);
+            return (count, self.rule.length(count));
+        }
         let in_traffic = now.saturating_since(Mono::from_nanos(self.last_end.load(Ordering::Relaxed)));
         let forgiven = in_traffic.as_nanos().checked_div(forgive.as_nanos()).unwrap_or(u128::MAX);
         let forgiven = u32::try_from(forgiven).unwrap_or(u32::MAX);
@@ -254,12 +277,20 @@ impl Outlier {
     }
 }
 
+/// An endpoint is out for at most one of so many parts of its outage longer.
+const OUTAGE_PARTS: u32 = 8;
+
 /// It is back, and has yet to succeed.
 const PROBATION: u32 = 1;
 /// A check ended its last ejection.
 const LIFTED_BY_CHECK: u32 = 2;
 /// Checks pass while traffic fails.
 const BLIND: u32 = 4;
+const BLIND_BITS: u32 = LIFTED_BY_CHECK | BLIND;
+/// Above these bits requests are counted that succeeded on probation. Three of them: where half fail, one passes every
+/// other time, and three in a row every eighth.
+const ONE_PASSED: u32 = 8;
+const ALL_PASSED: u32 = 3 * ONE_PASSED;
 
 /// In place of an end: somebody is just ending it.
 const ENDING: u64 = u64::MAX;

@@ -104,6 +104,7 @@ const fn word(axis: Axis) -> &'static str {
         Axis::Check => "down",
         Axis::Ejected => "ejected",
         Axis::Breaker => "with an open breaker",
+        Axis::CoolDown => "cooling down",
         Axis::Removed => "removed",
         Axis::Other => "otherwise ineligible",
     }

@@ -36,8 +36,12 @@ struct Known {
 }
 
 /// What may be ignored where none is left, in this order.
-const LENIENCY: [&[Axis]; 3] =
-    [&[Axis::Check], &[Axis::Ejected, Axis::Breaker], &[Axis::Check, Axis::Ejected, Axis::Breaker]];
+const LENIENCY: [&[Axis]; 4] = [
+    &[Axis::CoolDown],
+    &[Axis::Check, Axis::CoolDown],
+    &[Axis::Ejected, Axis::Breaker, Axis::CoolDown],
+    &[Axis::Check, Axis::Ejected, Axis::Breaker, Axis::CoolDown],
+];
 
 impl Known {
     fn kept_out(&self, ignoring: &[Axis]) -> bool {
@@ -98,27 +102,30 @@ impl World {
         if members().all(|known| known.kept_out(&[])) {
             let serves = |ignored: &&&[Axis]| members().any(|known| !known.kept_out(ignored));
             let found = LENIENCY.iter().find(serves).copied().unwrap_or_default();
-            return if self.panic == PanicMode::Never { &[] } else { found };
+            return if self.panic == PanicMode::Never && found != LENIENCY[0] { &[] } else { found };
         }
         let PanicMode::Below(threshold) = self.panic else { return &[] };
         let count = |priority, is: &dyn Fn(&Known) -> bool| {
-            members().filter(|known| known.priority == priority && !known.kept_out(LENIENCY[2]) && is(known)).count()
+            members().filter(|known| known.priority == priority && !known.kept_out(LENIENCY[3]) && is(known)).count()
         };
         let passing = |priority| count(priority, &|known| !known.axes.contains(&Axis::Check));
         let is_low = |priority| (passing(priority) as f64) < threshold * count(priority, &|_| true) as f64;
         let is_another_well = members().any(|known| passing(known.priority) > 0 && !is_low(known.priority));
-        if is_low(priority) && !is_another_well { LENIENCY[0] } else { &[] }
+        if is_low(priority) && !is_another_well { &[Axis::Check] } else { &[] }
     }
 
     fn is_panicking(&self) -> bool {
-        self.known.values().any(|known| known.member && !self.ignored(known.priority).is_empty())
+        let is_health = |axis: &Axis| *axis != Axis::CoolDown;
+        self.known.values().any(|known| known.member && self.ignored(known.priority).iter().any(is_health))
     }
 
-    fn may_serve(&self, n: u8, sticky: bool) -> bool {
+    /// Whether a request may go there now; `besides` is ignored as well.
+    fn may_serve(&self, n: u8, sticky: bool, besides: &[Axis]) -> bool {
         let Some(known) = self.known.get(&n) else { return false };
         let mut ignoring = self.ignored(known.priority).to_vec();
+        ignoring.extend(besides);
         if sticky {
-            ignoring.extend([Axis::Drain, Axis::DrainOrdered]);
+            ignoring.extend([Axis::Drain, Axis::DrainOrdered, Axis::CoolDown]);
             return known.member && known.axes.iter().all(|axis| ignoring.contains(axis)) && !known.is_full();
         }
         !known.kept_out(&ignoring) && !known.is_full()
@@ -182,8 +189,12 @@ impl World {
         }
         let key = key.to_le_bytes();
         let affinity = sticky.map(|n| lb_policy::affinity_of(&identity(n).name));
-        let stuck = sticky.filter(|&n| n >= tried && self.may_serve(n, true));
-        let able: Vec<u8> = self.known.keys().copied().filter(|&n| n >= tried && self.may_serve(n, false)).collect();
+        let stuck = sticky.filter(|&n| n >= tried && self.may_serve(n, true, &[]));
+        let able = |besides: &[Axis]| {
+            self.known.keys().copied().filter(|&n| n >= tried && self.may_serve(n, false, besides)).collect::<Vec<u8>>()
+        };
+        // Those that cool down are for what no other one can take.
+        let able = Some(able(&[])).filter(|able| !able.is_empty()).unwrap_or_else(|| able(&[Axis::CoolDown]));
         let mut cx = PickCx::new(Mono::from_millis(self.now), &mut self.entropy)
             .key(Some(&key))
             .tried(&list)
@@ -241,7 +252,7 @@ impl World {
             prop_assert_eq!(endpoint.state().is_eligible(), !known.kept_out(&[]), "eligible {}", n);
             let uid = *self.uids.entry(n).or_insert(endpoint.uid());
             prop_assert_eq!(uid, endpoint.uid(), "an identity keeps its uid");
-            eligible += usize::from(endpoint.state().is_eligible());
+            eligible += usize::from(!known.kept_out(&[Axis::CoolDown]));
         }
         prop_assert_eq!(endpoints.len(), self.known.values().filter(|known| known.member).count());
         prop_assert_eq!(self.cluster.eligible_count(), eligible);

@@ -117,7 +117,7 @@ impl<L: Limit, C: Clock> Shared<L, C> {
         if class == Class::Cancelled {
             return;
         }
-        let dropped = matches!(class, Class::Timeout | Class::Status(429 | 503));
+        let dropped = matches!(class, Class::Timeout | Class::Busy(_) | Class::Status(429 | 503));
         let rtt = self.clock.now().saturating_since(started);
         let sample = Sample { started, rtt, in_flight, dropped };
         let mut limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner);

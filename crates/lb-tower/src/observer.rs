@@ -163,7 +163,9 @@ impl Observer for TracingObserver {
 
     fn on_transition(&self, endpoint: &Identity, transition: &Transition) {
         match transition {
-            Transition::Readmitted => tracing::info!(target: "lb_tower", %endpoint, "endpoint is {transition}"),
+            Transition::Readmitted | Transition::CoolingDown { .. } | Transition::CooledDown | Transition::Cleared => {
+                tracing::info!(target: "lb_tower", %endpoint, "endpoint is {transition}");
+            }
             _ => tracing::warn!(target: "lb_tower", %endpoint, "endpoint is {transition}"),
         }
     }
@@ -212,6 +214,10 @@ impl Observer for MetricsObserver {
             Transition::Ejected { .. } => "ejected",
             Transition::Spared { .. } => "spared",
             Transition::Readmitted => "readmitted",
+            Transition::CoolingDown { .. } => "cooling_down",
+            Transition::CooledDown => "cooled_down",
+            Transition::Suspected { .. } => "suspected",
+            Transition::Cleared => "cleared",
         };
         metrics::counter!("lb_transitions_total", "endpoint" => endpoint.name.to_string(), "to" => to).increment(1);
     }

@@ -14,7 +14,11 @@
 //! same time can empty it.
 //!
 //! An endpoint comes back on probation: it gets one request at a time ([`EndpointState::throttle`](lb_core::EndpointState::throttle))
-//! until one succeeds, and one failure ejects it for longer. A passed active check ends an ejection ([`Passive::on_check`]).
+//! until three have succeeded, and one failure ejects it again. A passed active check ends an ejection ([`Passive::on_check`]).
+//!
+//! Back-pressure ([`Class::Busy`]) ejects nothing: the endpoint cools down for a while ([`Axis::CoolDown`]), in which it is picked only
+//! where no other one can take the request. A caller that knows when an endpoint has been silent for too long
+//! ([`lb_health::Silence`]) says so with [`Passive::suspect`]: it then gets one request at a time until it answers.
 //!
 //! Ejections end by themselves: a request that comes when 200 ms have passed since the last tick makes one ([`Passive::tick`]), on its way. What this
 //! does not do: it starts no task. Where an ejection should end without traffic (for a status page, or for what counts eligible
@@ -30,12 +34,15 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use lb_core::{Axis, Class, Clock, End, Mono};
-use lb_health::{Comparison, Ejection, EjectionCap, Evidence, FailureSet, OnFailure, Outlier};
+use lb_health::{
+    Comparison, CoolDown, CoolDownConfig, Ejection, EjectionCap, Evidence, FailureSet, OnFailure, Outlier,
+};
 use lb_policy::{Cluster, Endpoint, Identity, LastEligible, Uid};
 
 use self::crowd::Crowd;
 use crate::balance::Events;
 
+mod caution;
 mod crowd;
 
 /// Told of ejections and readmissions, for logs and metrics. A closure of two typed parameters is one; [`watch_fn`] spares the types.
@@ -92,6 +99,22 @@ pub enum Transition {
     },
     /// Its time is over, a check passed, or its ejection was lifted.
     Readmitted,
+    /// It asked for less: for so long it is picked only where no other one can take a request.
+    CoolingDown {
+        /// For how long, as far as is known now.
+        length: Duration,
+        /// What it answered.
+        status: u16,
+    },
+    /// That is over.
+    CooledDown,
+    /// It answers nothing: one request at a time until it does.
+    Suspected {
+        /// How long a request has waited in vain.
+        silent_for: Duration,
+    },
+    /// It has answered, or is needed: it gets all its requests.
+    Cleared,
 }
 
 impl fmt::Display for Transition {
@@ -110,6 +133,10 @@ impl fmt::Display for Transition {
                 write!(f, "failing and not ejected, since too few others are left ({})", last.name())
             }
             Self::Readmitted => f.write_str("readmitted"),
+            Self::CoolingDown { length, status } => write!(f, "cooling down for {length:?}: status {status}"),
+            Self::CooledDown => f.write_str("cooled down"),
+            Self::Suspected { silent_for } => write!(f, "suspected: no answer for {silent_for:?}"),
+            Self::Cleared => f.write_str("no longer suspected"),
         }
     }
 }
@@ -125,11 +152,19 @@ pub struct PassiveRule {
     /// Where there were requests enough, an endpoint with so many failures is ejected only if the others fail less
     /// ([`Comparison`]); default on. With `None` the number of failures decides alone.
     pub comparison: Option<Comparison>,
+    /// How long an endpoint that asks for less cools down; default on, for 1 s or as long as it says. With `None` its answers count as
+    /// any other of their status.
+    pub cool_down: Option<CoolDownConfig>,
 }
 
 impl Default for PassiveRule {
     fn default() -> Self {
-        Self { ejection: Ejection::default(), failures: FailureSet::default(), comparison: Some(Comparison::default()) }
+        Self {
+            ejection: Ejection::default(),
+            failures: FailureSet::default(),
+            comparison: Some(Comparison::default()),
+            cool_down: Some(CoolDownConfig::default()),
+        }
     }
 }
 
@@ -181,11 +216,16 @@ impl<S: Send + Sync + 'static, W: Watch> Passive<S, W> {
         if **self.shared.rule.load() == rule {
             return;
         }
-        books.records.retain(|_, record| record.outlier.is_ejected());
+        books.records.retain(|_, record| record.outlier.is_ejected() || record.has_caution());
         books.records.values().for_each(|record| record.outlier.shorten(&rule.ejection, now));
         books.crowd.retain(|_| false);
         self.shared.end_probations(&books);
         self.shared.rule.store(Arc::new(rule));
+    }
+
+    /// Changes how many of a hundred members may be ejected at once. Ejections in force stay.
+    pub fn set_max_ejected(&self, max_percent: u8) {
+        self.shared.cap.set_max_percent(max_percent);
     }
 
     /// Ends ejections whose time is over, and keeps the cluster's own house ([`Cluster::maintain`]). Also takes note of
@@ -194,22 +234,23 @@ impl<S: Send + Sync + 'static, W: Watch> Passive<S, W> {
         let shared = &*self.shared;
         shared.next_tick.store(after(now), Ordering::Relaxed);
         shared.cluster.maintain(now);
-        let mut readmitted = Vec::new();
+        let mut changes = Vec::new();
         {
             let mut books = shared.lock();
             let Books { records, crowd, .. } = &mut *books;
             for (&uid, record) in records {
                 if record.outlier.on_timer(now, &shared.cap) && shared.readmit(crowd, uid, true, now) {
-                    readmitted.push(record.identity.clone());
+                    changes.push((record.identity.clone(), Transition::Readmitted));
                 }
             }
             shared.sweep(&mut books, now);
             books.crowd.read(&shared.cluster.endpoints(), now);
             shared.keep_serving();
+            shared.end_caution(&mut books, now, &mut changes);
             shared.count_members(&books);
         }
-        for identity in readmitted {
-            shared.watch.on_transition(&identity, Transition::Readmitted);
+        for (identity, transition) in changes {
+            shared.watch.on_transition(&identity, transition);
         }
     }
 
@@ -287,6 +328,10 @@ impl<S: Send + Sync + 'static, W: Watch> Passive<S, W> {
             let mut books = self.shared.lock();
             books.is_closed = true;
             self.shared.end_probations(&books);
+            for (&uid, record) in books.records.iter_mut().filter(|(_, record)| record.has_caution()) {
+                (record.is_suspected, record.is_cooling) = (false, false);
+                self.shared.cluster.set(uid, Axis::CoolDown, false, now);
+            }
             books.records.keys().copied().collect()
         };
         for uid in uids {
@@ -330,15 +375,28 @@ impl<S: Send + Sync + 'static, W: Watch> Events<S> for Passive<S, W> {
     }
 
     fn on_head(&self, endpoint: &Arc<Endpoint<S>>, class: Class, elapsed: Duration, now: Mono) {
-        if self.shared.rule.load().failures.contains(class) {
+        let rule = self.shared.rule.load();
+        let class = match class {
+            Class::Busy(status) if rule.cool_down.is_some() => {
+                drop(rule);
+                return self.on_back_pressure(endpoint, status, None, now);
+            }
+            Class::Busy(status) => Class::Status(status),
+            class => class,
+        };
+        if rule.failures.contains(class) {
+            drop(rule);
             self.on_failure(endpoint, class, elapsed, now);
         } else if endpoint.state().is_throttled() && class != Class::Cancelled {
-            self.shared.on_success(endpoint, now.saturating_sub(elapsed));
+            drop(rule);
+            if self.shared.on_success(endpoint, now.saturating_sub(elapsed)) {
+                self.shared.watch.on_transition(endpoint.identity(), Transition::Cleared);
+            }
         }
     }
 
     fn on_end(&self, endpoint: &Arc<Endpoint<S>>, class: Class, end: End, elapsed: Duration, now: Mono) {
-        if end != End::UpstreamAborted || !matches!(class, Class::Status(_)) {
+        if end != End::UpstreamAborted || class.status().is_none() {
             return;
         }
         let failures = self.shared.rule.load().failures;
@@ -388,6 +446,9 @@ struct Record {
     rule: Ejection,
     outlier: Outlier,
     spared: Option<Mono>,
+    is_suspected: bool,
+    cool_down: CoolDown,
+    is_cooling: bool,
 }
 
 impl<S: Send + Sync + 'static, W> Shared<S, W> {
@@ -412,7 +473,7 @@ impl<S: Send + Sync + 'static, W> Shared<S, W> {
         let Books { records, crowd, .. } = &mut *books;
         let record = records.entry(uid).or_insert_with(|| Record::new(endpoint.identity(), rule));
         if record.rule != *rule && !record.outlier.is_ejected() {
-            *record = Record::new(endpoint.identity(), rule);
+            (record.rule, record.outlier, record.spared) = (*rule, Outlier::new(*rule), None);
         }
         let mut evidence = None;
         if let Some(comparison) = &in_force.comparison {
@@ -432,13 +493,16 @@ impl<S: Send + Sync + 'static, W> Shared<S, W> {
             OnFailure::Nothing => None,
             OnFailure::Capped => record.spare(last, now),
             OnFailure::Ejected { until } => match self.cluster.set_unless_last(uid, Axis::Ejected, now) {
-                Ok(is_new) => is_new.then(|| Transition::Ejected {
-                    eject_for: readable(until.saturating_since(now)),
-                    failures: rule.failures,
-                    window: rule.window,
-                    last,
-                    evidence,
-                }),
+                Ok(is_new) => {
+                    record.is_suspected = false;
+                    is_new.then(|| Transition::Ejected {
+                        eject_for: readable(until.saturating_since(now)),
+                        failures: rule.failures,
+                        window: rule.window,
+                        last,
+                        evidence,
+                    })
+                }
                 Err(LastEligible) => {
                     record.outlier.lift(now, &self.cap);
                     record.spare(last, now)
@@ -447,13 +511,18 @@ impl<S: Send + Sync + 'static, W> Shared<S, W> {
         }
     }
 
-    /// A request that started then has succeeded at an endpoint that is throttled.
-    fn on_success(&self, endpoint: &Endpoint<S>, started: Mono) {
-        let books = self.lock();
-        let record = books.records.get(&endpoint.uid());
-        if record.is_none_or(|record| record.outlier.on_success(started)) {
+    /// A request that started then has succeeded at an endpoint that is throttled. True if it was suspected, which it is no longer.
+    fn on_success(&self, endpoint: &Endpoint<S>, started: Mono) -> bool {
+        let mut books = self.lock();
+        let Some(record) = books.records.get_mut(&endpoint.uid()) else {
+            endpoint.state().throttle(false);
+            return false;
+        };
+        let was_suspected = std::mem::take(&mut record.is_suspected);
+        if record.outlier.on_success(started) || (was_suspected && !record.outlier.is_on_probation()) {
             endpoint.state().throttle(false);
         }
+        was_suspected
     }
 
     /// Lets an endpoint have requests again, on probation one at a time, whose ejection has ended. What it did before is
@@ -512,7 +581,8 @@ impl<S: Send + Sync + 'static, W> Shared<S, W> {
         let endpoints = self.cluster.endpoints();
         // Where none is eligible, those serve that only fail a check.
         let serves_unchecked = self.cluster.eligible_count() == 0;
-        let is_usable = |axis| axis == Axis::Ejected || (axis == Axis::Check && serves_unchecked);
+        let is_usable =
+            |axis| matches!(axis, Axis::Ejected | Axis::CoolDown) || (axis == Axis::Check && serves_unchecked);
         let usable = endpoints.iter().filter(|endpoint| endpoint.state().reasons().all(is_usable));
         let is_ejected = |uid| books.records.get(&uid).is_some_and(|record| record.outlier.is_ejected());
         let (mut usable_count, mut usable_ejected) = (0, 0);
@@ -534,7 +604,15 @@ fn readable(length: Duration) -> Duration {
 
 impl Record {
     fn new(identity: &Identity, rule: &Ejection) -> Self {
-        Self { identity: identity.clone(), rule: *rule, outlier: Outlier::new(*rule), spared: None }
+        Self {
+            identity: identity.clone(),
+            rule: *rule,
+            outlier: Outlier::new(*rule),
+            spared: None,
+            is_suspected: false,
+            cool_down: CoolDown::default(),
+            is_cooling: false,
+        }
     }
 
     /// It is told once a window, however often it fails.

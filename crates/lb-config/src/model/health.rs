@@ -12,7 +12,7 @@ use crate::model::proxy_protocol::ProxyProtocol;
 use crate::table::block::{Block, Keys, Table, block};
 use crate::table::convert::{self, list};
 use crate::table::fields::Fields;
-use crate::table::form::{Bool, Failure, Form, Int, List, Maybe, Off, Or, Time, form, words};
+use crate::table::form::{Bool, Failure, Form, Int, List, Maybe, Off, Or, Share, Time, form, words};
 use crate::table::item::{Item, Items, Writer, in_order, text, texts};
 use crate::table::section::Default::{Unset, Value};
 use crate::table::section::{Kind, Section};
@@ -230,6 +230,12 @@ block! {
     eject_for: Duration => Time, Value("\"3s\""), "How long the first ejection lasts; repeated ones last longer.";
     on: Vec<Condition> => List<Failure<400>>, Value("[\"connect_error\", \"reset\", \"timeout\", \"5xx\"]"),
         "What counts as a failure.";
+    silence: Option<Duration> => Or<Off, Time>, Value("\"1s\""),
+        "How long an endpoint may answer nothing, at the least, before it gets one request at a time.";
+    cool_down: Option<Duration> => Or<Off, Time>, Value("\"1s\""),
+        "How long an endpoint that answers 429, or 503 with `Retry-After`, is picked last, unless it says.";
+    max_ejected: f64 => Share, Value("\"100%\""),
+        "The most endpoints that are ejected at once; one always may be, and the last one never is.";
 }
 
 impl Block for PassiveHealth {

@@ -267,7 +267,7 @@ lbproxy.toml:12:37: error: a boolean does not fit here
    |
 12 | health = { active = "on", passive = true }
    |                                     ^^^^
-   = expected a table with the keys `failures`, `window`, `eject_for`, `on`, or "off"
+   = expected a table with the keys `failures`, `window`, `eject_for`, `on`, `silence`, `cool_down`, `max_ejected`, or "off"
    = help: write health.passive = { failures = 3 }
 "#,
     );

@@ -66,7 +66,7 @@ fn after_readmission_it_starts_with_a_clean_record() {
         assert_eq!(outlier.on_failure(at(5), at(5), 0, &cap), OnFailure::Nothing, "stragglers count for nothing");
     }
     assert!(outlier.on_timer(at(6), &cap));
-    assert!(outlier.on_success(at(6)));
+    assert_eq!([(); 3].map(|()| outlier.on_success(at(6))), [false, false, true]);
     assert_eq!(outlier.on_failure(at(6), at(6), 0, &cap), OnFailure::Nothing);
     assert_eq!(outlier.on_failure(at(6), at(6), 0, &cap), OnFailure::Nothing);
     assert!(matches!(outlier.on_failure(at(6), at(6), 0, &cap), OnFailure::Ejected { .. }));
@@ -127,10 +127,11 @@ fn repeated_ejections_grow_and_are_forgiven_with_time() {
     let growth = Growth::Linear { max: Duration::from_secs(70), forgive: Duration::from_secs(10) };
     let (outlier, cap) = (Outlier::new(Ejection { growth, ..rule(1) }), roomy());
     let mut now = at(1_000);
-    for expected in [30, 60, 70, 70] {
+    for expected in [30, 45, 60, 70] {
         let until = now.saturating_add(Duration::from_secs(expected));
         assert_eq!(outlier.on_failure(now, now, 0, &cap), OnFailure::Ejected { until });
         assert!(outlier.on_timer(until, &cap));
+        assert_eq!([(); 3].map(|()| outlier.on_success(until)), [false, false, true]);
         now = until.saturating_add(Duration::from_secs(1));
     }
     assert_eq!(outlier.ejections_on_record(), 4);
@@ -138,7 +139,7 @@ fn repeated_ejections_grow_and_are_forgiven_with_time() {
     now = now.saturating_add(Duration::from_secs(24));
     assert_eq!(
         outlier.on_failure(now, now, 0, &cap),
-        OnFailure::Ejected { until: now.saturating_add(Duration::from_secs(70)) }
+        OnFailure::Ejected { until: now.saturating_add(Duration::from_secs(60)) }
     );
     assert_eq!(outlier.ejections_on_record(), 3);
     assert!(outlier.lift(now, &cap));
@@ -192,18 +193,36 @@ fn of_many_threads_one_is_told_and_the_cap_counts_one() {
 }
 
 #[test]
-fn on_probation_one_failure_ejects_for_longer_and_one_success_is_enough() {
+fn on_probation_one_failure_ejects_again_and_three_successes_are_enough() {
     let (outlier, cap) = (Outlier::new(rule(3)), roomy());
     for _ in 0..3 {
         let _ = outlier.on_failure(at(0), at(0), 0, &cap);
     }
     assert!(outlier.on_timer(at(30), &cap) && outlier.is_on_probation());
     assert!(!outlier.on_success(at(29)), "sent before it came back");
-    assert_eq!(outlier.on_failure(at(30), at(30), 0, &cap), OnFailure::Ejected { until: at(90) });
-    assert!(outlier.on_timer(at(90), &cap));
-    assert!(outlier.on_success(at(90)) && !outlier.on_success(at(90)), "told once");
+    assert_eq!(outlier.on_failure(at(30), at(30), 0, &cap), OnFailure::Ejected { until: at(60) });
+    assert_eq!(outlier.ejections_on_record(), 1, "a trial that fails is no flap");
+    assert!(outlier.on_timer(at(60), &cap));
+    assert!(!outlier.on_success(at(60)) && !outlier.on_success(at(60)) && outlier.is_on_probation());
+    assert!(outlier.on_success(at(60)) && !outlier.on_success(at(60)), "reported once");
     assert!(!outlier.is_on_probation());
-    assert_eq!(outlier.on_failure(at(91), at(91), 0, &cap), OnFailure::Nothing);
+    assert_eq!(outlier.on_failure(at(61), at(61), 0, &cap), OnFailure::Nothing);
+}
+
+#[test]
+fn trials_that_fail_are_an_eighth_of_the_outage_apart() {
+    let (outlier, cap) = (Outlier::new(rule(1)), roomy());
+    let mut now = at(1_000);
+    // 30 s while the outage is below four minutes; then an eighth of it, and 300 s at most.
+    let mut waits = Vec::new();
+    while waits.len() < 40 {
+        let OnFailure::Ejected { until } = outlier.on_failure(now, now, 0, &cap) else { panic!("it fails") };
+        waits.push(until.saturating_since(now).as_secs());
+        assert!(outlier.on_timer(until, &cap));
+        now = until;
+    }
+    assert_eq!(waits[..11], [30, 30, 30, 30, 30, 30, 30, 30, 30, 33, 37], "30 from 240 s on: 270 / 8, 303.75 / 8, …");
+    assert_eq!(waits.last(), Some(&300));
 }
 
 #[test]

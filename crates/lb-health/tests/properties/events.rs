@@ -7,8 +7,7 @@ use std::time::Duration;
 use lb_core::Mono;
 use lb_health::{
     Admission, Breaker, BreakerChange, BreakerConfig, BreakerState, CoolDown, CoolDownConfig, Ejection, EjectionCap,
-    FairShare, FlapConfig, FlapDamping, Growth, Initial, Intervals, OnFailure, Outlier, Patience, Schedule, Suspicion,
-    Thresholds,
+    FairShare, Growth, Initial, Intervals, OnFailure, Outlier, Patience, Schedule, Silence, Thresholds, Wait,
 };
 
 /// One byte chooses the event, the next one says how much.
@@ -33,9 +32,8 @@ struct World {
     probes: u32,
     schedule: Schedule,
     intervals: Intervals,
-    suspicion: Suspicion,
+    silence: Silence,
     cool_down: CoolDown,
-    flaps: FlapDamping,
     share: FairShare<u8>,
     places: usize,
     held: Vec<u8>,
@@ -71,9 +69,8 @@ impl World {
             probes: probes.max(1),
             schedule,
             intervals,
-            suspicion: Suspicion::default(),
+            silence: Silence::default(),
             cool_down: CoolDown::default(),
-            flaps: FlapDamping::new(FlapConfig::default()),
             share: FairShare::new(places),
             places: places.max(1),
             held: Vec::new(),
@@ -182,18 +179,22 @@ impl World {
     }
 
     fn waits(&mut self, amount: u8, started: Mono, now: Mono, entropy: u64) {
-        let median = Some(Duration::from_millis(u64::from(amount)));
-        let _ = self.suspicion.on_tick(Some(started), median, &Patience::default(), now);
+        let usual = Duration::from_millis(u64::from(amount));
+        let limit = Patience::default().limit(usual, usual);
+        self.silence.set_limit(Some(limit));
+        match self.silence.judge(started, now) {
+            Some(Wait::Usual(left)) => assert!(!left.is_zero() && left <= limit),
+            Some(Wait::Silent) => assert!(now.saturating_since(started) >= limit),
+            None => panic!("it has a limit"),
+        }
         if amount & 1 == 0 {
-            let _ = self.suspicion.on_head();
-            assert_eq!(self.suspicion.since(), None);
+            self.silence.on_answer(now);
+            assert!(matches!(self.silence.judge(started, now), Some(Wait::Usual(_))));
         }
         let config = CoolDownConfig::default();
         let asked = (amount & 2 == 0).then(|| Duration::from_secs(u64::from(amount) * 10));
         let until = self.cool_down.on_back_pressure(&config, asked, now, entropy);
         assert!(self.cool_down.is_in_force(now) || until <= now);
-        self.flaps.on_flap(now);
-        assert!(self.flaps.reusable_after(now) <= FlapConfig::default().max_suppress);
     }
 
     fn check(&mut self) {

@@ -217,7 +217,15 @@ mod tests {
         let kept: Vec<_> = state.reasons().collect();
         assert_eq!(
             kept,
-            [Axis::Drain, Axis::DrainOrdered, Axis::Maintenance, Axis::Ejected, Axis::Breaker, Axis::Other]
+            [
+                Axis::Drain,
+                Axis::DrainOrdered,
+                Axis::Maintenance,
+                Axis::Ejected,
+                Axis::Breaker,
+                Axis::CoolDown,
+                Axis::Other
+            ]
         );
     }
 }

@@ -110,8 +110,10 @@ impl<T: Send + Sync + 'static> Cluster<T> {
         }
         let mut books = self.shared.lock();
         let snapshot = self.shared.published.load();
-        let is_any_eligible = snapshot.endpoints.iter().any(|endpoint| endpoint.state.is_eligible());
-        let ignored = if is_any_eligible { Ignored::NOTHING } else { Ignored::CHECKS };
+        // What cools down is well.
+        let well = Ignored::COOL_DOWNS;
+        let is_any_well = snapshot.endpoints.iter().any(|endpoint| endpoint.state.is_eligible_ignoring(well));
+        let ignored = if is_any_well { well } else { well.and(Ignored::CHECKS) };
         let serves = |endpoint: &Endpoint<T>| endpoint.state.is_eligible_ignoring(ignored);
         if !snapshot.endpoints.iter().any(|endpoint| endpoint.uid != uid && serves(endpoint)) {
             return Err(LastEligible);
@@ -214,7 +216,7 @@ impl<T: Send + Sync + 'static> Cluster<T> {
         self.shared.panic_picks.load(Ordering::Relaxed)
     }
 
-    /// Members that are eligible by the predicate, full ones included, panic mode or not.
+    /// Members that are eligible by the predicate, panic mode or not; full ones and those that cool down included.
     #[must_use]
     pub fn eligible_count(&self) -> usize {
         self.shared.published.load().members.eligible_count()

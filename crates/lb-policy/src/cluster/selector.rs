@@ -118,7 +118,7 @@ impl<P: Policy, T: Send + Sync + 'static> Selector<P, T> {
             // See `Members::acquire`.
             endpoint.queue.on_free();
         }
-        is_taken.then(|| self.inner.shared.ticket(endpoint, ignored != Ignored::NOTHING, now))
+        is_taken.then(|| self.inner.shared.ticket(endpoint, ignored.ignores_health(), now))
     }
 
     /// A reader for one worker: it keeps the table at hand, and looks for a newer one in half a nanosecond instead of four.
@@ -239,7 +239,13 @@ impl<B: Table, T> Built<B, T> {
             fence(Ordering::Acquire);
             let is_any_usable;
             (counts, is_any_usable) = self.count(cx);
-            if !is_any_usable && !self.end_throttles(cx) {
+            if is_any_usable {
+                continue;
+            }
+            if let Some(ticket) = self.pick_cooling(shared, cx) {
+                return Ok(ticket);
+            }
+            if !self.end_throttles(cx) {
                 break;
             }
         }
@@ -276,7 +282,7 @@ impl<B: Table, T> Built<B, T> {
                 self.pick_from(table, View::new(members, place), shared, cx)
             })
         });
-        picked.map(|index| (index, members.ignored(index) != Ignored::NOTHING))
+        picked.map(|index| (index, members.ignored(index).ignores_health()))
     }
 
     /// The sticky endpoint, if it may serve a sticky request now. A slot there is taken.
@@ -350,6 +356,31 @@ impl<B: Table, T> Built<B, T> {
 }
 
 impl<B, T> Built<B, T> {
+    /// An endpoint that cools down, where no other one can take the request: of the first tier that has any, drawn in
+    /// proportion to weight. A slot there is taken.
+    #[cold]
+    #[inline(never)]
+    fn pick_cooling(&self, shared: &Shared<T>, cx: &mut PickCx<'_>) -> Option<Ticket<T>> {
+        let members = &self.snapshot.members;
+        let mut drawn: Option<(u8, u64, Index)> = None;
+        for (endpoint, place) in self.snapshot.endpoints.iter().zip(0..) {
+            let (index, priority) = (Index::new(place), endpoint.priority());
+            let ignored = members.ignored(index).and(Ignored::COOL_DOWNS);
+            let comes_later = drawn.is_some_and(|(first, ..)| first < priority);
+            if comes_later || cx.tried.contains(endpoint.uid()) || !endpoint.state().has_room(ignored) {
+                continue;
+            }
+            let before = drawn.filter(|&(of, ..)| of == priority).map_or(0, |(_, total, _)| total);
+            let (weight, total) = (u64::from(endpoint.weight().value()), before + u64::from(endpoint.weight().value()));
+            let is_drawn = before == 0 || cx.entropy.below(total) < weight;
+            drawn = Some((priority, total, if is_drawn { index } else { drawn.map_or(index, |(.., index)| index) }));
+        }
+        let (.., index) = drawn?;
+        let ignored = members.ignored(index).and(Ignored::COOL_DOWNS);
+        let endpoint = self.snapshot.endpoints.get(index.get())?;
+        members.acquire(index, false, ignored).then(|| shared.ticket(endpoint, ignored.ignores_health(), cx.now))
+    }
+
     /// Lets endpoints that are throttled to one request at a time take what no other endpoint can. Whether there is one
     /// that has room now.
     ///

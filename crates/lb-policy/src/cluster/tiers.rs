@@ -9,8 +9,9 @@
 //! load. What real traffic has shown is stronger evidence than a check: an ejection neither brings this about nor is undone by it,
 //! or else the second ejection of three endpoints would send two thirds of the requests back to the two that were just found bad.
 //!
-//! Where no endpoint at all is eligible, any is better than a refusal. The order is: those that only fail a check; then those that pass
-//! their check and were ejected by traffic; then the rest of those that nothing but their health keeps out.
+//! Where no endpoint at all is eligible, any is better than a refusal. The order is: those that only cool down, which are well and no
+//! matter of panic; those that only fail a check; then those that pass their check and were ejected by traffic; then the rest of those
+//! that nothing but their health keeps out. Back-pressure of these counts no more.
 //!
 //! Source: Envoy's `load_balancer_impl` (priority levels, panic threshold), nginx's backup servers.
 
@@ -52,6 +53,8 @@ pub(crate) struct TierRules {
 pub(crate) struct TierHealth {
     /// Eligible.
     pub(crate) well: u32,
+    /// They are well, and cool down.
+    pub(crate) cooling: u32,
     /// They fail their checks, and traffic has shown nothing against them.
     pub(crate) failing: u32,
     /// They pass their checks, and traffic has shown that they fail.
@@ -71,12 +74,14 @@ pub(crate) struct Verdict {
 impl TierHealth {
     /// Counts an endpoint; if `also` is given, as if that reason were set too.
     pub(crate) fn count(&mut self, state: &EndpointState, also: Option<Axis>) {
-        let is_health = |axis| matches!(axis, Axis::Check | Axis::Ejected | Axis::Breaker);
-        if !state.is_eligible_ignoring(Ignored::HEALTH) || !also.is_none_or(is_health) {
+        let can_be_ignored = |axis| matches!(axis, Axis::Check | Axis::Ejected | Axis::Breaker | Axis::CoolDown);
+        let ignored = Ignored::HEALTH.and(Ignored::COOL_DOWNS);
+        if !state.is_eligible_ignoring(ignored) || !also.is_none_or(can_be_ignored) {
             return;
         }
         let is_set = |axis| state.is_set(axis) || also == Some(axis);
         let count = match (is_set(Axis::Check), is_set(Axis::Ejected) || is_set(Axis::Breaker)) {
+            (false, false) if is_set(Axis::CoolDown) => &mut self.cooling,
             (false, false) => &mut self.well,
             (true, false) => &mut self.failing,
             (false, true) => &mut self.ejected,
@@ -90,21 +95,22 @@ impl TierHealth {
     }
 
     fn able(&self) -> u32 {
-        self.well + self.failing + self.ejected + self.failing_and_ejected
+        self.well + self.cooling + self.failing + self.ejected + self.failing_and_ejected
     }
 
     /// Whatever traffic has shown.
     fn passing(&self) -> u32 {
-        self.well + self.ejected
+        self.well + self.cooling + self.ejected
     }
 
     /// Those that may be picked while this is ignored.
     fn serving(&self, ignored: Ignored) -> u32 {
         match ignored {
-            Ignored::CHECKS => self.well + self.failing,
-            Ignored::TRAFFIC => self.passing(),
-            Ignored::HEALTH => self.able(),
-            _ => self.well,
+            Ignored::NOTHING => self.well,
+            Ignored::COOL_DOWNS => self.well + self.cooling,
+            CHECKS => self.well + self.cooling + self.failing,
+            TRAFFIC => self.passing(),
+            _ => self.able(),
         }
     }
 }
@@ -143,13 +149,19 @@ impl TierRules {
     /// The same in all tiers: a backup that fails a check comes before a primary that traffic has shown to fail.
     fn where_none_is_left(&self, tiers: &[TierHealth]) -> Ignored {
         if self.panic == PanicMode::Never {
-            return Ignored::NOTHING;
+            let is_any_cooling = tiers.iter().any(|tier| tier.cooling > 0);
+            return if is_any_cooling { Ignored::COOL_DOWNS } else { Ignored::NOTHING };
         }
-        let orders = [Ignored::CHECKS, Ignored::TRAFFIC, Ignored::HEALTH];
+        let orders = [Ignored::COOL_DOWNS, CHECKS, TRAFFIC, HEALTH];
         let serves = |&ignored: &Ignored| tiers.iter().any(|tier| tier.serving(ignored) > 0);
         orders.into_iter().find(serves).unwrap_or(Ignored::NOTHING)
     }
 }
+
+/// Where health is ignored because no endpoint is left, none is spared for its back-pressure.
+const CHECKS: Ignored = Ignored::CHECKS.and(Ignored::COOL_DOWNS);
+const TRAFFIC: Ignored = Ignored::TRAFFIC.and(Ignored::COOL_DOWNS);
+const HEALTH: Ignored = Ignored::HEALTH.and(Ignored::COOL_DOWNS);
 
 /// What each tier carries, of 100.
 fn loads(tiers: &[TierHealth], ignored: &[Ignored], factor: f64) -> Vec<u32> {
@@ -287,11 +299,12 @@ mod tests {
         for (well, failing) in [(3, 0), (2, 1), (2, 2), (4, 3), (2, 4), (9, 9)] {
             let before = below(0.5).judge(&[of(well, well + failing)])[0].ignored;
             for ejected in 1..well {
-                let tier = TierHealth { well: well - ejected, failing, ejected, failing_and_ejected: 0 };
+                let tier = TierHealth { well: well - ejected, failing, ejected, ..TierHealth::default() };
                 assert_eq!(below(0.5).judge(&[tier])[0].ignored, before, "{tier:?}");
             }
             for both in 1..=failing {
-                let tier = TierHealth { well, failing: failing - both, ejected: 0, failing_and_ejected: both };
+                let tier =
+                    TierHealth { well, failing: failing - both, failing_and_ejected: both, ..TierHealth::default() };
                 assert_eq!(below(0.5).judge(&[tier])[0].ignored, before, "{tier:?}");
             }
             assert!(matches!(before, Ignored::NOTHING | Ignored::CHECKS), "{before:?}");
@@ -303,12 +316,17 @@ mod tests {
 
     #[test]
     fn where_none_is_left_those_that_fail_a_check_come_before_those_that_failed_requests() {
-        let tier = |failing, ejected, both| TierHealth { well: 0, failing, ejected, failing_and_ejected: both };
+        let tier = |failing, ejected, both| TierHealth {
+            failing,
+            ejected,
+            failing_and_ejected: both,
+            ..TierHealth::default()
+        };
         for (tiers, expected) in [
-            (vec![tier(1, 2, 1)], Ignored::CHECKS),
-            (vec![tier(0, 2, 0), tier(1, 0, 0)], Ignored::CHECKS),
-            (vec![tier(0, 1, 2)], Ignored::TRAFFIC),
-            (vec![tier(0, 0, 2)], Ignored::HEALTH),
+            (vec![tier(1, 2, 1)], CHECKS),
+            (vec![tier(0, 2, 0), tier(1, 0, 0)], CHECKS),
+            (vec![tier(0, 1, 2)], TRAFFIC),
+            (vec![tier(0, 0, 2)], HEALTH),
             (vec![tier(0, 0, 0)], Ignored::NOTHING),
         ] {
             for rules in [TierRules::default(), below(0.5), below(0.0), spilling(below(0.5))] {
@@ -318,5 +336,20 @@ mod tests {
             let never = TierRules { panic: PanicMode::Never, ..TierRules::default() };
             assert!(never.judge(&tiers).iter().all(|verdict| verdict.ignored == Ignored::NOTHING));
         }
+    }
+
+    #[test]
+    fn endpoints_that_cool_down_are_used_before_any_that_are_not_well() {
+        let cooling = |cooling, failing, ejected| TierHealth { cooling, failing, ejected, ..TierHealth::default() };
+        for panic in [PanicMode::NoneLeft, PanicMode::Never, PanicMode::Below(0.5)] {
+            let rules = TierRules { panic, ..TierRules::default() };
+            let ignored = |tiers: &[TierHealth]| rules.judge(tiers).iter().map(|it| it.ignored).collect::<Vec<_>>();
+            assert_eq!(ignored(&[cooling(1, 1, 0)]), [Ignored::COOL_DOWNS], "{panic:?}");
+            assert_eq!(ignored(&[cooling(0, 1, 1), cooling(1, 0, 0)]), [Ignored::COOL_DOWNS; 2], "{panic:?}");
+            assert_eq!(ignored(&[TierHealth { well: 1, ..cooling(2, 0, 0) }]), [Ignored::NOTHING], "{panic:?}");
+        }
+        // It is well: two of three that cool down bring no panic about.
+        assert_eq!(panics(below(0.5), &[(3, 3)]), [false]);
+        assert_eq!(below(0.5).judge(&[TierHealth { well: 1, ..cooling(2, 0, 0) }])[0].ignored, Ignored::NOTHING);
     }
 }

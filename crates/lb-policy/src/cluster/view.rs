@@ -48,7 +48,7 @@ impl<'a> View<'a> {
     /// Whether health is ignored, in part or whole, because too few members are well.
     #[must_use]
     pub fn is_panicking(&self) -> bool {
-        self.ignored != Ignored::NOTHING
+        self.ignored.ignores_health()
     }
 
     /// The hot state of the member in this place.
@@ -204,7 +204,8 @@ impl Members {
             let ignored = verdicts.get(facts.tier).map_or(Ignored::NOTHING, |verdict| verdict.ignored);
             changed |= self.allowed.put(Index::new(place), state.is_eligible_ignoring(ignored));
         }
-        self.eligible.store(healths.iter().map(|health| health.eligible() as usize).sum(), Ordering::Relaxed);
+        self.eligible
+            .store(healths.iter().map(|health| (health.well + health.cooling) as usize).sum(), Ordering::Relaxed);
         changed
     }
 
@@ -251,7 +252,7 @@ impl Members {
     }
 
     pub(crate) fn is_panicking(&self) -> bool {
-        self.tiers.iter().any(|tier| tier.ignored() != Ignored::NOTHING)
+        self.tiers.iter().any(|tier| tier.ignored().ignores_health())
     }
 
     /// What is ignored of this member's health, because too few are well.

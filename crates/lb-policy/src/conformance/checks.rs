@@ -1,6 +1,6 @@
 //! The checks, one a promise, in the order of [`PROMISES`](super::PROMISES).
 
-use lb_core::{Axis, Class, End, InFlightLimit, Mono};
+use lb_core::{Axis, Class, End, Ignored, InFlightLimit, Mono};
 
 use super::bench::{Bench, full, identity, key, member};
 use super::{Promises, Shares};
@@ -193,12 +193,15 @@ impl<P: Policy> Suite<'_, P> {
             now += dice.below(8);
             let endpoints = bench.cluster.endpoints();
             let any_eligible = endpoints.iter().any(|endpoint| endpoint.state().is_eligible());
+            // Where none is, those that cool down serve.
+            let ignored = if any_eligible { Ignored::NOTHING } else { Ignored::COOL_DOWNS };
             match bench.pick(step) {
                 Ok(ticket) => {
                     let endpoint = ticket.endpoint();
                     let member = endpoints.iter().any(|listed| listed.uid() == endpoint.uid());
                     hold!(member, "step {step}: {} is no member", endpoint.identity());
-                    hold!(endpoint.state().is_eligible(), "step {step}: {} is not eligible", endpoint.identity());
+                    let is_right = endpoint.state().is_eligible_ignoring(ignored);
+                    hold!(is_right, "step {step}: {} is not eligible", endpoint.identity());
                 }
                 Err(error) => hold!(!any_eligible, "step {step}: {error} although an endpoint is eligible"),
             }

@@ -34,7 +34,8 @@ pub(crate) enum Sample {
 impl Sample {
     pub(crate) fn of(class: Class, took: Duration) -> Self {
         match class {
-            Class::Cancelled => Self::Abandoned(took),
+            // An endpoint that asks for less answers fast, and is not.
+            Class::Cancelled | Class::Busy(_) => Self::Abandoned(took),
             _ if class.is_failure() => Self::Failed(took),
             _ => Self::Answered(took),
         }

@@ -60,12 +60,15 @@ impl StatusTracker {
                 None => cluster.members.maintain(now),
             }
             self.report_panic(cluster);
+            let silence = cluster.config.health.passive.as_ref().and_then(|passive| passive.silence);
             for endpoint in cluster.members.endpoints().iter() {
-                if endpoint.state().is_set(Axis::Ejected)
+                let upstream = &endpoint.value().upstream;
+                upstream.usual.learn(&upstream.metrics, endpoint.state(), silence);
+                if (endpoint.state().is_set(Axis::Ejected) || endpoint.state().is_throttled())
                     && let (Some(checks), Some(identity)) =
                         (self.checks.get(), endpoint.value().upstream.identity(&cluster.name))
                 {
-                    // A check that passes ends the ejection.
+                    // A check that passes ends the ejection, one that fails confirms the suspicion.
                     checks.suspect(&identity);
                 }
                 let key = (Arc::clone(&cluster.name), endpoint.uid());

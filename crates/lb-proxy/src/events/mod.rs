@@ -69,6 +69,36 @@ pub enum Event {
         /// The kind of its last failure.
         last: &'static str,
     },
+    /// An endpoint asked for less, and is picked last for a while.
+    CoolingDown {
+        /// Which.
+        endpoint: Subject,
+        /// For how long, as far as it is known.
+        length: Duration,
+        /// What it answered.
+        status: u16,
+    },
+    /// That is over.
+    CooledDown {
+        /// Which.
+        endpoint: Subject,
+        /// What keeps it from new requests.
+        others: Vec<Axis>,
+    },
+    /// An endpoint answers nothing, and gets one request at a time.
+    Suspected {
+        /// Which.
+        endpoint: Subject,
+        /// How long a request has waited.
+        silent_for: Duration,
+    },
+    /// It has answered, or is needed.
+    Cleared {
+        /// Which.
+        endpoint: Subject,
+        /// What keeps it from new requests.
+        others: Vec<Axis>,
+    },
     /// A cluster ignores health from now on.
     PanicBegan {
         /// Which.

@@ -20,6 +20,7 @@ use super::h1::Http1;
 use super::h2::Http2;
 use super::interim::Interim;
 use super::protocol::{Attempt, Protocol};
+use super::silence::{self, HeadWait, Over};
 use crate::exchange::{Request, Response};
 use crate::message::ResponseHead;
 use crate::rules::cause::Cause;
@@ -82,8 +83,8 @@ fn resend(error: &AttemptError, request: &Request) -> Option<bool> {
 async fn send_once<P: Protocol>(protocol: &mut P, attempt: Attempt<'_>) -> Result<Box<Response>, AttemptError> {
     let exchange = &attempt.request.exchange;
     let mut call = protocol.begin(attempt).await?;
-    let mut interim = Interim::default();
-    let head = poll_fn(|cx| poll_head(cx, &mut call, attempt.request, &mut interim)).await?;
+    let (mut interim, mut wait) = (Interim::default(), HeadWait::default());
+    let head = poll_fn(|cx| poll_head(cx, &mut call, attempt, &mut interim, &mut wait)).await?;
     exchange.trace.on_head();
     let body = P::body(call, &head, attempt).ok_or_else(|| AttemptError::new(Class::Cancelled, Cause::Internal))?;
     Ok(Response::of_endpoint(head, body))
@@ -93,9 +94,11 @@ async fn send_once<P: Protocol>(protocol: &mut P, attempt: Attempt<'_>) -> Resul
 fn poll_head(
     cx: &mut Context<'_>,
     call: &mut impl Call,
-    request: &Request,
+    attempt: Attempt<'_>,
     interim: &mut Interim,
+    wait: &mut HeadWait,
 ) -> Poll<Result<ResponseHead, AttemptError>> {
+    let request = attempt.request;
     let exchange = &request.exchange;
     let asked = Asked {
         head: &exchange.head,
@@ -109,11 +112,13 @@ fn poll_head(
         }
         if before != call.progress() {
             call.restart_timer();
+            wait.restart();
         }
         match call.poll_head(cx, &asked) {
             Poll::Ready(Ok(head)) if head.is_interim() => {
                 interim.pass_on(&head, exchange)?;
                 call.restart_timer();
+                wait.restart();
             }
             Poll::Ready(head) => return Poll::Ready(head),
             Poll::Pending => break,
@@ -123,7 +128,12 @@ fn poll_head(
     exchange.trace.set_waits_for_client(matches!(waits_for, WaitsFor::Client));
     let timeouts = &request.route().options.timeout;
     let (after, class, cause) = match waits_for {
-        WaitsFor::Response => (timeouts.response, Class::Timeout, Cause::ResponseTimeout),
+        WaitsFor::Response => {
+            return wait.poll(cx, call, attempt, timeouts.response).map(|over| {
+                let (class, cause) = (Class::Timeout, Cause::ResponseTimeout);
+                Err(if over == Over::Silent { silence::gave_up(class, cause) } else { AttemptError::new(class, cause) })
+            });
+        }
         WaitsFor::Endpoint => (timeouts.idle, Class::Timeout, Cause::IdleTimeout),
         WaitsFor::Client => (timeouts.idle, Class::Cancelled, Cause::UploadTimeout),
     };

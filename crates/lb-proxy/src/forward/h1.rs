@@ -7,6 +7,7 @@ use bytes::BytesMut;
 
 use super::opening::Opening;
 use super::protocol::{Attempt, Protocol};
+use super::silence;
 use crate::downstream::WriteBuffer;
 use crate::exchange::Body;
 use crate::exchange::Exchange;
@@ -92,7 +93,8 @@ async fn connect(attempt: Attempt<'_>) -> Result<Box<Connection>, AttemptError> 
     let limit = request.route().options.timeout.connect;
     let proxy_header = endpoint.proxy_protocol().map(|version| proxy_header(version, &request.exchange));
     attempt.admit()?;
-    let made = endpoint.make(request.exchange.connection().worker, limit, proxy_header).await;
+    let made = endpoint.make(request.exchange.connection().worker, limit, proxy_header);
+    let made = silence::connecting(attempt, made).await?;
     made.map_err(|error| AttemptError::connecting(&error, endpoint))
 }
 

@@ -1,6 +1,7 @@
 //! Attempts over HTTP/2: a stream on a connection that many requests share.
 
 use super::protocol::{Attempt, Protocol};
+use super::silence;
 use crate::exchange::Body;
 use crate::message::ResponseHead;
 use crate::rules::login;
@@ -30,10 +31,10 @@ impl Protocol for Http2 {
             false => endpoint.lease(request.exchange.connection().worker, limit).await,
             true => endpoint.lease_alone(limit).await,
         };
-        let mut leased = lease().await;
+        let mut leased = silence::connecting(attempt, lease()).await?;
         if leased.as_ref().is_err_and(|failure| Full::of(failure.error()).is_some()) {
             attempt.admit()?;
-            leased = lease().await;
+            leased = silence::connecting(attempt, lease()).await?;
         }
         let lease: Lease = leased.map_err(|failure| AttemptError::connecting(failure.error(), endpoint))?;
         let scheme = if endpoint.tls().is_some() { "https" } else { "http" };

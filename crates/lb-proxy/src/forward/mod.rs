@@ -11,5 +11,6 @@ mod opening;
 mod protocol;
 pub(crate) mod request;
 mod retry;
+mod silence;
 pub(crate) mod stack;
 pub(crate) mod tunnel;

@@ -16,18 +16,27 @@ pub(crate) struct RouteRetryPolicy {
     pub(super) route: Arc<RouteRuntime>,
 }
 
-impl RouteRetryPolicy {
-    fn listed(&self, class: Class) -> bool {
-        let conditions = self.route.options.retry.as_ref().map_or(&[][..], |retry| &retry.on);
-        conditions.iter().any(|condition| match (*condition, class) {
-            (Condition::ConnectError, Class::ConnectError)
-            | (Condition::Reset, Class::Reset)
-            | (Condition::Timeout, Class::Timeout)
-            | (Condition::InvalidResponse, Class::InvalidResponse) => true,
-            (Condition::Status { from, to }, Class::Status(status)) => (from..=to).contains(&status),
-            _ => false,
-        })
-    }
+/// Whether a route retries what ended like this. An endpoint that is silent has as good as broken the connection, so where that is retried
+/// (as by default), it is too.
+fn is_listed(route: &RouteRuntime, class: Class, is_silent: bool) -> bool {
+    let conditions = route.options.retry.as_ref().map_or(&[][..], |retry| &retry.on);
+    conditions.iter().any(|condition| match (*condition, class) {
+        (Condition::ConnectError, Class::ConnectError)
+        | (Condition::Reset, Class::Reset)
+        | (Condition::Timeout, Class::Timeout)
+        | (Condition::InvalidResponse, Class::InvalidResponse) => true,
+        (Condition::Reset, Class::Timeout) => is_silent,
+        (Condition::Status { from, to }, Class::Status(status) | Class::Busy(status)) => (from..=to).contains(&status),
+        _ => false,
+    })
+}
+
+/// Whether a request would get another attempt if its endpoint, which is silent, were given up with this class.
+pub(super) fn may_go_elsewhere(request: &Request, class: Class) -> bool {
+    let Some(retry) = &request.route().options.retry else { return false };
+    let is_safe = if class == Class::ConnectError { request.is_replayable() } else { request.is_repeatable() };
+    let attempts = request.tried.as_ref().map_or(0, |tried| tried.len()) + 1;
+    is_safe && attempts < retry.attempts.get() as usize && is_listed(request.route(), class, true)
 }
 
 impl RetryPolicy<Request, Box<Response>, lb_tower::Error<AttemptError>> for RouteRetryPolicy {
@@ -36,12 +45,14 @@ impl RetryPolicy<Request, Box<Response>, lb_tower::Error<AttemptError>> for Rout
     }
 
     fn verdict(&self, saved: &mut Request, result: &Result<Box<Response>, lb_tower::Error<AttemptError>>) -> Verdict {
+        let mut is_silent = false;
         let (uid, class, is_unsent, is_free) = match result {
             Ok(response) => {
                 let Some(held) = &response.held else { return Verdict::Return };
                 (held.endpoint().uid(), held.class().unwrap_or(Class::Cancelled), false, false)
             }
             Err(lb_tower::Error::Endpoint { uid, source, .. }) => {
+                is_silent = source.is_silent;
                 let class = if source.may_go_elsewhere { Class::ConnectError } else { source.class };
                 // A refused stream is safe to send again, but most often it means that the endpoint is overloaded.
                 (*uid, class, source.is_unsent, source.is_unsent && !source.has_declined())
@@ -49,7 +60,7 @@ impl RetryPolicy<Request, Box<Response>, lb_tower::Error<AttemptError>> for Rout
             Err(_) => return Verdict::Return,
         };
         let is_safe = if is_unsent { saved.is_replayable() } else { saved.is_repeatable() };
-        if !is_safe || !self.listed(class) {
+        if !is_safe || !is_listed(&self.route, class, is_silent) {
             return Verdict::Return;
         }
         saved.tried.get_or_insert_default().push(uid);

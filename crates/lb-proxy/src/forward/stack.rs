@@ -16,12 +16,12 @@ use tower_layer::Layer;
 
 use super::retry::RouteRetryPolicy;
 use crate::exchange::{Request, Response};
-use crate::net::clock::TurnClock;
+use crate::net::clock::{self, TurnClock};
 use crate::rules::cause::Cause;
-use crate::rules::{grpc, load_report};
+use crate::rules::{grpc, load_report, retry_after};
 use crate::runtime::placement::ZonedPolicy;
 use crate::runtime::snapshot::RouteRuntime;
-use crate::upstream::{AttemptError, AttemptEvents, EndpointService, InFlightGuard, RetryCounter};
+use crate::upstream::{AttemptError, AttemptEvents, EndpointService, InFlightGuard, Outliers, RetryCounter};
 
 type Balanced = Balance<ZonedPolicy, EndpointService, ReadRequest, AttachGuard, TurnClock, Arc<AttemptEvents>>;
 
@@ -44,7 +44,7 @@ pub(crate) fn stack(
     let reports = selector.signals().contains(Signals::REPORT).then_some(clock);
     let balance = Balance::builder(selector)
         .inspect(ReadRequest { zone })
-        .observe(AttachGuard { reports })
+        .observe(AttachGuard { reports, outliers: outliers.clone(), clock })
         .clock(clock)
         .events(Arc::new(AttemptEvents { outliers }))
         .build();
@@ -83,10 +83,12 @@ impl Inspect<Request> for ReadRequest {
 }
 
 /// Keeps the in-flight slot in the response until both bodies have ended, and records the load that the endpoint reports.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct AttachGuard {
     /// Set only if the policy uses load reports: other routes do not pay for parsing.
     reports: Option<TurnClock>,
+    outliers: Option<Outliers>,
+    clock: TurnClock,
 }
 
 impl Observe<Box<Response>, AttemptError, InFlightGuard> for AttachGuard {
@@ -94,7 +96,10 @@ impl Observe<Box<Response>, AttemptError, InFlightGuard> for AttachGuard {
 
     fn class(&self, result: &Result<Box<Response>, AttemptError>) -> Class {
         match result {
-            Ok(response) => Class::Status(grpc::status_of(&response.head)),
+            Ok(response) => match grpc::status_of(&response.head) {
+                503 => Class::of_response(503, retry_after::is_said(&response.head)),
+                status => Class::of_response(status, false),
+            },
             Err(error) => error.class,
         }
     }
@@ -104,6 +109,12 @@ impl Observe<Box<Response>, AttemptError, InFlightGuard> for AttachGuard {
             && let Some(report) = load_report::reported(&response.head)
         {
             held.endpoint().on_report(report, clock.now());
+        }
+        if let Some(Class::Busy(status)) = held.class()
+            && let Some(outliers) = &self.outliers
+            && let Some(wait) = retry_after::of(&response.head, clock::wall())
+        {
+            outliers.on_back_pressure(held.endpoint(), status, Some(wait), self.clock.now());
         }
         response.held = Some(held);
         response

@@ -24,6 +24,19 @@ impl Subscriber for EventLog {
             Event::Spared { endpoint: Subject { cluster, endpoint, .. }, last } => tracing::warn!(
                 "endpoint {endpoint} is failing ({last}) but not ejected: too few eligible endpoints in cluster {cluster}"
             ),
+            Event::CoolingDown { endpoint: Subject { cluster, endpoint, resolved }, length, status } => {
+                let resolved = resolved.as_ref().map(display);
+                tracing::info!(%cluster, resolved, "endpoint {endpoint} cools down for {length:?}: it answered {status}");
+            }
+            Event::CooledDown { endpoint, others } => endpoint_up(endpoint, "its cool-down is over", others),
+            Event::Suspected { endpoint: Subject { cluster, endpoint, resolved }, silent_for } => {
+                let resolved = resolved.as_ref().map(display);
+                tracing::warn!(
+                    %cluster, resolved,
+                    "endpoint {endpoint} is suspected: no answer for {silent_for:?}; it gets one request at a time"
+                );
+            }
+            Event::Cleared { endpoint, others } => endpoint_up(endpoint, "it is no longer suspected", others),
             Event::PanicBegan { cluster, eligible, all, threshold } => {
                 panic_began(cluster, *eligible, *all, *threshold);
             }

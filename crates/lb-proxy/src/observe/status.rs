@@ -253,6 +253,8 @@ pub enum State {
     Ejected,
     /// Its breaker is open.
     Breaker,
+    /// It asked for less: others are picked first.
+    Cooling,
     /// No longer a member.
     Removed,
     /// Refused for a reason of the embedder's own.
@@ -277,6 +279,7 @@ impl State {
             Self::NotReady => "not_ready",
             Self::Ejected => "ejected",
             Self::Breaker => "breaker",
+            Self::Cooling => "cooling",
             Self::Removed => "removed",
             Self::Other => "other",
         }
@@ -298,6 +301,7 @@ impl State {
 /// | check               | `down`        |
 /// | ejected             | `ejected`     |
 /// | breaker             | `breaker`     |
+/// | cool-down           | `cooling`     |
 /// | other               | `other`       |
 /// | weight zero         | `drain`       |
 /// | none, slow start    | `warming`     |
@@ -318,6 +322,7 @@ pub fn observed(state: &EndpointState, is_warming: bool) -> (State, Option<Strin
         (Axis::Breaker, State::Breaker),
         (Axis::Other, State::Other),
         (Axis::WeightZero, State::Drain),
+        (Axis::CoolDown, State::Cooling),
     ]
     .into_iter()
     .find_map(|(axis, word)| reasons.contains(&axis).then_some(word));

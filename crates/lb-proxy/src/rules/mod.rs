@@ -25,6 +25,7 @@ pub mod redirect;
 pub mod reply;
 pub mod request_id;
 pub mod respond;
+pub(crate) mod retry_after;
 pub mod router;
 pub mod sticky;
 pub mod template;

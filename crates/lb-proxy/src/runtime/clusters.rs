@@ -7,7 +7,7 @@ use std::sync::Arc;
 use lb_config::{self as valid, Condition, LocalZone};
 use lb_core::{Axis, InFlightLimit, Mono, Weight};
 use lb_discovery::Listing;
-use lb_health::{Ejection, FailureSet, Growth};
+use lb_health::{CoolDownConfig, Ejection, FailureSet, Growth};
 use lb_policy::{
     BuiltIn, Cluster, Identity, Member, PanicMode, Selector, SlowStart, Spill, Update, ZoneAware, affinity_of,
 };
@@ -213,13 +213,15 @@ impl ClusterState {
         let old = self.passive.take();
         self.passive = match (&self.config.health.passive, old) {
             (Some(config), Some(old)) => {
+                old.set_max_ejected((config.max_ejected * 100.0) as u8);
                 old.set_rule(passive_rule(config), now);
                 Some(old)
             }
             (Some(config), None) => {
                 let (name, members) = (Arc::clone(&self.config.name), self.members.clone());
                 let reporter = EjectionReporter::new(name, members, Arc::clone(events));
-                Some(Passive::new(self.members.clone(), passive_rule(config), reporter))
+                let max = (config.max_ejected * 100.0) as u8;
+                Some(Passive::with_cap(self.members.clone(), passive_rule(config), max, reporter))
             }
             (None, Some(old)) => {
                 old.close(now);
@@ -281,5 +283,6 @@ fn passive_rule(config: &valid::PassiveHealth) -> PassiveRule {
         growth: Growth::Linear { max: longest, forgive: longest },
         ..Ejection::default()
     };
-    PassiveRule { ejection, failures, ..PassiveRule::default() }
+    let cool_down = config.cool_down.map(|base| CoolDownConfig { base, ..CoolDownConfig::default() });
+    PassiveRule { ejection, failures, cool_down, ..PassiveRule::default() }
 }

@@ -24,11 +24,21 @@ pub(crate) struct AttemptError {
     pub(crate) is_stale: bool,
     /// Another endpoint may do better, though this one has not failed.
     pub(crate) may_go_elsewhere: bool,
+    /// It was given up before its time, since the endpoint is silent.
+    pub(crate) is_silent: bool,
 }
 
 impl AttemptError {
     pub(crate) fn new(class: Class, cause: Cause) -> Self {
-        Self { class, cause, detail: None, is_unsent: false, is_stale: false, may_go_elsewhere: false }
+        Self {
+            class,
+            cause,
+            detail: None,
+            is_unsent: false,
+            is_stale: false,
+            may_go_elsewhere: false,
+            is_silent: false,
+        }
     }
 
     /// The endpoint sent what is no valid response.

@@ -27,8 +27,12 @@ impl Events<EndpointService> for AttemptEvents {
 
     fn on_head(&self, endpoint: &Arc<Endpoint<EndpointService>>, class: Class, elapsed: Duration, now: Mono) {
         // An endpoint that refuses connections is not fast. A timeout is as slow as the wait for it was long.
-        if matches!(class, Class::Status(_) | Class::Timeout) {
-            endpoint.value().upstream.metrics.on_head(elapsed);
+        let upstream = &endpoint.value().upstream;
+        if matches!(class, Class::Status(_) | Class::Busy(_) | Class::Timeout) {
+            upstream.metrics.on_head(elapsed);
+        }
+        if !matches!(class, Class::Timeout | Class::Cancelled) {
+            upstream.usual.silence.on_answer(now);
         }
         self.outliers.on_head(endpoint, class, elapsed, now);
     }

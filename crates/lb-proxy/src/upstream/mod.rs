@@ -11,6 +11,7 @@ mod pool;
 mod room;
 mod service;
 mod tunnel;
+mod usual;
 
 pub(crate) use call::{Asked, BodySource, Call, WaitsFor};
 pub(crate) use error::AttemptError;

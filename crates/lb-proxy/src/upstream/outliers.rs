@@ -31,6 +31,7 @@ impl lb_tower::Watch for EjectionReporter {
         let subject = Subject { cluster: Arc::clone(&self.cluster), endpoint: Arc::clone(&endpoint.name), resolved };
         let members = self.members.endpoints();
         let known = members.iter().find(|known| known.identity() == endpoint);
+        let others = || known.map_or_else(Vec::new, |known| known.state().reasons().collect::<Vec<Axis>>());
         self.events.emit(match transition {
             Transition::Ejected { eject_for, failures, window, last, evidence } => {
                 let noun = if failures.get() == 1 { "failure" } else { "failures" };
@@ -41,10 +42,11 @@ impl lb_tower::Watch for EjectionReporter {
                 }
                 Event::Ejected { endpoint: subject, eject_for, why }
             }
-            Transition::Readmitted => {
-                let others: Vec<Axis> = known.map_or_else(Vec::new, |known| known.state().reasons().collect());
-                Event::Readmitted { endpoint: subject, others }
-            }
+            Transition::Readmitted => Event::Readmitted { endpoint: subject, others: others() },
+            Transition::CoolingDown { length, status } => Event::CoolingDown { endpoint: subject, length, status },
+            Transition::CooledDown => Event::CooledDown { endpoint: subject, others: others() },
+            Transition::Suspected { silent_for } => Event::Suspected { endpoint: subject, silent_for },
+            Transition::Cleared => Event::Cleared { endpoint: subject, others: others() },
             Transition::Spared { last } => Event::Spared { endpoint: subject, last: last.name() },
         });
     }

@@ -23,6 +23,7 @@ use super::Connection;
 use super::h1::ReservedConnections;
 use super::h2::Http2Connections;
 use super::room::{Place, Share};
+use super::usual::Usual;
 use crate::drivers::Identity;
 use crate::net::{self, Stream, clock};
 use crate::observe::metrics::EndpointMetrics;
@@ -71,6 +72,8 @@ pub(crate) struct Upstream {
     pub(crate) metrics: Arc<EndpointMetrics>,
     /// Why outlier detection ejected it last, for the status page.
     pub(crate) ejected_for: ArcSwapOption<String>,
+    /// How it usually answers.
+    pub(crate) usual: Usual,
     /// As resolved; `None` for a name that has not resolved yet.
     pub(crate) address: Option<Address>,
     /// The PROXY header that connections begin with: its version, or 0.
@@ -105,6 +108,7 @@ impl Upstream {
             configured: endpoint.address.clone(),
             metrics,
             ejected_for: ArcSwapOption::empty(),
+            usual: Usual::default(),
             address,
             idle: (0..workers).map(|_| Mutex::new(IdlePool::new(keep_alive.clone()))).collect(),
             proxy_protocol: AtomicU8::new(0),

@@ -113,7 +113,7 @@ mod tests {
         for result in [Ok(""), Ok("0"), Ok("4"), Ok("13"), Ok("200"), Err(Class::Reset), Err(Class::Timeout)] {
             assert_eq!(verdict(RetryGrpc::new(), result), Verdict::Return, "{result:?}");
         }
-        let listed = Verdict::Retry { free: false, class: Class::Status(429) };
+        let listed = Verdict::Retry { free: false, class: Class::Busy(429) };
         assert_eq!(verdict(RetryGrpc::new().codes(&[8, 99]), Ok("8")), listed);
         assert_eq!(verdict(RetryGrpc::new().codes(&[8, 99]), Ok("14")), Verdict::Return);
         let broken = Verdict::Retry { free: false, class: Class::Reset };

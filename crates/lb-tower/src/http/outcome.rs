@@ -30,7 +30,8 @@ impl<B, Err: 'static> ClassifyResult<Response<B>, Err> for ByStatus {
 pub(super) fn class_of<B>(response: &Response<B>) -> Class {
     let status = response.status().as_u16();
     let code = if status == 200 && is_grpc(response.headers()) { grpc_code(response.headers()) } else { None };
-    Class::Status(code.map_or(status, grpc::http_status_of))
+    let says_when = response.headers().contains_key(RETRY_AFTER) || response.headers().contains_key(GRPC_PUSHBACK);
+    Class::of_response(code.map_or(status, grpc::http_status_of), says_when)
 }
 
 /// Whether the head is that of a gRPC call whose result is still to come.

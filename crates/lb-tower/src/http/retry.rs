@@ -122,7 +122,7 @@ pub(super) fn attempt_class<D, E>(result: &Result<Response<D>, E>, errors: &impl
 }
 
 const fn is_transient(class: Class) -> bool {
-    matches!(class, Class::ConnectError | Class::Reset | Class::Timeout | Class::Status(502..=504))
+    matches!(class, Class::ConnectError | Class::Reset | Class::Timeout | Class::Status(502..=504) | Class::Busy(503))
 }
 
 #[cfg(test)]

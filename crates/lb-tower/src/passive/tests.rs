@@ -307,7 +307,7 @@ fn requests_sent_before_the_readmission_do_not_eject_again_when_they_fail_after_
 }
 
 #[test]
-fn it_comes_back_with_one_request_at_a_time_until_one_succeeds() {
+fn it_comes_back_with_one_request_at_a_time_until_three_succeed() {
     let bench = Bench::with_rule(3, ejecting(1, 10));
     let endpoints = bench.cluster.endpoints();
     let back = &endpoints[0];
@@ -319,15 +319,18 @@ fn it_comes_back_with_one_request_at_a_time_until_one_succeeds() {
     assert!(back.state().is_throttled(), "it says nothing");
     heads(Class::Reset);
     assert_eq!(bench.passive.ejected(), 1);
-    bench.pass(19);
-    assert_eq!(bench.passive.ejected(), 1, "20 s the second time");
+    bench.pass(9);
+    assert_eq!(bench.passive.ejected(), 1, "a trial that fails is no flap, and makes it no longer");
     bench.pass(1);
     bench.passive.on_head(back, Class::Status(200), Duration::from_millis(1), bench.clock.now());
     assert!(back.state().is_throttled(), "sent before it came back");
     heads(Class::Status(200));
+    heads(Class::Status(200));
+    assert!(back.state().is_throttled());
+    heads(Class::Status(200));
     assert!(!back.state().is_throttled());
     let told = bench.told();
-    assert_eq!(told[2], "a is ejected for 20s: 1 failure in 30s (reset)");
+    assert_eq!(told[2], "a is ejected for 10s: 1 failure in 30s (reset)");
 }
 
 #[test]
@@ -517,4 +520,96 @@ async fn an_endpoint_that_hangs_until_the_total_time_is_over_has_failed_and_one_
     let left = tokio::time::timeout(Duration::from_millis(900), bounded.call(Ask::default())).await;
     assert!(left.is_err() && bench.mocks[1].calls() + bench.mocks[2].calls() == 1);
     assert_eq!((bench.told(), in_flight(&bench.cluster)), (Vec::<String>::new(), vec![0, 0, 0]));
+}
+
+fn states(bench: &Bench) -> Vec<String> {
+    let endpoints = bench.cluster.endpoints();
+    let word = |axes: Vec<Axis>| axes.iter().map(|axis| axis.name()).collect::<Vec<_>>().join("+");
+    endpoints.iter().map(|endpoint| word(endpoint.state().reasons().collect())).collect()
+}
+
+#[test]
+fn an_endpoint_that_asks_for_less_cools_down_and_is_not_ejected() {
+    let bench = Bench::new(3);
+    bench.mocks[0].answers(&[Answer::Fail(Class::Busy(503))]);
+    assert_eq!(bench.send(9).matches('!').count(), 1, "one answer is enough");
+    assert_eq!(states(&bench), ["cool_down", "", ""]);
+    let told = bench.told();
+    assert!(
+        told.len() == 1 && told[0].starts_with("a is cooling down for 1") && told[0].ends_with("status 503"),
+        "{told:?}"
+    );
+    assert_eq!((bench.passive.ejected(), bench.cluster.eligible_count()), (0, 3));
+    // What it says counts, if that is longer.
+    let endpoint = bench.cluster.endpoints()[0].clone();
+    bench.passive.on_back_pressure(&endpoint, 503, Some(Duration::from_secs(7)), bench.clock.now());
+    bench.pass(6);
+    assert_eq!((states(&bench)[0].as_str(), bench.told()), ("cool_down", vec![]));
+    bench.mocks[0].answers(&[Answer::Ok]);
+    bench.pass(3);
+    assert_eq!((states(&bench)[0].as_str(), bench.told()), ("", vec!["a is cooled down".into()]));
+    assert!(bench.send(3).contains('a'));
+}
+
+#[test]
+fn where_all_cool_down_all_serve_and_one_alone_never_cools() {
+    let bench = Bench::new(2);
+    (0..2).for_each(|place| bench.mocks[place].answers(&[Answer::Fail(Class::Busy(429))]));
+    bench.send(2);
+    assert_eq!(states(&bench), ["cool_down", "cool_down"]);
+    bench.mocks.iter().for_each(|mock| mock.answers(&[Answer::Ok]));
+    let answers = bench.send(8);
+    assert!(answers.contains('a') && answers.contains('b') && !answers.contains('!'), "{answers}");
+    assert!(!bench.cluster.is_panicking());
+    let alone = Bench::new(1);
+    alone.mocks[0].answers(&[Answer::Fail(Class::Busy(429))]);
+    alone.send(5);
+    assert_eq!((states(&alone), alone.told()), (vec![String::new()], vec![]));
+}
+
+#[test]
+fn without_the_rule_back_pressure_is_what_its_status_is() {
+    let bench = Bench::with_rule(3, PassiveRule { cool_down: None, ..exact() });
+    bench.mocks[0].answers(&[Answer::Fail(Class::Busy(503))]);
+    bench.send(9);
+    assert_eq!(states(&bench), ["ejected", "", ""]);
+    let bench = Bench::with_rule(3, PassiveRule { cool_down: None, ..exact() });
+    bench.mocks[0].answers(&[Answer::Fail(Class::Busy(429))]);
+    bench.send(9);
+    assert_eq!(states(&bench), ["", "", ""]);
+}
+
+#[test]
+fn a_suspected_endpoint_gets_one_request_at_a_time_until_one_succeeds() {
+    let bench = Bench::new(3);
+    let uid = uids(&bench.cluster)[0];
+    bench.passive.suspect(uid, Duration::from_millis(1_200));
+    bench.passive.suspect(uid, Duration::from_millis(1_300));
+    assert_eq!(bench.told(), ["a is suspected: no answer for 1.2s"], "once");
+    let is_throttled = |place: usize| bench.cluster.endpoints()[place].state().is_throttled();
+    assert!(is_throttled(0));
+    // Not all of them: one must be left with all its requests.
+    bench.passive.suspect(uids(&bench.cluster)[1], Duration::from_secs(1));
+    bench.passive.suspect(uids(&bench.cluster)[2], Duration::from_secs(1));
+    assert_eq!([0, 1, 2].map(is_throttled), [true, true, false]);
+    bench.told();
+    bench.send(3);
+    assert_eq!(bench.told(), ["a is no longer suspected", "b is no longer suspected"]);
+    assert_eq!([0, 1, 2].map(is_throttled), [false; 3]);
+}
+
+#[test]
+fn a_suspicion_ends_with_the_throttle_and_with_the_rule() {
+    let bench = Bench::new(2);
+    let uid = uids(&bench.cluster)[0];
+    bench.passive.suspect(uid, Duration::from_secs(1));
+    // Selection ends the throttle where no other endpoint can take a request.
+    bench.cluster.endpoints()[0].state().throttle(false);
+    bench.pass(1);
+    assert_eq!(bench.told(), ["a is suspected: no answer for 1s", "a is no longer suspected"]);
+    bench.passive.suspect(uid, Duration::from_secs(1));
+    bench.passive.close(bench.clock.now());
+    assert!(!bench.cluster.endpoints()[0].state().is_throttled());
+    bench.passive.suspect(uid, Duration::from_secs(1));
+    assert!(!bench.cluster.endpoints()[0].state().is_throttled(), "it is off");
 }

@@ -1,6 +1,7 @@
 //! Which endpoint gets a request, and which one after a failure.
 
 mod active;
+mod caution;
 mod full;
 mod hashing;
 mod kill;

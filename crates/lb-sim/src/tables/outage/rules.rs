@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use lb_core::{Axis, Class, Mono};
 use lb_health::{
-    Comparison, Counts, Ejection, EjectionCap, History, Initial, Intervals, Judgement, OnFailure, Outlier, Schedule,
-    Seen, Thresholds,
+    Comparison, Counts, Ejection, EjectionCap, History, Initial, Intervals, Judgement, OnFailure, Outlier, Patience,
+    Schedule, Seen, Silence, Thresholds, Wait,
 };
 use lb_policy::PanicMode;
 
@@ -55,6 +55,12 @@ impl Cx<'_> {
         ejected.is_ok()
     }
 
+    /// Lets an endpoint under suspicion have one request at a time.
+    pub(super) fn suspect(&mut self, endpoint: usize) {
+        self.note(endpoint, true);
+        self.throttle(endpoint, true);
+    }
+
     /// Lets an endpoint have one request at a time, or all again.
     pub(super) fn throttle(&self, endpoint: usize, on: bool) {
         if let Some(endpoint) = self.client.cluster().endpoints().get(endpoint) {
@@ -62,13 +68,24 @@ impl Cx<'_> {
         }
     }
 
+    /// Counts an endpoint that had all its requests before. One that gets one at a time is out already: a trial that was sent just
+    /// before the recovery, and fails, takes nothing from it.
     fn note(&mut self, endpoint: usize, is_out: bool) {
         let endpoints = self.client.cluster().endpoints();
-        let reasons = endpoints.get(endpoint).map_or(0, |endpoint| endpoint.state().reasons().count());
-        if is_out && reasons == 1 {
+        let Some(state) = endpoints.get(endpoint).map(|endpoint| endpoint.state()) else { return };
+        if is_out && state.reasons().count() <= 1 && !state.is_throttled() {
             self.taken_out.push(endpoint);
         }
     }
+}
+
+/// What becomes of an attempt that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waiting {
+    /// It goes on waiting, and is looked at again after so long.
+    LookAgain(Duration),
+    /// It is given up, if the request may have another attempt.
+    GiveUp,
 }
 
 /// A rule of health.
@@ -88,6 +105,16 @@ pub(super) trait Rule {
 
     /// An endpoint was picked.
     fn on_pick(&mut self, _endpoint: usize, _cx: &mut Cx<'_>) {}
+
+    /// After how long an attempt at this endpoint is looked at while it waits; none if never.
+    fn first_look(&self, _endpoint: usize) -> Option<Duration> {
+        None
+    }
+
+    /// An attempt that was sent then waits still.
+    fn on_wait(&mut self, _endpoint: usize, _started: Mono, _cx: &mut Cx<'_>) -> Waiting {
+        Waiting::GiveUp
+    }
 
     /// An attempt has ended.
     fn on_ended(&mut self, _ended: &Ended, _cx: &mut Cx<'_>) {}
@@ -119,6 +146,10 @@ pub(super) struct Ours {
     histories: Vec<History>,
     totals: Vec<Counts>,
     read: Mono,
+    silences: Vec<Silence>,
+    /// Answers since something was learned of them last.
+    took: Vec<Vec<Duration>>,
+    suspected: Vec<bool>,
 }
 
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -141,6 +172,9 @@ impl Ours {
             histories: vec![History::default(); endpoints],
             totals: vec![Counts::default(); endpoints],
             read: Mono::ZERO,
+            silences: (0..endpoints).map(|_| Silence::default()).collect(),
+            took: vec![Vec::new(); endpoints],
+            suspected: vec![false; endpoints],
         }
     }
 
@@ -181,10 +215,46 @@ impl Ours {
             outlier.lift(cx.now, &self.cap);
             return;
         }
+        self.suspected[ended.endpoint] = false;
         cx.timers.push((until, ended.endpoint));
         if let Some(schedule) = self.schedules.get_mut(ended.endpoint) {
             schedule.suspect(SUSPICION, cx.now, entropy);
             cx.sooner.push((schedule.next_due(), ended.endpoint));
+        }
+    }
+
+    /// Learns what is usual from every twenty answers.
+    fn learn(&mut self, ended: &Ended, now: Mono) {
+        let (Some(took), Some(silence)) = (self.took.get_mut(ended.endpoint), self.silences.get(ended.endpoint)) else {
+            return;
+        };
+        if ended.class == Class::Timeout {
+            return;
+        }
+        silence.on_answer(now);
+        took.push(now.saturating_since(ended.started));
+        if took.len() as u64 >= Patience::MIN_ANSWERS {
+            took.sort_unstable();
+            let [median, p99] =
+                [took.len() / 2, took.len() - 1].map(|place| took.get(place).copied().unwrap_or_default());
+            silence.set_limit(Some(Patience::default().limit(median, p99)));
+            took.clear();
+        }
+    }
+
+    /// One request at a time, if another endpoint gets more.
+    fn suspect(&mut self, endpoint: usize, cx: &mut Cx<'_>) {
+        let out = |other: usize| self.outliers.get(other).is_some_and(|it| it.is_ejected() || it.is_on_probation());
+        let is_there = |other: &usize| *other != endpoint && !out(*other) && !self.suspected[*other];
+        if out(endpoint) || self.suspected[endpoint] || !(0..self.suspected.len()).any(|other| is_there(&other)) {
+            return;
+        }
+        self.suspected[endpoint] = true;
+        cx.suspect(endpoint);
+        let entropy = cx.random.below(u64::MAX);
+        if let Some(schedule) = self.schedules.get_mut(endpoint) {
+            schedule.suspect(SUSPICION, cx.now, entropy);
+            cx.sooner.push((schedule.next_due(), endpoint));
         }
     }
 
@@ -228,9 +298,33 @@ impl Rule for Ours {
         }
         if is_failure {
             self.on_failure(ended, cx);
-        } else if self.outliers.get(ended.endpoint).is_some_and(|outlier| outlier.on_success(ended.started)) {
+        } else if self.outliers.get(ended.endpoint).is_some_and(|outlier| outlier.on_success(ended.started))
+            || std::mem::take(&mut self.suspected[ended.endpoint])
+        {
             cx.throttle(ended.endpoint, false);
         }
+        self.learn(ended, cx.now);
+    }
+
+    fn first_look(&self, endpoint: usize) -> Option<Duration> {
+        self.silences.get(endpoint)?.limit()
+    }
+
+    fn on_wait(&mut self, endpoint: usize, started: Mono, cx: &mut Cx<'_>) -> Waiting {
+        const LONG: Duration = Duration::from_secs(1);
+        let Some(silence) = self.silences.get(endpoint) else { return Waiting::LookAgain(LONG) };
+        let (Some(limit), Some(wait)) = (silence.limit(), silence.judge(started, cx.now)) else {
+            return Waiting::LookAgain(LONG);
+        };
+        if let Wait::Usual(left) = wait {
+            return Waiting::LookAgain(left);
+        }
+        let others = self.silences.iter().enumerate().filter(|(other, _)| *other != endpoint);
+        if !others.into_iter().any(|(_, other)| other.has_answered_for(limit / 2, cx.now)) {
+            return Waiting::LookAgain(limit / 2);
+        }
+        self.suspect(endpoint, cx);
+        Waiting::GiveUp
     }
 
     fn on_check(&mut self, endpoint: usize, started: Mono, passed: bool, cx: &mut Cx<'_>) -> Mono {

@@ -1,12 +1,13 @@
 //! One run: requests, endpoints, checks, and a rule that hears of them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lb_core::{Class, End, Mono};
 use lb_policy::{RoundRobin, Ticket, Tried};
 
 use super::faults::{Fault, Scene};
-use super::rules::{Cx, Ended, Rule};
+use super::rules::{Cx, Ended, Rule, Waiting};
 use crate::client::Client;
 use crate::queue::EventQueue;
 use crate::seed::{Seed, Stream, later};
@@ -42,9 +43,15 @@ pub(super) struct Found {
 
 enum Event {
     Arrival,
-    Ended(Ticket<usize>, Class, Request),
+    /// An attempt, by its number, has ended; or has waited for so long that its rule wants to look.
+    Ended(u64),
+    Waited(u64),
     CheckDue(usize),
-    CheckEnded { endpoint: usize, started: Mono, passed: bool },
+    CheckEnded {
+        endpoint: usize,
+        started: Mono,
+        passed: bool,
+    },
     Timer(usize),
     Tick,
 }
@@ -52,6 +59,13 @@ enum Event {
 struct Request {
     arrived: Mono,
     tried: Tried,
+}
+
+/// An attempt under way, and how it will end.
+struct Attempt {
+    ticket: Ticket<usize>,
+    class: Class,
+    request: Request,
 }
 
 /// Makes one run.
@@ -70,6 +84,8 @@ pub(super) fn run(scene: &Scene, rule: Box<dyn Rule>, seed: Seed) -> Found {
         due: vec![Mono::MAX; scene.endpoints],
         sooner: Vec::new(),
         events: EventQueue::new(),
+        attempts: BTreeMap::new(),
+        next: 0,
         found: Found::default(),
     };
     world.start();
@@ -78,7 +94,7 @@ pub(super) fn run(scene: &Scene, rule: Box<dyn Rule>, seed: Seed) -> Found {
         if now > scene.end.saturating_add(PATIENCE) {
             break;
         }
-        world.on(event, now);
+        world.on(&event, now);
     }
     world.found
 }
@@ -96,6 +112,9 @@ struct World<'s> {
     due: Vec<Mono>,
     sooner: Vec<(Mono, usize)>,
     events: EventQueue<Event>,
+    attempts: BTreeMap<u64, Attempt>,
+    /// The number of the next attempt.
+    next: u64,
     found: Found,
 }
 
@@ -111,13 +130,19 @@ impl World<'_> {
         self.expect_arrival();
     }
 
-    fn on(&mut self, event: Event, now: Mono) {
-        match event {
+    fn on(&mut self, event: &Event, now: Mono) {
+        match *event {
             Event::Arrival => {
                 self.expect_arrival();
                 self.send(Request { arrived: now, tried: Tried::new() }, now);
             }
-            Event::Ended(ticket, class, request) => self.on_ended(ticket, class, request, now),
+            // It may have been given up.
+            Event::Ended(number) => {
+                if let Some(Attempt { ticket, class, request }) = self.attempts.remove(&number) {
+                    self.on_ended(ticket, class, request, now);
+                }
+            }
+            Event::Waited(number) => self.on_waited(number, now),
             // Another time may have been set since.
             Event::CheckDue(endpoint) if self.due.get(endpoint) != Some(&now) => {}
             Event::CheckDue(endpoint) => self.check(endpoint, now),
@@ -157,7 +182,28 @@ impl World<'_> {
         self.found.picks.push((now, endpoint));
         self.ask(now, |rule, cx| rule.on_pick(endpoint, cx));
         let (ends, class) = self.attempt(endpoint, now);
-        self.events.schedule(ends, Event::Ended(ticket, class, request));
+        let number = self.next;
+        self.next += 1;
+        self.events.schedule(ends, Event::Ended(number));
+        if let Some(wait) = self.rule.first_look(endpoint) {
+            self.events.schedule(now.saturating_add(wait), Event::Waited(number));
+        }
+        self.attempts.insert(number, Attempt { ticket, class, request });
+    }
+
+    fn on_waited(&mut self, number: u64, now: Mono) {
+        let Some(attempt) = self.attempts.get(&number) else { return };
+        let (endpoint, started) = (*attempt.ticket.endpoint().value(), attempt.ticket.started());
+        let may_go_elsewhere = attempt.request.tried.len() < ATTEMPTS;
+        match self.judge(now, |rule, cx| rule.on_wait(endpoint, started, cx)) {
+            Waiting::LookAgain(after) => self.events.schedule(now.saturating_add(after), Event::Waited(number)),
+            Waiting::GiveUp if may_go_elsewhere => {
+                if let Some(Attempt { ticket, request, .. }) = self.attempts.remove(&number) {
+                    self.on_ended(ticket, Class::Timeout, request, now);
+                }
+            }
+            Waiting::GiveUp => {}
+        }
     }
 
     /// When an attempt that begins now ends, and how.
