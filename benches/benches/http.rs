@@ -7,7 +7,7 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use lb_config::{Part, Template, Variable};
 use lb_http::message::Edits;
 use lb_http::wire::h1::{Connection, encode_request, encode_response};
-use lb_proxy::rules::forwarded::{Arrival, Origin};
+use lb_proxy::rules::forwarded::{ConnectionFacts, Origin};
 use lb_proxy::rules::networks::Networks;
 use lb_proxy::rules::template::{Facts, Place, fill};
 
@@ -65,7 +65,7 @@ fn templates(criterion: &mut Criterion) {
         ],
     };
     let head = request(&mut BytesMut::from(REQUEST));
-    let arrival = Arrival { peer: Some([192, 0, 2, 1].into()), is_tls: false, port: 80 };
+    let arrival = ConnectionFacts { peer: Some([192, 0, 2, 1].into()), is_tls: false, port: 80 };
     let origin = Origin::new(arrival, &Networks::default(), &head);
     let facts = Facts { head: &head, origin: &origin, request_id: b"", route: "", cluster: "", endpoint: "" };
     let mut out = Vec::with_capacity(4096);

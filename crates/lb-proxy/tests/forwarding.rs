@@ -10,7 +10,7 @@ use lb_http::message::{Edits, Framing, RequestHead};
 use lb_http::wire::h1::{
     Answering, Connection, HeadLimits, RequestParser, ResponseParser, encode_request, encode_response,
 };
-use lb_proxy::rules::forwarded::{Arrival, Origin, write};
+use lb_proxy::rules::forwarded::{ConnectionFacts, Origin, write};
 use lb_proxy::rules::headers::HeaderRules;
 use lb_proxy::rules::networks::Networks;
 use lb_proxy::rules::redirect;
@@ -43,7 +43,7 @@ fn request(target: &str, headers: &[(String, Vec<u8>)]) -> Option<RequestHead> {
 
 fn origin(peer: [u8; 4], head: &RequestHead) -> Origin {
     let trusted = Networks::new(&[Network { address: IpAddr::from([10, 0, 0, 0]), prefix: 8 }]);
-    Origin::new(Arrival { peer: Some(peer.into()), is_tls: false, port: 80 }, &trusted, head)
+    Origin::new(ConnectionFacts { peer: Some(peer.into()), is_tls: false, port: 80 }, &trusted, head)
 }
 
 fn facts<'a>(head: &'a RequestHead, origin: &'a Origin, id: &'a RequestId) -> Facts<'a> {

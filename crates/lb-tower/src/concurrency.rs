@@ -126,7 +126,7 @@ impl<S, K: Clone> Layer<S> for ConcurrencyLayer<K> {
 #[non_exhaustive]
 pub enum ConcurrencyError<E> {
     /// As many as may be are under way; nothing was sent.
-    #[error("shed: {limit} requests are under way")]
+    #[error("concurrency limit reached: {limit} requests in flight")]
     Shed {
         /// The limit that was reached.
         limit: u32,

@@ -176,7 +176,7 @@ impl<S, K: Clone, C: Clone> Layer<S> for RateLimitLayer<K, C> {
 #[non_exhaustive]
 pub enum RateLimitError<E> {
     /// Its key has used up its quota; nothing was sent and nothing counted.
-    #[error("rate limited, to be repeated in {retry_after:?}")]
+    #[error("rate limited, retry after {retry_after:?}")]
     Limited {
         /// When it would pass if nobody else of its key came. Never zero.
         retry_after: Duration,

@@ -9,7 +9,7 @@ use lb_config::ListenAddress;
 
 use crate::message::Line;
 use crate::net::TlsStream;
-use crate::rules::forwarded::Arrival;
+use crate::rules::forwarded::ConnectionFacts;
 use crate::tls::{ClientIdentity, Terminator};
 
 /// What is known of a client's connection.
@@ -38,8 +38,12 @@ impl ClientConnection {
     }
 
     /// The way by which requests arrive on it.
-    pub(crate) fn arrival(&self) -> Arrival {
-        Arrival { peer: self.ip(), is_tls: self.tls.is_some(), port: self.local.map_or(0, |local| local.port()) }
+    pub(crate) fn facts(&self) -> ConnectionFacts {
+        ConnectionFacts {
+            peer: self.ip(),
+            is_tls: self.tls.is_some(),
+            port: self.local.map_or(0, |local| local.port()),
+        }
     }
 
     /// Whether it is for other hosts than this one.

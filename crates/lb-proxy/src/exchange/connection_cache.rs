@@ -27,7 +27,7 @@ impl ConnectionCache {
         {
             return *origin;
         }
-        let origin = Origin::new(of.arrival(), &snapshot.listeners[listener].trusted, head);
+        let origin = Origin::new(of.facts(), &snapshot.listeners[listener].trusted, head);
         self.origin = (!origin.is_trusted).then_some((snapshot.generation, origin));
         origin
     }

@@ -101,7 +101,7 @@ impl Exchange {
         head: RequestHead,
         body: &Bytes,
     ) -> Self {
-        let origin = Origin::new(connection.arrival(), &snapshot.shared.listeners[listener].trusted, &head);
+        let origin = Origin::new(connection.facts(), &snapshot.shared.listeners[listener].trusted, &head);
         let client = Client::Internal(Arc::new(Internal::new(connection, body)));
         Self::new(client, true, origin, snapshot, listener, head)
     }

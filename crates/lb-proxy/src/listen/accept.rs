@@ -74,7 +74,7 @@ pub(crate) async fn accept(socket: Socket, address: ListenAddress, worker: Arc<W
     }
     // The kernel is asked itself: of what came last the reactor has not heard yet, and a close would reset it.
     let Ok(socket) = listening.into_std() else { return };
-    let is_deaf = socket.deafen();
+    let is_deaf = socket.drop_new_syns();
     let is_busy = last.is_some_and(|last| last.elapsed() < RECENTLY);
     let until = if is_deaf && is_busy { Instant::now() + HANDSHAKES } else { Instant::now() };
     loop {

@@ -46,7 +46,7 @@ impl Socket {
     /// second, and finds the port closed or its next owner. Returns whether the kernel supports it; otherwise the race
     /// remains.
     #[cfg(target_os = "linux")]
-    pub(crate) fn deafen(&self) -> bool {
+    pub(crate) fn drop_new_syns(&self) -> bool {
         /// Byte 13 of a TCP header has the flags; SYN without ACK asks for a connection.
         const DROP_SYN: [SockFilter; 5] = [
             SockFilter::new(0x30, 0, 0, 13),       // load the flags
@@ -62,7 +62,7 @@ impl Socket {
     }
 
     #[cfg(not(target_os = "linux"))]
-    pub(crate) fn deafen(&self) -> bool {
+    pub(crate) fn drop_new_syns(&self) -> bool {
         false
     }
 

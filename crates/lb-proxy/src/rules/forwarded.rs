@@ -50,7 +50,7 @@ use crate::message::{Edits, Name, RequestHead, name};
 
 /// How a request reached us: facts of its connection, which no client can write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Arrival {
+pub struct ConnectionFacts {
     /// The address of the peer; `None` on a Unix socket.
     pub peer: Option<IpAddr>,
     /// Whether it came over TLS.
@@ -109,7 +109,7 @@ pub struct Origin {
     pub client: IpAddr,
     /// [`client`](Self::client) as text.
     pub client_text: AddressText,
-    /// [`Arrival::port`] as text.
+    /// [`ConnectionFacts::port`] as text.
     pub port_text: Text<5>,
     /// The peer of the connection; `127.0.0.1` for a Unix socket.
     pub peer: IpAddr,
@@ -118,7 +118,7 @@ pub struct Origin {
     /// Whether the peer's headers are trusted.
     pub is_trusted: bool,
     /// How it reached us.
-    pub arrival: Arrival,
+    pub arrival: ConnectionFacts,
 }
 
 impl Origin {
@@ -126,7 +126,7 @@ impl Origin {
     ///
     /// Cost: one binary search for a peer that is not trusted; for one that is, one for each proxy on the way.
     #[must_use]
-    pub fn new(arrival: Arrival, trusted: &Networks, head: &RequestHead) -> Self {
+    pub fn new(arrival: ConnectionFacts, trusted: &Networks, head: &RequestHead) -> Self {
         let peer = arrival.peer.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.to_canonical());
         let is_trusted = match arrival.peer {
             Some(_) => trusted.contains(peer),
@@ -452,8 +452,8 @@ mod tests {
         ])
     }
 
-    fn from(peer: &str) -> Arrival {
-        Arrival { peer: Some(peer.parse().unwrap()), is_tls: false, port: 8080 }
+    fn from(peer: &str) -> ConnectionFacts {
+        ConnectionFacts { peer: Some(peer.parse().unwrap()), is_tls: false, port: 8080 }
     }
 
     fn client(peer: &str, lines: &str) -> String {
@@ -491,7 +491,7 @@ mod tests {
         assert!(!has_claims(&head(&format!("GET / HTTP/1.1\nHost: a\n{others}"))));
     }
 
-    fn written(kinds: Forwarded, arrival: Arrival, lines: &str) -> Vec<String> {
+    fn written(kinds: Forwarded, arrival: ConnectionFacts, lines: &str) -> Vec<String> {
         let head = head(&format!("GET / HTTP/1.1\nHost: Example.com:8080\n{lines}"));
         let mut edits = Edits::new();
         write(kinds, &Origin::new(arrival, &trusted(), &head), &head, &mut edits);
@@ -626,7 +626,7 @@ mod tests {
         let behind_tls = self::head_with_proto();
         write(X, &Origin::new(from("10.0.0.1"), &trusted(), &behind_tls), &behind_tls, &mut edits);
         assert!(sent(&behind_tls, &edits).contains(&"X-Forwarded-Port: 443".to_owned()));
-        let tls = Arrival { is_tls: true, port: 8443, ..from("192.0.2.1") };
+        let tls = ConnectionFacts { is_tls: true, port: 8443, ..from("192.0.2.1") };
         let origin = Origin::new(tls, &trusted(), &head);
         assert_eq!(origin.scheme, Scheme::Https);
         let mut edits = Edits::new();
@@ -642,7 +642,7 @@ mod tests {
 
     #[test]
     fn a_unix_peer_is_this_machine() {
-        let unix = Arrival { peer: None, is_tls: false, port: 0 };
+        let unix = ConnectionFacts { peer: None, is_tls: false, port: 0 };
         let head = head("GET / HTTP/1.1\nHost: a\nX-Forwarded-For: 203.0.113.9");
         let none = Origin::new(unix, &Networks::default(), &head);
         assert!(!none.is_trusted && none.client == IpAddr::V4(Ipv4Addr::LOCALHOST));

@@ -88,7 +88,7 @@ mod tests {
 
     use super::*;
     use crate::message::RequestHead;
-    use crate::rules::forwarded::{Arrival, Origin};
+    use crate::rules::forwarded::{ConnectionFacts, Origin};
     use crate::rules::networks::Networks;
     use crate::rules::testing::{facts, head, origin};
 
@@ -101,7 +101,7 @@ mod tests {
     }
 
     fn key_from(client: &str, key: &LimitKey, head: &RequestHead) -> Vec<u8> {
-        let arrival = Arrival { peer: Some(client.parse().unwrap()), is_tls: false, port: 80 };
+        let arrival = ConnectionFacts { peer: Some(client.parse().unwrap()), is_tls: false, port: 80 };
         let origin = Origin::new(arrival, &Networks::default(), head);
         let mut buffer = b"rest of the request before".to_vec();
         write(key, &facts(head, &origin), &mut buffer);

@@ -38,7 +38,7 @@ pub(crate) mod testing {
 
     use bytes::BytesMut;
 
-    use super::forwarded::{Arrival, Origin};
+    use super::forwarded::{ConnectionFacts, Origin};
     use super::networks::Networks;
     use super::template::Facts;
     use crate::message::{Edits, Framing, RequestHead};
@@ -56,7 +56,7 @@ pub(crate) mod testing {
 
     /// An untrusted client at 192.0.2.1, over plain HTTP to port 80.
     pub(super) fn origin(head: &RequestHead) -> Origin {
-        let arrival = Arrival { peer: Some([192, 0, 2, 1].into()), is_tls: false, port: 80 };
+        let arrival = ConnectionFacts { peer: Some([192, 0, 2, 1].into()), is_tls: false, port: 80 };
         Origin::new(arrival, &Networks::default(), head)
     }
 

@@ -173,7 +173,7 @@ mod tests {
     use lb_config::{Part, Template};
 
     use super::*;
-    use crate::rules::forwarded::Arrival;
+    use crate::rules::forwarded::ConnectionFacts;
     use crate::rules::networks::Networks;
     use crate::rules::testing::{facts, get, head, origin};
 
@@ -257,7 +257,7 @@ mod tests {
         let no_host = head("GET / HTTP/1.0");
         assert_eq!(https(&no_host, &origin(&no_host), 443), Err(Cause::BadRequest));
         let head = get("/");
-        let arrival = Arrival { peer: None, is_tls: true, port: 443 };
+        let arrival = ConnectionFacts { peer: None, is_tls: true, port: 443 };
         assert_eq!(https(&head, &Origin::new(arrival, &Networks::default(), &head), 443), Err(Cause::NoRoute));
     }
 

@@ -13,8 +13,11 @@ fn events() -> impl Strategy<Value = Vec<(i64, u64)>> {
     prop::collection::vec((wait, cost), 1..150)
 }
 
-/// Runs a rule, and checks what all promise; tells how much was admitted at which times, and at which latest ones there had been.
-fn run<A: Algorithm>(rule: &A, events: &[(i64, u64)]) -> Result<(Vec<(u64, u64)>, Vec<(u64, u64)>), TestCaseError>
+/// Times in milliseconds, and what was admitted at each.
+type Admitted = Vec<(u64, u64)>;
+
+/// Runs a rule, and checks what all promise. Returns what was admitted by the time of its event, and by the latest time before it.
+fn run<A: Algorithm>(rule: &A, events: &[(i64, u64)]) -> Result<(Admitted, Admitted), TestCaseError>
 where
     A::State: PartialEq + std::fmt::Debug,
 {
