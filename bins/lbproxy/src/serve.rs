@@ -19,9 +19,9 @@ use crate::signals::{Order, Signals};
 /// How long the log may take to write its last lines.
 const LAST_LINES: Duration = Duration::from_secs(2);
 /// How long "at once" may take: the access log has two seconds for its last lines.
-const AT_ONCE: Duration = Duration::from_secs(5);
+const FORCED_STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// What the requests of other workers get to finish when one worker has died.
-const AFTER_A_DEATH: Duration = Duration::from_secs(5);
+const WORKER_FAILURE_GRACE: Duration = Duration::from_secs(5);
 
 /// Serves a configuration until a signal stops it. `input` is what a reload reads again.
 pub(crate) fn serve(loaded: Loaded, input: Option<&Input>) -> Exit {
@@ -79,8 +79,8 @@ fn logged(config: Config, sources: &Sources, input: Option<&Input>, log: &AppLog
             }
             (Ok(Order::ReopenLogs), _) => reopen_logs(&engine),
             (Err(why), _) => {
-                tracing::error!("{why}; ending");
-                engine.shutdown(AFTER_A_DEATH);
+                tracing::error!("{why}; shutting down");
+                engine.shutdown(WORKER_FAILURE_GRACE);
                 return Ok(Exit::Bug);
             }
         }
@@ -108,7 +108,7 @@ pub(crate) async fn finish(signals: &mut Signals, engine: Engine) -> io::Result<
         cut = &mut ended => return Ok(Ended { cut: Some(cut.map_err(panicked)?), hurried: false }),
         () = signals.stop() => force.trigger(),
     }
-    let cut = tokio::time::timeout(AT_ONCE, ended).await.ok().transpose().map_err(panicked)?;
+    let cut = tokio::time::timeout(FORCED_STOP_TIMEOUT, ended).await.ok().transpose().map_err(panicked)?;
     Ok(Ended { cut, hurried: true })
 }
 

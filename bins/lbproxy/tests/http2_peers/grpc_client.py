@@ -126,7 +126,7 @@ def statuses():
     # A method that the endpoint does not have, and one that no route takes.
     equal(failed(lambda: channel.unary_unary("/test.Service/None")(b"")).code(), grpc.StatusCode.UNIMPLEMENTED)
     error = failed(lambda: channel.unary_unary("/none.Service/None")(b""))
-    equal((error.code(), error.details()), (grpc.StatusCode.UNIMPLEMENTED, "nothing here"))
+    equal((error.code(), error.details()), (grpc.StatusCode.UNIMPLEMENTED, "no route matches"))
     error = failed(lambda: channel.unary_unary("/dead.Service/None")(b""))
     equal((error.code(), error.details()), (grpc.StatusCode.UNAVAILABLE, "the service cannot be reached"))
     error = failed(lambda: channel.unary_unary("/small.Service/Unary")(b"x" * 2000))

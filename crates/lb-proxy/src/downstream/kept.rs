@@ -21,15 +21,15 @@ pub(crate) struct Kept {
     /// Small pieces, behind `parts`.
     tail: BytesMut,
     bytes: usize,
-    most: usize,
+    max: usize,
     account: Option<Arc<Account>>,
 }
 
 impl Kept {
     /// Nothing yet, and at most this much.
-    pub(crate) fn new(most: u64) -> Self {
+    pub(crate) fn new(max: u64) -> Self {
         let mut kept = Self::default();
-        kept.most = usize::try_from(most).unwrap_or(usize::MAX);
+        kept.max = usize::try_from(max).unwrap_or(usize::MAX);
         kept
     }
 
@@ -46,7 +46,7 @@ impl Kept {
     /// Keeps a piece behind what is kept; or nothing any more, if that is too much.
     pub(crate) fn push(&mut self, piece: &Bytes) {
         let length = piece.len();
-        let fits = length <= self.most.saturating_sub(self.bytes);
+        let fits = length <= self.max.saturating_sub(self.bytes);
         if !fits || self.account.as_ref().is_some_and(|account| !account.buffers.try_add(length)) {
             return self.clear();
         }
@@ -56,7 +56,7 @@ impl Kept {
         } else {
             let free = self.tail.capacity() - self.tail.len();
             if free < length {
-                let wanted = self.tail.len().max(ROOM).min(self.most - self.bytes);
+                let wanted = self.tail.len().max(ROOM).min(self.max - self.bytes);
                 self.tail.reserve(wanted.max(length));
             }
             self.tail.extend_from_slice(piece);

@@ -37,7 +37,7 @@ use crate::worker::shared::Shared;
 use crate::worker::state::{Command, WorkerHandle};
 
 /// How long the access log may take to write what it still has.
-const LAST_LINES: Duration = Duration::from_secs(2);
+const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A running proxy.
 pub struct Engine {
@@ -293,8 +293,8 @@ impl Engine {
         }
         self.control.stop();
         self.shared.failure_log.finish();
-        if !self.shared.access_log.close(LAST_LINES) {
-            tracing::error!("the last lines of the access log were not written in {LAST_LINES:?}");
+        if !self.shared.access_log.close(LOG_FLUSH_TIMEOUT) {
+            tracing::error!("access log flush timed out after {LOG_FLUSH_TIMEOUT:?}, last lines lost");
         }
         cut
     }
@@ -318,7 +318,7 @@ impl Engine {
                 && before.mode != listener.mode
                 && let Err(error) = bind::set_mode(path, listener.mode)
             {
-                tracing::warn!("listener {} keeps its permissions: {error}", crate::show(&listener.address));
+                tracing::warn!("cannot change the permissions of listener {}: {error}", crate::show(&listener.address));
             }
             if before.is_some_and(|before| before.backlog != listener.backlog) {
                 for handle in &*self.workers {

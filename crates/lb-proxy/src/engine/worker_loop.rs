@@ -44,7 +44,7 @@ pub(crate) async fn run(worker: Arc<Worker>, mut commands: UnboundedReceiver<Com
                 Some(Command::Backlog(address, backlog)) => {
                     let same = listening.get(&address).and_then(|listening| listening.same.as_ref());
                     if let Some(Err(error)) = same.map(|socket| socket.set_backlog(backlog)) {
-                        tracing::warn!("listener {} keeps its backlog: {error}", crate::show(&address));
+                        tracing::warn!("cannot change the backlog of listener {}: {error}", crate::show(&address));
                     }
                 }
                 Some(Command::Take(accepted)) => {

@@ -147,7 +147,7 @@ pub(crate) fn accept_handed_over(accepted: Accepted, worker: &Arc<Worker>, stop:
             let peer = stream.peer_addr();
             start(stream, peer, &accepted.address, worker, stop);
         }
-        Err(error) => tracing::error!("a connection handed over was lost: {error}"),
+        Err(error) => tracing::error!("failed to take over a connection from another worker: {error}"),
     }
 }
 

@@ -40,7 +40,7 @@ impl LastActivity {
 
 /// The connections that have one.
 pub(super) struct Places {
-    most: usize,
+    max: usize,
     taken: HashMap<Id, Place>,
 }
 
@@ -52,17 +52,17 @@ struct Place {
 }
 
 impl Places {
-    pub(super) fn new(most: usize) -> Self {
-        Self { most, taken: HashMap::new() }
+    pub(super) fn new(max: usize) -> Self {
+        Self { max, taken: HashMap::new() }
     }
 
     /// Makes room for a client of this address, by ending what has been silent longest where need be.
     pub(super) fn make_room(&mut self, address: Option<IpAddr>) {
-        let share = (self.most / SHARE).max(1);
+        let share = (self.max / SHARE).max(1);
         if address.is_some() && self.taken.values().filter(|place| place.address == address).count() >= share {
             self.end_longest_silent(|place| place.address == address);
         }
-        if self.taken.len() >= self.most {
+        if self.taken.len() >= self.max {
             self.end_longest_silent(|_| true);
         }
     }

@@ -54,18 +54,18 @@ impl Drop for HeadRoom {
 #[derive(Debug)]
 pub(crate) struct Tally {
     held: AtomicUsize,
-    most: usize,
+    max: usize,
 }
 
 impl Tally {
-    const fn new(most: usize) -> Self {
-        Self { held: AtomicUsize::new(0), most }
+    const fn new(max: usize) -> Self {
+        Self { held: AtomicUsize::new(0), max }
     }
 
     /// Counts this much, if there is room for it.
     pub(crate) fn try_add(&self, bytes: usize) -> bool {
         let before = self.held.fetch_add(bytes, Ordering::Relaxed);
-        let fits = before.saturating_add(bytes) <= self.most;
+        let fits = before.saturating_add(bytes) <= self.max;
         if !fits {
             self.remove(bytes);
         }
@@ -84,12 +84,12 @@ impl Tally {
 
     /// How much more there is room for.
     pub(crate) fn left(&self) -> usize {
-        self.most.saturating_sub(self.held.load(Ordering::Relaxed))
+        self.max.saturating_sub(self.held.load(Ordering::Relaxed))
     }
 
     /// The limit.
-    pub(crate) const fn most(&self) -> usize {
-        self.most
+    pub(crate) const fn max(&self) -> usize {
+        self.max
     }
 }
 
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_connection_may_have_a_few_of_the_largest_heads() {
-        assert_eq!(Account::new(32 * 1024).heads.most(), 1024 * 1024);
-        assert_eq!(Account::new(1024 * 1024).heads.most(), 4 * 1024 * 1024);
+        assert_eq!(Account::new(32 * 1024).heads.max(), 1024 * 1024);
+        assert_eq!(Account::new(1024 * 1024).heads.max(), 4 * 1024 * 1024);
     }
 }

@@ -57,9 +57,9 @@ impl ReadSize {
         Self(MIN)
     }
 
-    /// The same, but no more than `most`, nor less than the smallest.
-    pub(crate) fn at_most(self, most: usize) -> Self {
-        Self(self.0.min(most.max(MIN)))
+    /// The same, but no more than `max`, nor less than the smallest.
+    pub(crate) fn at_most(self, max: usize) -> Self {
+        Self(self.0.min(max.max(MIN)))
     }
 
     /// Moves what was read out of a buffer that is mostly empty, so that it costs no more than twice its length.

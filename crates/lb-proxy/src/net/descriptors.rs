@@ -103,7 +103,7 @@ impl Shares {
     pub(crate) fn tell(&self, limit: usize, wanted: &Limits) {
         let Self { connections, endpoint_connections, reserve } = *self;
         tracing::debug!(
-            "may open {limit} files: {connections} for clients, {endpoint_connections} for endpoints, {reserve} kept"
+            "open-file limit {limit}: {connections} for clients, {endpoint_connections} for endpoints, {reserve} reserved"
         );
         let clients = wanted.connections.map(NonZeroUsize::get);
         let endpoints = wanted.endpoint_connections.map(NonZeroUsize::get);

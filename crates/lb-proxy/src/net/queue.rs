@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn what_lives_is_counted_once() {
         let account = Arc::new(Account::new(0));
-        let all = account.buffers.most();
+        let all = account.buffers.max();
         let queue = Queue::new(Some(Arc::clone(&account)));
         let mut whole = piece(&queue, 1000);
         let mut front = whole.take_front(300);
@@ -209,7 +209,7 @@ mod tests {
         let account = Arc::new(Account::new(0));
         let [greedy, modest] = [(); 2].map(|()| Queue::new(Some(Arc::clone(&account))));
         assert_eq!(modest.room(), MOST);
-        let all = piece(&greedy, account.buffers.most());
+        let all = piece(&greedy, account.buffers.max());
         assert_eq!((greedy.room(), modest.room()), (0, LEAST));
         let mut cx = Context::from_waker(Waker::noop());
         let little = piece(&modest, 10);

@@ -69,7 +69,7 @@ pub(crate) struct StreamSide<'a> {
 
 impl Side for StreamSide<'_> {
     fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut BytesMut) -> Poll<io::Result<usize>> {
-        // Whoever reads on has passed on what was read before. Fails for a stream that has ended, whose window is of no
+        // A caller that reads on has passed on what was read before. Fails for a stream that has ended, whose window is of no
         // interest any more.
         let _ = self.receive.flow_control().release_capacity(std::mem::take(self.taken));
         loop {

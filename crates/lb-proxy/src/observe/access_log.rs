@@ -104,7 +104,7 @@ impl AccessLog {
     /// # Errors
     /// The file cannot be opened for appending, or no thread can be started.
     pub fn start(config: Option<&lb_config::AccessLog>, dropped: Arc<AtomicU64>) -> io::Result<Self> {
-        let limits = Limits { wake_at: 64 * 1024, most: 1024 * 1024, interval: Duration::from_secs(1) };
+        let limits = Limits { wake_at: 64 * 1024, max: 1024 * 1024, interval: Duration::from_secs(1) };
         Self::with(open(config)?, config.cloned(), limits, dropped)
     }
 

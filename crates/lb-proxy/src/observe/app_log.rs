@@ -64,7 +64,7 @@ impl AppLog {
         output: Output,
         colours: bool,
     ) -> io::Result<(Self, impl Subscriber + Send + Sync)> {
-        let limits = Limits { wake_at: 0, most: 1024 * 1024, interval: Duration::from_secs(1) };
+        let limits = Limits { wake_at: 0, max: 1024 * 1024, interval: Duration::from_secs(1) };
         // Losses of this very log are not reported in it.
         let sink = Sink::start("application log", output, limits, Arc::default(), false)?;
         let (filter, handle) = reload::Layer::new(targets(level));
@@ -77,7 +77,7 @@ impl AppLog {
         Ok((Self { sink, filter: handle, format }, subscriber))
     }
 
-    /// Takes over a new level. A new format waits for a restart, which is said in the log.
+    /// Takes over a new level. A new format waits for a restart, which the log reports.
     pub fn apply(&self, config: &lb_config::Log) {
         if let Err(error) = self.filter.modify(|filter| *filter = targets(config.level)) {
             tracing::error!("the log level cannot be changed: {error}");
@@ -224,16 +224,16 @@ impl LimitLog {
         tracing::warn!(client = %client, reason = %reason, "closing an abusive HTTP/2 connection");
     }
 
-    /// A stream of `client` was refused since the heads of its connection's requests take `most` bytes already: writes
+    /// A stream of `client` was refused since the heads of its connection's requests take `max` bytes already: writes
     /// `refusing streams of an HTTP/2 connection client=203.0.113.9: …`, at most once a second each.
-    pub fn on_heads(&self, client: Option<IpAddr>, most: usize, now: Mono) {
+    pub fn on_heads(&self, client: Option<IpAddr>, max: usize, now: Mono) {
         if !self.is_due(client, now) {
             return;
         }
         let client = client.map_or_else(|| "unix".to_owned(), |client| client.to_canonical().to_string());
         tracing::warn!(
             client = %client,
-            "refusing streams of an HTTP/2 connection: the heads of the requests that run on it take {most} bytes, the limit"
+            "refusing streams of an HTTP/2 connection: the heads of the requests that run on it take {max} bytes, the limit"
         );
     }
 
@@ -339,8 +339,8 @@ mod tests {
             tracing::warn!("five");
             log.apply(&config(Level::Info, LogFormat::Json));
         });
-        let said: Vec<_> = ["one", "two", "three", "four", "five"].into_iter().filter(|w| text.contains(w)).collect();
-        assert_eq!(said, ["two", "four"], "{text}");
+        let logged: Vec<_> = ["one", "two", "three", "four", "five"].into_iter().filter(|w| text.contains(w)).collect();
+        assert_eq!(logged, ["two", "four"], "{text}");
         assert!(text.contains("takes effect at the next start"));
     }
 

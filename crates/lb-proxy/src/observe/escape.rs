@@ -1,4 +1,4 @@
-//! Bytes of strangers, made safe for a log line.
+//! Bytes of clients, made safe for a log line.
 //!
 //! A path, a user agent or a request id is whatever a client sent. Written raw it could end the line and forge the
 //! next one, break every JSON parser downstream, or send control sequences to the reader's terminal. Both forms here keep

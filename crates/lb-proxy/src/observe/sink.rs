@@ -43,7 +43,7 @@ pub(crate) struct Limits {
     /// Bytes in a lane that wake the writer before its time; 0 wakes it for every line.
     pub(crate) wake_at: usize,
     /// Bytes in a lane beyond which lines are dropped. One line more may lie above it.
-    pub(crate) most: usize,
+    pub(crate) max: usize,
     /// Longest time a line waits for the writer.
     pub(crate) interval: Duration,
 }
@@ -198,7 +198,7 @@ impl<T: Send + 'static> Drop for Sink<T> {
         if self.close(LAST_WAIT)
             && let Some(writer) = self.writer.take()
         {
-            // It has said that it ended; a panic in it would only repeat what was reported.
+            // It has reported its end; a panic in it would only repeat that report.
             drop(writer.join());
         }
     }
@@ -209,7 +209,7 @@ impl<T> Lane<T> {
     pub(crate) fn write(&self, line: impl FnOnce(&mut T, &mut Vec<u8>)) {
         let mut buffer = lock(&self.buffer);
         let before = buffer.bytes.len();
-        if buffer.closed || before >= self.limits.most {
+        if buffer.closed || before >= self.limits.max {
             drop(buffer);
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return;
@@ -333,7 +333,7 @@ fn write_out(output: &mut (dyn Write + Send), bytes: &[u8]) -> Result<(), (usize
     Ok(())
 }
 
-/// Says in the application log what was lost, at most once a second.
+/// Logs how many lines were lost, at most once a second.
 struct Report {
     name: &'static str,
     reported: u64,
@@ -398,7 +398,7 @@ pub(crate) mod tests {
             let mut inner = lock(&self.0);
             let take = match inner.1.pop() {
                 Some(Answer::Fail) => return Err(io::Error::other("disk full")),
-                Some(Answer::Take(most)) => most.min(bytes.len()),
+                Some(Answer::Take(max)) => max.min(bytes.len()),
                 None => bytes.len(),
             };
             inner.0.extend_from_slice(&bytes[..take]);
@@ -429,7 +429,7 @@ pub(crate) mod tests {
     }
 
     const LONG: Duration = Duration::from_secs(30);
-    const LIMITS: Limits = Limits { wake_at: 1 << 20, most: 1 << 20, interval: Duration::from_secs(3600) };
+    const LIMITS: Limits = Limits { wake_at: 1 << 20, max: 1 << 20, interval: Duration::from_secs(3600) };
 
     fn sink(output: impl Write + Send + 'static, limits: Limits) -> (Sink<u8>, Arc<AtomicU64>) {
         let dropped = Arc::new(AtomicU64::new(0));
@@ -463,7 +463,7 @@ pub(crate) mod tests {
     fn a_stuck_output_costs_lines_and_never_the_worker() {
         let (entered, has_entered) = mpsc::channel();
         let (leave, may_leave) = mpsc::channel();
-        let limits = Limits { wake_at: 0, most: 8, ..LIMITS };
+        let limits = Limits { wake_at: 0, max: 8, ..LIMITS };
         let (sink, dropped) = sink(Stuck { entered, leave: may_leave }, limits);
         let lane = sink.lane(0);
         line(&lane, "first\n");
@@ -522,7 +522,7 @@ pub(crate) mod tests {
     #[test]
     fn no_line_is_lost_or_torn_between_threads() {
         let memory = Memory::default();
-        let (sink, dropped) = sink(memory.clone(), Limits { wake_at: 64, most: 1 << 24, ..LIMITS });
+        let (sink, dropped) = sink(memory.clone(), Limits { wake_at: 64, max: 1 << 24, ..LIMITS });
         std::thread::scope(|scope| {
             for worker in 0..4 {
                 let lane = sink.lane(0);

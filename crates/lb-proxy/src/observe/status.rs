@@ -212,7 +212,7 @@ pub struct EndpointStatus {
     /// `null` if there were none.
     #[serde(rename = "response_ms")]
     pub response: Option<ResponseTimes>,
-    /// What the last active check said; `null` if none was made.
+    /// The result of the last active check; `null` if none was made.
     pub last_check: Option<LastCheck>,
 }
 

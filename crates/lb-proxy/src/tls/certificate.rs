@@ -166,7 +166,7 @@ impl Age {
     pub(crate) fn warning(self) -> Option<String> {
         Some(match self {
             Self::Good => return None,
-            Self::TooYoung(wait) => format!("the certificate does not hold yet: it begins in {}", span(wait)),
+            Self::TooYoung(wait) => format!("the certificate is not valid yet: it begins in {}", span(wait)),
             Self::Ending(left) => format!("the certificate expires in {}", span(left)),
             Self::Over(ago) => format!("the certificate expired {} ago", span(ago)),
         })

@@ -1,7 +1,7 @@
-//! Private keys that others than their owner can read.
+//! Private keys that users other than their owner can read.
 //!
-//! Who has the key can be the server. A proxy started by hand, or a file copied with the wrong umask, is the usual reason;
-//! it works all the same, so nothing else would ever say so.
+//! A user with the key can impersonate the server. A file copied with the wrong umask is the usual reason; TLS works all the
+//! same, so nothing else reports it.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -26,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_key_for_its_owner_is_not_told_of() {
+    fn only_a_key_for_its_owner_has_no_warning() {
         let file = tempfile::NamedTempFile::new().unwrap();
         for (mode, expected) in [
             (0o600, None),

@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_and_no_byte_of_it() {
+    fn errors_say_what_is_wrong_and_show_no_byte_of_a_key() {
         let (cert, key) = pair();
         let problem = |text: &str| match Sections::parse(text.as_bytes()) {
             Err(problem) => problem.to_string(),

@@ -126,7 +126,7 @@ impl Material {
                     builder.with_root_certificates(store)
                 }
             },
-            None => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody)),
+            None => builder.dangerous().with_custom_certificate_verifier(Arc::new(AcceptAny)),
         };
         let mut config = match self.own {
             Some((chain, key)) => {
@@ -162,9 +162,9 @@ fn system() -> Result<Vec<CertificateDer<'static>>, CertificateError> {
 
 /// Accepts any certificate.
 #[derive(Debug)]
-struct Anybody;
+struct AcceptAny;
 
-impl ServerCertVerifier for Anybody {
+impl ServerCertVerifier for AcceptAny {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

@@ -47,7 +47,7 @@ pub(crate) struct Shared {
     cancels: Keyed,
     connections: AtomicUsize,
     /// How many client connections there may be.
-    most_connections: AtomicUsize,
+    max_connections: AtomicUsize,
     /// Of connections to endpoints.
     pub(crate) room: Arc<Room>,
     /// The second in which a refusal was last logged, of each kind.
@@ -94,7 +94,7 @@ impl Shared {
                 [fastrand::u64(..), fastrand::u64(..)],
             ),
             connections: AtomicUsize::new(0),
-            most_connections: AtomicUsize::new(usize::MAX),
+            max_connections: AtomicUsize::new(usize::MAX),
             room: Arc::default(),
             refusal_logged: [const { AtomicU64::new(u64::MAX) }; RefusedConnection::ALL.len()],
             by_client: Mutex::default(),
@@ -152,13 +152,13 @@ impl Shared {
 
     /// Puts limits in effect, for so many clusters. Connections beyond them stay.
     pub(crate) fn set_shares(&self, shares: &Shares, clusters: usize) {
-        self.most_connections.store(shares.connections, Ordering::Relaxed);
+        self.max_connections.store(shares.connections, Ordering::Relaxed);
         self.room.set_max(shares.endpoint_connections, clusters);
     }
 
     /// How many client connections there may be.
-    pub(crate) fn most_connections(&self) -> usize {
-        self.most_connections.load(Ordering::Relaxed)
+    pub(crate) fn max_connections(&self) -> usize {
+        self.max_connections.load(Ordering::Relaxed)
     }
 
     /// Lets a connection in, or says that it is one too many.

@@ -183,7 +183,7 @@ impl TlsStream {
                 continue;
             }
             let Poll::Ready(fetched) = self.poll_fetch(cx) else {
-                // Whoever sleeps has said what it had to say. An error will be seen by the next write.
+                // Before sleeping, everything is sent. An error will be seen by the next write.
                 let _ = self.poll_push(cx);
                 return Poll::Pending;
             };
@@ -276,12 +276,12 @@ impl TlsStream {
     }
 
     /// Moves decrypted bytes.
-    fn take(&mut self, most: usize, put: &mut dyn FnMut(&[u8])) -> io::Result<usize> {
+    fn take(&mut self, max: usize, put: &mut dyn FnMut(&[u8])) -> io::Result<usize> {
         let mut taken = 0;
         let mut reader = self.connection.reader();
-        while self.plain > 0 && taken < most {
+        while self.plain > 0 && taken < max {
             let chunk = reader.fill_buf()?;
-            let n = chunk.len().min(most - taken);
+            let n = chunk.len().min(max - taken);
             put(&chunk[..n]);
             reader.consume(n);
             taken += n;
@@ -443,8 +443,8 @@ mod tests {
     }
 
     /// Reads once, at most so many bytes.
-    async fn read(stream: &mut TlsStream, most: usize) -> io::Result<Vec<u8>> {
-        let mut buf = BytesMut::with_capacity(most);
+    async fn read(stream: &mut TlsStream, max: usize) -> io::Result<Vec<u8>> {
+        let mut buf = BytesMut::with_capacity(max);
         poll_fn(|cx| stream.poll_read_into(cx, &mut buf)).await?;
         Ok(buf.to_vec())
     }
@@ -473,8 +473,8 @@ mod tests {
             client.notify_close();
         });
         let mut got = Vec::new();
-        for most in [1, 17, 4096, 5000, 16_384, 300_000].into_iter().cycle() {
-            match read(&mut server, most).await.unwrap() {
+        for max in [1, 17, 4096, 5000, 16_384, 300_000].into_iter().cycle() {
+            match read(&mut server, max).await.unwrap() {
                 piece if piece.is_empty() => break,
                 piece => got.extend(piece),
             }

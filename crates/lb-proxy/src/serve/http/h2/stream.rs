@@ -65,7 +65,7 @@ pub(crate) fn read(
             Some(room) => Ok((head, room)),
             None => {
                 respond.send_reset(Reason::REFUSED_STREAM);
-                shared.worker.shared.on_heads(shared.connection.ip(), shared.account.heads.most());
+                shared.worker.shared.on_heads(shared.connection.ip(), shared.account.heads.max());
                 return None;
             }
         },
