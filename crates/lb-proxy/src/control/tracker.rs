@@ -207,7 +207,7 @@ impl StatusSource for StatusTracker {
         });
         let room = &self.shared.room;
         let limits = LimitsStatus {
-            connections: self.shared.most_connections(),
+            connections: self.shared.max_connections(),
             endpoint_connections: room.max(),
             endpoint_connections_open: room.open(),
             endpoint_connections_refused: room.refused(),

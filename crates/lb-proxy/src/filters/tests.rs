@@ -68,7 +68,7 @@ impl Proxy {
         Scope {
             config,
             route: config.routes.first(),
-            request_headers: None,
+            request_headers: Some(&self.headers.routes[0].request),
             response_headers: &self.headers.routes[0].response,
             parts: parts(&self.limiters),
         }
@@ -139,6 +139,11 @@ fn a_request_passes_the_filters_of_its_route_without_a_socket() {
         "x-env: test",
     ];
     assert_eq!(lines, expected);
+    // One that claims nothing gets the lines of its connection, and the same id once.
+    let (exchange, _) = proxy.ask(head("GET /app/a HTTP/1.1\nHost: a"));
+    let id = format!("X-Request-Id: {}", exchange.id.as_str());
+    let lines = sent(&exchange.head, &exchange.edits);
+    assert_eq!((lines.len(), lines.iter().filter(|line| **line == id).count()), (expected.len(), 1), "{lines:?}");
 }
 
 #[test]

@@ -140,7 +140,7 @@ impl Shared {
             return;
         }
         let refusal = match refusal {
-            Refusal::Full => events::Refusal::Full { max: self.most_connections() },
+            Refusal::Full => events::Refusal::Full { max: self.max_connections() },
             Refusal::Client(client) => {
                 let max = snapshot.config.limits.connections_per_client;
                 events::Refusal::Client { client: *client, max: max.map_or(0, std::num::NonZeroUsize::get) }
@@ -163,7 +163,7 @@ impl Shared {
 
     /// Lets a connection in, or says that it is one too many.
     pub(crate) fn admit(self: &Arc<Self>) -> Option<ConnectionPermit> {
-        if self.connections.fetch_add(1, Ordering::AcqRel) >= self.most_connections() {
+        if self.connections.fetch_add(1, Ordering::AcqRel) >= self.max_connections() {
             self.connections.fetch_sub(1, Ordering::AcqRel);
             return None;
         }
