@@ -486,7 +486,7 @@ fn check_warns_of_certificates_that_expire() {
         (-100 * day, -10 * day, Some("the certificate expired 10 days ago")),
         // A little more than ten days, so that the clock cannot make them nine.
         (-100 * day, 10 * day + 3600, Some("the certificate expires in 10 days")),
-        (5 * day + 3600, 100 * day, Some("the certificate does not hold yet: it begins in 5 days")),
+        (5 * day + 3600, 100 * day, Some("the certificate is not valid yet: it begins in 5 days")),
         (-100 * day, 15 * day, None),
     ] {
         let at =

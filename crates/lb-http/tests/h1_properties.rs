@@ -9,7 +9,7 @@ mod corpus;
 
 use bytes::{Bytes, BytesMut};
 use corpus::{CHUNKED, CHUNKED_RESPONSES, Case, REQUESTS, RESPONSES};
-use lb_http::message::{Edits, Framing, RequestHead, ResponseHead, TargetForm};
+use lb_http::message::{Edits, Framing, RequestHead, ResponseHead, TargetForm, Version};
 use lb_http::wire::h1::{
     Answering, BodyDecoder, CHUNK_SUFFIX, Cause, ChunkPrefix, Connection, HeadLimits, RequestParser, ResponseParser,
     Step, encode_chunk, encode_last_chunk, encode_request, encode_response,
@@ -186,6 +186,8 @@ fn forwarded(head: &RequestHead) -> Vec<(Vec<u8>, Vec<u8>)> {
     head.iter()
         .map(|(n, v)| (n.to_ascii_lowercase(), v.to_vec()))
         .filter(|(n, _)| !HOP.iter().any(|hop| hop.as_bytes() == n) && !nominated.contains(n))
+        // From an HTTP/1.0 client it is ignored (RFC 9110 §10.1.1), and so not passed on.
+        .filter(|(n, _)| head.version() != Version::Http10 || n != b"expect")
         .collect()
 }
 

@@ -290,7 +290,7 @@ mod tests {
         assert_eq!(facts.age(start + 90 * day), Age::Over(Duration::ZERO));
         assert_eq!(
             facts.age(start - 3 * day).warning().unwrap(),
-            "the certificate does not hold yet: it begins in 3 days"
+            "the certificate is not valid yet: it begins in 3 days"
         );
     }
 }
