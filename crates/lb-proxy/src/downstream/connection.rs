@@ -46,9 +46,10 @@ impl ClientConnection {
         }
     }
 
-    /// Whether it is for other hosts than this one.
-    pub(crate) fn is_misdirected(&self, host: &str) -> bool {
-        self.tls.as_ref().is_some_and(|tls| tls.terminator.is_misdirected(tls.server_name.as_deref(), host))
+    /// Whether it is for other hosts than this one, which is looked for only where clients are asked for certificates.
+    pub(crate) fn is_misdirected<'h>(&self, host: impl FnOnce() -> Option<&'h str>) -> bool {
+        let Some(tls) = self.tls.as_ref().filter(|tls| tls.terminator.asks_clients()) else { return false };
+        host().is_some_and(|host| tls.terminator.is_misdirected(tls.server_name.as_deref(), host))
     }
 
     /// Headers about the client's certificate; `None` where no client is asked for one.

@@ -114,8 +114,7 @@ impl Exchange {
     /// Whether it is for a host that the connection is not for.
     pub(crate) fn is_misdirected(&self) -> bool {
         // A request without a host, or with one that is none, finds a route or an answer of its own.
-        let host = self.head.host_name().and_then(|host| std::str::from_utf8(host).ok());
-        host.is_some_and(|host| self.connection().is_misdirected(host))
+        self.connection().is_misdirected(|| std::str::from_utf8(self.head.host_name()?).ok())
     }
 
     pub(crate) fn listener(&self) -> &ListenerRuntime {
