@@ -250,8 +250,8 @@ fn a_burst_is_held_back_to_the_rate(workers: usize) {
     // Two at once, and three a tenth of a second apart; the sixth may have come late enough to pass as well.
     assert!([[429, 502, 502, 502, 502, 502], [502; 6]].contains(statuses.first_chunk().unwrap()), "{statuses:?}");
     let delayed = proxy.metric("lbproxy_rate_limit_delayed_total", &["even"]);
-    if took < std::time::Duration::from_millis(100 * delayed as u64) {
-        panic!("{delayed} were held back, and all was over after {took:?}");
-    }
+    // Timers and the limiter's clock count in steps of their own, well below a tenth of the interval.
+    let least = std::time::Duration::from_millis(100 * delayed as u64).mul_f64(0.9);
+    assert!(took >= least, "{delayed} were held back, and all was over after {took:?}: {statuses:?}");
     assert!((1.0..=4.0).contains(&delayed), "{delayed}");
 }
