@@ -113,40 +113,20 @@ mod tests {
 
     #[test]
     fn a_call_is_a_post_of_its_type() {
-        for (kind, is) in [
-            ("application/grpc", true),
-            ("Application/GRPC+proto", true),
-            ("application/grpc;charset=x", true),
-            ("application/grpc-web", false),
-            ("application/grpcx", false),
-            ("application/json", false),
-            ("", false),
-        ] {
-            assert_eq!(is_call(&call(&format!("Content-Type: {kind}"))), is, "{kind}");
-        }
+        // Which types are gRPC's is tested where they are read, in lb-core.
+        assert!(is_call(&call("Content-Type: application/grpc+proto")));
+        assert!(!is_call(&call("Content-Type: application/json")) && !is_call(&call("X-A: b")));
         assert!(!is_call(&request("GET / HTTP/1.1\nHost: a\nContent-Type: application/grpc")));
         assert!(!is_call(&head("POST / HTTP/1.1\nHost: a\nContent-Type: application/grpc")), "HTTP/1");
     }
 
     #[test]
-    fn a_timeout_is_up_to_eight_digits_and_a_unit() {
-        for (text, expected) in [
-            ("1H", Some(Duration::from_secs(3600))),
-            ("2M", Some(Duration::from_secs(120))),
-            ("3S", Some(Duration::from_secs(3))),
-            ("250m", Some(Duration::from_millis(250))),
-            ("7u", Some(Duration::from_micros(7))),
-            ("0n", Some(Duration::ZERO)),
-            ("99999999H", Some(Duration::from_secs(99_999_999 * 3600))),
-            ("999999999S", None),
-            ("S", None),
-            ("1", None),
-            ("-1S", None),
-            ("1s", None),
-        ] {
-            assert_eq!(timeout(&call(&format!("grpc-timeout: {text}"))), expected, "{text}");
+    fn a_timeout_is_read_from_its_header() {
+        for (line, expected) in
+            [("grpc-timeout: 250m", Some(Duration::from_millis(250))), ("grpc-timeout: 1s", None), ("X-A: b", None)]
+        {
+            assert_eq!(timeout(&call(line)), expected, "{line}");
         }
-        assert_eq!(timeout(&call("X-A: b")), None);
     }
 
     #[test]
