@@ -69,6 +69,12 @@ impl CoolDown {
         self.until
     }
 
+    /// When the last one is or was over; `None` if there was none.
+    #[must_use]
+    pub fn until(&self) -> Option<Mono> {
+        (self.until != Mono::ZERO).then_some(self.until)
+    }
+
     /// Whether to pick others first.
     #[must_use]
     pub fn is_in_force(&self, now: Mono) -> bool {

@@ -14,6 +14,7 @@
 //! | failure rates, with careful tests | [`Breaker`] | `Breaker` |
 //! | an endpoint that hangs | [`Silence`] with [`Patience`] | throttled |
 //! | one that asks for less | [`CoolDown`] | `CoolDown` |
+//! | what came of the last requests, for people | [`Recent`] | |
 //! | the rules of nginx and HAProxy | [`MaxFails`], [`Observe`], [`AgentAnswer`] | |
 #![forbid(unsafe_code)]
 
@@ -32,6 +33,7 @@ mod jitter;
 mod model;
 mod modes;
 mod outlier;
+mod recent;
 mod schedule;
 mod silence;
 mod sync;
@@ -48,6 +50,7 @@ pub use fair_share::FairShare;
 pub use history::{History, LookBack};
 pub use modes::{AgentAnswer, AgentState, MaxFails, Observe, OnError};
 pub use outlier::Outlier;
+pub use recent::Recent;
 pub use schedule::Schedule;
 pub use silence::{Patience, Silence, Wait};
 pub use window::{Counts, Window};

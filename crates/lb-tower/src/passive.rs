@@ -339,6 +339,17 @@ impl<S: Send + Sync + 'static, W: Watch> Passive<S, W> {
         }
     }
 
+    /// Until when an endpoint is ejected, or else until when it cools down; `None` if neither. Takes a lock: for status pages.
+    #[must_use]
+    pub fn out_until(&self, uid: Uid, now: Mono) -> Option<Mono> {
+        let books = self.shared.lock();
+        let record = books.records.get(&uid)?;
+        record
+            .outlier
+            .next_deadline()
+            .or_else(|| record.cool_down.until().filter(|_| record.cool_down.is_in_force(now)))
+    }
+
     /// How many endpoints are ejected.
     #[must_use]
     pub fn ejected(&self) -> u32 {

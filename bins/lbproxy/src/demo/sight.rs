@@ -226,6 +226,11 @@ mod tests {
             requests_per_s: 0.0,
             response: None,
             last_check: None,
+            earlier_checks: Vec::new(),
+            flaps: 0,
+            ejections: 0,
+            wait: None,
+            outcomes: String::new(),
         };
         let endpoints = addresses().into_iter().enumerate().map(endpoint).collect();
         let cluster = ClusterStatus { name: Arc::from("demo"), endpoints, ..ClusterStatus::default() };

@@ -20,10 +20,18 @@ impl Targets for CheckResults {
         self.set(endpoint, is_up).unwrap_or_default()
     }
 
-    fn emit(&self, event: Event) {
-        if let Some(tracker) = self.tracker.upgrade() {
-            tracker.shared.events.emit(event);
+    fn emit(&self, endpoint: &Identity, event: Event) {
+        let Some(tracker) = self.tracker.upgrade() else { return };
+        if let Some(snapshot) = tracker.snapshot.load_full()
+            && let Some(cluster) = snapshot.clusters.iter().find(|cluster| cluster.name == endpoint.cluster)
+        {
+            let identity = lb_policy::Identity::new(Arc::clone(&endpoint.endpoint), endpoint.address.to_string());
+            let members = cluster.members.endpoints();
+            if let Some(known) = members.iter().find(|known| *known.identity() == identity) {
+                known.value().upstream.chronicle.on_event(&event, tracker.shared.now());
+            }
         }
+        tracker.shared.events.emit(event);
     }
 
     fn on_result(&self, endpoint: &Identity, passed: bool, took: Duration) {

@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwapOption;
-use lb_core::Axis;
-use lb_policy::Uid;
+use lb_core::{Axis, EndpointState};
+use lb_policy::{Endpoint, Uid};
 
 use super::lock;
 use crate::drivers::checks::Checks;
-use crate::events::Event;
+use crate::events::{Event, Subject};
 use crate::observe::cells::Histogram;
 use crate::observe::rates::{Rates, Reading, Since};
 use crate::observe::status::{
@@ -31,8 +31,24 @@ pub(super) struct StatusTracker {
     rates: Mutex<Rates>,
 }
 
-/// The state of every endpoint when it was last looked at, and since when it is so.
-type States = HashMap<(Arc<str>, Uid), (State, SystemTime)>;
+/// Every endpoint as it was when it was last looked at.
+type States = HashMap<(Arc<str>, Uid), Seen>;
+
+/// An endpoint as it was.
+struct Seen {
+    state: State,
+    /// Since when it is in that state.
+    since: SystemTime,
+    /// What was declared of it: a bit of [`DECLARED`] each.
+    declared: u8,
+}
+
+/// What the configuration, a source or an operator says. Nothing reports these changes when they are made.
+const DECLARED: [Axis; 5] = [Axis::Drain, Axis::WeightZero, Axis::NotReady, Axis::DrainOrdered, Axis::Maintenance];
+
+fn declared(state: &EndpointState) -> u8 {
+    (0..).zip(DECLARED).map(|(bit, axis)| u8::from(state.is_set(axis)) << bit).sum()
+}
 
 impl StatusTracker {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
@@ -72,13 +88,15 @@ impl StatusTracker {
                     checks.suspect(&identity);
                 }
                 let key = (Arc::clone(&cluster.name), endpoint.uid());
-                let is_warming = cluster.members.warming_share(endpoint, now).is_some();
-                let (state, _) = status::observed(endpoint.state(), is_warming);
-                let since = match states.remove(&key) {
-                    Some((same, since)) if same == state => since,
-                    _ => at,
-                };
-                seen.insert(key, (state, since));
+                let (state, _) = cluster.observed(endpoint, now);
+                let declared = declared(endpoint.state());
+                let before = states.remove(&key);
+                let changed = before.as_ref().map_or(0, |before| before.declared ^ declared);
+                if changed != 0 {
+                    self.report_declared(cluster, endpoint, changed);
+                }
+                let since = before.filter(|before| before.state == state).map_or(at, |before| before.since);
+                seen.insert(key, Seen { state, since, declared });
             }
         }
         *states = seen;
@@ -131,6 +149,21 @@ impl StatusTracker {
         (listeners, sum)
     }
 
+    fn report_declared(&self, cluster: &ClusterRuntime, endpoint: &Endpoint<impl Sized>, changed: u8) {
+        let all: Vec<Axis> = endpoint.state().reasons().collect();
+        for (bit, axis) in (0..).zip(DECLARED) {
+            if changed & 1 << bit == 0 {
+                continue;
+            }
+            let identity = endpoint.identity();
+            let resolved = (identity.name != identity.address).then(|| identity.address.to_string());
+            let (cluster, endpoint) = (Arc::clone(&cluster.name), Arc::clone(&identity.name));
+            let endpoint = Subject { cluster, endpoint, resolved };
+            let others = all.iter().copied().filter(|other| *other != axis).collect();
+            self.shared.events.emit(Event::Declared { endpoint, axis, on: all.contains(&axis), others });
+        }
+    }
+
     fn report_panic(&self, cluster: &ClusterRuntime) {
         let is_panicking = cluster.members.is_panicking();
         let was_panicking = lock(&self.panicking).insert(Arc::clone(&cluster.name), is_panicking).unwrap_or(false);
@@ -160,20 +193,33 @@ impl StatusSource for StatusTracker {
             let endpoints = cluster.members.endpoints();
             let endpoints = endpoints.iter().map(|endpoint| {
                 let state = endpoint.state();
-                let is_warming = cluster.members.warming_share(endpoint, now).is_some();
-                let (word, reason) = status::observed(state, is_warming);
+                let (word, reason) = cluster.observed(endpoint, now);
                 let upstream = &endpoint.value().upstream;
                 let report = upstream.identity(&cluster.name).and_then(|identity| self.checks.get()?.report(&identity));
                 // A state that no tick has seen yet has begun just now, for whoever looks again as well.
-                let seen = states.entry((Arc::clone(&cluster.name), endpoint.uid())).or_insert((word, at));
-                if seen.0 != word {
-                    *seen = (word, at);
+                let fresh = || Seen { state: word, since: at, declared: declared(state) };
+                let seen = states.entry((Arc::clone(&cluster.name), endpoint.uid())).or_insert_with(fresh);
+                if seen.state != word {
+                    (seen.state, seen.since) = (word, at);
                 }
+                let chronicle = &upstream.chronicle;
                 let why = match word {
                     State::Down => report.as_ref().and_then(|report| report.why.clone()),
-                    State::Ejected => upstream.ejected_for.load().as_deref().cloned(),
+                    State::Ejected => chronicle.ejected_for(),
+                    State::Cooling => chronicle.cooling_for(),
                     _ => None,
                 };
+                let wait = match word {
+                    State::Down => report.as_ref().map(|report| report.next_in),
+                    State::Ejected | State::Cooling => cluster
+                        .passive
+                        .as_ref()
+                        .and_then(|passive| passive.out_until(endpoint.uid(), now))
+                        .map(|until| until.saturating_since(now)),
+                    _ => None,
+                };
+                let (last_check, earlier_checks) =
+                    report.map_or_else(Default::default, |report| (report.last, report.earlier.into()));
                 let key = (Arc::clone(&cluster.name), endpoint.uid());
                 let name = (Arc::clone(&cluster.name), Arc::clone(&upstream.name));
                 let attempts = since.attempts(&key, state.requests());
@@ -183,13 +229,18 @@ impl StatusSource for StatusTracker {
                     eligible: state.is_eligible(),
                     state: word,
                     reason: status::explained(word, reason, why),
-                    since: seen.1,
+                    since: seen.since,
                     in_flight: state.in_flight(),
                     requests: state.requests(),
                     failures: state.failures(),
                     requests_per_s: since.rate(attempts),
                     response: ResponseTimes::of(&since.endpoint(&name, &upstream.metrics.durations())),
-                    last_check: report.and_then(|report| report.last),
+                    last_check,
+                    earlier_checks,
+                    flaps: chronicle.flaps(now),
+                    ejections: chronicle.ejections(),
+                    wait,
+                    outcomes: chronicle.outcomes.read(state.requests()),
                 }
             });
             let queue = QueueStatus::of(cluster.members.queue());

@@ -25,7 +25,7 @@
 //! What this does not do: judge real traffic (outlier detection does), or decide whether traffic flows when all are
 //! down (the cluster's panic threshold does).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -54,9 +54,9 @@ pub trait Targets: Send + Sync + 'static {
     /// lock that somebody holds while calling it. Answers what else keeps the endpoint from new requests.
     fn on_checked(&self, endpoint: &Identity, is_up: bool) -> Vec<Axis>;
 
-    /// A transition by checks that were made, to be passed on; default it is not.
-    fn emit(&self, event: Event) {
-        drop(event);
+    /// A transition of this endpoint by checks that were made, to be passed on; default it is not.
+    fn emit(&self, endpoint: &Identity, event: Event) {
+        let _ = (endpoint, event);
     }
 
     /// A check has passed or failed, `took` after it began. The same rules hold.
@@ -87,6 +87,10 @@ pub struct Report {
     pub why: Option<String>,
     /// The last check; `None` before the first.
     pub last: Option<LastCheck>,
+    /// The ones before it, at most four, the latest first.
+    pub earlier: VecDeque<LastCheck>,
+    /// How long until the next one is due.
+    pub next_in: Duration,
 }
 
 /// The driver. Dropping it ends all checks and leaves every endpoint in the state it is in.
@@ -168,8 +172,9 @@ impl Checks {
         let running = lock(&self.running);
         let state = Arc::clone(&running.get(endpoint)?.state);
         drop(running);
-        let report = lock(&state).report.clone();
-        Some(report)
+        let state = lock(&state);
+        let next_in = state.schedule.next_due().saturating_since(self.common.now());
+        Some(Report { next_in, ..state.report.clone() })
     }
 
     /// Something else says that this endpoint may be down, or back: its checks come faster for a few seconds.
@@ -198,7 +203,7 @@ impl Checks {
                 if !check.initial_up {
                     self.common.targets.on_checked(&target.endpoint, false);
                 }
-                let report = Report { is_up: check.initial_up, since: SystemTime::now(), why: None, last: None };
+                let report = Report::starting(check.initial_up);
                 let (now, entropy) = (self.common.now(), fastrand::u64(..));
                 (Schedule::new(thresholds, initial, intervals, window, now, entropy), report)
             }
@@ -293,10 +298,25 @@ impl Common {
         };
         let why = report.why.clone().unwrap_or_default();
         let others = self.targets.on_checked(endpoint, transition == Transition::Up);
-        self.targets.emit(match transition {
+        let event = match transition {
             Transition::Up => Event::CheckedUp { endpoint: subject, why, others },
-            Transition::Down => Event::CheckedDown { endpoint: subject, why },
-        });
+            Transition::Down => Event::CheckedDown { endpoint: subject, why, others },
+        };
+        self.targets.emit(endpoint, event);
+    }
+}
+
+impl Report {
+    fn starting(is_up: bool) -> Self {
+        let (since, next_in) = (SystemTime::now(), Duration::ZERO);
+        Self { is_up, since, why: None, last: None, earlier: VecDeque::new(), next_in }
+    }
+
+    fn on_check(&mut self, check: LastCheck) {
+        if let Some(before) = self.last.replace(check) {
+            self.earlier.truncate(EARLIER - 1);
+            self.earlier.push_front(before);
+        }
     }
 }
 
@@ -307,7 +327,7 @@ impl State {
         self.metrics.on_check(*ok);
         let is_like_last = self.report.last.as_ref().is_some_and(|last| last.ok == *ok);
         self.row = if is_like_last { self.row.saturating_add(1) } else { 1 };
-        self.report.last = Some(LastCheck { ok: *ok, detail: detail.clone(), took: *took, at });
+        self.report.on_check(LastCheck { ok: *ok, detail: detail.clone(), took: *took, at });
         let transition = self.schedule.on_result(*ok, began, now, fastrand::u64(..))?;
         let needed = if *ok { check.rise } else { check.fall };
         self.report.is_up = self.schedule.is_up();
@@ -334,6 +354,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// First checks are spread over this much time, or over a millisecond an endpoint if that is more.
 const FIRST_WINDOW: Duration = Duration::from_secs(1);
 
+/// So many checks before the last are kept.
+const EARLIER: usize = 4;
+
 /// For so long after a doubt checks come in the interval of a transition.
 const SUSPICION: Duration = Duration::from_secs(3);
 
@@ -342,7 +365,6 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
     use std::num::NonZeroU32;
 
     use lb_config::Probe;

@@ -36,6 +36,8 @@ pub enum Event {
         endpoint: Subject,
         /// `status 500 from /healthz (3 of 3)`
         why: String,
+        /// What else keeps it from new requests.
+        others: Vec<Axis>,
     },
     /// Active checks have found an endpoint up.
     CheckedUp {
@@ -54,6 +56,8 @@ pub enum Event {
         eject_for: Duration,
         /// `3 failures in 30s, the last a reset`
         why: String,
+        /// What else keeps it from new requests.
+        others: Vec<Axis>,
     },
     /// An ejection is over.
     Readmitted {
@@ -77,12 +81,14 @@ pub enum Event {
         length: Duration,
         /// What it answered.
         status: u16,
+        /// What else keeps it from new requests.
+        others: Vec<Axis>,
     },
     /// That is over.
     CooledDown {
         /// Which.
         endpoint: Subject,
-        /// What keeps it from new requests.
+        /// What else keeps it from new requests.
         others: Vec<Axis>,
     },
     /// An endpoint answers nothing, and gets one request at a time.
@@ -91,12 +97,25 @@ pub enum Event {
         endpoint: Subject,
         /// How long a request has waited.
         silent_for: Duration,
+        /// What else keeps it from new requests.
+        others: Vec<Axis>,
     },
     /// It has answered, or is needed.
     Cleared {
         /// Which.
         endpoint: Subject,
-        /// What keeps it from new requests.
+        /// What else keeps it from new requests.
+        others: Vec<Axis>,
+    },
+    /// What the configuration, a source of endpoints or an operator says about an endpoint has changed.
+    Declared {
+        /// Which.
+        endpoint: Subject,
+        /// What is said.
+        axis: Axis,
+        /// Whether it is said from now on, or no longer.
+        on: bool,
+        /// What else keeps it from new requests.
         others: Vec<Axis>,
     },
     /// A cluster ignores health from now on.

@@ -296,11 +296,12 @@ mod tests {
             emit(&Event::CheckedDown {
                 endpoint: Subject { endpoint: "10.0.0.1:80".into(), resolved: None, ..a() },
                 why: "status 500 from /healthz (3 of 3)".to_owned(),
+                others: Vec::new(),
             });
             let why = "status 200 from /healthz (2 of 2)".to_owned();
             emit(&Event::CheckedUp { endpoint: a(), why, others: Vec::new() });
             let why = "3 failures in 30s".to_owned();
-            emit(&Event::Ejected { endpoint: a(), eject_for: Duration::from_secs(30), why });
+            emit(&Event::Ejected { endpoint: a(), eject_for: Duration::from_secs(30), why, others: Vec::new() });
             LimitLog::new().on_limited(Some("::ffff:203.0.113.9".parse().unwrap()), "api", false, Mono::ZERO);
             emit(&Event::Readmitted { endpoint: a(), others: vec![Axis::Drain, Axis::Check] });
         });
@@ -320,7 +321,7 @@ mod tests {
     #[test]
     fn json_is_one_object_an_event() {
         let text = written(Level::Info, LogFormat::Json, |_| {
-            emit(&Event::CheckedDown { endpoint: a(), why: "timeout after 5s".to_owned() });
+            emit(&Event::CheckedDown { endpoint: a(), why: "timeout after 5s".to_owned(), others: Vec::new() });
         });
         let line: serde_json::Value = serde_json::from_str(text.trim_end()).unwrap();
         assert_eq!(line["message"], "endpoint n8n-1:5678 is down: timeout after 5s");

@@ -14,9 +14,9 @@ pub struct EventLog;
 impl Subscriber for EventLog {
     fn on_event(&self, event: &Event) {
         match event {
-            Event::CheckedDown { endpoint, why } => endpoint_down(endpoint, why),
+            Event::CheckedDown { endpoint, why, .. } => endpoint_down(endpoint, why),
             Event::CheckedUp { endpoint, why, others } => endpoint_up(endpoint, why, others),
-            Event::Ejected { endpoint: Subject { cluster, endpoint, resolved }, eject_for, why } => {
+            Event::Ejected { endpoint: Subject { cluster, endpoint, resolved }, eject_for, why, .. } => {
                 let resolved = resolved.as_ref().map(display);
                 tracing::warn!(%cluster, resolved, "endpoint {endpoint} ejected for {eject_for:?}: {why}");
             }
@@ -24,12 +24,12 @@ impl Subscriber for EventLog {
             Event::Spared { endpoint: Subject { cluster, endpoint, .. }, last } => tracing::warn!(
                 "endpoint {endpoint} is failing ({last}) but not ejected: too few eligible endpoints in cluster {cluster}"
             ),
-            Event::CoolingDown { endpoint: Subject { cluster, endpoint, resolved }, length, status } => {
+            Event::CoolingDown { endpoint: Subject { cluster, endpoint, resolved }, length, status, .. } => {
                 let resolved = resolved.as_ref().map(display);
                 tracing::info!(%cluster, resolved, "endpoint {endpoint} cools down for {length:?}: it answered {status}");
             }
             Event::CooledDown { endpoint, others } => endpoint_up(endpoint, "its cool-down is over", others),
-            Event::Suspected { endpoint: Subject { cluster, endpoint, resolved }, silent_for } => {
+            Event::Suspected { endpoint: Subject { cluster, endpoint, resolved }, silent_for, .. } => {
                 let resolved = resolved.as_ref().map(display);
                 tracing::warn!(
                     %cluster, resolved,
@@ -37,6 +37,7 @@ impl Subscriber for EventLog {
                 );
             }
             Event::Cleared { endpoint, others } => endpoint_up(endpoint, "it is no longer suspected", others),
+            Event::Declared { endpoint, axis, on, others } => declared(endpoint, *axis, *on, others),
             Event::PanicBegan { cluster, eligible, all, threshold } => {
                 panic_began(cluster, *eligible, *all, *threshold);
             }
@@ -83,6 +84,21 @@ fn endpoint_up(subject: &Subject, why: impl fmt::Display, others: &[Axis]) {
     }
     let others: Vec<&str> = others.iter().map(|axis| axis.name()).collect();
     tracing::info!(%cluster, resolved, "endpoint {endpoint} is not up yet ({}): {why}", others.join(", "));
+}
+
+/// What the configuration or a source says about an endpoint; an operator's order has its own line.
+fn declared(subject: &Subject, axis: Axis, on: bool, others: &[Axis]) {
+    let (begins, is_over) = match axis {
+        Axis::Drain => ("drains: by the configuration or its source", "it no longer drains"),
+        Axis::WeightZero => ("gets no new requests: its weight is zero", "its weight is no longer zero"),
+        Axis::NotReady => ("is not ready: its source says so", "its source says that it is ready"),
+        _ => return,
+    };
+    if !on {
+        return endpoint_up(subject, is_over, others);
+    }
+    let Subject { cluster, endpoint, resolved } = subject;
+    tracing::info!(%cluster, resolved = resolved.as_ref().map(display), "endpoint {endpoint} {begins}");
 }
 
 /// Panic mode surprises operators: every transition is logged loudly.

@@ -179,6 +179,16 @@ impl Page {
             let labels = [("cluster", &**cluster), ("endpoint", name)];
             count_one(&mut family, &labels, endpoint.ejections.load(Ordering::Relaxed))?;
         }
+        let mut family =
+            counter(out, "transitions", "Changes of an endpoint's state, from one to another, by what changed it")?;
+        for ((cluster, name), endpoint) in &named.endpoints {
+            for (from, to, reason, count) in endpoint.transitions() {
+                let (from, to) = (from.word(), to.word());
+                let labels =
+                    [("cluster", &**cluster), ("endpoint", name), ("from", from), ("to", to), ("reason", reason)];
+                count_one(&mut family, &labels, count)?;
+            }
+        }
         let mut family = gauge(out, "in_flight", "Requests sent to the endpoint and not finished")?;
         for ((cluster, name), gauge) in &self.gauges.endpoints {
             family.encode_family(&[("cluster", &**cluster), ("endpoint", name)])?.encode_gauge(&gauge.0)?;

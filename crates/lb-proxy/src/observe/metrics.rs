@@ -41,6 +41,8 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 
 use super::cells::{Codes, Count, Durations, Histogram, Sharded};
+use super::status::State;
+use super::transitions::Transition;
 use crate::events::{Event, Subscriber};
 
 /// All metrics of the process.
@@ -153,6 +155,8 @@ pub struct EndpointMetrics {
     pub(super) checks_passed: AtomicU64,
     pub(super) checks_failed: AtomicU64,
     pub(super) ejections: AtomicU64,
+    /// By the states before and after, and the reason.
+    pub(super) transitions: Mutex<BTreeMap<(State, State, &'static str), u64>>,
 }
 
 /// Counts of one route on one listener with one cluster.
@@ -261,6 +265,7 @@ impl Metrics {
             checks_passed: AtomicU64::new(0),
             checks_failed: AtomicU64::new(0),
             ejections: AtomicU64::new(0),
+            transitions: Mutex::default(),
         })
     }
 
@@ -312,13 +317,16 @@ impl Metrics {
     }
 }
 
-/// Counts ejections.
+/// Counts the transitions of endpoints.
 impl Subscriber for Arc<Metrics> {
     fn on_event(&self, event: &Event) {
-        let Event::Ejected { endpoint, .. } = event else { return };
-        let key = (Arc::clone(&endpoint.cluster), Arc::clone(&endpoint.endpoint));
+        let Some(transition) = Transition::of(event) else { return };
+        let key = (Arc::clone(&transition.endpoint.cluster), Arc::clone(&transition.endpoint.endpoint));
         if let Some(known) = self.named().endpoints.get(&key) {
-            known.on_ejection();
+            known.on_transition(&transition);
+            if let Event::Ejected { .. } = event {
+                known.on_ejection();
+            }
         }
     }
 }
@@ -470,6 +478,17 @@ impl EndpointMetrics {
     pub fn on_check(&self, passed: bool) {
         let count = if passed { &self.checks_passed } else { &self.checks_failed };
         count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn on_transition(&self, transition: &Transition<'_>) {
+        let mut transitions = self.transitions.lock().unwrap_or_else(PoisonError::into_inner);
+        *transitions.entry((transition.from, transition.to, transition.reason)).or_default() += 1;
+    }
+
+    /// Its transitions so far: from, to, the reason, and how often.
+    pub(super) fn transitions(&self) -> Vec<(State, State, &'static str, u64)> {
+        let transitions = self.transitions.lock().unwrap_or_else(PoisonError::into_inner);
+        transitions.iter().map(|(&(from, to, reason), &count)| (from, to, reason, count)).collect()
     }
 
     /// Outlier detection ejected it.

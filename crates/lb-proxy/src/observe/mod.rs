@@ -14,3 +14,4 @@ mod sink;
 pub mod status;
 pub(crate) mod status_page;
 mod timestamp;
+mod transitions;

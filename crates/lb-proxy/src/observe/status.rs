@@ -214,6 +214,18 @@ pub struct EndpointStatus {
     pub response: Option<ResponseTimes>,
     /// The result of the last active check; `null` if none was made.
     pub last_check: Option<LastCheck>,
+    /// The results of those before it, at most four, the latest first.
+    pub earlier_checks: Vec<LastCheck>,
+    /// How often checks or traffic have taken it out while nothing else did, in the last hour; 64 at most.
+    pub flaps: usize,
+    /// How often outlier detection has ejected it since it joined.
+    pub ejections: u64,
+    /// How long it will at least be in this state: until its ejection or cool-down is over, or until its next check.
+    /// `null` if nothing is waited for.
+    #[serde(rename = "wait_s", serialize_with = "span")]
+    pub wait: Option<Duration>,
+    /// What came of its last 20 attempts, a letter each, the latest last; see [`lb_health::Recent`].
+    pub outcomes: String,
 }
 
 /// The outcome of one active check.
@@ -232,7 +244,7 @@ pub struct LastCheck {
 }
 
 /// What an endpoint is doing, in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// Taking its full share.
@@ -255,6 +267,10 @@ pub enum State {
     Breaker,
     /// It asked for less: others are picked first.
     Cooling,
+    /// It answers nothing: one request at a time until it does.
+    Suspected,
+    /// Its ejection is over: one request at a time until three have succeeded.
+    Probation,
     /// No longer a member.
     Removed,
     /// Refused for a reason of the embedder's own.
@@ -268,7 +284,46 @@ impl fmt::Display for State {
 }
 
 impl State {
-    const fn word(self) -> &'static str {
+    /// The state of an endpoint that these axes keep from new requests.
+    ///
+    /// Of several reasons the one that an operator would have to lift first names the state: what people ordered comes
+    /// before what is a fact, and that before what we observed.
+    ///
+    /// | set                 | state         |
+    /// |---------------------|---------------|
+    /// | removed             | `removed`     |
+    /// | maintenance         | `maintenance` |
+    /// | drain, ordered too  | `drain`       |
+    /// | unresolved          | `unresolved`  |
+    /// | not ready           | `not_ready`   |
+    /// | check               | `down`        |
+    /// | ejected             | `ejected`     |
+    /// | breaker             | `breaker`     |
+    /// | other               | `other`       |
+    /// | weight zero         | `drain`       |
+    /// | cool-down           | `cooling`     |
+    /// | none                | `up`          |
+    #[must_use]
+    pub fn of(reasons: &[Axis]) -> Self {
+        let words = [
+            (Axis::Removed, Self::Removed),
+            (Axis::Maintenance, Self::Maintenance),
+            (Axis::DrainOrdered, Self::Drain),
+            (Axis::Drain, Self::Drain),
+            (Axis::Unresolved, Self::Unresolved),
+            (Axis::NotReady, Self::NotReady),
+            (Axis::Check, Self::Down),
+            (Axis::Ejected, Self::Ejected),
+            (Axis::Breaker, Self::Breaker),
+            (Axis::Other, Self::Other),
+            (Axis::WeightZero, Self::Drain),
+            (Axis::CoolDown, Self::Cooling),
+        ];
+        words.into_iter().find_map(|(axis, word)| reasons.contains(&axis).then_some(word)).unwrap_or(Self::Up)
+    }
+
+    /// Its name.
+    pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Up => "up",
             Self::Warming => "warming",
@@ -280,57 +335,25 @@ impl State {
             Self::Ejected => "ejected",
             Self::Breaker => "breaker",
             Self::Cooling => "cooling",
+            Self::Suspected => "suspected",
+            Self::Probation => "probation",
             Self::Removed => "removed",
             Self::Other => "other",
         }
     }
 }
 
-/// The word for an endpoint's state, and all its reasons (`drain, check`), none if it is up.
-///
-/// Of several reasons the one that an operator would have to lift first names the state: what people ordered comes
-/// before what is a fact, and that before what we observed.
-///
-/// | set                 | state         |
-/// |---------------------|---------------|
-/// | removed             | `removed`     |
-/// | maintenance         | `maintenance` |
-/// | drain, ordered too  | `drain`       |
-/// | unresolved          | `unresolved`  |
-/// | not ready           | `not_ready`   |
-/// | check               | `down`        |
-/// | ejected             | `ejected`     |
-/// | breaker             | `breaker`     |
-/// | cool-down           | `cooling`     |
-/// | other               | `other`       |
-/// | weight zero         | `drain`       |
-/// | none, slow start    | `warming`     |
-/// | none                | `up`          |
+/// The word for an endpoint's state ([`State::of`]; `warming` in place of `up` in its slow start), and all its reasons (`drain, check`),
+/// none if it is up.
 #[must_use]
 pub fn observed(state: &EndpointState, is_warming: bool) -> (State, Option<String>) {
     // Read once, so that word and reasons agree.
     let reasons: Vec<Axis> = state.reasons().collect();
-    let word = [
-        (Axis::Removed, State::Removed),
-        (Axis::Maintenance, State::Maintenance),
-        (Axis::DrainOrdered, State::Drain),
-        (Axis::Drain, State::Drain),
-        (Axis::Unresolved, State::Unresolved),
-        (Axis::NotReady, State::NotReady),
-        (Axis::Check, State::Down),
-        (Axis::Ejected, State::Ejected),
-        (Axis::Breaker, State::Breaker),
-        (Axis::Other, State::Other),
-        (Axis::WeightZero, State::Drain),
-        (Axis::CoolDown, State::Cooling),
-    ]
-    .into_iter()
-    .find_map(|(axis, word)| reasons.contains(&axis).then_some(word));
     let names: Vec<&str> = reasons.iter().map(|axis| axis.name()).collect();
-    match word {
-        Some(word) => (word, Some(names.join(", "))),
-        None if is_warming => (State::Warming, Some("slow_start".to_owned())),
-        None => (State::Up, None),
+    match State::of(&reasons) {
+        State::Up if is_warming => (State::Warming, Some("slow_start".to_owned())),
+        State::Up => (State::Up, None),
+        word => (word, Some(names.join(", "))),
     }
 }
 
@@ -409,6 +432,13 @@ fn seconds<S: Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Er
     serializer.serialize_u64(span.as_secs())
 }
 
+fn span<S: Serializer>(span: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    match span {
+        Some(span) => serializer.serialize_f64(span.as_millis() as f64 / 1e3),
+        None => serializer.serialize_none(),
+    }
+}
+
 fn millis<S: Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(span.as_micros() as f64 / 1e3)
 }
@@ -447,10 +477,21 @@ mod tests {
             failures: 3,
             requests_per_s: 0.5,
             response: Some(ResponseTimes { p50_ms: 1.25, p99_ms: 40.0 }),
-            last_check: Some(last_check),
+            last_check: Some(last_check.clone()),
+            earlier_checks: vec![last_check],
+            flaps: 4,
+            ejections: 1,
+            wait: Some(Duration::from_millis(1_500)),
+            outcomes: "225t".to_owned(),
         };
-        let fresh =
-            EndpointStatus { resolved: None, reason: None, response: None, last_check: None, ..endpoint.clone() };
+        let fresh = EndpointStatus {
+            resolved: None,
+            reason: None,
+            response: None,
+            last_check: None,
+            wait: None,
+            ..endpoint.clone()
+        };
         let queue = Queue::default();
         let queue = QueueStatus { length: 2, size: 9, ..QueueStatus::of(&queue) };
         let status = Status {
@@ -508,9 +549,11 @@ mod tests {
             "reason": "check", "since": "2025-01-01T00:00:00.000Z", "in_flight": 2, "requests": 10, "failures": 3,
             "requests_per_s": 0.5, "response_ms": { "p50": 1.25, "p99": 40.0 },
             "last_check": { "ok": false, "detail": "status 500", "ms": 1.5, "at": "2025-01-01T00:00:00.001Z" },
+            "earlier_checks": [{ "ok": false, "detail": "status 500", "ms": 1.5, "at": "2025-01-01T00:00:00.001Z" }],
+            "flaps": 4, "ejections": 1, "wait_s": 1.5, "outcomes": "225t",
         });
         let mut fresh = endpoint.clone();
-        for key in ["resolved", "reason", "response_ms", "last_check"] {
+        for key in ["resolved", "reason", "response_ms", "last_check", "wait_s"] {
             fresh[key] = Value::Null;
         }
         assert_eq!(
@@ -597,7 +640,9 @@ mod tests {
 
     #[test]
     fn states_have_the_same_name_in_logs_and_on_the_page() {
-        for state in [State::Up, State::Warming, State::Down, State::Drain, State::Maintenance, State::Breaker] {
+        for state in
+            [State::Up, State::Warming, State::Down, State::Drain, State::Breaker, State::Suspected, State::Probation]
+        {
             assert_eq!(serde_json::to_value(state).unwrap(), state.to_string());
         }
     }

@@ -84,7 +84,7 @@ fn write_cluster(out: &mut String, cluster: &ClusterStatus) -> fmt::Result {
     out.push_str(
         "</p><table><tr><th>endpoint<th>resolved<th>state<th>why<th>since<th class=n>in flight<th class=n>attempts",
     );
-    out.push_str("<th class=n>failures<th class=n>a second<th class=n>p50 ms<th class=n>p99 ms<th>last check</tr>\n");
+    out.push_str("<th class=n>failures<th class=n>a second<th class=n>p50 ms<th class=n>p99 ms<th>last attempts<th class=n>flaps<th>last check</tr>\n");
     cluster.endpoints.iter().try_for_each(|endpoint| write_endpoint(out, endpoint))?;
     out.push_str("</table>\n");
     Ok(())
@@ -93,7 +93,7 @@ fn write_cluster(out: &mut String, cluster: &ClusterStatus) -> fmt::Result {
 fn write_endpoint(out: &mut String, endpoint: &EndpointStatus) -> fmt::Result {
     let class = match endpoint.state {
         State::Up => "up",
-        State::Warming | State::Drain | State::Maintenance => "mid",
+        State::Warming | State::Drain | State::Maintenance | State::Suspected | State::Probation => "mid",
         _ => "bad",
     };
     write!(out, "<tr><td>{}", Escaped(&endpoint.address))?;
@@ -102,6 +102,7 @@ fn write_endpoint(out: &mut String, endpoint: &EndpointStatus) -> fmt::Result {
     write!(out, "<td>{}<td class=n>{}", rfc3339(endpoint.since), endpoint.in_flight)?;
     write!(out, "<td class=n>{}<td class=n>{}", endpoint.requests, endpoint.failures)?;
     write!(out, "<td class=n>{}{}", endpoint.requests_per_s, TimeCells(endpoint.response.as_ref()))?;
+    write!(out, "<td><code>{}</code><td class=n>{}", Escaped(&endpoint.outcomes), endpoint.flaps)?;
     match &endpoint.last_check {
         Some(check) => writeln!(out, "<td>{}</tr>", Escaped(&check.detail)),
         None => writeln!(out, "<td></tr>"),

@@ -8,10 +8,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use lb_config::{self as valid, Config, ListenAddress, RouteOptions};
-use lb_policy::{Cluster, Selector, Zone};
+use lb_core::Mono;
+use lb_policy::{Cluster, Endpoint, Selector, Zone};
 use lb_ratelimit::{Keyed, RetryBudget};
 
 use crate::observe::metrics::{ListenerMetrics, RouteMetrics};
+use crate::observe::status::{self, State};
 use crate::rules::headers::HeaderRules;
 use crate::rules::networks::Networks;
 use crate::rules::router::Router;
@@ -104,6 +106,26 @@ pub(crate) struct ClusterRuntime {
     pub(crate) passive: Option<Outliers>,
     /// Where this proxy is, if that matters.
     pub(crate) zone: Option<Zone>,
+}
+
+impl ClusterRuntime {
+    /// The state of an endpoint, and its reason where it is not simply up.
+    pub(crate) fn observed(&self, endpoint: &Endpoint<EndpointService>, now: Mono) -> (State, Option<String>) {
+        let is_warming = self.members.warming_share(endpoint, now).is_some();
+        match status::observed(endpoint.state(), is_warming) {
+            (State::Up | State::Warming, _) if endpoint.state().is_throttled() => {
+                let chronicle = &endpoint.value().upstream.chronicle;
+                match chronicle.suspected_for() {
+                    Some(why) => (State::Suspected, Some(why)),
+                    None => {
+                        let why = "its ejection is over; it gets one request at a time until three have succeeded";
+                        (State::Probation, Some(why.to_owned()))
+                    }
+                }
+            }
+            observed => observed,
+        }
+    }
 }
 
 /// A snapshot as the requests of one worker refer to it. Each worker has one of its own, so that the count of its references,

@@ -34,10 +34,14 @@ impl Events<EndpointService> for AttemptEvents {
         if !matches!(class, Class::Timeout | Class::Cancelled) {
             upstream.usual.silence.on_answer(now);
         }
+        upstream.chronicle.outcomes.record(endpoint.state().requests(), class);
         self.outliers.on_head(endpoint, class, elapsed, now);
     }
 
     fn on_end(&self, endpoint: &Arc<Endpoint<EndpointService>>, class: Class, end: End, elapsed: Duration, now: Mono) {
+        if end == End::UpstreamAborted && class.status().is_some() {
+            endpoint.value().upstream.chronicle.outcomes.on_cut(endpoint.state().requests());
+        }
         self.outliers.on_end(endpoint, class, end, elapsed, now);
     }
 }

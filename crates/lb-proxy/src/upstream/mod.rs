@@ -1,6 +1,7 @@
 //! Towards the endpoints: their connections, and requests on them.
 
 mod call;
+mod chronicle;
 mod error;
 mod eviction;
 pub(crate) mod h1;

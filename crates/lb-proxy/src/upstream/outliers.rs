@@ -8,6 +8,7 @@ use lb_tower::{Passive, Transition};
 
 use super::EndpointService;
 use crate::events::{Event, Events, Subject};
+use crate::net::clock;
 
 /// Outlier detection of a cluster.
 pub(crate) type Outliers = Passive<EndpointService, EjectionReporter>;
@@ -31,23 +32,30 @@ impl lb_tower::Watch for EjectionReporter {
         let subject = Subject { cluster: Arc::clone(&self.cluster), endpoint: Arc::clone(&endpoint.name), resolved };
         let members = self.members.endpoints();
         let known = members.iter().find(|known| known.identity() == endpoint);
-        let others = || known.map_or_else(Vec::new, |known| known.state().reasons().collect::<Vec<Axis>>());
-        self.events.emit(match transition {
+        let others = |own: &[Axis]| -> Vec<Axis> {
+            known.map_or_else(Vec::new, |known| known.state().reasons().filter(|axis| !own.contains(axis)).collect())
+        };
+        let event = match transition {
             Transition::Ejected { eject_for, failures, window, last, evidence } => {
                 let noun = if failures.get() == 1 { "failure" } else { "failures" };
                 let counted = evidence.map_or_else(|| format!("{failures} {noun} in {window:?}"), |it| it.to_string());
                 let why = format!("{counted}, the last a {}", last.name());
-                if let Some(known) = known {
-                    known.value().upstream.ejected_for.store(Some(Arc::new(why.clone())));
-                }
-                Event::Ejected { endpoint: subject, eject_for, why }
+                Event::Ejected { endpoint: subject, eject_for, why, others: others(&[Axis::Ejected]) }
             }
-            Transition::Readmitted => Event::Readmitted { endpoint: subject, others: others() },
-            Transition::CoolingDown { length, status } => Event::CoolingDown { endpoint: subject, length, status },
-            Transition::CooledDown => Event::CooledDown { endpoint: subject, others: others() },
-            Transition::Suspected { silent_for } => Event::Suspected { endpoint: subject, silent_for },
-            Transition::Cleared => Event::Cleared { endpoint: subject, others: others() },
+            Transition::Readmitted => Event::Readmitted { endpoint: subject, others: others(&[]) },
+            Transition::CoolingDown { length, status } => {
+                Event::CoolingDown { endpoint: subject, length, status, others: others(&[Axis::CoolDown]) }
+            }
+            Transition::CooledDown => Event::CooledDown { endpoint: subject, others: others(&[]) },
+            Transition::Suspected { silent_for } => {
+                Event::Suspected { endpoint: subject, silent_for, others: others(&[]) }
+            }
+            Transition::Cleared => Event::Cleared { endpoint: subject, others: others(&[]) },
             Transition::Spared { last } => Event::Spared { endpoint: subject, last: last.name() },
-        });
+        };
+        if let Some(known) = known {
+            known.value().upstream.chronicle.on_event(&event, clock::mono());
+        }
+        self.events.emit(event);
     }
 }

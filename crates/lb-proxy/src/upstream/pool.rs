@@ -20,6 +20,7 @@ use tokio::net::{TcpSocket, UnixStream};
 use tokio::time::Instant;
 
 use super::Connection;
+use super::chronicle::Chronicle;
 use super::h1::ReservedConnections;
 use super::h2::Http2Connections;
 use super::room::{Place, Share};
@@ -70,8 +71,8 @@ pub(crate) struct Upstream {
     pub(crate) label: Arc<str>,
     pub(crate) configured: EndpointAddress,
     pub(crate) metrics: Arc<EndpointMetrics>,
-    /// Why outlier detection ejected it last, for the status page.
-    pub(crate) ejected_for: ArcSwapOption<String>,
+    /// What has happened to it lately.
+    pub(crate) chronicle: Chronicle,
     /// How it usually answers.
     pub(crate) usual: Usual,
     /// As resolved; `None` for a name that has not resolved yet.
@@ -107,7 +108,7 @@ impl Upstream {
             name: Arc::clone(&endpoint.name),
             configured: endpoint.address.clone(),
             metrics,
-            ejected_for: ArcSwapOption::empty(),
+            chronicle: Chronicle::default(),
             usual: Usual::default(),
             address,
             idle: (0..workers).map(|_| Mutex::new(IdlePool::new(keep_alive.clone()))).collect(),

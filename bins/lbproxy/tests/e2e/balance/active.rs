@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use super::{answers, balancing, list};
-use crate::support::{Endpoint, get, text, wait_until};
+use super::{answers, balancing, list, one_cluster};
+use crate::support::{Endpoint, Proxy, get, text, wait_until};
 use crate::with_one_and_four_workers;
 
 with_one_and_four_workers!(
     an_endpoint_that_fails_its_checks_is_down_until_it_passes,
+    a_drain_of_the_file_is_one_line_and_one_transition,
     an_endpoint_that_refuses_is_down,
     an_endpoint_may_have_to_prove_itself_first,
     checks_read_answers_as_requests_do,
@@ -40,6 +41,14 @@ fn an_endpoint_that_fails_its_checks_is_down_until_it_passes(workers: usize) {
     let status = proxy.endpoint("app", &at);
     assert_eq!((&status["state"], &status["eligible"]), (&"down".into(), &false.into()), "{status}");
     assert_eq!(status["last_check"]["ok"], false, "{status}");
+    let earlier = status["earlier_checks"].as_array().unwrap();
+    assert!(!earlier.is_empty() && earlier.len() <= 4 && earlier[0]["ok"] == false, "{status}");
+    assert_eq!((&status["flaps"], &status["ejections"]), (&1.into(), &0.into()), "{status}");
+    assert!(status["wait_s"].as_f64().is_some_and(|wait| wait < 1.2), "until the next check: {status}");
+    let outcomes = status["outcomes"].as_str().unwrap();
+    assert!(!outcomes.is_empty() && outcomes.bytes().all(|letter| letter == b'2'), "{status}");
+    let transitions = |labels: &str| proxy.metric("lbproxy_transitions_total", &[&at, labels]);
+    assert_eq!(transitions("from=\"up\",to=\"down\",reason=\"check\""), 1.0);
     assert_eq!(proxy.metric("lbproxy_endpoint_eligible", &[&at]), 0.0);
     assert!(proxy.metric("lbproxy_checks_total", &[&at]) >= 3.0);
 
@@ -50,6 +59,26 @@ fn an_endpoint_that_fails_its_checks_is_down_until_it_passes(workers: usize) {
     let log = proxy.log();
     let transitions = log.iter().filter(|line| line.contains(&format!("endpoint {at} is "))).count();
     assert_eq!(transitions, 2, "one line a transition: {log:#?}");
+    assert_eq!(proxy.metric("lbproxy_transitions_total", &[&at]), 2.0, "and one count");
+    assert_eq!(proxy.metric("lbproxy_transitions_total", &[&at, "from=\"down\",to=\"up\""]), 1.0);
+}
+
+fn a_drain_of_the_file_is_one_line_and_one_transition(workers: usize) {
+    let endpoints = [Endpoint::named("a"), Endpoint::named("b")];
+    let at = endpoints[0].at();
+    let with = |drain: bool| {
+        let list = format!("[{{ address = \"{at}\", drain = {drain} }}, \"{}\"]", endpoints[1].at());
+        one_cluster(workers, "", &list, "")
+    };
+    let mut proxy = Proxy::start(&with(false));
+    wait_until("it to be seen", || proxy.endpoint("app", &at)["state"] == "up");
+    proxy.reload(&with(true));
+    proxy.wait_log(&format!("endpoint {at} drains: by the configuration"));
+    assert_eq!(proxy.metric("lbproxy_transitions_total", &[&at, "from=\"up\",to=\"drain\",reason=\"drain\""]), 1.0);
+    proxy.reload(&with(false));
+    proxy.wait_log(&format!("endpoint {at} is up: it no longer drains"));
+    assert_eq!(proxy.metric("lbproxy_transitions_total", &[&at, "from=\"drain\",to=\"up\",reason=\"drain\""]), 1.0);
+    assert_eq!(proxy.metric("lbproxy_transitions_total", &[&at]), 2.0);
 }
 
 fn an_endpoint_that_refuses_is_down(workers: usize) {

@@ -36,8 +36,11 @@ fn an_endpoint_that_fails_requests_is_ejected_for_a_while(workers: usize) {
     assert_eq!(failed, 3, "three failures eject");
     let line = proxy.wait_log(&format!("endpoint {at} ejected for "));
     assert!(line.contains("3 failures") && line.contains("cluster=app"), "{line}");
-    assert_eq!(proxy.endpoint("app", &at)["state"], "ejected");
+    let seen = proxy.endpoint("app", &at);
+    assert_eq!((&seen["state"], &seen["outcomes"], &seen["ejections"]), (&"ejected".into(), &"555".into(), &1.into()));
+    assert!(seen["wait_s"].as_f64().is_some_and(|wait| wait > 0.0 && wait <= 4.4), "{seen}");
     assert_eq!(proxy.metric("lbproxy_ejections_total", &[&at]), 1.0);
+    assert_eq!(proxy.metric("lbproxy_transitions_total", &[&at, "from=\"up\",to=\"ejected\",reason=\"outlier\""]), 1.0);
     assert_eq!(endpoints[0].requests(), 3);
 
     status.store(200, Ordering::SeqCst);

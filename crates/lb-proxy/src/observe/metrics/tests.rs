@@ -211,6 +211,11 @@ fn gauges_come_from_the_status_and_join_addresses_of_one_name() {
         requests_per_s: 0.0,
         response: None,
         last_check: None,
+        earlier_checks: Vec::new(),
+        flaps: 0,
+        ejections: 0,
+        wait: None,
+        outcomes: String::new(),
     };
     let endpoints =
         vec![endpoint("10.0.0.1:1", true, 3), endpoint("10.0.0.2:1", false, 4), endpoint("10.0.0.3:1", true, 0)];
