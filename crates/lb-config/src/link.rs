@@ -10,10 +10,10 @@ use crate::language::suggest::{nearest, one_of};
 use crate::language::values::address::ListenAddress;
 use crate::language::values::http::{HostPattern, PathPattern};
 use crate::model::cluster::{Cluster, ClusterWritten};
-use crate::model::config::{Config, Global};
+use crate::model::config::{Config, Global, OwnRequests};
 use crate::model::listener::{Listener, ListenerWritten};
 use crate::model::rate_limit::RateLimit;
-use crate::model::route::{Action, ActionWritten, Match, Route, RouteWritten};
+use crate::model::route::{Action, ActionWritten, Match, Route, RouteWritten, unwritten_options};
 use crate::model::site::SiteWritten;
 use crate::reach;
 
@@ -71,6 +71,7 @@ pub(crate) fn link(
     if !(listeners_whole && clusters_whole && routes_whole) {
         return None;
     }
+    let own_requests = OwnRequests { clusters: own_requests_to(&routes), options: unwritten_options()? };
     Some(Config {
         workers,
         grace,
@@ -81,7 +82,16 @@ pub(crate) fn link(
         listeners: listeners.into_iter().map(|written| written.listener).collect(),
         routes: routes.into_iter().map(|(route, _)| route).collect(),
         clusters: clusters.into_iter().map(|written| written.cluster).collect::<Vec<Cluster>>(),
+        own_requests,
     })
+}
+
+/// The clusters that lbproxy itself sends requests to.
+fn own_requests_to(routes: &[(Route, RouteWritten)]) -> Vec<usize> {
+    let mut clusters: Vec<usize> = routes.iter().flat_map(|_| []).collect();
+    clusters.sort_unstable();
+    clusters.dedup();
+    clusters
 }
 
 /// Names are unique, and two sockets cannot be bound to one address.

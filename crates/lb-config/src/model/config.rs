@@ -9,7 +9,7 @@ use crate::model::cluster::Cluster;
 use crate::model::limits::Limits;
 use crate::model::listener::Listener;
 use crate::model::log::Log;
-use crate::model::route::{ROUTE, Route};
+use crate::model::route::{ROUTE, Route, RouteOptions};
 use crate::model::site::SITE;
 use crate::model::zone::{LocalZone, ZoneForm};
 use crate::table::block::{Keys, Table, block};
@@ -39,6 +39,17 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// Clusters by name; [`Action::Cluster`](crate::Action::Cluster) holds the position in this list.
     pub clusters: Vec<Cluster>,
+    /// What lbproxy itself asks of clusters.
+    pub own_requests: OwnRequests,
+}
+
+/// The requests that lbproxy makes itself, for a route's sake.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OwnRequests {
+    /// Which clusters get any: positions in [`Config::clusters`], ascending, each once.
+    pub clusters: Vec<usize>,
+    /// What holds for such requests: what a route has that writes nothing. `[defaults.route]` is for clients' requests.
+    pub options: RouteOptions,
 }
 
 block! {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::language::diagnostic::Report;
 use crate::language::source::Span;
 use crate::language::suggest::nearest;
-use crate::language::tree::{Entry, Node};
+use crate::language::tree::{self, Entry, Node};
 use crate::language::values::http::{self, HostPattern, PathPattern, ValuePattern};
 use crate::model::forwarded::{Forwarded, ForwardedForm};
 use crate::model::headers::{Headers, header_name_once};
@@ -304,6 +304,13 @@ fn one_action(report: &mut Report, entry: &Entry) -> Option<ActionWritten> {
         "redirect" => RedirectForm::read(report, node).map(ActionWritten::Redirect),
         _ => Respond::read(report, node).map(ActionWritten::Respond),
     }
+}
+
+/// The options of a route that writes none; `None` never, since each default is a value of its key.
+pub(crate) fn unwritten_options() -> Option<RouteOptions> {
+    let (mut unread, table) = (Report::unread(), tree::Table { entries: Vec::new() });
+    let fields = Fields::of(&mut unread, &table, Span::NOWHERE, &ROUTE);
+    RouteOptions::take(&mut unread, &fields)
 }
 
 /// The options as if those of forwarding had not been written or inherited, so that nothing downstream acts on them.

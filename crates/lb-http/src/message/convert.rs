@@ -7,6 +7,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, header};
 
+use super::chars::{has_control, is_token};
 use super::fields::flag;
 use super::{Edits, Fields, Framing, RequestHead, ResponseHead, Trailers, Version, name};
 use crate::wire::h1::{
@@ -23,6 +24,41 @@ pub const WEBSOCKET: &str = "websocket";
 pub(super) const NO_LIMITS: HeadLimits = HeadLimits { bytes: usize::MAX, headers: usize::MAX, uri: usize::MAX };
 
 impl RequestHead {
+    /// A request of our own, over HTTP/1.1: its target in origin form, its host, further headers, and how long its body is, `None`
+    /// without one. What is written here is read by our own parser, so that exactly the same rules hold for it.
+    ///
+    /// # Errors
+    /// What the codec refuses in such a head.
+    pub fn compose<'a>(
+        method: &str,
+        target: &[u8],
+        host: &[u8],
+        headers: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
+        length: Option<u64>,
+    ) -> Result<Self, HeadError> {
+        // What ended its line here would be read as a line of its own.
+        if has_control(method.as_bytes()) || has_control(target) || has_control(host) {
+            return Err(Cause::BadRequestLine.into());
+        }
+        let mut text = BytesMut::with_capacity(1024);
+        for part in [method.as_bytes(), b" ", target, b" HTTP/1.1\r\nHost: ", host, b"\r\n"] {
+            text.put_slice(part);
+        }
+        for (name, value) in headers {
+            if !is_token(name) || has_control(value) {
+                return Err(if is_token(name) { Cause::BadHeaderValue } else { Cause::BadHeaderName }.into());
+            }
+            for part in [name, b": ", value, b"\r\n"] {
+                text.put_slice(part);
+            }
+        }
+        if let Some(length) = length {
+            text.put_slice(format!("Content-Length: {length}\r\n").as_bytes());
+        }
+        text.put_slice(b"\r\n");
+        RequestParser::new().parse(&mut text, &NO_LIMITS)?.ok_or_else(|| Cause::Truncated.into())
+    }
+
     /// A request that another library parsed. An authority in the URI (`:authority` in HTTP/2) becomes `Host`; a
     /// `Host` that differs from it is refused (RFC 9113 §8.3.1). HTTP/2's split cookies are joined again (§8.2.3).
     ///

@@ -114,6 +114,11 @@ impl Fields {
         self.0.capacity() * size_of::<Field>()
     }
 
+    /// Forgets the headers of which this is false.
+    pub(crate) fn retain(&mut self, is_kept: impl Fn(&Field) -> bool) {
+        self.0.retain(is_kept);
+    }
+
     pub(crate) fn as_slice(&self) -> &[Field] {
         &self.0
     }

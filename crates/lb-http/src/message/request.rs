@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::edits::Edits;
-use super::fields::{Fields, Span};
+use super::fields::{Fields, Span, flag};
 use super::head::{Head, Index};
 use super::method::Method;
 use super::name::{self, Name};
@@ -80,6 +80,25 @@ impl RequestHead {
     #[must_use]
     pub fn without_upgrade(&self) -> Self {
         self.clone().amended(|index| index.upgrade = Span::NONE)
+    }
+
+    /// The same request without the headers of these names. What was derived of the head when it was read (host, framing, upgrade)
+    /// stays as it is. Cost: nothing but the look at each name where there is none of them, else a copy of the index.
+    #[must_use]
+    pub fn without(self, is_removed: impl Fn(&[u8]) -> bool) -> Self {
+        if !self.iter().any(|(name, _)| is_removed(name)) {
+            return self;
+        }
+        let bytes = self.as_bytes().clone();
+        self.amended(|index| index.fields.retain(|field| !is_removed(field.name(&bytes))))
+    }
+
+    /// The headers that are meant for whoever answers: without those of the connection, of the framing, and `Host`.
+    pub fn end_to_end(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let bytes = self.as_bytes();
+        let fields = self.index().fields.as_slice().iter();
+        let of_connection = flag::HOP | flag::LENGTH | flag::HOST | flag::CONNECTION;
+        fields.filter(move |field| !field.has(of_connection)).map(move |field| (field.name(bytes), field.value(bytes)))
     }
 
     /// The method.

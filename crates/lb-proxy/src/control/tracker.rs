@@ -244,8 +244,9 @@ impl StatusSource for StatusTracker {
                 }
             });
             let queue = QueueStatus::of(cluster.members.queue());
-            let routes =
-                snapshot.routes.iter().filter(|route| route.cluster().is_some_and(|it| it.name == cluster.name));
+            let routes = snapshot.routes[..snapshot.config.routes.len()]
+                .iter()
+                .filter(|route| route.cluster().is_some_and(|it| it.name == cluster.name));
             ClusterStatus {
                 name: Arc::clone(&cluster.name),
                 policy: cluster.config.policy.kind.name(),

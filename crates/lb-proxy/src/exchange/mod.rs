@@ -93,7 +93,6 @@ impl Exchange {
 
     /// A request of the proxy's own, which counts as one of this connection's: a sub-request, or one that is only explained or
     /// tested. It needs no socket, and takes the same way as others.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for sub-requests and `explain`, which are yet to come"))]
     pub(crate) fn internal(
         connection: &Arc<ClientConnection>,
         snapshot: &Arc<WorkerSnapshot>,

@@ -16,6 +16,8 @@ mod respond;
 mod response_headers;
 mod sticky;
 #[cfg(test)]
+mod sub_request_tests;
+#[cfg(test)]
 mod tests;
 mod upgrade;
 

@@ -9,6 +9,7 @@ use super::chain::{Chain, chain};
 use super::*;
 use crate::downstream::{ClientConnection, Slot};
 use crate::events::Events;
+use crate::forward::stack::RouteStacks;
 use crate::message::{Framing, RequestHead};
 use crate::observe::metrics::Metrics;
 use crate::route::{self, Routed};
@@ -32,11 +33,17 @@ pub(super) struct Proxy {
 impl Proxy {
     /// With these lines of the configuration. Responses that no route makes have `X-By: listener`.
     pub(super) fn new(lines: &str) -> Self {
+        Self::with_cluster(lines, "endpoints = [\"127.0.0.1:1\"]")
+    }
+
+    /// As [`new`](Self::new), with these lines of the cluster `app`, which requests of our own may be sent to.
+    pub(super) fn with_cluster(lines: &str, cluster: &str) -> Self {
         let text = format!(
             "listener = [{{ address = \"127.0.0.1:0\", headers.response.set.x-by = \"listener\" }}]\n{lines}\n\
-             [cluster.app]\nendpoints = [\"127.0.0.1:1\"]\n"
+             [cluster.app]\n{cluster}\n"
         );
-        let config = Config::parse(&text, &|_| None).unwrap_or_else(|errors| panic!("{errors}")).config;
+        let mut config = Config::parse(&text, &|_| None).unwrap_or_else(|errors| panic!("{errors}")).config;
+        config.own_requests.clusters = vec![0];
         let config = Arc::new(config);
         let metrics = Arc::new(Metrics::new(2));
         let mut registry = Registry::new(lb_tower::system_clock(), metrics, Arc::default(), Arc::default(), 1);
@@ -54,7 +61,10 @@ impl Proxy {
             slot: Slot::default(),
         };
         Self {
-            snapshot: Arc::new(WorkerSnapshot { shared: snapshot }),
+            snapshot: Arc::new(WorkerSnapshot {
+                stacks: Arc::new(RouteStacks::new(&snapshot.routes)),
+                shared: snapshot,
+            }),
             chains,
             connection: Arc::new(connection),
             headers,
@@ -74,7 +84,7 @@ impl Proxy {
         }
     }
 
-    fn exchange(&self, head: RequestHead) -> Exchange {
+    pub(super) fn exchange(&self, head: RequestHead) -> Exchange {
         Exchange::internal(&self.connection, &self.snapshot, 0, head, &Bytes::new())
     }
 

@@ -9,6 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use atomic_refcell::{AtomicRefCell, AtomicRefMut};
 use lb_core::{Class, Clock};
 use lb_policy::{PickCx, Selector, Signals, Zone};
 use lb_tower::{Balance, Inspect, Observe, QueueError, Retry, RetryLayer, Timeout, TimeoutError};
@@ -58,6 +59,24 @@ pub(crate) fn stack(
         .events(RetryCounter { route: Arc::clone(&route.metrics[0]) })
         .layer(balance);
     Timeout::new(retry, route.options.timeout.total)
+}
+
+/// A worker's stacks: one a route; `None` where the route does not forward.
+pub(crate) struct RouteStacks(Vec<Option<AtomicRefCell<Stack>>>);
+
+impl RouteStacks {
+    pub(crate) fn new(routes: &[Arc<RouteRuntime>]) -> Self {
+        let of_route = |route: &Arc<RouteRuntime>| {
+            let selector = route.selector.clone()?;
+            Some(AtomicRefCell::new(stack(route, selector, route.cluster()?.zone, TurnClock)))
+        };
+        Self(routes.iter().map(of_route).collect())
+    }
+
+    /// The stack of a route. Only this worker borrows it, for the length of a call.
+    pub(crate) fn of(&self, route: usize) -> Option<AtomicRefMut<'_, Stack>> {
+        Some(self.0.get(route)?.as_ref()?.borrow_mut())
+    }
 }
 
 /// `Retry-After` of a local shortage: it passes as connections end, of which there are thousands.

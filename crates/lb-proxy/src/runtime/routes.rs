@@ -34,7 +34,7 @@ impl Routes<'_> {
         series: &mut Series<'_>,
     ) -> Vec<Arc<RouteRuntime>> {
         let config = self.config;
-        let routes = config
+        let mut routes = config
             .routes
             .iter()
             .zip(&headers.routes)
@@ -66,10 +66,33 @@ impl Routes<'_> {
                     cluster: cluster.cloned(),
                 })
             })
-            .collect();
+            .collect::<Vec<_>>();
+        routes.extend(config.own_requests.clusters.iter().map(|position| self.own(&clusters[*position], series)));
         self.forget_policies();
         self.budgets.end_round();
         routes
+    }
+
+    /// The route of our own requests to a cluster.
+    fn own(&mut self, cluster: &Arc<ClusterRuntime>, series: &mut Series<'_>) -> Arc<RouteRuntime> {
+        let config = self.config;
+        let options = config.own_requests.options.clone();
+        let policy = &cluster.config.policy;
+        // Retries are counted with what no route made. No client's request has these names: theirs have no arrow.
+        let metrics = config.listeners.iter().map(|listener| series.route(&listener.name, "", None, &[])).collect();
+        let name: Arc<str> = format!("->{}", cluster.name).into();
+        Arc::new(RouteRuntime {
+            edits_differ_by_endpoint: false,
+            request_headers: Arc::default(),
+            response_headers: Arc::default(),
+            key: hash_key(policy),
+            selector: self.clusters.get_mut(&cluster.name).map(|state| state.selector(policy)),
+            budget: options.retry.as_ref().map(|retry| self.budget(&name, retry)),
+            metrics,
+            options,
+            cluster: Some(Arc::clone(cluster)),
+            name,
+        })
     }
 
     /// Drops the turns of policies that no route uses any more.
@@ -78,7 +101,9 @@ impl Routes<'_> {
         for (position, cluster) in config.clusters.iter().enumerate() {
             let Some(state) = self.clusters.get_mut(&cluster.name) else { continue };
             let routes = config.routes.iter().filter(|route| route.action == Action::Cluster(position));
-            let used: Vec<_> = routes.map(|route| route.options.policy.as_ref().unwrap_or(&cluster.policy)).collect();
+            let own = config.own_requests.clusters.contains(&position).then_some(&cluster.policy);
+            let used = routes.map(|route| route.options.policy.as_ref().unwrap_or(&cluster.policy));
+            let used: Vec<_> = used.chain(own).collect();
             state.forget_policies(&used);
         }
     }

@@ -4,6 +4,7 @@
 //! change (members and what was learned of them, limiter cells, upstream connections, counters) is shared between
 //! successive snapshots, keyed by identity.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -29,6 +30,7 @@ pub(crate) struct Snapshot {
     pub(crate) router: Router,
     pub(crate) listeners: Vec<ListenerRuntime>,
     pub(crate) by_address: HashMap<ListenAddress, usize, ahash::RandomState>,
+    /// Those of the configuration, and after them one for each cluster that gets requests of our own, which no client's request takes.
     pub(crate) routes: Vec<Arc<RouteRuntime>>,
     pub(crate) clusters: Vec<Arc<ClusterRuntime>>,
     /// The tables of rate limits, by name.
@@ -41,6 +43,14 @@ impl Snapshot {
     /// The position of the listener with this configured address; `None` once a reload has removed it.
     pub(crate) fn listener(&self, address: &ListenAddress) -> Option<usize> {
         self.by_address.get(address).copied()
+    }
+
+    /// Where the route of our own requests to this cluster stands in [`routes`](Self::routes); `None` for a cluster that the
+    /// configuration has us ask nothing.
+    #[cfg_attr(not(test), allow(dead_code, reason = "for sub-requests"))]
+    pub(crate) fn own_route(&self, cluster: usize) -> Option<usize> {
+        let position = self.config.own_requests.clusters.binary_search(&cluster).ok()?;
+        Some(self.config.routes.len() + position)
     }
 }
 
@@ -132,6 +142,10 @@ impl ClusterRuntime {
 /// which every request changes, is written by that worker only.
 pub(crate) struct WorkerSnapshot {
     pub(crate) shared: Arc<Snapshot>,
+    /// The worker's stacks for its routes, by which an exchange can send a further request. Only the room that makes them knows
+    /// their type.
+    #[cfg_attr(not(test), allow(dead_code, reason = "for sub-requests"))]
+    pub(crate) stacks: Arc<dyn Any + Send + Sync>,
 }
 
 /// The limits on the head of a request.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use arc_swap::ArcSwap;
-use atomic_refcell::{AtomicRefCell, AtomicRefMut};
+use atomic_refcell::AtomicRefMut;
 use lb_config::ListenAddress;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{Notify, oneshot};
@@ -19,11 +19,10 @@ use tokio_util::sync::CancellationToken;
 use super::shared::Shared;
 use super::shutdown::Shutdown;
 use crate::filters::Chains;
-use crate::forward::stack::{self, Stack};
-use crate::net::clock::TurnClock;
+use crate::forward::stack::{RouteStacks, Stack};
 use crate::net::socket::{AcceptedSocket, Socket};
 use crate::observe::access_log::AccessWriter;
-use crate::runtime::snapshot::{RouteRuntime, Snapshot, WorkerSnapshot};
+use crate::runtime::snapshot::{Snapshot, WorkerSnapshot};
 
 /// What the connections of one worker share.
 pub(crate) struct Worker {
@@ -99,26 +98,23 @@ impl Worker {
 pub(crate) struct Stacks {
     pub(crate) snapshot: Arc<WorkerSnapshot>,
     pub(crate) chains: Arc<Chains>,
-    /// One a route; `None` where the route does not forward.
-    by_route: Vec<Option<AtomicRefCell<Stack>>>,
+    by_route: Arc<RouteStacks>,
 }
 
 impl Stacks {
     fn new(snapshot: &Arc<Snapshot>, chains: &Arc<Chains>) -> Self {
-        let of_route = |route: &Arc<RouteRuntime>| {
-            let selector = route.selector.clone()?;
-            Some(AtomicRefCell::new(stack::stack(route, selector, route.cluster()?.zone, TurnClock)))
-        };
+        let by_route = Arc::new(RouteStacks::new(&snapshot.routes));
+        let stacks = Arc::clone(&by_route) as _;
         Self {
-            by_route: snapshot.routes.iter().map(of_route).collect(),
-            snapshot: Arc::new(WorkerSnapshot { shared: Arc::clone(snapshot) }),
+            by_route,
+            snapshot: Arc::new(WorkerSnapshot { shared: Arc::clone(snapshot), stacks }),
             chains: Arc::clone(chains),
         }
     }
 
     /// The stack of a route. Only this worker borrows it, for the length of a call.
     pub(crate) fn of(&self, route: usize) -> Option<AtomicRefMut<'_, Stack>> {
-        Some(self.by_route.get(route)?.as_ref()?.borrow_mut())
+        self.by_route.of(route)
     }
 }
 
