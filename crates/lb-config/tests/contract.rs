@@ -135,7 +135,7 @@ slow_start = "off"
 panic_threshold = "off"
 spill = "exhausted"
 subset = "off"
-health.active = { path = "/", method = "GET", expect = ["2xx", "3xx"], interval = "10s", timeout = "5s", rise = 2, fall = 3, initial = "up" }
+health.active = { path = "/", method = "GET", expect = ["2xx", "3xx"], interval = "4s", jitter = "10%", timeout = "2s", rise = 2, fall = 3, initial = "up" }
 health.passive = { failures = 3, window = "30s", eject_for = "3s", on = ["connect_error", "reset", "timeout", "5xx"], silence = "1s", cool_down = "1s", max_ejected = "100%" }
 "#;
 
@@ -367,6 +367,8 @@ fn short_forms() {
 
 #[test]
 fn health_in_every_form() {
+    let active = cluster("health.active = { interval_down = \"30s\", jitter = \"50%\" }").health.active.unwrap();
+    assert_eq!((active.interval_down, active.jitter), (Some(Duration::from_secs(30)), 0.5));
     let active = cluster("health.active = { tcp = true, port = 81, initial = \"down\", rise = 1, fall = 1 }")
         .health
         .active

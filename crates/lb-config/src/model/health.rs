@@ -37,8 +37,12 @@ pub struct ActiveCheck {
     pub probe: Probe,
     /// Ask this port instead of the endpoint's.
     pub port: Option<u16>,
-    /// From the start of one check to the next.
+    /// From the start of one check to the next, while the endpoint is up.
     pub interval: Duration,
+    /// The same for an endpoint that has been down for a minute; `None` is `interval`.
+    pub interval_down: Option<Duration>,
+    /// Each interval is longer or shorter by up to this share of it.
+    pub jitter: f64,
     /// A check that takes longer has failed.
     pub timeout: Duration,
     /// Passing checks that bring an endpoint up.
@@ -80,8 +84,10 @@ block! {
     method: Arc<str> => Method, Value("\"GET\""), "The request method.";
     host: Option<Arc<str>> => Maybe<Host>, Unset("the endpoint's address"), "The `Host` of the probe.";
     port: Option<u16> => Maybe<Int<u16, 1, 65_535>>, Unset("the endpoint's"), "Probe this port instead.";
-    interval: Duration => Time, Value("\"10s\""), "From the start of one check to the start of the next.";
-    timeout: Duration => Time, Value("\"5s\""), "A check that takes longer has failed.";
+    interval: Duration => Time, Value("\"4s\""), "From the start of one check to the start of the next.";
+    interval_down: Option<Duration> => Maybe<Time>, Unset("`interval`"), "The same for an endpoint that has been down for a minute.";
+    jitter: f64 => Share, Value("\"10%\""), "Each interval is shorter or longer by up to this share, by chance; at most 50%.";
+    timeout: Duration => Time, Value("\"2s\""), "A check that takes longer has failed.";
     expect: Vec<(u16, u16)> => Expect, Value("[\"2xx\", \"3xx\"]"), "Statuses that pass.";
     rise: NonZeroU32 => Int<NonZeroU32, 1, 1_000>, Value("2"), "Passing checks in a row that bring an endpoint up.";
     fall: NonZeroU32 => Int<NonZeroU32, 1, 1_000>, Value("3"), "Failing checks in a row that take it down.";
@@ -94,6 +100,8 @@ block! {
         "check a `path` whose status is the answer, or write tcp = true";
 }
 
+const MAX_JITTER: f64 = 0.5;
+
 /// The keys of an HTTP probe, which have no meaning beside `tcp`.
 const OF_HTTP: [&str; 4] = ["path", "method", "host", "expect"];
 
@@ -104,6 +112,12 @@ impl Block for Written {
             && self.timeout > self.interval
         {
             report.warning(entry.node.span, "a check may take longer than the interval between two");
+        }
+        if self.jitter > MAX_JITTER {
+            report
+                .error(fields.value_span("jitter"), "this is too much: checks would follow one another at once")
+                .expected("at most 50%");
+            return None;
         }
         if self.tcp {
             self.tcp = is_tcp(report, fields)?;
@@ -136,22 +150,61 @@ impl Form for ActiveForm {
     const KIND: Kind = <Table<Written>>::KIND;
 
     fn read(report: &mut Report, node: &Node) -> Option<ActiveCheck> {
-        let Written { path, method, host, port, interval, timeout, expect, rise, fall, tcp, initial_up } =
-            Written::read(report, node)?;
+        let Written {
+            path,
+            method,
+            host,
+            port,
+            interval,
+            interval_down,
+            jitter,
+            timeout,
+            expect,
+            rise,
+            fall,
+            tcp,
+            initial_up,
+        } = Written::read(report, node)?;
         let probe = if tcp { Probe::Tcp } else { Probe::Http { path, method, host, expect } };
         // The last two are the cluster's, which is not known here.
         let (proxy_protocol, http2) = (None, false);
-        Some(ActiveCheck { probe, port, interval, timeout, rise, fall, initial_up, proxy_protocol, http2 })
+        Some(ActiveCheck {
+            probe,
+            port,
+            interval,
+            interval_down,
+            jitter,
+            timeout,
+            rise,
+            fall,
+            initial_up,
+            proxy_protocol,
+            http2,
+        })
     }
 
     fn show(value: &ActiveCheck, writer: &Writer<'_>) -> Option<Item> {
-        let ActiveCheck { port, interval, timeout, rise, fall, initial_up, .. } = *value;
+        let ActiveCheck { port, interval, interval_down, jitter, timeout, rise, fall, initial_up, .. } = *value;
         let (tcp, path, method, host, expect) = match value.probe.clone() {
             Probe::Tcp => (true, "".into(), "".into(), None, Vec::new()),
             Probe::Http { path, method, host, expect } => (false, path, method, host, expect),
         };
-        let written =
-            Written { path, method, host, port, interval, timeout, expect, rise, fall, tcp, initial_up }.items(writer);
+        let written = Written {
+            path,
+            method,
+            host,
+            port,
+            interval,
+            interval_down,
+            jitter,
+            timeout,
+            expect,
+            rise,
+            fall,
+            tcp,
+            initial_up,
+        };
+        let written = written.items(writer);
         let is_left_out = |key: &str| if tcp { OF_HTTP.contains(&key) } else { key == "tcp" };
         let shown: Items = written.into_iter().filter(|(key, _)| !is_left_out(key)).collect();
         Some(Item::Table(in_order(shown, &["tcp", "path", "method", "host", "expect"])))

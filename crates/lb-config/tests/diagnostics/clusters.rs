@@ -211,6 +211,10 @@ health.active = { tcp = true, path = "/x" }
 [cluster.c]
 endpoints = ["a:1", "b:1"]
 health = { active = "on", passive = true }
+
+[cluster.d]
+endpoints = ["a:1"]
+health.active = { jitter = "60%" }
 "#,
         r#"
 lbproxy.toml:3:51: error: `0` is too small
@@ -260,7 +264,7 @@ lbproxy.toml:12:21: error: a string does not fit here
    |
 12 | health = { active = "on", passive = true }
    |                     ^^^^
-   = expected a table with the keys `path`, `method`, `host`, `port`, `interval`, `timeout`, `expect`, `rise`, `fall`, `tcp`, `initial`, or "off"
+   = expected a table with the keys `path`, `method`, `host`, `port`, `interval`, `interval_down`, `jitter`, `timeout`, `expect`, `rise`, `fall`, `tcp`, `initial`, or "off"
    = help: write health.active = { path = "/healthz" }
 
 lbproxy.toml:12:37: error: a boolean does not fit here
@@ -269,6 +273,12 @@ lbproxy.toml:12:37: error: a boolean does not fit here
    |                                     ^^^^
    = expected a table with the keys `failures`, `window`, `eject_for`, `on`, `silence`, `cool_down`, `max_ejected`, or "off"
    = help: write health.passive = { failures = 3 }
+
+lbproxy.toml:16:28: error: this is too much: checks would follow one another at once
+   |
+16 | health.active = { jitter = "60%" }
+   |                            ^^^^^
+   = expected at most 50%
 "#,
     );
 }

@@ -74,13 +74,11 @@ impl Control {
         let stop = CancellationToken::new();
         let tracker = Arc::new(StatusTracker::new(Arc::clone(shared)));
         let prober = {
-            let registry = Arc::clone(registry);
             let limits_of = Arc::downgrade(&tracker);
-            NetProber::with_tls(move |endpoint| lock(&registry).tls_to(&endpoint.cluster, &endpoint.endpoint))
-                .with_limits(move || {
-                    let snapshot = limits_of.upgrade().and_then(|tracker| tracker.snapshot.load_full());
-                    snapshot.map_or(HeadLimits::response(), |snapshot| response_limits(&snapshot.config.limits))
-                })
+            NetProber::with_limits(move || {
+                let snapshot = limits_of.upgrade().and_then(|tracker| tracker.snapshot.load_full());
+                snapshot.map_or(HeadLimits::response(), |snapshot| response_limits(&snapshot.config.limits))
+            })
         };
         let at_once = descriptors::checks_at_once(descriptors::limit());
         let results = CheckResults { tracker: Arc::downgrade(&tracker) };

@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use lb_core::{Axis, EndpointState};
-use lb_policy::{Endpoint, Uid};
+use lb_policy::Endpoint;
 
 use super::lock;
 use crate::drivers::checks::Checks;
@@ -25,22 +25,9 @@ pub(super) struct StatusTracker {
     pub(super) shared: Arc<Shared>,
     started: Instant,
     pub(super) snapshot: ArcSwapOption<Snapshot>,
-    states: Mutex<States>,
     panicking: Mutex<HashMap<Arc<str>, bool>>,
     pub(super) checks: OnceLock<Arc<Checks>>,
     rates: Mutex<Rates>,
-}
-
-/// Every endpoint as it was when it was last looked at.
-type States = HashMap<(Arc<str>, Uid), Seen>;
-
-/// An endpoint as it was.
-struct Seen {
-    state: State,
-    /// Since when it is in that state.
-    since: SystemTime,
-    /// What was declared of it: a bit of [`DECLARED`] each.
-    declared: u8,
 }
 
 /// What the configuration, a source or an operator says. Nothing reports these changes when they are made.
@@ -56,7 +43,6 @@ impl StatusTracker {
             shared,
             started: Instant::now(),
             snapshot: ArcSwapOption::empty(),
-            states: Mutex::default(),
             panicking: Mutex::default(),
             checks: OnceLock::new(),
             rates: Mutex::default(),
@@ -68,8 +54,6 @@ impl StatusTracker {
         let now = self.shared.now();
         self.shared.failure_log.flush(now);
         let at = SystemTime::now();
-        let mut states = lock(&self.states);
-        let mut seen = HashMap::with_capacity(states.len());
         for cluster in &snapshot.clusters {
             match &cluster.passive {
                 Some(passive) => passive.tick(now),
@@ -87,20 +71,14 @@ impl StatusTracker {
                     // A check that passes ends the ejection, one that fails confirms the suspicion.
                     checks.suspect(&identity);
                 }
-                let key = (Arc::clone(&cluster.name), endpoint.uid());
                 let (state, _) = cluster.observed(endpoint, now);
-                let declared = declared(endpoint.state());
-                let before = states.remove(&key);
-                let changed = before.as_ref().map_or(0, |before| before.declared ^ declared);
+                upstream.chronicle.see(state, at);
+                let changed = upstream.chronicle.see_declared(declared(endpoint.state()));
                 if changed != 0 {
                     self.report_declared(cluster, endpoint, changed);
                 }
-                let since = before.filter(|before| before.state == state).map_or(at, |before| before.since);
-                seen.insert(key, Seen { state, since, declared });
             }
         }
-        *states = seen;
-        drop(states);
         let mut rates = lock(&self.rates);
         if rates.is_due(now) {
             rates.take(now, self.reading(&snapshot));
@@ -188,7 +166,6 @@ impl StatusSource for StatusTracker {
         let at = SystemTime::now();
         let rates = lock(&self.rates);
         let since = rates.since(now);
-        let mut states = lock(&self.states);
         let clusters = snapshot.clusters.iter().map(|cluster| {
             let endpoints = cluster.members.endpoints();
             let endpoints = endpoints.iter().map(|endpoint| {
@@ -196,13 +173,9 @@ impl StatusSource for StatusTracker {
                 let (word, reason) = cluster.observed(endpoint, now);
                 let upstream = &endpoint.value().upstream;
                 let report = upstream.identity(&cluster.name).and_then(|identity| self.checks.get()?.report(&identity));
-                // A state that no tick has seen yet has begun just now, for whoever looks again as well.
-                let fresh = || Seen { state: word, since: at, declared: declared(state) };
-                let seen = states.entry((Arc::clone(&cluster.name), endpoint.uid())).or_insert_with(fresh);
-                if seen.state != word {
-                    (seen.state, seen.since) = (word, at);
-                }
                 let chronicle = &upstream.chronicle;
+                // A state that no tick has seen yet has begun just now, for whoever looks again as well.
+                let in_state_since = chronicle.see(word, at);
                 let why = match word {
                     State::Down => report.as_ref().and_then(|report| report.why.clone()),
                     State::Ejected => chronicle.ejected_for(),
@@ -229,7 +202,7 @@ impl StatusSource for StatusTracker {
                     eligible: state.is_eligible(),
                     state: word,
                     reason: status::explained(word, reason, why),
-                    since: seen.since,
+                    since: in_state_since,
                     in_flight: state.in_flight(),
                     requests: state.requests(),
                     failures: state.failures(),

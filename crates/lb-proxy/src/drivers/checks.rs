@@ -40,12 +40,13 @@ use tokio::time::Instant;
 
 use super::Identity;
 use super::places::Places;
-pub use super::probe::{NetProber, Prober, Verdict, VerdictFuture};
+pub use super::probe::{NetProber, Prober, Question, Verdict, VerdictFuture};
 use crate::events::{Event, Subject};
 use crate::net::clock;
 use crate::observe::metrics::EndpointMetrics;
 use crate::observe::once_a_second::OnceASecond;
 use crate::observe::status::LastCheck;
+use crate::tls::UpstreamTls;
 
 /// Where results go: the engine sets `Axis::Check` of the endpoint, if it knows it.
 pub trait Targets: Send + Sync + 'static {
@@ -74,6 +75,8 @@ pub struct Target {
     pub check: Arc<ActiveCheck>,
     /// Where checks are counted.
     pub metrics: Arc<EndpointMetrics>,
+    /// How it is reached by TLS; `None` in the clear.
+    pub(crate) tls: Option<Arc<UpstreamTls>>,
 }
 
 /// What is known of an endpoint by its checks.
@@ -125,6 +128,7 @@ struct State {
     row: u32,
     report: Report,
     metrics: Arc<EndpointMetrics>,
+    tls: Option<Arc<UpstreamTls>>,
     is_over: bool,
 }
 
@@ -151,7 +155,9 @@ impl Checks {
             }
             let entry = match old.remove(&target.endpoint) {
                 Some(same) if same.check == target.check => {
-                    lock(&same.state).metrics = Arc::clone(&target.metrics);
+                    let mut state = lock(&same.state);
+                    (state.metrics, state.tls) = (Arc::clone(&target.metrics), target.tls.clone());
+                    drop(state);
                     same
                 }
                 changed => self.start(&target, changed, window),
@@ -192,7 +198,7 @@ impl Checks {
     fn start(&self, target: &Target, before: Option<Running>, window: Duration) -> Running {
         let check = &target.check;
         let thresholds = Thresholds::new(short(check.rise.get()), short(check.fall.get()));
-        let intervals = Intervals::every(check.interval.max(SHORTEST_INTERVAL));
+        let intervals = intervals(check);
         let (schedule, report) = match before {
             Some(before) => {
                 let ended = end(&before);
@@ -208,8 +214,8 @@ impl Checks {
                 (Schedule::new(thresholds, initial, intervals, window, now, entropy), report)
             }
         };
-        let metrics = Arc::clone(&target.metrics);
-        let state = Arc::new(Mutex::new(State { schedule, row: 0, report, metrics, is_over: false }));
+        let (metrics, tls) = (Arc::clone(&target.metrics), target.tls.clone());
+        let state = Arc::new(Mutex::new(State { schedule, row: 0, report, metrics, tls, is_over: false }));
         let sooner = Arc::new(Notify::new());
         let work = work(
             Arc::clone(&self.common),
@@ -255,7 +261,8 @@ async fn work(
         }
         let place = common.places.take(&endpoint.cluster).await;
         let began = common.now();
-        let verdict = common.prober.probe(&endpoint, &check).await;
+        let tls = lock(&state).tls.clone();
+        let verdict = common.prober.probe(Question { endpoint: &endpoint, check: &check, tls }).await;
         drop(place);
         let mut state = lock(&state);
         if state.is_over {
@@ -342,6 +349,12 @@ impl State {
     }
 }
 
+fn intervals(check: &ActiveCheck) -> Intervals {
+    let every = Intervals::every(check.interval.max(SHORTEST_INTERVAL));
+    let down = check.interval_down.map_or(every.down, |down| down.max(SHORTEST_INTERVAL));
+    Intervals { down, jitter_percent: (check.jitter * 100.0).round() as u8, ..every }
+}
+
 /// More than 65 535 in a row are as good as never.
 fn short(count: u32) -> u16 {
     u16::try_from(count).unwrap_or(u16::MAX)
@@ -402,7 +415,7 @@ mod tests {
     }
 
     impl Prober for Script {
-        fn probe<'a>(&'a self, endpoint: &'a Identity, _: &'a ActiveCheck) -> VerdictFuture<'a> {
+        fn probe<'a>(&'a self, Question { endpoint, .. }: Question<'a>) -> VerdictFuture<'a> {
             Box::pin(async move {
                 let (ok, takes) = {
                     let mut script = lock(&self.0);
@@ -452,7 +465,7 @@ mod tests {
 
         fn target(&self, endpoint: &Identity, check: &Arc<ActiveCheck>) -> Target {
             let metrics = self.metrics.series().endpoint(&endpoint.cluster, &endpoint.endpoint);
-            Target { endpoint: endpoint.clone(), check: Arc::clone(check), metrics }
+            Target { endpoint: endpoint.clone(), check: Arc::clone(check), metrics, tls: None }
         }
 
         fn apply(&self, endpoints: &[&Identity], check: &Arc<ActiveCheck>) {
@@ -477,6 +490,8 @@ mod tests {
             probe: Probe::Tcp,
             port: None,
             interval: Duration::from_secs(10),
+            interval_down: None,
+            jitter: 0.1,
             timeout: Duration::from_secs(5),
             rise: NonZeroU32::new(2).unwrap(),
             fall: NonZeroU32::new(3).unwrap(),
@@ -679,7 +694,7 @@ mod tests {
         let mut series = bench.metrics.series();
         let metrics = series.endpoint("c", "app-1:80");
         series.publish(1);
-        bench.checks.apply(vec![Target { endpoint: one, check: check(true), metrics }]);
+        bench.checks.apply(vec![Target { endpoint: one, check: check(true), metrics, tls: None }]);
         bench.until_asked(4).await;
         let text = bench.metrics.encode(&Status::default());
         for (result, count) in [("pass", 3), ("fail", 1)] {

@@ -24,8 +24,19 @@ use crate::wire::proxy_protocol::{self, ProxyHeader};
 
 /// Makes one check.
 pub trait Prober: Send + Sync + 'static {
-    /// Asks the endpoint what `check` says, within its timeout. Dropping the future gives the check up.
-    fn probe<'a>(&'a self, endpoint: &'a Identity, check: &'a ActiveCheck) -> VerdictFuture<'a>;
+    /// Asks the endpoint what the check says, within its timeout. Dropping the future gives the check up.
+    fn probe<'a>(&'a self, question: Question<'a>) -> VerdictFuture<'a>;
+}
+
+/// Who is asked what, and how.
+#[derive(Clone, Debug)]
+pub struct Question<'a> {
+    /// Who.
+    pub endpoint: &'a Identity,
+    /// What.
+    pub check: &'a ActiveCheck,
+    /// By TLS, where it is reached so.
+    pub(crate) tls: Option<Arc<UpstreamTls>>,
 }
 
 /// The verdict to come.
@@ -47,25 +58,16 @@ pub struct Verdict {
 /// Checks over the network.
 #[derive(Clone, Default)]
 pub struct NetProber {
-    /// How endpoints are reached by TLS, as it is at the time; `None` reaches all in the clear.
-    tls: Option<Arc<LookUpTls>>,
     /// The limits on the head of an answer, as they are at the time; `None` is [`HeadLimits::response`].
     limits: Option<Arc<LookUpLimits>>,
 }
 
 type LookUpLimits = dyn Fn() -> HeadLimits + Send + Sync;
 
-type LookUpTls = dyn Fn(&Identity) -> Option<Arc<UpstreamTls>> + Send + Sync;
-
 impl NetProber {
-    /// Checks endpoints by TLS where requests go to them by TLS.
-    pub(crate) fn with_tls(tls: impl Fn(&Identity) -> Option<Arc<UpstreamTls>> + Send + Sync + 'static) -> Self {
-        Self { tls: Some(Arc::new(tls)), limits: None }
-    }
-
     /// Holds answers to the limits of those to requests.
-    pub(crate) fn with_limits(self, limits: impl Fn() -> HeadLimits + Send + Sync + 'static) -> Self {
-        Self { limits: Some(Arc::new(limits)), ..self }
+    pub(crate) fn with_limits(limits: impl Fn() -> HeadLimits + Send + Sync + 'static) -> Self {
+        Self { limits: Some(Arc::new(limits)) }
     }
 
     /// Asks by the protocol that the endpoint speaks.
@@ -88,10 +90,11 @@ impl NetProber {
 }
 
 impl Prober for NetProber {
-    fn probe<'a>(&'a self, endpoint: &'a Identity, check: &'a ActiveCheck) -> VerdictFuture<'a> {
+    fn probe<'a>(&'a self, question: Question<'a>) -> VerdictFuture<'a> {
         Box::pin(async move {
+            let Question { endpoint, check, tls } = question;
             let began = Instant::now();
-            let found = tokio::time::timeout(check.timeout, self.ask(endpoint, check)).await;
+            let found = tokio::time::timeout(check.timeout, self.ask(endpoint, check, tls)).await;
             let took = began.elapsed();
             match found {
                 Ok(Ok((detail, rest))) => {
@@ -132,7 +135,12 @@ impl Miss {
 }
 
 impl NetProber {
-    async fn ask(&self, endpoint: &Identity, check: &ActiveCheck) -> Result<(String, Option<Rest>), Miss> {
+    async fn ask(
+        &self,
+        endpoint: &Identity,
+        check: &ActiveCheck,
+        tls: Option<Arc<UpstreamTls>>,
+    ) -> Result<(String, Option<Rest>), Miss> {
         let stream = match with_port(&endpoint.address, check.port) {
             Address::Ip(address) => {
                 let connected = TcpStream::connect(address).await;
@@ -142,8 +150,9 @@ impl NetProber {
         };
         let stream = introduced(stream.map_err(|error| Miss::connecting(&error))?, check).await?;
         // A connection is enough for a TCP check; whose it is, TLS would have to tell.
-        let tls = self.tls.as_ref().filter(|_| check.probe != Probe::Tcp).and_then(|tls| tls(endpoint));
-        let Some(tls) = tls else { return Ok(self.ask_by(check, stream, endpoint).await?) };
+        let Some(tls) = tls.filter(|_| check.probe != Probe::Tcp) else {
+            return Ok(self.ask_by(check, stream, endpoint).await?);
+        };
         let stream = Stream::to_tls(stream, &tls).await.map_err(|error| match tls::cause(&error) {
             Some((cause, why)) => format!("{cause}: {why}"),
             None => format!("{}: {error}", Cause::TlsHandshake),
@@ -203,6 +212,8 @@ mod tests {
             probe,
             port: None,
             interval: Duration::from_secs(10),
+            interval_down: None,
+            jitter: 0.1,
             timeout: Duration::from_secs(5),
             rise: NonZeroU32::MIN,
             fall: NonZeroU32::MIN,
@@ -221,7 +232,7 @@ mod tests {
     }
 
     async fn probe(endpoint: &Identity, check: &ActiveCheck) -> (bool, String) {
-        let verdict = NetProber::default().probe(endpoint, check).await;
+        let verdict = NetProber::default().probe(Question { endpoint, check, tls: None }).await;
         (verdict.ok, verdict.detail)
     }
 

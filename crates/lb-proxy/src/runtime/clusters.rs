@@ -21,7 +21,7 @@ use super::snapshot::ClusterRuntime;
 use crate::drivers::checks::Target;
 use crate::events::Events;
 use crate::observe::metrics::{EndpointMetrics, Metrics, Series};
-use crate::tls::{ClusterSettings, UpstreamTls};
+use crate::tls::ClusterSettings;
 use crate::upstream::{EjectionReporter, EndpointService, Outliers, Room, Share, Upstream};
 
 /// What outlives a configuration of one cluster.
@@ -137,14 +137,14 @@ impl ClusterState {
         let check = Arc::new(check.clone());
         let target = |upstream: &Arc<Upstream>| {
             let endpoint = upstream.identity(&self.config.name)?;
-            Some(Target { endpoint, check: Arc::clone(&check), metrics: Arc::clone(&upstream.metrics) })
+            Some(Target {
+                endpoint,
+                check: Arc::clone(&check),
+                metrics: Arc::clone(&upstream.metrics),
+                tls: upstream.tls(),
+            })
         };
         self.upstreams.values().filter_map(target).collect()
-    }
-
-    /// How this endpoint is reached by TLS, where it is.
-    pub(super) fn tls_to(&self, endpoint: &str) -> Option<Arc<UpstreamTls>> {
-        self.upstreams.values().find(|upstream| *upstream.name == *endpoint)?.tls()
     }
 
     /// Drops the turns of policies that no route uses any more.

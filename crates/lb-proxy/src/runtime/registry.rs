@@ -23,7 +23,7 @@ use crate::events::Events;
 use crate::observe::metrics::Metrics;
 use crate::rules::networks::Networks;
 use crate::rules::router::Router;
-use crate::tls::{Loaded, UpstreamTls};
+use crate::tls::Loaded;
 use crate::upstream::Room;
 
 /// What outlives a configuration.
@@ -152,11 +152,6 @@ impl Registry {
     /// All endpoints with active checks.
     pub(crate) fn check_targets(&self) -> Vec<Target> {
         self.clusters.values().flat_map(ClusterState::check_targets).collect()
-    }
-
-    /// How an endpoint is reached by TLS, where it is.
-    pub(crate) fn tls_to(&mut self, cluster: &str, endpoint: &str) -> Option<Arc<UpstreamTls>> {
-        self.clusters.get_mut(cluster)?.tls_to(endpoint)
     }
 
     /// Gives an order about an endpoint, wherever its name leads, or takes it back. It holds for endpoints that are yet to

@@ -2,12 +2,13 @@
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use lb_core::Mono;
 use lb_health::Recent;
 
 use crate::events::Event;
+use crate::observe::status::State;
 
 /// What has happened to one endpoint.
 #[derive(Default)]
@@ -15,6 +16,15 @@ pub(crate) struct Chronicle {
     /// What came of its attempts; written on the request path.
     pub(crate) outcomes: Recent,
     told: Mutex<Told>,
+    seen: Mutex<Seen>,
+}
+
+/// The endpoint as it was when somebody looked.
+#[derive(Default)]
+struct Seen {
+    /// And since when.
+    state: Option<(State, SystemTime)>,
+    declared: Option<u8>,
 }
 
 /// What events have told.
@@ -29,6 +39,24 @@ struct Told {
 }
 
 impl Chronicle {
+    /// Takes the state that the endpoint is in at this time. Answers since when it is in it, as far as anybody has looked: one that nobody
+    /// has seen yet has begun just now.
+    pub(crate) fn see(&self, state: State, at: SystemTime) -> SystemTime {
+        let mut seen = self.seen();
+        match seen.state {
+            Some((known, since)) if known == state => since,
+            _ => {
+                seen.state = Some((state, at));
+                at
+            }
+        }
+    }
+
+    /// Takes what is declared of the endpoint, a bit each. Answers the bits that have changed; none the first time.
+    pub(crate) fn see_declared(&self, declared: u8) -> u8 {
+        self.seen().declared.replace(declared).map_or(0, |before| before ^ declared)
+    }
+
     /// Takes an event about this endpoint.
     pub(crate) fn on_event(&self, event: &Event, now: Mono) {
         let mut told = self.lock();
@@ -79,6 +107,10 @@ impl Chronicle {
         self.lock().flaps.iter().filter(|at| now.saturating_since(**at) <= FLAPS_OF).count()
     }
 
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Told> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -110,6 +142,15 @@ mod tests {
         assert_eq!((chronicle.ejections(), chronicle.ejected_for()), (1, Some(why)));
         (0..100).for_each(|_| chronicle.on_event(&down(vec![]), at(100)));
         assert_eq!(chronicle.flaps(at(100)), MAX_FLAPS);
+    }
+
+    #[test]
+    fn a_state_lasts_since_it_was_first_seen() {
+        let chronicle = Chronicle::default();
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let states = [(State::Up, 1), (State::Up, 2), (State::Down, 3), (State::Down, 4), (State::Up, 5)];
+        assert_eq!(states.map(|(state, now)| chronicle.see(state, at(now))), [1, 1, 3, 3, 5].map(at));
+        assert_eq!([5, 5, 4].map(|declared| chronicle.see_declared(declared)), [0, 0, 1]);
     }
 
     #[test]

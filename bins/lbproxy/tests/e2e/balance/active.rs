@@ -1,10 +1,14 @@
 //! Active checks take an endpoint out and bring it back.
 
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
 
 use super::{answers, balancing, list, one_cluster};
-use crate::support::{Endpoint, Proxy, get, text, wait_until};
+use crate::support::{Endpoint, Proxy, config, get, last_text, text, wait_until};
 use crate::with_one_and_four_workers;
 
 with_one_and_four_workers!(
@@ -138,4 +142,62 @@ fn checks_read_answers_as_requests_do(workers: usize) {
         wait_until("it to take part", || get(proxy.web(), "/").text() == answer);
     }
     assert!(answers(&proxy, 8).chars().all(|answer| "dl".contains(answer)));
+}
+
+/// A listener that nobody accepts from, with its queue full: SYNs to it are dropped.
+struct Unanswered {
+    address: SocketAddr,
+    _held: (Socket, Vec<Socket>),
+}
+
+impl Unanswered {
+    fn new() -> Self {
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        listener.listen(1).unwrap();
+        let address = listener.local_addr().unwrap().as_socket().unwrap();
+        let connect = || {
+            let client = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            client.set_nonblocking(true).unwrap();
+            // In progress: with room in the queue it is established, without it never.
+            let _ = client.connect(&address.into());
+            client
+        };
+        let clients = (0..8).map(|_| connect()).collect();
+        Self { address, _held: (listener, clients) }
+    }
+}
+
+/// Every check of five thousand endpoints waits for its whole timeout, and those of another cluster keep their second.
+#[test]
+fn a_dead_cluster_of_five_thousand_does_not_delay_the_checks_of_another() {
+    let dead = Unanswered::new();
+    let asked: Arc<Mutex<Vec<Instant>>> = Arc::default();
+    let app = {
+        let asked = Arc::clone(&asked);
+        Endpoint::answering(move |_| {
+            asked.lock().unwrap().push(Instant::now());
+            last_text(200, "ok")
+        })
+    };
+    let big: Vec<String> = (20_000..25_000).map(|port| format!("\"127.0.0.1:{port}\"")).collect();
+    let rest = format!(
+        "[[route]]\ncluster = \"app\"\n[[route]]\npath = \"/big\"\ncluster = \"big\"\n[cluster.app]\nendpoints = [\"{}\"]
+        health.active = {{ interval = \"1s\", timeout = \"1s\" }}\n[cluster.big]\nendpoints = [{}]
+        health.active = {{ tcp = true, port = {}, interval = \"1s\", timeout = \"5s\" }}\n",
+        app.at(),
+        big.join(", "),
+        dead.address.port(),
+    );
+    let proxy = Proxy::start(&config(1, &rest));
+    wait_until("the other cluster to be down", || {
+        proxy.log().iter().filter(|line| line.contains("timeout after 5s")).count() > 100
+    });
+    let before = asked.lock().unwrap().len();
+    wait_until("eight checks", || asked.lock().unwrap().len() >= before + 8);
+    let times = asked.lock().unwrap();
+    let gaps: Vec<Duration> = times[before..].windows(2).map(|two| two[1] - two[0]).collect();
+    // One that waits for a place of the dead cluster's waits for five seconds.
+    assert!(gaps.iter().all(|gap| *gap < Duration::from_millis(3_500)), "{gaps:?}");
+    assert!(gaps.iter().sum::<Duration>() < Duration::from_secs(14), "seven gaps of 1.1 s at the most: {gaps:?}");
 }

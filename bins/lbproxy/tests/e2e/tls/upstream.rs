@@ -4,6 +4,7 @@ use rcgen::{DnType, date_time_ymd};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::Secure;
 use crate::support::{
     Authority, Client, Endpoint, Issued, Proxy, SWITCHED, WEBSOCKET, config, get, post, text, wait_until,
 };
@@ -21,6 +22,7 @@ with_one_and_four_workers!(
     what_is_no_tls_is_a_failed_handshake,
     a_truncated_body_is_not_taken_for_a_complete_one,
     checks_speak_tls_too,
+    checks_resume_the_session_of_the_one_before,
     a_reload_takes_up_another_authority,
     a_tunnel_goes_through_tls_on_both_sides,
 );
@@ -224,6 +226,18 @@ fn a_truncated_body_is_not_taken_for_a_complete_one(workers: usize) {
     assert!(whole.body.is_whole && whole.text() == "hello");
     let cut = get(proxy.web(), "/cut");
     assert!(!cut.body.is_whole, "the endpoint never said that this was the end: {cut:?}");
+}
+
+fn checks_resume_the_session_of_the_one_before(workers: usize) {
+    let endpoint = Secure::start(workers, "[[route]]\nrespond = { status = 200, body = \"ok\" }\n", "");
+    let rest = "tls = { ca = \"DIR/ca.pem\", server_name = \"a.test\" }\nhealth.active = { interval = \"20ms\" }";
+    let at = format!("https://{}", endpoint.proxy.web());
+    let proxy = Proxy::start(&configured(workers, &at, rest, &endpoint.directory));
+    wait_until("checks", || proxy.metric("lbproxy_checks_total", &["result=\"pass\""]) >= 5.0);
+    // A ticket of TLS 1.3 is for one use, and each answer brings new ones.
+    let resumed = endpoint.proxy.metric("lbproxy_tls_handshakes_total", &["result=\"resumed\""]);
+    assert!(resumed >= 4.0, "all but the first: {resumed}");
+    assert_eq!(endpoint.proxy.metric("lbproxy_tls_handshakes_total", &["result=\"full\""]), 1.0);
 }
 
 fn checks_speak_tls_too(workers: usize) {
