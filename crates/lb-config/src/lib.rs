@@ -63,7 +63,7 @@ pub use model::log::{AccessFormat, AccessLog, AccessTarget, Level, Log, LogForma
 pub use model::policy::{Policy, PolicyKind};
 pub use model::proxy_protocol::ProxyProtocol;
 pub use model::queue::Queue;
-pub use model::rate_limit::{LimitKey, Rate, RateLimit};
+pub use model::rate_limit::{LimitAlgorithm, LimitHeaders, LimitKey, Plan, Quotas, Rate, RateLimit};
 pub use model::redirect::{Redirect, RedirectTo};
 pub use model::respond::Respond;
 pub use model::retry::Retry;

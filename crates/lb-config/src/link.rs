@@ -12,7 +12,7 @@ use crate::language::values::http::{HostPattern, PathPattern};
 use crate::model::cluster::{Cluster, ClusterWritten};
 use crate::model::config::{Config, Global, OwnRequests};
 use crate::model::listener::{Listener, ListenerWritten};
-use crate::model::rate_limit::RateLimit;
+use crate::model::rate_limit::{self, RateLimit};
 use crate::model::route::{Action, ActionWritten, Match, Route, RouteWritten, unwritten_options};
 use crate::model::site::SiteWritten;
 use crate::reach;
@@ -63,11 +63,12 @@ pub(crate) fn link(
         if !written.has_body_limit {
             route.options.body_limit = limits.request_body_bytes;
         }
-        if let Some(limit) = route.options.rate_limit.as_mut().filter(|limit| limit.name.is_empty()) {
-            limit.name = Arc::clone(&route.name);
-        }
+        rate_limit::name_after(&mut route.options.rate_limits, &route.name);
     }
-    check_limits(report, &routes);
+    let of_routes = routes.iter().map(|(route, written)| (&route.options.rate_limits, &written.rate_limits));
+    let of_listeners = listeners.iter().map(|written| (&written.listener.rate_limits, &written.rate_limits));
+    let of_clusters = clusters.iter().map(|written| (&written.cluster.rate_limits, &written.rate_limits));
+    check_limits(report, of_routes.chain(of_listeners).chain(of_clusters));
     if !(listeners_whole && clusters_whole && routes_whole) {
         return None;
     }
@@ -339,21 +340,19 @@ fn check_unused(report: &mut Report, routes: &[(Route, RouteWritten)], clusters:
 }
 
 /// Limits of one name share their count, so they must count the same thing.
-fn check_limits(report: &mut Report, routes: &[(Route, RouteWritten)]) {
+fn check_limits<'a>(report: &mut Report, parts: impl Iterator<Item = (&'a Vec<RateLimit>, &'a Vec<Span>)>) {
     let mut seen: BTreeMap<&str, (&RateLimit, Span)> = BTreeMap::new();
-    for (route, written) in routes {
-        let (Some(limit), Some(span)) = (&route.options.rate_limit, written.rate_limit) else { continue };
-        let counts = |limit: &RateLimit| (limit.key.clone(), limit.rate, limit.burst, limit.memory_bytes);
+    for (limit, span) in parts.flat_map(|(limits, spans)| limits.iter().zip(spans)) {
         match seen.get(&*limit.name) {
-            Some((first, first_span)) if counts(first) != counts(limit) => {
+            Some((first, first_span)) if !limit.counts_as(first) => {
                 report
-                    .error(span, format!("rate limits named `{}` must have the same rate and key", limit.name))
-                    .expected("the same `key`, `rate`, `burst` and `memory`, or another `name`")
+                    .error(*span, format!("rate limits named `{}` must have the same rate and key", limit.name))
+                    .expected("the same `key`, `rate`, `burst`, `algorithm`, `quotas` and `memory`, or another `name`")
                     .related("the other one", *first_span);
             }
             Some(_) => {}
             None => {
-                seen.insert(&limit.name, (limit, span));
+                seen.insert(&limit.name, (limit, *span));
             }
         }
     }

@@ -123,7 +123,7 @@ fn is_guard(route: &Route) -> bool {
         PathPattern::Regex(_) => true,
         PathPattern::Exact(_) => false,
     };
-    by_path && route.matcher.hosts.is_empty() && (refuses || route.options.rate_limit.is_some())
+    by_path && route.matcher.hosts.is_empty() && (refuses || !route.options.rate_limits.is_empty())
 }
 
 /// Whether some listener has both.

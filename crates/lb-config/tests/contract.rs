@@ -71,6 +71,7 @@ proxy_protocol = false
 backlog = "auto"
 mode = "umask"
 tls = "off"
+rate_limit = "off"
 headers.response = { remove = [], set = {}, add = {} }
 
 [[route]]
@@ -86,7 +87,7 @@ retry = { on = ["connect_error", "reset"], attempts = 3, for = "none", interval 
 sticky = { cookie = "c", secure = false, http_only = true, path = "/", max_age = "session" }
 forwarded = { headers = "x-forwarded", host = "preserve" }
 upgrade = "any"
-rate_limit = { key = "client_ip", rate = "10/s", burst = 0, delay = "off", dry_run = false, exempt = [], status = 429, name = "/", memory = "10MiB" }
+rate_limit = { key = "client_ip", rate = "10/s", burst = 0, delay = "off", algorithm = "gcra", quotas = {}, dry_run = false, exempt = [], status = 429, headers = false, name = "/", memory = "10MiB" }
 headers.request = { remove = [], set = {}, add = {} }
 headers.response = { remove = [], set = {}, add = {} }
 body_limit = "100MiB"
@@ -131,6 +132,7 @@ proxy_protocol = "off"
 dns_interval = "10s"
 keep_alive = { idle = 32, timeout = "4s", requests = 1000, age = "1h" }
 queue = { size = 0, timeout = "5s" }
+rate_limit = "off"
 slow_start = "off"
 panic_threshold = "off"
 spill = "exhausted"
@@ -170,7 +172,7 @@ fn what_is_left_out_has_its_default_and_print_shows_it() {
 fn sections_that_are_left_out_are_off() {
     let plain = route("");
     assert_eq!(plain.options.sticky, None);
-    assert_eq!(plain.options.rate_limit, None);
+    assert_eq!(plain.options.rate_limits, []);
     assert_eq!(plain.options.policy, None);
     let plain = cluster("");
     assert_eq!(plain.health.active, None);
@@ -330,7 +332,7 @@ fn options_of_a_route() {
     assert_eq!((sticky.secure, sticky.http_only, sticky.same_site), (true, false, Some(SameSite::None)));
     assert_eq!((&*sticky.path, sticky.domain.as_deref()), ("/app", Some("example.com")));
     assert_eq!((sticky.max_age, sticky.secrets.len()), (Some(seconds(3600)), 2));
-    let limit = options.rate_limit.unwrap();
+    let [limit] = &options.rate_limits[..] else { panic!("one limit") };
     assert!(matches!(limit.key, LimitKey::Template(_)));
     assert_eq!((limit.rate.requests.get(), limit.rate.period, limit.burst, limit.status), (1, seconds(60), 20, 503));
     assert_eq!((&*limit.name, limit.memory_bytes), ("keys", 1_000_000));
@@ -357,7 +359,7 @@ fn short_forms() {
     let off = route("forwarded = \"off\"").options.forwarded;
     assert_eq!((off.x_forwarded, off.rfc7239), (false, false));
     assert_eq!(
-        route("rate_limit = { rate = \"1/s\", key = \"{client_ip}\" }").options.rate_limit.unwrap().key,
+        route("rate_limit = { rate = \"1/s\", key = \"{client_ip}\" }").options.rate_limits[0].key,
         LimitKey::ClientIp
     );
     let secrets =
@@ -630,4 +632,58 @@ fn zones_tiers_and_subsets() {
     );
     let named = cluster("subset = { size = 1, client = \"me\" }");
     assert_eq!((named.spill, named.subset.unwrap().by), (None, SubsetBy::Name("me".into())));
+}
+
+#[test]
+fn rate_limits_may_be_a_list_of_all_kinds_and_are_named_after_where_they_stand() {
+    let text = r#"
+        [[listener]]
+        name = "web"
+        address = "127.0.0.1:80"
+        rate_limit = { rate = "100/s", burst = 50 }
+        [[route]]
+        name = "api"
+        cluster = "app"
+        [[route.rate_limit]]
+        rate = "10/s"
+        headers = true
+        quotas = { "{header:X-Plan}" = { pro = "100/s", max = { rate = "1000/s", burst = 99 } }, "{cookie:plan}" = { pro = "7/m" } }
+        [[route.rate_limit]]
+        rate = "500/h"
+        algorithm = "sliding_window"
+        headers = "legacy"
+        [[route.rate_limit]]
+        rate = "5000/d"
+        algorithm = "fixed_window"
+        headers = "both"
+        name = "daily"
+        [cluster.app]
+        endpoints = ["a:1", "b:1"]
+        rate_limit = [{ rate = "1/s" }, { rate = "2/s", key = "{host}" }]
+    "#;
+    let loaded = Config::parse(text, &env).unwrap();
+    let config = &loaded.config;
+    let names = |limits: &[RateLimit]| limits.iter().map(|limit| limit.name.to_string()).collect::<Vec<_>>();
+    let limits = &config.routes[0].options.rate_limits;
+    assert_eq!(names(&config.listeners[0].rate_limits), ["listener:web"]);
+    assert_eq!(names(limits), ["api", "api#2", "daily"]);
+    assert_eq!(names(&config.clusters[0].rate_limits), ["cluster:app", "cluster:app#2"]);
+    let algorithms: Vec<_> = limits.iter().map(|limit| limit.algorithm).collect();
+    assert_eq!(algorithms, [LimitAlgorithm::Gcra, LimitAlgorithm::SlidingWindow, LimitAlgorithm::FixedWindow]);
+    let headers: Vec<_> = limits.iter().map(|limit| (limit.headers.draft, limit.headers.legacy)).collect();
+    assert_eq!(headers, [(true, false), (false, true), (true, true)]);
+    let quotas = &limits[0].quotas;
+    let plans: Vec<_> = quotas[0].plans.iter().map(|it| (&*it.value, it.rate.requests.get(), it.burst)).collect();
+    assert_eq!((quotas.len(), quotas[0].by.to_string()), (2, "{header:x-plan}".into()));
+    assert_eq!(plans, [("pro", 100, 0), ("max", 1000, 99)]);
+    for printed in [config.print(&loaded.sources), config.print_changed(&loaded.sources)] {
+        assert_eq!(load(&printed), loaded.config, "{printed}");
+    }
+    assert!(!config.print_changed(&loaded.sources).contains("api#2"));
+    let without = text.replace("rate = \"500/h\"", "rate = \"400/h\"").replace("name = \"daily\"", "");
+    let changes = Config::diff(config, &load(&without)).to_string();
+    assert_eq!(
+        changes,
+        "route api: rate_limit api#2.rate 500/h → 400/h; route api: rate_limit daily removed; route api: rate_limit api#3 added"
+    );
 }

@@ -37,7 +37,7 @@ fn the_example_means_what_it_says() {
     assert_eq!(webhook.options.timeout.tunnel, Duration::from_secs(3600));
     assert_eq!(webhook.options.body_limit, Some(16 << 20));
     assert!(!webhook.options.access_log);
-    let limit = webhook.options.rate_limit.as_ref().unwrap();
+    let limit = &webhook.options.rate_limits[0];
     assert_eq!((limit.rate.requests.get(), limit.rate.period, limit.burst), (30, Duration::from_secs(1), 50));
     assert_eq!(limit.name, webhook.name);
     let retry = webhook.options.retry.as_ref().unwrap();

@@ -30,10 +30,10 @@ pub enum EngineError {
     #[error("TLS: {0}")]
     Certificate(#[from] CertificateError),
     /// There is not as much memory as a rate limit is to have.
-    #[error("rate limit of route `{route}`: {source}")]
+    #[error("rate limit `{limit}`: {source}")]
     Memory {
-        /// The route.
-        route: Arc<str>,
+        /// Its name.
+        limit: Arc<str>,
         /// Why not.
         source: NoMemory,
     },

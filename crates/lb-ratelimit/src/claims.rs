@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use lb_core::Mono;
 
+use crate::decision::Decision;
 use crate::gcra::Verdict;
 use crate::keyed::{Key, Keyed};
 
@@ -20,6 +21,20 @@ pub struct Claim<'a> {
     pub key: Key<'a>,
     /// As how many requests it counts there.
     pub cost: u64,
+    /// How many requests beyond the rate are not held back there ([`Decision::delay`]); `None` holds none back.
+    pub undelayed: Option<u64>,
+}
+
+impl<'a> Claim<'a> {
+    /// A claim of one request, which is not held back.
+    #[must_use]
+    pub const fn new(limit: &'a Keyed, key: Key<'a>) -> Self {
+        Self { limit, key, cost: 1, undelayed: None }
+    }
+
+    fn charge(&self, now: Mono) -> Decision {
+        self.limit.charge_delaying(self.key, self.cost, self.undelayed, now)
+    }
 }
 
 /// Which limit refused a request.
@@ -36,6 +51,28 @@ pub struct Refusal {
 /// # Errors
 /// At least one limit refuses; nothing is charged.
 pub fn charge_all(claims: &[Claim<'_>], now: Mono) -> Result<(), Refusal> {
+    charge_all_telling(claims, now, |_, _| {})
+}
+
+/// As [`charge_all`]; `decided` is told what each limit has answered, with its place in the list. If the request is refused after
+/// all, since another thread was faster, that holds no more.
+///
+/// # Errors
+/// At least one limit refuses; nothing is charged.
+pub fn charge_all_telling(
+    claims: &[Claim<'_>],
+    now: Mono,
+    mut decided: impl FnMut(usize, Decision),
+) -> Result<(), Refusal> {
+    // One limit is asked once.
+    if let [claim] = claims {
+        let decision = claim.charge(now);
+        let Verdict::Refuse { retry_after } = decision.verdict else {
+            decided(0, decision);
+            return Ok(());
+        };
+        return Err(Refusal { index: 0, retry_after });
+    }
     let refusals = claims.iter().enumerate().filter_map(|(index, claim)| {
         let retry_after = claim.limit.would_refuse(claim.key.key, claim.cost, now)?;
         Some(Refusal { index, retry_after })
@@ -44,12 +81,14 @@ pub fn charge_all(claims: &[Claim<'_>], now: Mono) -> Result<(), Refusal> {
         return Err(refusal);
     }
     for (index, claim) in claims.iter().enumerate() {
-        if let Verdict::Refuse { retry_after } = claim.limit.debit(claim.key, claim.cost, now) {
+        let decision = claim.charge(now);
+        if let Verdict::Refuse { retry_after } = decision.verdict {
             for charged in &claims[..index] {
-                charged.limit.refund(charged.key.key, charged.cost);
+                charged.limit.refund(charged.key.key, charged.cost, now);
             }
             return Err(Refusal { index, retry_after });
         }
+        decided(index, decision);
     }
     Ok(())
 }
@@ -63,7 +102,7 @@ mod tests {
     const NOW: Mono = Mono::from_millis(5_000);
 
     fn claim(limit: &Keyed, cost: u64) -> Claim<'_> {
-        Claim { limit, key: Key::new(b"client"), cost }
+        Claim { cost, ..Claim::new(limit, Key::new(b"client")) }
     }
 
     fn table(quota: Quota) -> Keyed {
@@ -79,7 +118,10 @@ mod tests {
         let refused = Err(Refusal { index: 1, retry_after: Duration::from_secs(60) });
         assert_eq!(charge_all(&both, NOW), refused);
         assert_eq!((second.remaining(b"client", NOW), minute.remaining(b"client", NOW)), (7, 0));
-        let _ = second.charge(Key::new(b"client"), 7, NOW);
+        let mut left = Vec::new();
+        assert_eq!(charge_all_telling(&[claim(&second, 2)], NOW, |at, told| left.push((at, told.remaining))), Ok(()));
+        assert_eq!(left, [(0, 5)]);
+        let _ = second.charge(Key::new(b"client"), 5, NOW);
         assert_eq!(charge_all(&both, NOW), refused, "both refuse, and the minute takes longer");
         assert_eq!(charge_all(&[], NOW), Ok(()));
     }

@@ -26,6 +26,16 @@ pub struct WindowCount {
     count: u64,
 }
 
+impl WindowCount {
+    pub(crate) const fn of_parts(period: u64, count: u64) -> Self {
+        Self { period, count }
+    }
+
+    pub(crate) const fn into_parts(self) -> (u64, u64) {
+        (self.period, self.count)
+    }
+}
+
 impl FixedWindow {
     /// `limit` requests in each `period` of a nanosecond to 584 years. A limit of zero admits nothing.
     #[must_use]

@@ -42,6 +42,16 @@ impl Frequency {
         Self { period_nanos, began: None, current: 0, previous: 0 }
     }
 
+    /// As [`into_parts`](Self::into_parts) took it apart.
+    pub(crate) const fn of_parts(period_nanos: u64, began: u64, current: u64, previous: u64) -> Self {
+        Self { period_nanos, began: Some(began), current, previous }
+    }
+
+    /// When its current period began, and the events of it and of the previous one; nothing if there were none.
+    pub(crate) fn into_parts(self) -> Option<(u64, u64, u64)> {
+        Some((self.began?, self.current, self.previous))
+    }
+
     /// Counts one event; tells how many there were in the last period, this one included.
     pub fn on_event(&mut self, now: Mono) -> u64 {
         self.on_events(1, now)

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | several limits on one request | [`charge_all`] |
 //! | requests a second, one bucket | [`Limiter`] |
-//! | the same for each client, in a fixed amount of memory | [`Keyed`], with [`ClientKey`] |
+//! | the same for each client, in a fixed amount of memory, by any [`Rule`] | [`Keyed`], with [`ClientKey`] |
 //! | retries as a share of requests | [`RetryBudget`] |
 //! | so many at once | [`Concurrency`], fixed or moved by one of [`adaptive`]; for each key, [`KeyedConcurrency`] |
 //! | waiting for one of them | [`WaitQueue`] |
@@ -42,14 +42,14 @@ mod sync;
 mod wait_queue;
 
 pub use budget::{Ratio, RetryBudget};
-pub use claims::{Claim, Refusal, charge_all};
+pub use claims::{Claim, Refusal, charge_all, charge_all_telling};
 pub use client_key::ClientKey;
 pub use concurrency::{Concurrency, Permit};
 pub use decision::{Algorithm, Decision, whole_seconds};
 pub use fixed_window::{FixedWindow, WindowCount};
 pub use frequency::Frequency;
 pub use gcra::{Gcra, Limiter, Quota, Tat, Verdict};
-pub use keyed::{Heavy, Key, Keyed, NoMemory};
+pub use keyed::{Heavy, Key, Keyed, NoMemory, Rule};
 pub use keyed_concurrency::{KeyPermit, KeyedConcurrency, Refused};
 pub use leaky_bucket::{LeakyBucket, Level, Shaped};
 pub use sliding_log::{Log, SlidingLog};

@@ -17,6 +17,7 @@ use crate::model::keep_alive::KeepAlive;
 use crate::model::policy::{Policy, PolicyForm};
 use crate::model::proxy_protocol::{ProxyProtocol, ProxyProtocolForm};
 use crate::model::queue::Queue;
+use crate::model::rate_limit::{self, RateLimit, RateLimits};
 use crate::model::subset::{Subset, SubsetForm};
 use crate::table::block::{Keys, Table, block};
 use crate::table::convert;
@@ -45,6 +46,8 @@ block! {
         "How often names are resolved again; the last good answer is kept.";
     keep_alive: KeepAlive => Table<KeepAlive>, Value("{}"), "Connections kept to the endpoints, per worker.";
     queue: Queue => Table<Queue>, Value("{}"), "Waiting while every eligible endpoint has its `max_in_flight`.";
+    rate_limits as "rate_limit": Vec<RateLimit> => RateLimits, Value("\"off\""),
+        "Rate limit of all requests that are for it, or a list; charged together with the route's.";
     slow_start: Option<Duration> => Or<Off, Time>, Value("\"off\""),
         "How long an endpoint that joins or recovers takes to come to its full share.";
     panic_threshold: Option<f64> => Or<Off, Share>, Value("\"off\""),
@@ -88,6 +91,8 @@ form! {
 pub(crate) struct ClusterWritten {
     pub(crate) cluster: Cluster,
     pub(crate) name_span: Span,
+    /// Where its rate limits were written.
+    pub(crate) rate_limits: Vec<Span>,
 }
 
 /// Every cluster that could be read; `false` if one could not. A cluster that is wrong inside still keeps its name
@@ -115,15 +120,17 @@ fn cluster(report: &mut Report, entry: &Entry) -> Option<ClusterWritten> {
     }
     let fields = Fields::open(report, &entry.node, Cluster::SECTION)?;
     let cluster = Cluster::take(report, &fields);
+    let rate_limits = fields.entry("rate_limit").map(|entry| rate_limit::spans(&entry.node)).unwrap_or_default();
     fields.done();
     let mut cluster = Cluster { name: name?.into(), ..cluster? };
+    rate_limit::name_after(&mut cluster.rate_limits, &format!("cluster:{}", cluster.name));
     if let Some(active) = &mut cluster.health.active {
         active.proxy_protocol = cluster.proxy_protocol;
         active.http2 = cluster.http2;
     }
     check(report, entry, &cluster)?;
     advise(report, entry, &cluster);
-    Some(ClusterWritten { cluster, name_span: entry.key_span })
+    Some(ClusterWritten { cluster, name_span: entry.key_span, rate_limits })
 }
 
 /// What contradicts itself.

@@ -10,6 +10,7 @@ use crate::language::values::ValueError;
 use crate::language::values::address::{ListenAddress, Network};
 use crate::model::headers::{HeaderEdits, hide_values};
 use crate::model::listener_tls::ListenerTls;
+use crate::model::rate_limit::{self, RateLimit, RateLimits};
 use crate::table::block::{Block, Keys, Table, block};
 use crate::table::convert::{self, list};
 use crate::table::fields::Fields;
@@ -37,6 +38,8 @@ block! {
         "Networks that must send a PROXY protocol header; `false` disables it.";
     tls: Option<ListenerTls> => Or<Off, Table<ListenerTls>>, Value("\"off\""),
         "TLS: certificates, versions, client certificates.";
+    rate_limits as "rate_limit": Vec<RateLimit> => RateLimits, Value("\"off\""),
+        "Rate limit of all its requests, also of those that no route takes, or a list; charged together with the route's.";
     response_headers as "headers": HeaderEdits => ListenerHeaders, Value("{}"),
         "Header edits of responses that no route produced, such as a 404 or the redirect.";
 }
@@ -50,6 +53,7 @@ impl Block for Listener {
         if self.name.is_empty() {
             self.name = self.address.to_string().into();
         }
+        rate_limit::name_after(&mut self.rate_limits, &format!("listener:{}", self.name));
         Some(self)
     }
 }
@@ -61,6 +65,8 @@ pub(crate) struct ListenerWritten {
     pub(crate) address_span: Span,
     /// Where its `tls` was written, if it was.
     pub(crate) tls_span: Option<Span>,
+    /// Where its rate limits were written.
+    pub(crate) rate_limits: Vec<Span>,
 }
 
 /// Every listener that could be read; `false` if one could not.
@@ -75,7 +81,9 @@ fn listener(report: &mut Report, node: &Node) -> Option<ListenerWritten> {
     let span = |key| node.table().and_then(|table| table.find(key)).map(|entry| entry.node.span);
     let address_span = span("address").unwrap_or(node.span);
     let name_span = span("name").unwrap_or(address_span);
-    Some(ListenerWritten { listener, name_span, address_span, tls_span: span("tls") })
+    let limits = node.table().and_then(|table| table.find("rate_limit"));
+    let rate_limits = limits.map(|entry| rate_limit::spans(&entry.node)).unwrap_or_default();
+    Some(ListenerWritten { listener, name_span, address_span, tls_span: span("tls"), rate_limits })
 }
 
 impl Listener {

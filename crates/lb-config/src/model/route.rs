@@ -12,7 +12,7 @@ use crate::language::values::http::{self, HostPattern, PathPattern, ValuePattern
 use crate::model::forwarded::{Forwarded, ForwardedForm};
 use crate::model::headers::{Headers, header_name_once};
 use crate::model::policy::{Policy, PolicyForm};
-use crate::model::rate_limit::RateLimit;
+use crate::model::rate_limit::{self, RateLimit, RateLimits};
 use crate::model::redirect::{Redirect, RedirectForm};
 use crate::model::respond::Respond;
 use crate::model::retry::{Retries, Retry};
@@ -75,7 +75,8 @@ block! {
     timeout: Timeouts => Table<Timeouts>, Value("{}"), "Timeouts.";
     retry: Option<Retry> => Retries, Value("{}"), "Retries; \"off\" is short for { attempts = 1 }.";
     sticky: Option<Sticky> => Or<Off, Table<Sticky>>, Value("\"off\""), "Affinity by a signed cookie.";
-    rate_limit: Option<RateLimit> => Or<Off, Table<RateLimit>>, Value("\"off\""), "Rate limit per key.";
+    rate_limits as "rate_limit": Vec<RateLimit> => RateLimits, Value("\"off\""),
+        "Rate limit per key, or a list of them, of which a request is charged to all or to none.";
     headers: Headers => Table<Headers>, Value("{}"), "Edits of headers.";
     forwarded: Forwarded => ForwardedForm, Value("{}"),
         "Which forwarding headers are written; a word is short for { headers = \"word\" }.";
@@ -175,8 +176,8 @@ pub(crate) struct RouteWritten {
     pub(crate) options: RouteOptions,
     /// Whether `body_limit` was written.
     pub(crate) has_body_limit: bool,
-    /// Where the rate limit was written.
-    pub(crate) rate_limit: Option<Span>,
+    /// Where the rate limits were written.
+    pub(crate) rate_limits: Vec<Span>,
 }
 
 /// An action whose cluster is still a name.
@@ -229,7 +230,7 @@ fn route(report: &mut Report, node: &Node, site: Option<&str>) -> Option<RouteWr
         _ => options,
     };
     let name_span = fields.value_span("name");
-    let rate_limit = fields.entry("rate_limit").map(|entry| entry.node.span);
+    let rate_limits = fields.entry("rate_limit").map(|entry| rate_limit::spans(&entry.node)).unwrap_or_default();
     let has_body_limit = fields.entry("body_limit").is_some();
     fields.done();
     let (path, path_text) = path?;
@@ -244,7 +245,7 @@ fn route(report: &mut Report, node: &Node, site: Option<&str>) -> Option<RouteWr
         action: action?,
         options: options?,
         has_body_limit,
-        rate_limit,
+        rate_limits,
     })
 }
 

@@ -5,6 +5,7 @@
 
 use crate::language::source::Sources;
 use crate::model::config::Config;
+use crate::model::rate_limit::default_name;
 use crate::table::item::{Document, Item, Items};
 
 /// As little as a configuration may have.
@@ -22,6 +23,7 @@ const TABLES: &str = r#"
 [[listener]]
 address = "127.0.0.1:1"
 tls = { pem = "a" }
+rate_limit = { rate = "1/s" }
 [[route]]
 cluster = "a"
 sticky = { cookie = "a" }
@@ -29,6 +31,7 @@ rate_limit = { rate = "1/s" }
 [cluster.a]
 endpoints = ["a:1", "b:1"]
 tls = {}
+rate_limit = { rate = "1/s" }
 health = { active = {} }
 "#;
 
@@ -56,6 +59,7 @@ pub(crate) fn changed(document: Document) -> Document {
         if value(&fields, &["name"]) == value(&fields, &["address"]) {
             fields.retain(|(key, _)| key != "name");
         }
+        without_names(&mut fields, &format!("listener:{name}"));
         (name, fields)
     });
     let routes = document.routes.into_iter().map(|section| {
@@ -63,14 +67,14 @@ pub(crate) fn changed(document: Document) -> Document {
         // The default is the limit that holds for every listener, and for the limit's name the route's.
         let is_default = |key: &str, item: &Item| key == "body_limit" && Some(item) == body_limit.as_ref();
         fields.retain(|(key, item)| !is_default(key, item));
-        for (key, item) in &mut fields {
-            if let (true, Item::Table(limit)) = (key == "rate_limit", item) {
-                limit.retain(|(key, item)| key != "name" || !is_text(item, &name));
-            }
-        }
+        without_names(&mut fields, &name);
         (name, fields)
     });
-    let clusters = document.clusters.into_iter().map(|section| without(section, &cluster));
+    let clusters = document.clusters.into_iter().map(|section| {
+        let (name, mut fields) = without(section, &cluster);
+        without_names(&mut fields, &format!("cluster:{name}"));
+        (name, fields)
+    });
     Document {
         root: differing(document.root, &least.root, None),
         listeners: listeners.collect(),
@@ -114,6 +118,12 @@ fn differing(fields: Items, least: &Items, tables: Option<&Items>) -> Items {
                 let endpoints = endpoints.into_iter().map(|(name, fields)| (name, differing(fields, &default, None)));
                 Item::Endpoints(endpoints.collect())
             }
+            (Item::Tables(all), _) => match tables.and_then(|tables| value(tables, &[&key])) {
+                Some(Item::Table(default)) => {
+                    Item::Tables(all.into_iter().map(|(name, it)| (name, differing(it, default, None))).collect())
+                }
+                _ => Item::Tables(all),
+            },
             (item, _) => item,
         };
         left.push((key, item));
@@ -129,6 +139,22 @@ fn value<'a>(fields: &'a Items, path: &[&str]) -> Option<&'a Item> {
         item if rest.is_empty() => Some(item),
         Item::Table(fields) => value(fields, rest),
         _ => None,
+    }
+}
+
+/// Leaves out the names of rate limits that are those of the part they stand in.
+fn without_names(fields: &mut Items, name: &str) {
+    let forget = |limit: &mut Items, at| {
+        let default = default_name(name, at);
+        limit.retain(|(key, item)| key != "name" || !is_text(item, &default));
+    };
+    for (key, item) in fields.iter_mut().filter(|(key, _)| key == "rate_limit") {
+        let _ = key;
+        match item {
+            Item::Table(limit) => forget(limit, 0),
+            Item::Tables(limits) => limits.iter_mut().enumerate().for_each(|(at, (_, limit))| forget(limit, at)),
+            _ => {}
+        }
     }
 }
 

@@ -119,8 +119,13 @@ fn item(changes: &mut Changes, prefix: &str, path: &str, old: &Item, new: &Item)
         (Item::Leaf(old), Item::Leaf(new)) => changes.0.push(format!("{prefix}{path} {} → {}", old.value, new.value)),
         (Item::Table(old), Item::Table(new)) => fields(changes, prefix, path, old, new),
         (Item::Endpoints(old), Item::Endpoints(new)) => endpoints(changes, prefix, old, new),
-        (Item::Leaf(leaf), Item::Table(_)) if is_off(leaf) => changes.0.push(format!("{prefix}{path} added")),
-        (Item::Table(_), Item::Leaf(leaf)) if is_off(leaf) => changes.0.push(format!("{prefix}{path} removed")),
+        (Item::Tables(old), Item::Tables(new)) => tables(changes, prefix, path, old, new),
+        (Item::Leaf(leaf), Item::Table(_) | Item::Tables(_)) if is_off(leaf) => {
+            changes.0.push(format!("{prefix}{path} added"));
+        }
+        (Item::Table(_) | Item::Tables(_), Item::Leaf(leaf)) if is_off(leaf) => {
+            changes.0.push(format!("{prefix}{path} removed"));
+        }
         _ => changes.0.push(format!("{prefix}{path} changed")),
     }
 }
@@ -130,12 +135,25 @@ fn policy_name(item: &Item) -> &str {
     match item {
         Item::Leaf(leaf) => &leaf.value,
         Item::Table(fields) => fields.iter().find(|(key, _)| key == "name").map_or("", |(_, item)| policy_name(item)),
-        Item::Endpoints(_) => "",
+        Item::Endpoints(_) | Item::Tables(_) => "",
     }
 }
 
 fn is_off(leaf: &Leaf) -> bool {
     leaf.value == "off"
+}
+
+/// Several tables of one key, each by what it is called.
+fn tables(changes: &mut Changes, prefix: &str, path: &str, old: &[(String, Items)], new: &[(String, Items)]) {
+    for (name, before) in old {
+        match new.iter().find(|(known, _)| known == name) {
+            Some((_, after)) => fields(changes, prefix, &format!("{path} {name}"), before, after),
+            None => changes.0.push(format!("{prefix}{path} {name} removed")),
+        }
+    }
+    for (name, _) in new.iter().filter(|(name, _)| !old.iter().any(|(known, _)| known == name)) {
+        changes.0.push(format!("{prefix}{path} {name} added"));
+    }
 }
 
 fn endpoints(changes: &mut Changes, prefix: &str, old: &[(String, Items)], new: &[(String, Items)]) {

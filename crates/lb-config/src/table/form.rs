@@ -269,7 +269,7 @@ impl<F: Form> Form for List<F> {
     fn show(values: &Vec<F::Value>, writer: &Writer<'_>) -> Option<Item> {
         let leaves = values.iter().filter_map(|value| match F::show(value, writer)? {
             Item::Leaf(leaf) => Some(leaf),
-            Item::Table(_) | Item::Endpoints(_) => None,
+            Item::Table(_) | Item::Endpoints(_) | Item::Tables(_) => None,
         });
         let leaves: Vec<Leaf> = leaves.collect();
         let joined = |of: fn(&Leaf) -> &str| format!("[{}]", leaves.iter().map(of).collect::<Vec<_>>().join(", "));

@@ -19,6 +19,8 @@ pub(crate) enum Item {
     Table(Items),
     /// Endpoints, by address.
     Endpoints(Vec<(String, Items)>),
+    /// Several tables, each with what it is called.
+    Tables(Vec<(String, Items)>),
 }
 
 /// A value that is not a table.

@@ -73,7 +73,7 @@ fn line(out: &mut String, name: &str, item: &Item) {
                 line(out, &format!("{name}.{}", key(below)), item);
             }
         }
-        Item::Endpoints(endpoints) if !endpoints.is_empty() => {
+        Item::Endpoints(endpoints) | Item::Tables(endpoints) if !endpoints.is_empty() => {
             let _ = writeln!(out, "{name} = [");
             for (_, fields) in endpoints {
                 let _ = writeln!(out, "  {},", endpoint(fields));
@@ -94,7 +94,7 @@ fn value(item: &Item) -> String {
     match item {
         Item::Leaf(leaf) => leaf.toml.clone(),
         Item::Table(fields) => table(fields),
-        Item::Endpoints(endpoints) => {
+        Item::Endpoints(endpoints) | Item::Tables(endpoints) => {
             let all: Vec<String> = endpoints.iter().map(|(_, fields)| endpoint(fields)).collect();
             format!("[{}]", all.join(", "))
         }

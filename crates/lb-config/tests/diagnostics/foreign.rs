@@ -418,7 +418,7 @@ lbproxy.toml:7:14: error: a string does not fit here
   |
 7 | rate_limit = "10/s"
   |              ^^^^^^
-  = expected a table with the keys `key`, `rate`, `burst`, `delay`, `dry_run`, `exempt`, `status`, `name`, `memory`, or "off"
+  = expected a table with the keys `key`, `rate`, `burst`, `delay`, `algorithm`, `quotas`, `dry_run`, `exempt`, `status`, `headers`, `name`, `memory`, or "off"
   = help: write rate_limit = { rate = "10/s" }
 
 lbproxy.toml:8:22: error: unknown key `X-Frame-Options` in header edits

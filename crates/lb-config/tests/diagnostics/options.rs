@@ -207,7 +207,7 @@ lbproxy.toml:9:14: error: rate limits named `shared` must have the same rate and
   |
 9 | rate_limit = { rate = "2/s", name = "shared" }
   |              ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-  = expected the same `key`, `rate`, `burst` and `memory`, or another `name`
+  = expected the same `key`, `rate`, `burst`, `algorithm`, `quotas` and `memory`, or another `name`
   = the other one: lbproxy.toml:4:14
   |
 4 | rate_limit = { rate = "1/s", name = "shared" }
@@ -391,6 +391,76 @@ lbproxy.toml:8:11: error: a string does not fit here
   |           ^^^^^^^^^^^
   = expected a list, or "any", or "off"
   = help: write ["websocket"]
+"#,
+    );
+}
+
+#[test]
+fn windows_and_quotas_that_cannot_be() {
+    refused(
+        r#"[[route]]
+path = "/a"
+cluster = "app"
+rate_limit = [{ rate = "2000000/s", algorithm = "sliding_window" }, { rate = "9/s", burst = 1, algorithm = "fixed_window" }]
+
+[[route]]
+path = "/b"
+cluster = "app"
+rate_limit = { rate = "9/500ms", algorithm = "fixed_windows" }
+
+[[route]]
+path = "/c"
+cluster = "app"
+rate_limit = { rate = "9/500ms", algorithm = "fixed_window" }
+
+[[route]]
+path = "/d"
+cluster = "app"
+rate_limit = { rate = "9/s", headers = "old", quotas = { plan = { pro = "1/s" }, "{header:X-Plan}" = { pro = "1" } } }
+"#,
+        r#"
+lbproxy.toml:4:24: error: a window counts 1000000 requests at most
+  |
+4 | rate_limit = [{ rate = "2000000/s", algorithm = "sliding_window" }, { rate = "9/s", burst = 1, algorithm = "fixed_window" }]
+  |                        ^^^^^^^^^^^
+  = expected a shorter period, or `algorithm = "gcra"`
+
+lbproxy.toml:4:93: error: a window has no `burst`: all requests of a period may come at once
+  |
+4 | rate_limit = [{ rate = "2000000/s", algorithm = "sliding_window" }, { rate = "9/s", burst = 1, algorithm = "fixed_window" }]
+  |                                                                                             ^
+  = help: write them into the rate, or `algorithm = "gcra"`
+
+lbproxy.toml:9:46: error: `fixed_windows` is not known here
+  |
+9 | rate_limit = { rate = "9/500ms", algorithm = "fixed_windows" }
+  |                                              ^^^^^^^^^^^^^^^
+  = expected one of "gcra", "sliding_window", "fixed_window"
+  = help: did you mean "fixed_window"?
+
+lbproxy.toml:14:23: error: the period of a window is too short
+   |
+14 | rate_limit = { rate = "9/500ms", algorithm = "fixed_window" }
+   |                       ^^^^^^^^^
+   = expected a second at least, or `algorithm = "gcra"`
+
+lbproxy.toml:19:40: error: `old` is not known here
+   |
+19 | rate_limit = { rate = "9/s", headers = "old", quotas = { plan = { pro = "1/s" }, "{header:X-Plan}" = { pro = "1" } } }
+   |                                        ^^^^^
+   = expected one of "legacy", "both"
+
+lbproxy.toml:19:58: error: `plan` is the same for every request
+   |
+19 | rate_limit = { rate = "9/s", headers = "old", quotas = { plan = { pro = "1/s" }, "{header:X-Plan}" = { pro = "1" } } }
+   |                                                          ^^^^
+   = expected a text with `{variables}` such as "{header:X-Plan}"
+
+lbproxy.toml:19:110: error: `1` is not a rate
+   |
+19 | rate_limit = { rate = "9/s", headers = "old", quotas = { plan = { pro = "1/s" }, "{header:X-Plan}" = { pro = "1" } } }
+   |                                                                                                              ^^^
+   = expected a rate such as "10/s" or "60/m"
 "#,
     );
 }

@@ -127,7 +127,7 @@ lbproxy.toml:11:14: error: rate limits named `shared` must have the same rate an
    |
 11 | rate_limit = { rate = "2/s", name = "shared" }
    |              ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-   = expected the same `key`, `rate`, `burst` and `memory`, or another `name`
+   = expected the same `key`, `rate`, `burst`, `algorithm`, `quotas` and `memory`, or another `name`
    = the other one: lbproxy.toml:5:14
    |
  5 | rate_limit = { rate = "1/s", name = "shared" }

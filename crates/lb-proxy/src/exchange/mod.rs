@@ -17,6 +17,7 @@ use crate::message::{Edits, RequestHead, Trailers};
 use crate::net::clock;
 use crate::rules::forwarded::{ForwardedHeaderCache, Origin};
 use crate::rules::grpc;
+use crate::rules::limit_headers::Told;
 use crate::rules::request_id::RequestId;
 use crate::rules::sticky::AffinityHint;
 use crate::rules::template::Facts;
@@ -42,6 +43,8 @@ pub(crate) struct Exchange {
     pub(crate) id: RequestId,
     pub(crate) started: Instant,
     pub(crate) client: Client,
+    /// What the client is to be told of the limits on its request, where they tell anything.
+    pub(crate) limits_told: Option<Box<Told>>,
     /// The endpoint that the client's cookie names.
     pub(crate) affinity_hint: Option<AffinityHint>,
     /// The endpoint that the client has a connection of its own to, for the policy's `preferred`.
@@ -79,6 +82,7 @@ impl Exchange {
             id,
             started: clock::now(),
             client,
+            limits_told: None,
             affinity_hint: None,
             bound_affinity: None,
             hash_key: None,

@@ -116,13 +116,15 @@ impl Chains {
             Chain::new(&Scope {
                 config,
                 route: Some(route),
+                listener: None,
                 request_headers: (!headers.differ_by_endpoint).then_some(&headers.request),
                 response_headers: &headers.response,
                 parts,
             })
         });
-        let listeners = headers.listeners.iter().map(|response_headers| {
-            Chain::new(&Scope { config, route: None, request_headers: None, response_headers, parts })
+        let listeners = headers.listeners.iter().enumerate().map(|(listener, response_headers)| {
+            let listener = Some(listener);
+            Chain::new(&Scope { config, route: None, listener, request_headers: None, response_headers, parts })
         });
         Ok(Self { routes: routes.collect::<Result<_, _>>()?, listeners: listeners.collect::<Result<_, _>>()? })
     }
@@ -137,6 +139,14 @@ impl Chains {
     /// Has a request that has its route pass the filters.
     pub(crate) fn on_request(&self, exchange: &mut Exchange) -> Passed {
         self.of(exchange).on_request(exchange, 0)
+    }
+
+    /// Has a request that no route takes pass the limits of its listener; the answer, if they refuse it.
+    pub(crate) fn on_unrouted(&self, exchange: &mut Exchange) -> Option<Box<Response>> {
+        match self.listeners[exchange.listener].rate_limit.as_ref()?.on_request(exchange) {
+            Flow::Answer(response) => Some(response),
+            Flow::Go | Flow::Wait(_) => None,
+        }
     }
 
     /// Goes on after a filter has waited: with what it decides, and then with those behind it.

@@ -77,6 +77,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) config: &'a Config,
     /// `None` for a listener's responses to requests that no route takes.
     pub(crate) route: Option<&'a Route>,
+    /// The listener, for its responses; `None` for a route, which several may have.
+    pub(crate) listener: Option<usize>,
     /// The edits of requests that are the same for every endpoint; a listener has none.
     pub(crate) request_headers: Option<&'a Arc<HeaderRules>>,
     pub(crate) response_headers: &'a Arc<HeaderRules>,

@@ -78,6 +78,7 @@ impl Proxy {
         Scope {
             config,
             route: config.routes.first(),
+            listener: None,
             request_headers: Some(&self.headers.routes[0].request),
             response_headers: &self.headers.routes[0].response,
             parts: parts(&self.limiters),
@@ -92,7 +93,10 @@ impl Proxy {
     pub(super) fn ask(&self, head: RequestHead) -> (Exchange, Passed) {
         let mut exchange = self.exchange(head);
         match route::route(&exchange) {
-            Routed::Answer(response) => (exchange, Passed::Answer(response)),
+            Routed::Answer(response) => {
+                let refused = self.chains.on_unrouted(&mut exchange);
+                (exchange, Passed::Answer(refused.unwrap_or(response)))
+            }
             Routed::Matched(route) => {
                 exchange.route = Some(route);
                 let passed = self.chains.on_request(&mut exchange);

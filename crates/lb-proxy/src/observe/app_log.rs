@@ -202,16 +202,16 @@ impl LimitLog {
         Self { slots: (0..4096).map(|_| AtomicU64::new(0)).collect(), hash: RandomState::new() }
     }
 
-    /// A request of `client` (`None` on a Unix socket) was refused on `route`: writes
-    /// `limiting requests client=203.0.113.9 route=api`, or with `is_dry_run` `would limit requests …`, at most once a second
+    /// A request of `client` (`None` on a Unix socket) was refused on `route` (or on a listener, where it has none) by `limit`: writes
+    /// `limiting requests client=203.0.113.9 route=api limit=api`, or with `is_dry_run` `would limit requests …`, at most once a second
     /// for each client.
-    pub fn on_limited(&self, client: Option<IpAddr>, route: &str, is_dry_run: bool, now: Mono) {
+    pub fn on_limited(&self, client: Option<IpAddr>, route: &str, limit: &str, is_dry_run: bool, now: Mono) {
         if !self.is_due(client, now) {
             return;
         }
         let client = client.map_or_else(|| "unix".to_owned(), |client| client.to_canonical().to_string());
         let message = if is_dry_run { "would limit requests" } else { "limiting requests" };
-        tracing::warn!(client = %client, route = %route, "{message}");
+        tracing::warn!(client = %client, route = %route, limit = %limit, "{message}");
     }
 
     /// A connection of `client` was ended because it did what no client has reason to: writes
@@ -302,7 +302,7 @@ mod tests {
             emit(&Event::CheckedUp { endpoint: a(), why, others: Vec::new() });
             let why = "3 failures in 30s".to_owned();
             emit(&Event::Ejected { endpoint: a(), eject_for: Duration::from_secs(30), why, others: Vec::new() });
-            LimitLog::new().on_limited(Some("::ffff:203.0.113.9".parse().unwrap()), "api", false, Mono::ZERO);
+            LimitLog::new().on_limited(Some("::ffff:203.0.113.9".parse().unwrap()), "api", "api", false, Mono::ZERO);
             emit(&Event::Readmitted { endpoint: a(), others: vec![Axis::Drain, Axis::Check] });
         });
         let lines: Vec<_> = text.lines().collect();
@@ -315,7 +315,7 @@ mod tests {
         assert!(lines[1].contains("INFO endpoint n8n-1:5678 is up: status 200"), "{text}");
         assert!(lines[1].ends_with("cluster=n8n resolved=10.0.0.1:5678"), "{text}");
         assert!(lines[2].contains("endpoint n8n-1:5678 ejected for 30s: 3 failures in 30s"), "{text}");
-        assert!(lines[3].ends_with("limiting requests client=203.0.113.9 route=api"), "{text}");
+        assert!(lines[3].ends_with("limiting requests client=203.0.113.9 route=api limit=api"), "{text}");
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod forwarded;
 pub mod grpc;
 pub mod headers;
 pub mod host;
+pub(crate) mod limit_headers;
 pub mod limit_key;
 pub mod load_report;
 pub(crate) mod login;

@@ -37,6 +37,7 @@
 //! that any two do. The hash is SipHash-1-3 under a secret seed, so that clients cannot search for such keys, nor for
 //! keys that crowd one line.
 
+mod rule;
 mod table;
 #[cfg(test)]
 #[cfg(not(loom))]
@@ -49,24 +50,23 @@ use lb_core::Mono;
 use siphasher::sip::SipHasher13;
 
 use crate::decision::Decision;
-use crate::gcra::{Gcra, Quota, Tat, Verdict};
+use crate::gcra::{Gcra, Tat, Verdict};
 use crate::sync::{AtomicU64, Ordering};
+pub use rule::Rule;
+use rule::{Debited, Words};
 use table::{Entry, Room, Table};
 
 /// After losing its entry this often to other keys, a request passes uncounted rather than spin.
 const ROUNDS: usize = 16;
-/// The quota of each level as a multiple of the key's own; further levels have that of the last one.
-const FACTORS: [u64; 3] = [1, 256, 65_536];
 
 /// A rate limit for each key, in bounded memory. Shared by all threads behind an `Arc`.
 ///
 /// A check costs one hash of the key and one cache line, or two if the key is new or its first line was full.
 #[derive(Debug)]
 pub struct Keyed {
-    /// By level, all in the same ticks.
-    gcra: [Gcra; FACTORS.len()],
+    words: Words,
     gcra_of_all: Gcra,
-    quota: Quota,
+    rule: Rule,
     seed: [u64; 2],
     memory_bytes: usize,
     table: Table,
@@ -125,35 +125,32 @@ struct Request<'a> {
     now: Mono,
 }
 
-/// A verdict, and the state that it leaves.
-type Debited = (Verdict, Tat);
-
 impl Keyed {
     /// The default of memory: 10 MiB.
     pub const DEFAULT_MEMORY_BYTES: usize = 10 << 20;
 
-    /// An empty table of `memory_bytes`, at least two cache lines.
+    /// An empty table of `memory_bytes`, at least two cache lines, for a [`Quota`](crate::Quota) or another [`Rule`].
     ///
     /// `seed` must be random and secret. With the same seed and memory, a table keeps its keys' places.
     ///
     /// # Panics
     /// If there is not that much memory; see [`try_new`](Self::try_new).
     #[must_use]
-    pub fn new(quota: Quota, memory_bytes: usize, seed: [u64; 2]) -> Self {
-        Self::try_new(quota, memory_bytes, seed).unwrap_or_else(|error| panic!("{error}"))
+    pub fn new(rule: impl Into<Rule>, memory_bytes: usize, seed: [u64; 2]) -> Self {
+        Self::try_new(rule, memory_bytes, seed).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// As [`new`](Self::new), where the memory comes from a configuration.
     ///
     /// # Errors
     /// There is not that much memory.
-    pub fn try_new(quota: Quota, memory_bytes: usize, seed: [u64; 2]) -> Result<Self, NoMemory> {
-        let gcra = Gcra::new(&quota);
+    pub fn try_new(rule: impl Into<Rule>, memory_bytes: usize, seed: [u64; 2]) -> Result<Self, NoMemory> {
+        let rule = rule.into();
         let table = Table::new(memory_bytes).ok_or(NoMemory { memory_bytes })?;
         Ok(Self {
-            gcra: FACTORS.map(|factor| gcra.times(factor)),
-            gcra_of_all: gcra.times(table.entries()),
-            quota,
+            words: Words::new(rule),
+            gcra_of_all: Gcra::new(&rule.quota()).times(table.entries()),
+            rule,
             seed,
             memory_bytes,
             table,
@@ -163,25 +160,30 @@ impl Keyed {
         })
     }
 
-    /// The table of a configuration that changed its quota only: same seed, same memory, every key as far into its
-    /// burst as it was ([`Gcra::carry_over`]). What is checked against the old table meanwhile does not carry over.
+    /// The table of a configuration that changed its rule only: same seed, same memory, every key as far into its
+    /// burst as it was ([`Gcra::carry_over`]); of windows, the counts carry over if the period is the same. Another kind of rule
+    /// begins anew. What is checked against the old table meanwhile does not carry over.
     ///
-    /// Cold: reads the whole table. If the quota did not change either, keep the table.
+    /// Cold: reads the whole table. If the rule did not change either, keep the table.
     ///
     /// # Errors
     /// There is not as much memory once more; this table is as it was.
-    pub fn with_quota(&self, quota: Quota, now: Mono) -> Result<Self, NoMemory> {
-        let new = Self::try_new(quota, self.memory_bytes, self.seed)?;
-        let carry_over = |tat| new.gcra[0].carry_over(&self.gcra[0], tat, now);
+    pub fn with_rule(&self, rule: impl Into<Rule>, now: Mono) -> Result<Self, NoMemory> {
+        let new = Self::try_new(rule, self.memory_bytes, self.seed)?;
+        let carry_over = |tat| new.words.carry_over(&self.words, tat, now);
         for line in 0..self.table.lines() {
             for (from, to) in self.table.line(line).zip(new.table.line(line)) {
                 let tat = Tat(from.tat.load(Ordering::Acquire));
-                if from.fingerprint().is_some() && !self.is_full(tat, now) {
-                    to.copy_from(&from, carry_over(tat));
+                if from.fingerprint().is_some()
+                    && !self.is_full(tat, now)
+                    && let Some(tat) = carry_over(tat)
+                {
+                    to.copy_from(&from, tat);
                 }
             }
         }
-        new.all.store(carry_over(Tat(self.all.load(Ordering::Relaxed))).0, Ordering::Relaxed);
+        let all = new.gcra_of_all.carry_over(&self.gcra_of_all, Tat(self.all.load(Ordering::Relaxed)), now);
+        new.all.store(all.0, Ordering::Relaxed);
         new.evicted_live.store(self.evicted_live(), Ordering::Relaxed);
         new.crowded.store(self.crowded(), Ordering::Relaxed);
         Ok(new)
@@ -200,25 +202,38 @@ impl Keyed {
     }
 
     /// As [`check_key`](Self::check_key), with how long to hold a request back that passes, so that requests leave at the rate but
-    /// for the first `undelayed` beyond it ([`Gcra::delay`]).
+    /// for the first `undelayed` beyond it ([`Gcra::delay`]). Windows hold none back.
     #[inline]
     pub fn check_delaying(&self, key: Key<'_>, undelayed: u64, now: Mono) -> (Verdict, Duration) {
         let (verdict, tat) = self.debit_at(Request { key, level: 0, cost: 1, now });
-        let delay = if verdict.is_pass() { self.gcra[0].delay(tat, undelayed, now) } else { Duration::ZERO };
+        let delay = if verdict.is_pass() { self.words.delay(tat, undelayed, now) } else { Duration::ZERO };
         (verdict, delay)
     }
 
     /// Decides a request that counts as `cost` requests, and tells what is left. A cost above `1 + burst` is never admitted.
     pub fn charge(&self, key: Key<'_>, cost: u64, now: Mono) -> Decision {
+        let debited = self.debit_at(Request { key, level: 0, cost, now });
+        self.decision(debited, now)
+    }
+
+    /// As [`charge`](Self::charge); a request that passes is held back as [`check_delaying`](Self::check_delaying) does, unless
+    /// `undelayed` is `None`.
+    pub(crate) fn charge_delaying(&self, key: Key<'_>, cost: u64, undelayed: Option<u64>, now: Mono) -> Decision {
         let (verdict, tat) = self.debit_at(Request { key, level: 0, cost, now });
-        Decision::of_gcra(&self.gcra[0], verdict, tat, now)
+        let undelayed = undelayed.filter(|_| verdict.is_pass());
+        let delay = undelayed.map_or(Duration::ZERO, |undelayed| self.words.delay(tat, undelayed, now));
+        Decision { delay, ..self.decision((verdict, tat), now) }
     }
 
     /// What [`charge`](Self::charge) would answer, without counting anything; it does not look at coarser keys.
     pub fn peek(&self, key: &[u8], cost: u64, now: Mono) -> Decision {
         let old = self.tat_of(key);
-        let (verdict, tat) = self.gcra[0].decide_cost(old, cost, now);
-        Decision::of_gcra(&self.gcra[0], verdict, tat, now)
+        self.decision(self.words.decide(0, old, cost, now), now)
+    }
+
+    fn decision(&self, (verdict, tat): Debited, now: Mono) -> Decision {
+        let (remaining, reset) = (self.words.remaining(tat, now), self.words.reset(tat, now));
+        Decision { verdict, delay: Duration::ZERO, remaining, reset }
     }
 
     /// As [`charge`](Self::charge), the verdict alone.
@@ -232,18 +247,18 @@ impl Keyed {
         let fingerprint = self.fingerprint(key, 0);
         let entry = self.table.find(self.table.lines_of(fingerprint), fingerprint);
         let tat = entry.map_or(Tat::FULL, |entry| Tat(entry.tat.load(Ordering::Acquire)));
-        let Verdict::Refuse { retry_after } = self.gcra[0].decide_cost(tat, cost, now).0 else { return None };
+        let Verdict::Refuse { retry_after } = self.words.decide(0, tat, cost, now).0 else { return None };
         let is_its_own = entry.is_none_or(|entry| entry.set_pinned(fingerprint, true));
         is_its_own.then_some(retry_after)
     }
 
     /// Gives back what a request of this key was charged, at most until its bucket is full. What coarser keys have counted stays.
-    pub fn refund(&self, key: &[u8], cost: u64) {
+    pub fn refund(&self, key: &[u8], cost: u64, now: Mono) {
         let fingerprint = self.fingerprint(key, 0);
         let Some(entry) = self.table.find(self.table.lines_of(fingerprint), fingerprint) else { return };
         let mut old = entry.tat.load(Ordering::Acquire);
         while entry.is_of(fingerprint) {
-            let new = self.gcra[0].refund(Tat(old), cost);
+            let new = self.words.refund(Tat(old), cost, now);
             match entry.tat.compare_exchange_weak(old, new.0, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return,
                 Err(current) => old = current,
@@ -254,19 +269,19 @@ impl Keyed {
     /// How many requests of this key would pass at once.
     #[must_use]
     pub fn remaining(&self, key: &[u8], now: Mono) -> u64 {
-        self.gcra[0].remaining(self.tat_of(key), now)
+        self.words.remaining(self.tat_of(key), now)
     }
 
     /// How long until this key's bucket is full again; zero for a key that is unknown.
     #[must_use]
     pub fn full_after(&self, key: &[u8], now: Mono) -> Duration {
-        self.gcra[0].full_after(self.tat_of(key), now)
+        self.words.reset(self.tat_of(key), now)
     }
 
-    /// The quota in force.
+    /// The rule in force.
     #[must_use]
-    pub const fn quota(&self) -> Quota {
-        self.quota
+    pub const fn rule(&self) -> Rule {
+        self.rule
     }
 
     /// The memory it was given, in bytes.
@@ -317,7 +332,7 @@ impl Keyed {
         for entry in (0..self.table.lines()).flat_map(|line| self.table.line(line)) {
             let tat = Tat(entry.tat.load(Ordering::Relaxed));
             let Some(key) = entry.fingerprint().filter(|_| !self.is_full(tat, now)) else { continue };
-            let full_after = self.gcra[0].full_after(tat, now);
+            let full_after = self.words.reset(tat, now);
             heaviest.push(Heavy { is_refused: entry.is_pinned(), full_after, key });
             if heaviest.len() >= 2 * max.max(1) {
                 keep_heaviest(&mut heaviest, max);
@@ -328,7 +343,7 @@ impl Keyed {
     }
 
     fn is_full(&self, tat: Tat, now: Mono) -> bool {
-        self.gcra[0].is_full(tat, now)
+        self.words.is_full(tat, now)
     }
 
     /// Each level has hashes of its own.
@@ -338,29 +353,29 @@ impl Keyed {
 
     #[inline]
     fn debit_at(&self, request: Request<'_>) -> Debited {
-        let Some(key) = request.key.at(request.level) else { return self.debit_all(request) };
-        let gcra = &self.gcra[request.level.min(FACTORS.len() - 1)];
+        let key = request.key.at(request.level).filter(|_| self.words.has_level(request.level));
+        let Some(key) = key else { return self.debit_all(request) };
         let fingerprint = self.fingerprint(key, request.level);
         let lines = self.table.lines_of(fingerprint);
         if let Some(entry) = self.table.find(lines, fingerprint)
-            && let Some(debited) = debit(gcra, entry, fingerprint, request)
+            && let Some(debited) = self.debit_entry(entry, fingerprint, request)
         {
             return debited;
         }
-        self.enter(gcra, lines, fingerprint, request)
+        self.enter(lines, fingerprint, request)
     }
 
     /// Decides a request of a key that had no entry a moment ago.
     #[cold]
-    fn enter(&self, gcra: &Gcra, lines: [u64; 2], fingerprint: u64, request: Request<'_>) -> Debited {
-        let first = gcra.decide_cost(Tat::FULL, request.cost, request.now);
+    fn enter(&self, lines: [u64; 2], fingerprint: u64, request: Request<'_>) -> Debited {
+        let first = self.words.decide(request.level, Tat::FULL, request.cost, request.now);
         if request.cost == 0 || !first.0.is_pass() {
             return first;
         }
         let mut is_counted = false;
         for _ in 0..ROUNDS {
             if let Some(entry) = self.table.find(lines, fingerprint) {
-                match debit(gcra, entry, fingerprint, request) {
+                match self.debit_entry(entry, fingerprint, request) {
                     Some(debited) => return debited,
                     None => continue,
                 }
@@ -414,34 +429,34 @@ impl Keyed {
         }
     }
 
+    /// Debits an entry; nothing if it went to another key meanwhile.
+    #[inline]
+    fn debit_entry(&self, entry: Entry<'_>, fingerprint: u64, request: Request<'_>) -> Option<Debited> {
+        let mut old = entry.tat.load(Ordering::Acquire);
+        loop {
+            let (verdict, new) = self.words.decide(request.level, Tat(old), request.cost, request.now);
+            if !verdict.is_pass() {
+                return entry.set_pinned(fingerprint, true).then_some((verdict, new));
+            }
+            match entry.tat.compare_exchange_weak(old, new.0, Ordering::AcqRel, Ordering::Acquire) {
+                // Counted with the eviction, or charged to a next owner whose state happened to be the same.
+                Ok(_) if !entry.is_of(fingerprint) => return None,
+                Ok(_) => {
+                    if request.level == 0 && entry.is_pinned() && self.is_full(Tat(old), request.now) {
+                        entry.set_pinned(fingerprint, false);
+                    }
+                    return Some((verdict, new));
+                }
+                Err(_) if !entry.is_of(fingerprint) => return None,
+                Err(current) => old = current,
+            }
+        }
+    }
+
     fn tat_of(&self, key: &[u8]) -> Tat {
         let fingerprint = self.fingerprint(key, 0);
         let entry = self.table.find(self.table.lines_of(fingerprint), fingerprint);
         entry.map_or(Tat::FULL, |entry| Tat(entry.tat.load(Ordering::Relaxed)))
-    }
-}
-
-/// Debits an entry; nothing if it went to another key meanwhile.
-#[inline]
-fn debit(gcra: &Gcra, entry: Entry<'_>, fingerprint: u64, request: Request<'_>) -> Option<Debited> {
-    let mut old = entry.tat.load(Ordering::Acquire);
-    loop {
-        let (verdict, new) = gcra.decide_cost(Tat(old), request.cost, request.now);
-        if !verdict.is_pass() {
-            return entry.set_pinned(fingerprint, true).then_some((verdict, new));
-        }
-        match entry.tat.compare_exchange_weak(old, new.0, Ordering::AcqRel, Ordering::Acquire) {
-            // Counted with the eviction, or charged to a next owner whose state happened to be the same.
-            Ok(_) if !entry.is_of(fingerprint) => return None,
-            Ok(_) => {
-                if request.level == 0 && entry.is_pinned() && gcra.is_full(Tat(old), request.now) {
-                    entry.set_pinned(fingerprint, false);
-                }
-                return Some((verdict, new));
-            }
-            Err(_) if !entry.is_of(fingerprint) => return None,
-            Err(current) => old = current,
-        }
     }
 }
 

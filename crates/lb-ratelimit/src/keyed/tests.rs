@@ -1,4 +1,5 @@
 use super::*;
+use crate::Quota;
 
 const SEED: [u64; 2] = [0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908];
 const SECOND: Duration = Duration::from_secs(1);
@@ -187,8 +188,8 @@ fn costs_are_charged_given_back_and_peeked_at() {
     assert_eq!((first.is_pass(), first.remaining, first.reset), (true, 2, Duration::from_millis(400)));
     assert_eq!(table.peek(b"client", 3, start()).retry_after(), Some(Duration::from_millis(100)));
     assert_eq!(table.charge(key, 3, start()).retry_after(), Some(Duration::from_millis(100)));
-    table.refund(b"client", 4);
-    table.refund(b"never seen", 4);
+    table.refund(b"client", 4, start());
+    table.refund(b"never seen", 4, start());
     assert_eq!(table.remaining(b"client", start()), 6);
     assert_eq!(table.charge(Key::new(b"other"), 7, start()).retry_after(), Some(Duration::MAX));
     assert!(table.charge(Key::new(b"other"), 0, start()).is_pass());
@@ -203,8 +204,8 @@ fn a_new_rate_keeps_what_each_key_has_used() {
             assert!(passes(&old, key, start()));
         }
     }
-    let new = old.with_quota(Quota::per_second(3).with_burst(19), start()).unwrap();
-    assert_eq!(new.quota(), Quota::per_second(3).with_burst(19));
+    let new = old.with_rule(Quota::per_second(3).with_burst(19), start()).unwrap();
+    assert_eq!(new.rule(), Quota::per_second(3).with_burst(19).into());
     assert_eq!(new.capacity(), old.capacity(), "the same places");
     for key in 0..100_u64 {
         assert_eq!(new.remaining(&key.to_le_bytes(), start()), 20 - key % 10, "key {key}");
@@ -273,4 +274,43 @@ fn requests_beyond_the_rate_are_held_back_so_that_they_leave_at_it() {
         assert_eq!(delays, expected);
         assert!(!table.check_delaying(key, undelayed, start()).0.is_pass());
     }
+}
+
+#[test]
+fn windows_limit_each_key_and_keep_their_counts_over_another_limit() {
+    let period = 10 * SECOND;
+    for rule in [Rule::SlidingWindow { limit: 5, period }, Rule::FixedWindow { limit: 5, period }] {
+        let table = Keyed::new(rule, 32 << 10, SEED);
+        for key in 0..100 {
+            assert_eq!((0..10).filter(|_| passes(&table, key, start())).count(), 5, "{rule:?} {key}");
+        }
+        assert_eq!((table.live(start()), table.evicted_live()), (100, 0), "{rule:?}");
+        assert_eq!(table.live(start().saturating_add(2 * period)), 0, "{rule:?}");
+        let period = 10 * SECOND;
+        let wider = match rule {
+            Rule::SlidingWindow { .. } => Rule::SlidingWindow { limit: 8, period },
+            _ => Rule::FixedWindow { limit: 8, period },
+        };
+        let new = table.with_rule(wider, start()).unwrap();
+        assert_eq!((0..10).filter(|_| passes(&new, 7, start())).count(), 3, "{rule:?}");
+        let bucket = table.with_rule(Quota::per_second(1), start()).unwrap();
+        assert_eq!(bucket.remaining(&7_u64.to_le_bytes(), start()), 1, "another rule begins anew");
+    }
+}
+
+#[test]
+fn a_window_counts_new_keys_by_network_where_its_table_is_full() {
+    let rule = Rule::FixedWindow { limit: 1, period: 60 * SECOND };
+    let table = Keyed::new(rule, 192, SEED);
+    let coarser: [&[u8]; 2] = [b"network", b"larger network"];
+    // 256 of one network, as far as they find no place; the table has room for eight keys that are refused, and for the network.
+    let passed = (0..2_000_u64).filter(|key| {
+        let bytes = key.to_le_bytes();
+        let key = Key { key: &bytes, coarser: &coarser };
+        let passes = table.check_key(key, start()).is_pass();
+        let _ = table.check_key(key, start());
+        passes
+    });
+    let passed = passed.count();
+    assert!((8..=8 + 256).contains(&passed), "{passed}");
 }

@@ -74,7 +74,7 @@ impl World {
                 self.map.insert(key, next);
             }
             3 => {
-                self.large.refund(&bytes, amount & 3);
+                self.large.refund(&bytes, amount & 3, now);
                 self.map.insert(key, self.gcra.refund(tat, amount & 3));
             }
             4 => {
@@ -114,7 +114,8 @@ impl World {
         let cost = amount & 3;
         let is_small_willing = self.small.peek(&bytes, cost, now).is_pass();
         let before = (self.small.remaining(&bytes, now), self.large.remaining(&bytes, now));
-        let [small, large] = [&self.small, &self.large].map(|limit| Claim { limit, key: Key::new(&bytes), cost });
+        let [small, large] =
+            [&self.small, &self.large].map(|limit| Claim { cost, ..Claim::new(limit, Key::new(&bytes)) });
         let answer = charge_all(&[large, small], now);
         let after = (self.small.remaining(&bytes, now), self.large.remaining(&bytes, now));
         match answer {

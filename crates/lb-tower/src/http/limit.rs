@@ -85,7 +85,7 @@ impl<K> HttpRateLimitLayer<K> {
     /// By this table, which may outlive the layer.
     #[must_use]
     pub fn with_table(limiter: Arc<Keyed>, key: K) -> Self {
-        let policy = policy_of(&limiter.quota());
+        let policy = policy_of(&limiter.rule().quota());
         Self { shared: Arc::new(Shared { key, limiter, no_key: NoKey::Refuse, policy, clock: system_clock() }) }
     }
 }

@@ -1,7 +1,7 @@
 //! Rate limits: one and the burst pass at once, the rest get `Retry-After`.
 
 use super::answering;
-use crate::support::{Client, Message, Proxy, get, wait_until};
+use crate::support::{Client, Message, Proxy, config, get, wait_until};
 use crate::with_one_and_four_workers;
 
 with_one_and_four_workers!(
@@ -16,6 +16,11 @@ with_one_and_four_workers!(
     a_dry_run_counts_and_refuses_nothing,
     exempt_networks_are_not_limited,
     a_burst_is_held_back_to_the_rate,
+    several_limits_are_charged_all_or_none,
+    listeners_and_clusters_have_limits_too,
+    windows_count_whole_periods,
+    clients_are_told_what_is_left,
+    a_value_of_the_request_chooses_the_quota,
 );
 
 /// The cluster refuses: what passes the limit is a 502.
@@ -254,4 +259,128 @@ fn a_burst_is_held_back_to_the_rate(workers: usize) {
     let least = std::time::Duration::from_millis(100 * delayed as u64).mul_f64(0.9);
     assert!(took >= least, "{delayed} were held back, and all was over after {took:?}: {statuses:?}");
     assert!((1.0..=4.0).contains(&delayed), "{delayed}");
+}
+
+fn several_limits_are_charged_all_or_none(workers: usize) {
+    // Two an hour for each key, and four an hour for all of them.
+    let route = |name: &str, action: &str| {
+        format!(
+            "[[route]]\nname = \"{name}\"\npath = \"/{name}\"\n{action}\nrate_limit = [{{ rate = \"1/h\", burst = 1, key = \"{{header:x-key}}\", memory = \"4KiB\" }}, \
+             {{ rate = \"1/h\", burst = 3, status = 503, memory = \"4KiB\" }}, {{ rate = \"1/h\", dry_run = true }}]\n"
+        )
+    };
+    let routes = [
+        route("app", "cluster = \"app\""),
+        route("said", "respond = { status = 200, body = \"ok\" }"),
+        route("moved", "redirect = { to = \"/x\", status = 308 }"),
+    ];
+    let proxy = answering(workers, &format!("{}{CLUSTER}", routes.concat()));
+    for (path, passes) in [("app", 502), ("said", 200), ("moved", 308)] {
+        let ask = |key: &str| Client::connect(proxy.web()).ask(&format!("GET /{path} HTTP/1.1\nX-Key: {key}")).status();
+        // What the first limit refuses is not charged to the second one.
+        assert_eq!(["a", "a", "a", "a", "a"].map(ask), [passes, passes, 429, 429, 429], "{path}");
+        assert_eq!(["b", "c", "d", "b"].map(ask), [passes, passes, 503, 503], "{path}");
+        // Nor the other way round: `b` and `c` have one left each, `d` both, which nobody can use for now.
+        let metric = |name: &str| proxy.metric(&format!("lbproxy_rate_limit{name}_total"), &[path]);
+        assert_eq!([metric("ed"), metric("_passed"), metric("_would_refuse")], [5.0, 1.0, 3.0], "{path}");
+    }
+    let limits = proxy.status()["rate_limits"].clone();
+    assert_eq!(
+        (&limits["said#1"], &limits["said"]["keys"], &limits["said#2"]["keys"]),
+        (&().into(), &3.into(), &1.into()),
+        "{limits}"
+    );
+}
+
+fn listeners_and_clusters_have_limits_too(workers: usize) {
+    let all = format!(
+        "[[route]]\nname = \"a\"\npath = \"/a\"\ncluster = \"app\"\n[[route]]\nname = \"b\"\npath = \"/b\"\ncluster = \"app\"\n\
+         [[route]]\nname = \"said\"\npath = \"/said\"\nrespond = {{ body = \"ok\" }}\nrate_limit = {{ rate = \"1/h\", burst = 9, name = \"shared\" }}\n\
+         {CLUSTER}rate_limit = {{ rate = \"1/h\", burst = 2 }}\n\
+         [[listener]]\nname = \"limited\"\naddress = \"127.0.0.2:0\"\nrate_limit = {{ rate = \"1/h\", burst = 4 }}\n\
+         [[listener]]\nname = \"shared\"\naddress = \"127.0.0.3:0\"\nrate_limit = {{ rate = \"1/h\", burst = 9, name = \"shared\" }}\n"
+    );
+    let proxy = answering(workers, &all);
+    let ask = |listener: &str, path: &str| get(proxy.listener(listener), path).status();
+    // The cluster's three, whatever route and listener they come by.
+    let seen = [("web", "/a"), ("web", "/b"), ("limited", "/a"), ("web", "/a"), ("web", "/said"), ("web", "/none")];
+    assert_eq!(seen.map(|(listener, path)| ask(listener, path)), [502, 502, 502, 429, 200, 404]);
+    // The listener's five: one was for the cluster, and what the cluster refuses does not count.
+    assert_eq!(ask("limited", "/b"), 429);
+    let paths = ["/none", "/said", "/none", "/said", "/none", "/said", "/b"];
+    assert_eq!(paths.map(|path| ask("limited", path)), [404, 200, 404, 200, 429, 429, 429]);
+    assert_eq!(proxy.metric("lbproxy_rate_limited_total", &["limited", "route=\"\""]), 1.0);
+    // A client has a line a second, whatever limit it is.
+    wait_until("a line of the listener's limit", || {
+        assert_eq!(ask("limited", "/none"), 429);
+        proxy
+            .log()
+            .iter()
+            .any(|line| line.contains("limiting requests client=127.0.0.1 route=limited limit=listener:limited"))
+    });
+    // The same limit on both counts a request once: three are used, seven are left.
+    let left = (0..8).map(|_| ask("shared", "/said")).collect::<Vec<_>>();
+    assert_eq!(left, [200, 200, 200, 200, 200, 200, 200, 429]);
+}
+
+fn windows_count_whole_periods(workers: usize) {
+    let route = |name: &str, limit: &str| {
+        format!(
+            "[[route]]\npath = \"/{name}\"\ncluster = \"app\"\nrate_limit = {{ {limit}, algorithm = \"{name}\" }}\n"
+        )
+    };
+    let (sliding, fixed) = (route("sliding_window", "rate = \"3/h\""), route("fixed_window", "rate = \"3/365d\""));
+    let mut proxy = answering(workers, &format!("{sliding}{fixed}{CLUSTER}"));
+    for path in ["/sliding_window", "/fixed_window"] {
+        assert_eq!(statuses(&proxy, path, 5), [502, 502, 502, 429, 429], "{path}");
+        assert!((1..=365 * 86_400).contains(&retry_after(&get(proxy.web(), path))));
+    }
+    // A reload keeps what was counted, also under another limit.
+    let wider = config(workers, &format!("{}{fixed}{CLUSTER}", sliding.replace("3/h", "5/h")));
+    proxy.reload(&wider);
+    assert_eq!(statuses(&proxy, "/sliding_window", 3), [502, 502, 429]);
+    assert_eq!(statuses(&proxy, "/fixed_window", 1), [429]);
+}
+
+fn clients_are_told_what_is_left(workers: usize) {
+    let endpoint = crate::support::Endpoint::answering(|_| {
+        "HTTP/1.1 200 OK\r\nRateLimit: \"inner\";r=1;t=1\r\nX-RateLimit-Limit: 7\r\nContent-Length: 0\r\n\r\n".into()
+    });
+    let proxy = answering(
+        workers,
+        &format!(
+            "[[route]]\nname = \"api\"\ncluster = \"app\"\nrate_limit = [{{ rate = \"1/h\", burst = 1, headers = \"both\" }}, \
+             {{ rate = \"9/h\", algorithm = \"fixed_window\", headers = true }}, {{ rate = \"1/s\", burst = 99 }}]\n\
+             [cluster.app]\nendpoints = [\"{}\"]\n",
+            endpoint.at()
+        ),
+    );
+    let first = get(proxy.web(), "/");
+    assert_eq!(first.header("RateLimit-Policy"), Some("\"api\";q=2;w=7200, \"api#2\";q=9;w=3600"));
+    let told = first.head.all("RateLimit").join(", ");
+    assert!(told.contains("\"inner\";r=1;t=1") && told.contains("\"api\";r=1;t=3600, \"api#2\";r=8;t="), "{told}");
+    assert_eq!((first.head.all("X-RateLimit-Limit"), first.header("X-RateLimit-Remaining")), (vec!["2"], Some("1")));
+    assert_eq!(first.header("X-RateLimit-Reset"), Some("3600"));
+    let _ = get(proxy.web(), "/");
+    let refused = get(proxy.web(), "/");
+    assert_eq!((refused.status(), refused.header("X-RateLimit-Remaining")), (429, Some("0")));
+    let told = refused.header("RateLimit").unwrap();
+    assert!(told.starts_with("\"api\";r=0;t=7") && told.contains(", \"api#2\";r=7;t="), "{told}");
+}
+
+fn a_value_of_the_request_chooses_the_quota(workers: usize) {
+    let proxy = answering(
+        workers,
+        &format!(
+            "[[route]]\nname = \"api\"\ncluster = \"app\"\nrate_limit = {{ rate = \"1/h\", key = \"{{header:x-key}}\", memory = \"4KiB\", \
+             quotas = {{ \"{{header:x-plan}}\" = {{ pro = {{ rate = \"1/h\", burst = 2 }}, free = \"1/d\" }} }} }}\n{CLUSTER}"
+        ),
+    );
+    let ask = |key: &str, plan: &str| {
+        Client::connect(proxy.web()).ask(&format!("GET / HTTP/1.1\nX-Key: {key}\nX-Plan: {plan}")).status()
+    };
+    assert_eq!((0..5).map(|_| ask("a", "pro")).collect::<Vec<_>>(), [502, 502, 502, 429, 429]);
+    assert_eq!([ask("b", "free"), ask("b", "free"), ask("c", "other"), ask("c", "other")], [502, 429, 502, 429]);
+    let limits = proxy.status()["rate_limits"].clone();
+    assert_eq!((&limits["api[pro]"]["keys"], &limits["api"]["keys"]), (&1.into(), &1.into()), "{limits}");
 }

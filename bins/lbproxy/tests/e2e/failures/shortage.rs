@@ -251,7 +251,7 @@ fn a_reload_for_which_there_is_no_memory_changes_nothing(workers: usize) {
     let mut proxy = Proxy::start(&with(""));
     proxy.allow_memory(256 << 20);
     let said = proxy.reload_refused(&with("rate_limit = { rate = \"1/s\", memory = \"4GiB\" }"));
-    assert!(said.contains("rate limit of route `/`: the system has no 4096 MiB of memory"), "{said}");
+    assert!(said.contains("rate limit `/`: the system has no 4096 MiB of memory"), "{said}");
     for _ in 0..3 {
         assert_eq!(get(proxy.web(), "/").text(), "ok", "the old file is in force, without a limit");
     }

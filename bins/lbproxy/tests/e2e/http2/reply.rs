@@ -118,7 +118,7 @@ fn answers_of_our_own(workers: usize) {
 
 fn limits_hold_for_answers_of_our_own(workers: usize) {
     let endpoint = Endpoint::named("app");
-    let limit = "rate_limit = { rate = \"1/h\" }";
+    let limit = "rate_limit = [{ rate = \"1/h\", headers = true }, { rate = \"1/s\", burst = 9 }]";
     let route = format!(
         "path = \"/app/\"\n[[route]]\npath = \"/fixed\"\nrespond = {{ body = \"fixed\" }}\n{limit}\n\
          [[route]]\npath = \"/old/\"\nredirect = {{ to = \"/new/\", status = 308 }}\n{limit}\n"
@@ -130,6 +130,8 @@ fn limits_hold_for_answers_of_our_own(workers: usize) {
             assert_eq!(caller.get(path).await.status, passing);
             let refused = caller.get(path).await;
             assert_eq!((refused.status, refused.header("retry-after").is_empty()), (429, false));
+            let told = refused.header("ratelimit");
+            assert!(told.starts_with('"') && told.contains(";r=0;t="), "{told}");
         }
     });
 }

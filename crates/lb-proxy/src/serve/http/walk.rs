@@ -54,7 +54,10 @@ pub(crate) fn prepare(
     exchange.client.begin(RequestBodyState::new(exchange.head.framing(), None, 0, exchange.head.expects_continue()));
     match route::route(&exchange) {
         Routed::Matched(route) => exchange.route = Some(route),
-        Routed::Answer(response) => return (Arc::new(exchange), Next::Answer(response)),
+        Routed::Answer(response) => {
+            let refused = stacks.chains.on_unrouted(&mut exchange);
+            return (Arc::new(exchange), Next::Answer(refused.unwrap_or(response)));
+        }
     }
     exchange.forwarded_cache = cache.forwarded.take();
     let passed = stacks.chains.on_request(&mut exchange);
