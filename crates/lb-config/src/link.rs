@@ -57,7 +57,7 @@ pub(crate) fn link(
         reach::warn_of_bypassed(report, linked);
         check_unused(report, linked, &clusters, clusters_whole && routes_whole);
     }
-    let Global { workers, grace, zone, admin, log, limits } = global?;
+    let Global { networks, workers, grace, zone, admin, log, limits } = global?;
     let mut routes = unique_names(linked?);
     for (route, written) in &mut routes {
         if !written.has_body_limit {
@@ -76,6 +76,7 @@ pub(crate) fn link(
     Some(Config {
         workers,
         grace,
+        networks,
         zone,
         admin,
         log,

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::language::diagnostic::{Diagnostics, Report};
+use crate::language::diagnostic::{Diagnostics, Report, Texts};
 use crate::language::files::{self, Disk, Files, NoFiles};
 use crate::language::inherit::inherit;
 use crate::language::source::{Sources, Span};
@@ -11,6 +11,7 @@ use crate::link::link;
 use crate::model::cluster::{Cluster, clusters};
 use crate::model::config::{Config, DEFAULTS, Global, INCLUDED, ROOT};
 use crate::model::listener::{Listener, listeners};
+use crate::model::networks;
 use crate::model::route::{ROUTE, RouteNode, routes};
 use crate::model::site::{SITE, sites};
 use crate::model::{elsewhere, is_known};
@@ -274,7 +275,7 @@ impl<'a> Reader<'a> {
     }
 
     fn finish(mut self) -> Result<Loaded, Diagnostics> {
-        let config = if self.broken { None } else { build(&mut self.report, self.written) };
+        let config = if self.broken { None } else { build(&mut self.report, self.written, self.files) };
         if config.is_none() && !self.report.has_errors() {
             // Unreachable while every failed conversion reports a reason. An odd message is better than a wrong configuration.
             self.report.error(Span::NOWHERE, "the configuration cannot be used, and lbproxy does not know why");
@@ -290,7 +291,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Fills in what is inherited, decodes every part, and joins the parts.
-pub(crate) fn build(report: &mut Report, written: Written) -> Option<Config> {
+pub(crate) fn build(report: &mut Report, written: Written, files: &dyn Files) -> Option<Config> {
     let Written { root, defaults_route, defaults_cluster, directories, .. } = written;
     let (written_listeners, written_sites) = (written.listeners, written.sites);
     let (mut written_routes, mut written_clusters) = (written.routes, written.clusters);
@@ -304,6 +305,14 @@ pub(crate) fn build(report: &mut Report, written: Written) -> Option<Config> {
             inherit(table, &defaults_cluster);
         }
     }
+    report.set_directories(directories);
+    let texts = {
+        let of_clusters = written_clusters.iter().map(|entry| &entry.node);
+        let nodes = written_listeners.iter().chain(&written_routes).chain(&written_sites).chain(of_clusters);
+        let tables = nodes.filter_map(Node::table).chain([&root, &defaults_route]);
+        read_files(report, tables, files)
+    };
+    report.set_texts(texts);
     let fields = Fields::of(report, &root, Span { file: 0, start: 0, end: 0 }, &ROOT);
     let global = Global::take(report, &fields);
     // These were taken out of the table before, file by file.
@@ -311,7 +320,6 @@ pub(crate) fn build(report: &mut Report, written: Written) -> Option<Config> {
         fields.entry(taken);
     }
     fields.done();
-    report.set_directories(directories);
     let names: Vec<String> = written_clusters.iter().map(|entry| entry.key.clone()).collect();
     let listeners = listeners(report, &written_listeners);
     let clusters = clusters(report, &written_clusters);
@@ -319,4 +327,17 @@ pub(crate) fn build(report: &mut Report, written: Written) -> Option<Config> {
     let all: Vec<RouteNode> = written_routes.into_iter().map(|node| (node, None)).chain(of_sites).collect();
     let routes = routes(report, &all);
     link(report, global, listeners, clusters, &names, sites, routes)
+}
+
+/// Reads the files that lists may stand in, each once.
+fn read_files<'t>(report: &Report, tables: impl Iterator<Item = &'t Table>, files: &dyn Files) -> Texts {
+    let mut texts = Texts::new();
+    for (path, file) in tables.flat_map(networks::files) {
+        let path = report.path_in(file, path);
+        if !texts.iter().any(|(known, _)| *known == path) {
+            let text = files.read(&path).map(Into::into).map_err(|error| error.to_string());
+            texts.push((path, text));
+        }
+    }
+    texts
 }

@@ -1,6 +1,7 @@
 //! A configuration without a file: one listener, one cluster, everything else by default.
 
 use crate::language::diagnostic::{Diagnostics, Report};
+use crate::language::files::NoFiles;
 use crate::language::source::{Sources, Span};
 use crate::language::tree::{Entry, Node, Table, Value};
 use crate::language::values::address;
@@ -47,7 +48,7 @@ impl Config {
             clusters: vec![entry(CLUSTER, table(cluster))],
             ..Written::default()
         };
-        let config = build(&mut report, written);
+        let config = build(&mut report, written, &NoFiles);
         let refused = report.has_errors();
         let diagnostics = Diagnostics::resolve(report.into_problems(), &Sources::default());
         config.filter(|_| !refused).ok_or(diagnostics)

@@ -44,6 +44,8 @@ address = "off"
 allow = []
 hosts = []
 
+[networks]
+
 [log]
 level = "info"
 format = "text"

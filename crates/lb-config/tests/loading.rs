@@ -310,3 +310,44 @@ fn a_certificate_is_looked_for_beside_the_file_that_names_it() {
     let expected = ["etc/all.pem", "/x/all.pem", "etc/ca.pem", "etc/sites/all.pem", "/x/all.pem", "etc/sites/ca.pem"];
     assert_eq!(paths.collect::<Vec<_>>(), expected.map(std::path::PathBuf::from));
 }
+
+const NETWORKS: &str = "[networks]\noffice = [\"hq\", \"203.0.113.0/24\"]\nhq = { file = \"../hq.txt\" }\n[[route]]\ncluster = \"a\"\nrate_limit = { rate = \"1/s\", exempt = [\"office\", \"loopback\"] }\n[cluster.a]\nendpoints = [\"a:1\"]\n[admin]\naddress = \"0.0.0.0:9900\"\nallow = [\"private\", { file = \"./cdn.txt\" }]\n[[listener]]\naddress = \"0.0.0.0:80\"\ntrusted_proxies = [\"hq\", \"10.0.0.1\"]\nproxy_protocol = { file = \"cdn.txt\" }\n";
+
+#[test]
+fn names_and_files_of_networks_stand_wherever_networks_do() {
+    let files = [("etc/main.toml", NETWORKS), ("hq.txt", "# hq\n192.0.2.0/25\n"), ("etc/cdn.txt", "198.51.100.0/24")];
+    let config = load(&files).unwrap_or_else(|diagnostics| panic!("{diagnostics}")).config;
+    let shown = |networks: &[Network]| networks.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    let listener = &config.listeners[0];
+    assert_eq!(shown(&listener.trusted_proxies), "192.0.2.0/25 10.0.0.1");
+    assert_eq!(shown(listener.proxy_protocol.as_deref().unwrap()), "198.51.100.0/24");
+    assert_eq!(
+        shown(&config.admin.as_ref().unwrap().allow),
+        "10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 100.64.0.0/10 169.254.0.0/16 fe80::/10 fc00::/7 198.51.100.0/24"
+    );
+    let exempt = &config.routes[0].options.rate_limits[0].exempt;
+    assert_eq!(shown(exempt), "192.0.2.0/25 203.0.113.0/24 127.0.0.0/8 ::1");
+    let named: Vec<_> = config.networks.iter().map(|(name, networks)| format!("{name}: {}", shown(networks))).collect();
+    assert_eq!(named, ["office: 192.0.2.0/25 203.0.113.0/24", "hq: 192.0.2.0/25"]);
+    // What is printed needs no file.
+    let printed = config.print(&Sources::default());
+    assert_eq!(
+        Config::parse(&printed, &nothing).unwrap_or_else(|errors| panic!("{errors}")).config,
+        config,
+        "{printed}"
+    );
+}
+
+#[test]
+fn a_file_of_networks_that_is_missing_or_wrong_is_an_error_where_it_is_named() {
+    let told = |files: &[(&'static str, &'static str)]| load(files).unwrap_err().to_string();
+    let missing = told(&[("etc/main.toml", NETWORKS), ("etc/cdn.txt", "198.51.100.0/24")]);
+    assert!(missing.contains("etc/main.toml:3:15: error: cannot read etc/../hq.txt: "), "{missing}");
+    assert_eq!(missing.matches("error:").count(), 1, "named once, whatever depends on it: {missing}");
+    let wrong = told(&[("etc/main.toml", NETWORKS), ("hq.txt", "10.0.0.0/8\n10.0.0.0/99"), ("etc/cdn.txt", "")]);
+    assert!(
+        wrong.contains("etc/main.toml:3:15: error: line 2 of etc/../hq.txt has no prefix length of the address"),
+        "{wrong}"
+    );
+    assert!(wrong.contains("no network would send a header"), "an empty file: {wrong}");
+}

@@ -6,9 +6,11 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::language::files::relative_to;
 use crate::language::source::{Place, Sources, Span};
+use crate::language::values::address::Network;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -231,7 +233,17 @@ pub(crate) struct Report {
     files: Vec<(PathBuf, Span)>,
     /// Where each file of the sources is: what paths in it are relative to.
     directories: Vec<PathBuf>,
+    /// The texts of the files that lists may stand in, or why one could not be read.
+    texts: Texts,
+    /// Networks by name; `None` could not be read.
+    networks: Arc<[NamedNetworks]>,
 }
+
+/// A name of networks, and what it stands for; `None` could not be read.
+pub(crate) type NamedNetworks = (Arc<str>, Option<Arc<[Network]>>);
+
+/// The texts of files, or why one could not be read.
+pub(crate) type Texts = Vec<(PathBuf, Result<Arc<str>, String>)>;
 
 impl Report {
     pub(crate) fn new(elsewhere: fn(&str) -> Option<String>) -> Self {
@@ -242,6 +254,18 @@ impl Report {
             values: Vec::new(),
             files: Vec::new(),
             directories: Vec::new(),
+            texts: Vec::new(),
+            networks: Arc::default(),
+        }
+    }
+
+    /// A report that is thrown away, of the same configuration.
+    pub(crate) fn unread_beside(&self) -> Self {
+        Self {
+            directories: self.directories.clone(),
+            texts: self.texts.clone(),
+            networks: Arc::clone(&self.networks),
+            ..Self::unread()
         }
     }
 
@@ -304,10 +328,34 @@ impl Report {
         self.directories = directories;
     }
 
+    /// The texts of files that the configuration names, which are read before it is.
+    pub(crate) fn set_texts(&mut self, texts: Texts) {
+        self.texts = texts;
+    }
+
+    /// The text of a file, or why it could not be read; `None` where none was.
+    pub(crate) fn text_of(&self, path: &Path) -> Option<Result<Arc<str>, String>> {
+        self.texts.iter().find(|(known, _)| known == path).map(|(_, text)| text.clone())
+    }
+
+    /// What the names of networks stand for; `None` where that could not be read.
+    pub(crate) fn set_networks(&mut self, networks: Vec<NamedNetworks>) {
+        self.networks = networks.into();
+    }
+
+    /// See [`set_networks`](Self::set_networks).
+    pub(crate) fn networks(&self) -> Arc<[NamedNetworks]> {
+        Arc::clone(&self.networks)
+    }
+
+    /// Where the file at this path is that the file of this number names.
+    pub(crate) fn path_in(&self, file: usize, path: &Path) -> PathBuf {
+        relative_to(self.directories.get(file).cloned().unwrap_or_default(), path)
+    }
+
     /// A file of certificates or keys is named here; what is wrong with it is found later, by others. Returns where it is.
     pub(crate) fn names_file(&mut self, path: &Path, span: Span) -> PathBuf {
-        let base = self.directories.get(span.file).cloned().unwrap_or_default();
-        let path = relative_to(base, path);
+        let path = self.path_in(span.file, path);
         self.files.push((path.clone(), span));
         path
     }

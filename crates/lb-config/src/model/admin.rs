@@ -6,9 +6,10 @@ use crate::language::diagnostic::Report;
 use crate::language::tree::Node;
 use crate::language::values::address::{ListenAddress, Network};
 use crate::language::values::http::HostPattern;
+use crate::model::networks::NetworkList;
 use crate::table::block::{Block, Keys, Table, block};
 use crate::table::fields::Fields;
-use crate::table::form::{Form, Host, IpNetwork, List, Listen, Off, Or};
+use crate::table::form::{Form, Host, List, Listen, Off, Or};
 use crate::table::item::{Item, Writer};
 use crate::table::section::Default::Value;
 use crate::table::section::{Kind, Section};
@@ -31,7 +32,7 @@ block! {
             .example("admin = { address = \"127.0.0.1:9900\" }");
     address: Option<ListenAddress> => Or<Off, Listen>, Value("\"off\""),
         "Where it listens: a loopback address or a Unix socket, or any address if `allow` names client networks.";
-    allow: Vec<Network> => List<IpNetwork>, Value("[]"), "Client networks that may use it; none means loopback only.";
+    allow: Vec<Network> => NetworkList, Value("[]"), "Client networks that may use it; none means loopback only.";
     hosts: Vec<HostPattern> => List<Host>, Value("[]"),
         "Names that requests may use for it, beside IP addresses and `localhost`; with others they get 403.";
 }

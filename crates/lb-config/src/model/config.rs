@@ -1,14 +1,17 @@
 //! A whole configuration.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::language::source::Sources;
+use crate::language::values::address::Network;
 use crate::model::admin::{Admin, AdminForm};
 use crate::model::cluster::Cluster;
 use crate::model::limits::Limits;
 use crate::model::listener::Listener;
 use crate::model::log::Log;
+use crate::model::networks::NamedNetworks;
 use crate::model::route::{ROUTE, Route, RouteOptions};
 use crate::model::site::SITE;
 use crate::model::zone::{LocalZone, ZoneForm};
@@ -25,6 +28,8 @@ pub struct Config {
     pub workers: Option<NonZeroUsize>,
     /// How long a shutdown waits for running requests.
     pub grace: Duration,
+    /// Networks by name. Keys that name them hold their networks already.
+    pub networks: Vec<(Arc<str>, Vec<Network>)>,
     /// Where this proxy is, if endpoints are chosen by zone.
     pub zone: Option<LocalZone>,
     /// The admin listener, if one is wanted.
@@ -62,6 +67,9 @@ block! {
         , with [INCLUDE];
     zone: Option<LocalZone> => ZoneForm, Value("\"none\""),
         "Where this proxy is: a name, or a table. Its requests stay with endpoints of that `zone` as far as is fair.";
+    // Before the others, since they may name them.
+    networks: Vec<(Arc<str>, Vec<Network>)> => NamedNetworks, Value("{}"),
+        "Names for networks, which may stand wherever networks do: { office = [\"203.0.113.0/24\"] }.";
     admin: Option<Admin> => AdminForm, Value("{}"), "The listener for health, metrics and status.";
     log: Log => Table<Log>, Value("{}"), "The application log and the access log.";
     limits: Limits => Table<Limits>, Value("{}"), "Limits that hold for every listener.";
@@ -119,7 +127,7 @@ impl Config {
         let writer = Writer::new(sources);
         let Self { workers, grace, .. } = *self;
         let (zone, admin) = (self.zone.clone(), self.admin.clone());
-        let (log, limits) = (self.log.clone(), self.limits.clone());
+        let (log, limits, networks) = (self.log.clone(), self.limits.clone(), self.networks.clone());
         let listeners: Vec<&str> = self.listeners.iter().map(|listener| &*listener.name).collect();
         let clusters: Vec<&str> = self.clusters.iter().map(|cluster| &*cluster.name).collect();
         let named = |listener: &Listener| (listener.name.to_string(), listener.shown(&writer));
@@ -127,7 +135,7 @@ impl Config {
         let cluster = |cluster: &Cluster| (cluster.name.to_string(), cluster.items(&writer));
         Document {
             root: in_order(
-                Global { workers, grace, zone, admin, log, limits }.items(&writer),
+                Global { networks, workers, grace, zone, admin, log, limits }.items(&writer),
                 &["workers", "grace", "admin"],
             ),
             listeners: self.listeners.iter().map(named).collect(),

@@ -10,11 +10,12 @@ use crate::language::values::ValueError;
 use crate::language::values::address::{ListenAddress, Network};
 use crate::model::headers::{HeaderEdits, hide_values};
 use crate::model::listener_tls::ListenerTls;
+use crate::model::networks::NetworkList;
 use crate::model::rate_limit::{self, RateLimit, RateLimits};
 use crate::table::block::{Block, Keys, Table, block};
-use crate::table::convert::{self, list};
+use crate::table::convert;
 use crate::table::fields::Fields;
-use crate::table::form::{Auto, Int, IpNetwork, Later, List, Listen, Name, Off, Or, form, word};
+use crate::table::form::{Auto, Form, Int, Later, Listen, Name, Off, Or, form, word};
 use crate::table::item::{Item, Items, Writer, bare, fields, in_order, text, texts};
 use crate::table::section::Default::{Required, Unset, Value};
 use crate::table::section::{Kind, Section};
@@ -28,7 +29,7 @@ block! {
         "Where it listens: \"0.0.0.0:80\", \"[::]:80\" or \"unix:/run/web.sock\".";
     redirect_https as "redirect": bool => Redirects, Value("\"off\""),
         "\"https\" redirects requests that no route naming this listener matches: a 301 to https, keeping host, path and query.";
-    trusted_proxies: Vec<Network> => List<IpNetwork>, Value("[]"),
+    trusted_proxies: Vec<Network> => NetworkList, Value("[]"),
         "Networks whose `X-Forwarded-*` and `Forwarded` headers are trusted.";
     backlog: Option<NonZeroU32> => Or<Auto, Int<NonZeroU32, 1, 65_535>>, Value("\"auto\""),
         "Length of the kernel's accept queue; \"auto\" is the longest it allows.";
@@ -115,7 +116,7 @@ form! {
 
 form! {
     /// `false`, or the networks that send a header.
-    ProxyNetworks: Option<Vec<Network>> = Kind::Any(&[Kind::Bool, Kind::List(&Kind::Text)]);
+    ProxyNetworks: Option<Vec<Network>> = Kind::Any(&[Kind::Bool, NetworkList::KIND]);
     read: proxy_protocol,
     show: |networks, _| match networks {
         None => bare(false),
@@ -147,8 +148,8 @@ form! {
 /// `false`, or the networks that send a header. `true` would trust every client.
 fn proxy_protocol(report: &mut Report, node: &Node) -> Option<Option<Vec<Network>>> {
     const EXPECTED: &str = "false, or the networks that send a header, such as [\"10.0.0.0/8\"]";
-    if let tree::Value::List(_) = node.value {
-        let networks = list(convert::network)(report, node)?;
+    if let tree::Value::List(_) | tree::Value::Table(_) = node.value {
+        let networks = NetworkList::read(report, node)?;
         if networks.is_empty() {
             report.error(node.span, "no network would send a header").expected(EXPECTED);
             return None;

@@ -15,6 +15,7 @@ pub(crate) mod limits;
 pub(crate) mod listener;
 pub(crate) mod listener_tls;
 pub(crate) mod log;
+pub(crate) mod networks;
 pub(crate) mod policy;
 pub(crate) mod proxy_protocol;
 pub(crate) mod queue;

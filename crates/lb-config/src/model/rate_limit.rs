@@ -10,10 +10,11 @@ use crate::language::template::{Part, Template, Variable};
 use crate::language::tree::{Entry, Node, Value};
 use crate::language::values::address::Network;
 use crate::language::values::{ValueError, quantity};
+use crate::model::networks::NetworkList;
 use crate::table::block::{Block, Keys, Table, block};
 use crate::table::convert::{self, FillPhase};
 use crate::table::fields::Fields;
-use crate::table::form::{Bool, Form, Int, IpNetwork, Later, List, Name, Off, Or, Size, form, words};
+use crate::table::form::{Bool, Form, Int, Later, Name, Off, Or, Size, form, words};
 use crate::table::item::{Item, Writer, bare, text};
 use crate::table::section::Default::{self, Required, Unset};
 use crate::table::section::{Kind, Section};
@@ -35,7 +36,7 @@ block! {
     quotas: Vec<Quotas> => QuotasForm, Default::Value("{}"),
         "Other rates by a value of the request: { \"{header:X-Plan}\" = { pro = \"100/s\" } }; the first that is listed counts.";
     dry_run: bool => Bool, Default::Value("false"), "Counts and logs what it would refuse, and refuses and delays nothing.";
-    exempt: Vec<Network> => List<IpNetwork>, Default::Value("[]"), "Client networks that are not limited.";
+    exempt: Vec<Network> => NetworkList, Default::Value("[]"), "Client networks that are not limited.";
     status: u16 => Int<u16, 400, 599>, Default::Value("429"), "The status of a refusal.";
     headers: LimitHeaders => LimitHeadersForm, Default::Value("false"),
         "Tells clients what is left: `true` writes `RateLimit` and `RateLimit-Policy`, \"legacy\" `X-RateLimit-Limit`, `-Remaining` and `-Reset`, \"both\" all.";

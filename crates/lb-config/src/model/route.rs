@@ -225,7 +225,7 @@ fn route(report: &mut Report, node: &Node, site: Option<&str>) -> Option<RouteWr
     let options = match &action {
         Some(ActionWritten::Redirect(_) | ActionWritten::Respond(_)) => {
             warn_of_idle_options(report, &fields);
-            options.and_then(|_| without_idle_options(node))
+            options.and_then(|_| without_idle_options(report, node))
         }
         _ => options,
     };
@@ -315,11 +315,11 @@ pub(crate) fn unwritten_options() -> Option<RouteOptions> {
 }
 
 /// The options as if those of forwarding had not been written or inherited, so that nothing downstream acts on them.
-fn without_idle_options(node: &Node) -> Option<RouteOptions> {
+fn without_idle_options(report: &Report, node: &Node) -> Option<RouteOptions> {
     let mut table = node.table()?.clone();
     table.entries.retain(|entry| !OF_FORWARDING.contains(&entry.key.as_str()));
     // What is wrong has been reported with the route itself.
-    let mut unread = Report::unread();
+    let mut unread = report.unread_beside();
     let fields = Fields::of(&mut unread, &table, node.span, &ROUTE);
     RouteOptions::take(&mut unread, &fields)
 }

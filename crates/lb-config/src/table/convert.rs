@@ -8,10 +8,9 @@ use crate::language::suggest::{nearest, one_of};
 use crate::language::template::TemplateError;
 use crate::language::template::{Template, Variable};
 use crate::language::tree::{Entry, Node, Value};
-use crate::language::values::address::Network;
 use crate::language::values::status::Condition;
 use crate::language::values::status::{self, FAILURES};
-use crate::language::values::{ValueError, address, quantity};
+use crate::language::values::{ValueError, quantity};
 
 /// The value is of another kind altogether. A value already complained about is passed over.
 pub(crate) fn mismatch(report: &mut Report, node: &Node, expected: impl Into<String>) {
@@ -217,10 +216,6 @@ pub(crate) fn map<T>(
     };
     let converted: Vec<Option<T>> = table.entries.iter().map(|entry| convert(report, entry)).collect();
     converted.into_iter().collect()
-}
-
-pub(crate) fn network(report: &mut Report, node: &Node) -> Option<Network> {
-    read(report, node, address::NETWORK, address::network)
 }
 
 /// A status, a class or a range: `404`, `"5xx"`, `"500-504"`.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::language::diagnostic::Report;
 use crate::language::tree::Node;
-use crate::language::values::address::{self, ListenAddress, Network};
+use crate::language::values::address::{self, ListenAddress};
 use crate::language::values::http::{self, HostPattern};
 use crate::language::values::status::Condition;
 use crate::language::values::{quantity, status};
@@ -170,22 +170,6 @@ impl Form for Name {
 
     fn show(value: &Arc<str>, _: &Writer<'_>) -> Option<Item> {
         Some(text(value))
-    }
-}
-
-/// An IP network.
-pub(crate) struct IpNetwork;
-
-impl Form for IpNetwork {
-    type Value = Network;
-    const KIND: Kind = Kind::Text;
-
-    fn read(report: &mut Report, node: &Node) -> Option<Network> {
-        convert::network(report, node)
-    }
-
-    fn show(value: &Network, _: &Writer<'_>) -> Option<Item> {
-        Some(text(&value.to_string()))
     }
 }
 

@@ -291,3 +291,85 @@ lbproxy.toml:5:11: error: there is no cluster `app`
 "#,
     );
 }
+
+#[test]
+fn networks_that_are_none_or_go_in_a_circle() {
+    refused(
+        r#"[networks]
+office = ["10.0.0.0/8"]
+a = ["b"]
+b = ["a"]
+private = []
+"10.0.0.0/8" = []
+
+[[listener]]
+address = "0.0.0.0:80"
+trusted_proxies = ["offic", "10.0.0.0/33", "", 5]
+
+[[listener]]
+address = "0.0.0.0:81"
+trusted_proxies = "office"
+
+[[listener]]
+address = "0.0.0.0:82"
+trusted_proxies = { fil = "x" }
+"#,
+        r#"
+lbproxy.toml:4:6: error: `a` contains itself
+  |
+4 | b = ["a"]
+  |      ^^^
+
+lbproxy.toml:5:1: error: `private` is built in and cannot be another network
+  |
+5 | private = []
+  | ^^^^^^^
+  = expected a name of your own, such as `office`
+
+lbproxy.toml:6:1: error: `10.0.0.0/8` is a network and cannot be the name of one
+  |
+6 | "10.0.0.0/8" = []
+  | ^^^^^^^^^^^^
+  = expected a name of your own, such as `office`
+
+lbproxy.toml:10:20: error: `offic` is neither a network nor the name of one
+   |
+10 | trusted_proxies = ["offic", "10.0.0.0/33", "", 5]
+   |                    ^^^^^^^
+   = expected a network such as "10.0.0.0/8" or "::1", or the name of one, such as "private"
+   = help: did you mean "office"?
+
+lbproxy.toml:10:29: error: `10.0.0.0/33` has no prefix length of the address
+   |
+10 | trusted_proxies = ["offic", "10.0.0.0/33", "", 5]
+   |                             ^^^^^^^^^^^^^
+   = expected a prefix length of 0 to 32
+
+lbproxy.toml:10:44: error: `` is not a network
+   |
+10 | trusted_proxies = ["offic", "10.0.0.0/33", "", 5]
+   |                                            ^^
+   = expected a network such as "10.0.0.0/8" or "::1", or the name of one, such as "private"
+
+lbproxy.toml:10:48: error: an integer does not fit here
+   |
+10 | trusted_proxies = ["offic", "10.0.0.0/33", "", 5]
+   |                                                ^
+   = expected a network such as "10.0.0.0/8" or "::1", or the name of one, such as "private"
+
+lbproxy.toml:14:19: error: a string does not fit here
+   |
+14 | trusted_proxies = "office"
+   |                   ^^^^^^^^
+   = expected a list of networks such as ["10.0.0.0/8", "private"], of names of `networks`, or { file = "list.txt" }
+   = help: write ["office"]
+
+lbproxy.toml:18:21: error: unknown key `fil` in a file of networks
+   |
+18 | trusted_proxies = { fil = "*" }
+   |                     ^^^
+   = expected one of `file`
+   = help: did you mean `file`?
+"#,
+    );
+}

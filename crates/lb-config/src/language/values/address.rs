@@ -38,7 +38,7 @@ pub enum EndpointAddress {
 pub(crate) const LISTEN: &str = "an address such as \"0.0.0.0:80\", \"[::1]:80\" or \"unix:/run/lbproxy.sock\"";
 pub(crate) const ENDPOINT: &str =
     "an address such as \"10.0.0.1:80\", \"app:80\", \"[::1]:80\", \"https://app:443\" or \"unix:/run/app.sock\"";
-pub(crate) const NETWORK: &str = "a network such as \"10.0.0.0/8\" or \"::1\"";
+pub(crate) const NETWORK: &str = "a network such as \"10.0.0.0/8\" or \"::1\", or the name of one, such as \"private\"";
 
 pub(crate) fn listen(text: &str) -> Result<ListenAddress, ValueError> {
     if let Some(path) = text.strip_prefix("unix:") {
