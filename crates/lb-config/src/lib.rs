@@ -54,7 +54,7 @@ pub use model::config::{Config, OwnRequests};
 pub use model::endpoint::Endpoint;
 pub use model::forwarded::Forwarded;
 pub use model::headers::{HeaderEdits, Headers};
-pub use model::health::{ActiveCheck, Health, PassiveHealth, Probe};
+pub use model::health::{ActiveCheck, Health, PassiveHealth, Probe, TextPattern};
 pub use model::keep_alive::KeepAlive;
 pub use model::limits::Limits;
 pub use model::listener::Listener;

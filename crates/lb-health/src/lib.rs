@@ -9,6 +9,7 @@
 //! | for | use | its axis |
 //! |---|---|---|
 //! | active checks: `rise`, `fall`, intervals | [`Schedule`] of [`RiseFall`] and [`Intervals`], [`FairShare`] | `Check` |
+//! | what gRPC's health service says | [`ServingStatus`] | `Check` |
 //! | real failures within a window | [`Outlier`] with [`FailureSet`] and the cluster's [`EjectionCap`] | `Ejected` |
 //! | failing more than the others do | [`Comparison`] over [`History`] | `Ejected` |
 //! | failure rates, with careful tests | [`Breaker`] | `Breaker` |
@@ -27,6 +28,7 @@ mod ejection;
 mod ejection_cap;
 mod failure_set;
 mod fair_share;
+mod grpc;
 mod history;
 mod jitter;
 #[cfg(all(test, loom))]
@@ -47,6 +49,7 @@ pub use ejection::{Ejection, Growth, OnFailure};
 pub use ejection_cap::{EjectionCap, may_eject};
 pub use failure_set::FailureSet;
 pub use fair_share::FairShare;
+pub use grpc::ServingStatus;
 pub use history::{History, LookBack};
 pub use modes::{AgentAnswer, AgentState, MaxFails, Observe, OnError};
 pub use outlier::Outlier;

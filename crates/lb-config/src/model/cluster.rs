@@ -12,7 +12,7 @@ use crate::language::values::address::EndpointAddress;
 use crate::language::values::quantity;
 use crate::model::cluster_tls::{ClusterTls, ClusterTlsForm};
 use crate::model::endpoint::{Endpoint, Endpoints};
-use crate::model::health::Health;
+use crate::model::health::{ActiveCheck, Health, Probe};
 use crate::model::keep_alive::KeepAlive;
 use crate::model::policy::{Policy, PolicyForm};
 use crate::model::proxy_protocol::{ProxyProtocol, ProxyProtocolForm};
@@ -141,6 +141,12 @@ fn check(report: &mut Report, entry: &Entry, cluster: &Cluster) -> Option<()> {
     {
         let message = format!("`{}` has no name that its certificate could be for", endpoint.name);
         report.error(spot(entry, "tls"), message).help("write `tls.server_name`");
+        return None;
+    }
+    let is_grpc = |active: &ActiveCheck| matches!(active.probe, Probe::Grpc { .. });
+    if !cluster.http2 && cluster.health.active.as_ref().is_some_and(is_grpc) {
+        let message = "gRPC is spoken over HTTP/2, and this cluster's endpoints are asked by HTTP/1";
+        report.error(spot(entry, "health"), message).help("write protocol = \"h2\"");
         return None;
     }
     if cluster.http2 && cluster.proxy_protocol.is_some() {

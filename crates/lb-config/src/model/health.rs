@@ -1,19 +1,23 @@
 //! `health`: active checks and outlier detection of a cluster's endpoints.
 
+use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
+
+use regex::Regex;
 
 use crate::language::diagnostic::Report;
 use crate::language::tree::{self, Entry, Node};
 use crate::language::values::status::{self, Condition};
 use crate::language::values::{ValueError, http};
+use crate::model::headers::{header_name_once, may_edit};
 use crate::model::proxy_protocol::ProxyProtocol;
 use crate::table::block::{Block, Keys, Table, block};
 use crate::table::convert::{self, list};
 use crate::table::fields::Fields;
 use crate::table::form::{Bool, Failure, Form, Int, List, Maybe, Off, Or, Share, Time, form, words};
-use crate::table::item::{Item, Items, Writer, in_order, text, texts};
+use crate::table::item::{Item, Items, Writer, bare, in_order, text, texts};
 use crate::table::section::Default::{Unset, Value};
 use crate::table::section::{Kind, Section};
 
@@ -58,10 +62,15 @@ pub struct ActiveCheck {
 }
 
 /// What an active check asks.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Probe {
-    /// A TCP connection is enough.
-    Tcp,
+    /// A TCP connection.
+    Tcp {
+        /// What is sent; default nothing.
+        send: Option<Arc<str>>,
+        /// What must come back; default nothing: a connection is enough.
+        receive: Option<TextPattern>,
+    },
     /// An HTTP request.
     Http {
         /// Request target.
@@ -72,7 +81,67 @@ pub enum Probe {
         host: Option<Arc<str>>,
         /// Statuses that pass, as inclusive ranges.
         expect: Vec<(u16, u16)>,
+        /// Further headers, names in lower case.
+        headers: Vec<(Arc<str>, Arc<str>)>,
+        /// What the body must contain.
+        body: Option<TextPattern>,
     },
+    /// A call of gRPC's health service.
+    Grpc {
+        /// The service that is asked for; empty for the whole endpoint.
+        service: Arc<str>,
+        /// `:authority`; default: the endpoint as configured.
+        host: Option<Arc<str>>,
+        /// Further headers, names in lower case.
+        headers: Vec<(Arc<str>, Arc<str>)>,
+    },
+    /// A program on this machine.
+    Command {
+        /// Its path or name, and its arguments.
+        command: Vec<Arc<str>>,
+    },
+}
+
+/// A text to look for.
+#[derive(Clone, Debug)]
+pub enum TextPattern {
+    /// This text, anywhere.
+    Contains(Arc<str>),
+    /// A regular expression, found anywhere unless anchored.
+    Regex(Regex),
+}
+
+impl TextPattern {
+    /// Whether it is in these bytes; what is not UTF-8 in them is in no text.
+    #[must_use]
+    pub fn is_in(&self, bytes: &[u8]) -> bool {
+        let text = String::from_utf8_lossy(bytes);
+        match self {
+            Self::Contains(part) => text.contains(&**part),
+            Self::Regex(regex) => regex.is_match(&text),
+        }
+    }
+}
+
+/// As it is written: a regular expression after `~`.
+impl fmt::Display for TextPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Contains(part) => f.write_str(part),
+            Self::Regex(regex) => write!(f, "~{regex}"),
+        }
+    }
+}
+
+/// Regular expressions are equal if their text is.
+impl PartialEq for TextPattern {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Contains(a), Self::Contains(b)) => a == b,
+            (Self::Regex(a), Self::Regex(b)) => a.as_str() == b.as_str(),
+            _ => false,
+        }
+    }
 }
 
 block! {
@@ -91,19 +160,53 @@ block! {
     expect: Vec<(u16, u16)> => Expect, Value("[\"2xx\", \"3xx\"]"), "Statuses that pass.";
     rise: NonZeroU32 => Int<NonZeroU32, 1, 1_000>, Value("2"), "Passing checks in a row that bring an endpoint up.";
     fall: NonZeroU32 => Int<NonZeroU32, 1, 1_000>, Value("3"), "Failing checks in a row that take it down.";
+    headers: Vec<(Arc<str>, Arc<str>)> => CheckHeaders, Value("{}"), "Further headers of the request, a value each.";
+    body: Option<TextPattern> => Maybe<Pattern>, Unset("any"),
+        "What the first 64KiB of the response body must contain: a text, or a regex after `~`.";
+    grpc: Option<Arc<str>> => Grpc, Value("false"),
+        "Call gRPC's health service (`grpc.health.v1`): `true` for the whole endpoint, or the name of a service.";
     tcp: bool => Bool, Value("false"), "Only connect; no request is sent.";
+    send: Option<Arc<str>> => Maybe<Free>, Unset("nothing"), "With `tcp`: send this text.";
+    receive: Option<TextPattern> => Maybe<Pattern>, Unset("nothing"),
+        "With `tcp`: what the first 64KiB received must contain: a text, or a regex after `~`.";
+    command: Vec<Arc<str>> => List<Argument>, Value("[]"),
+        "Run a program and its arguments instead; exit status 0 passes. `LBPROXY_ENDPOINT` is the address in its environment.";
     initial_up as "initial": bool => Initial, Value("\"up\""), "What an endpoint counts as before its first check.";
-    [reserved] "grpc", "A gRPC health check.", "check a `path` whose status is the answer, or write tcp = true";
-    [reserved] "body", "A text that the answer must contain.",
-        "check a `path` whose status is the answer, or write tcp = true";
-    [reserved] "command", "A command in place of a request.",
-        "check a `path` whose status is the answer, or write tcp = true";
+    [reserved] "agent", "The address of an agent that answers in HAProxy's words.", "check a `path`, or write command = [\"…\"]";
+}
+
+/// What a check asks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asks {
+    Http,
+    Grpc,
+    Tcp,
+    Command,
+}
+
+impl Asks {
+    /// The keys of other kinds, which have no meaning for this one.
+    const fn foreign(self) -> &'static [&'static str] {
+        match self {
+            Self::Http => &["send", "receive"],
+            Self::Grpc => &["path", "method", "expect", "body", "send", "receive"],
+            Self::Tcp => &["path", "method", "host", "expect", "headers", "body"],
+            Self::Command => &["path", "method", "host", "port", "expect", "headers", "body", "send", "receive"],
+        }
+    }
+
+    /// Why they have none.
+    const fn reason(self) -> &'static str {
+        match self {
+            Self::Http => "without `tcp = true`: a request is sent",
+            Self::Grpc => "where `grpc` is set: the call is always the same",
+            Self::Tcp => "where `tcp = true`: nothing is asked for",
+            Self::Command => "where `command` is set: the program asks",
+        }
+    }
 }
 
 const MAX_JITTER: f64 = 0.5;
-
-/// The keys of an HTTP probe, which have no meaning beside `tcp`.
-const OF_HTTP: [&str; 4] = ["path", "method", "host", "expect"];
 
 impl Block for Written {
     fn check(mut self, report: &mut Report, fields: &Fields<'_>) -> Option<Self> {
@@ -119,26 +222,57 @@ impl Block for Written {
                 .expected("at most 50%");
             return None;
         }
-        if self.tcp {
-            self.tcp = is_tcp(report, fields)?;
+        if &*self.method == "HEAD"
+            && let Some(entry) = fields.entry("body")
+        {
+            report.error(entry.key_span, "the response to `HEAD` has no body").help("leave one of the two out");
+            return None;
+        }
+        let asks = self.asks(report, fields)?;
+        self.tcp = asks == Asks::Tcp;
+        if asks != Asks::Grpc {
+            self.grpc = None;
+        }
+        if asks != Asks::Command {
+            self.command.clear();
         }
         Some(self)
     }
 }
 
-/// Whether `tcp = true` holds beside the keys of an HTTP probe: what was inherited gives way to what was written.
-fn is_tcp(report: &mut Report, fields: &Fields<'_>) -> Option<bool> {
-    let tcp_inherited = fields.entry("tcp").is_some_and(|entry| entry.inherited);
-    let asked = OF_HTTP.into_iter().filter_map(|key| fields.entry(key));
-    let own: Vec<&Entry> = asked.filter(|entry| !entry.inherited).collect();
-    match own.first() {
-        Some(_) if tcp_inherited => Some(false),
-        Some(entry) => {
-            let message = format!("`{}` has no meaning where `tcp = true`: nothing is asked for", entry.key);
-            report.error(entry.key_span, message).help("leave one of the two out");
-            None
+impl Written {
+    /// What it asks: what was inherited gives way to what was written.
+    fn asks(&self, report: &mut Report, fields: &Fields<'_>) -> Option<Asks> {
+        let kinds = [
+            ("grpc", Asks::Grpc, self.grpc.is_some()),
+            ("tcp", Asks::Tcp, self.tcp),
+            ("command", Asks::Command, !self.command.is_empty()),
+        ];
+        let set: Vec<(&Entry, Asks)> = kinds
+            .into_iter()
+            .filter(|kind| kind.2)
+            .filter_map(|(key, kind, _)| Some((fields.entry(key)?, kind)))
+            .collect();
+        let own: Vec<&(&Entry, Asks)> = set.iter().filter(|(entry, _)| !entry.inherited).collect();
+        if let [(first, _), (second, _), ..] = own[..] {
+            let message = format!("`{}` and `{}`: a check asks one thing", first.key, second.key);
+            report.error(second.key_span, message).help("leave one of the two out");
+            return None;
         }
-        None => Some(true),
+        let written = |key: &&'static str| fields.entry(key).filter(|entry| !entry.inherited);
+        let asks = match (own.first(), set.first()) {
+            (Some((_, asks)), _) => *asks,
+            // Inherited, and what was written has no meaning for it.
+            (None, Some((_, asks))) if !asks.foreign().iter().any(|key| written(key).is_some()) => *asks,
+            _ => Asks::Http,
+        };
+        if let Some(entry) = asks.foreign().iter().find_map(written) {
+            let message = format!("`{}` has no meaning {}", entry.key, asks.reason());
+            let help = if asks == Asks::Http { "write tcp = true" } else { "leave one of the two out" };
+            report.error(entry.key_span, message).help(help);
+            return None;
+        }
+        Some(asks)
     }
 }
 
@@ -150,22 +284,15 @@ impl Form for ActiveForm {
     const KIND: Kind = <Table<Written>>::KIND;
 
     fn read(report: &mut Report, node: &Node) -> Option<ActiveCheck> {
-        let Written {
-            path,
-            method,
-            host,
-            port,
-            interval,
-            interval_down,
-            jitter,
-            timeout,
-            expect,
-            rise,
-            fall,
-            tcp,
-            initial_up,
-        } = Written::read(report, node)?;
-        let probe = if tcp { Probe::Tcp } else { Probe::Http { path, method, host, expect } };
+        let written = Written::read(report, node)?;
+        let Written { port, interval, interval_down, jitter, timeout, rise, fall, initial_up, .. } = written;
+        let Written { path, method, host, expect, headers, body, send, receive, .. } = written;
+        let probe = match (written.grpc, written.tcp, written.command) {
+            (Some(service), ..) => Probe::Grpc { service, host, headers },
+            (None, true, _) => Probe::Tcp { send, receive },
+            (None, false, command) if !command.is_empty() => Probe::Command { command },
+            _ => Probe::Http { path, method, host, expect, headers, body },
+        };
         // The last two are the cluster's, which is not known here.
         let (proxy_protocol, http2) = (None, false);
         Some(ActiveCheck {
@@ -185,29 +312,58 @@ impl Form for ActiveForm {
 
     fn show(value: &ActiveCheck, writer: &Writer<'_>) -> Option<Item> {
         let ActiveCheck { port, interval, interval_down, jitter, timeout, rise, fall, initial_up, .. } = *value;
-        let (tcp, path, method, host, expect) = match value.probe.clone() {
-            Probe::Tcp => (true, "".into(), "".into(), None, Vec::new()),
-            Probe::Http { path, method, host, expect } => (false, path, method, host, expect),
-        };
-        let written = Written {
-            path,
-            method,
-            host,
+        let mut written = Written {
+            path: "".into(),
+            method: "".into(),
+            host: None,
             port,
             interval,
             interval_down,
             jitter,
             timeout,
-            expect,
+            expect: Vec::new(),
             rise,
             fall,
-            tcp,
+            headers: Vec::new(),
+            body: None,
+            grpc: None,
+            tcp: false,
+            send: None,
+            receive: None,
+            command: Vec::new(),
             initial_up,
         };
-        let written = written.items(writer);
-        let is_left_out = |key: &str| if tcp { OF_HTTP.contains(&key) } else { key == "tcp" };
-        let shown: Items = written.into_iter().filter(|(key, _)| !is_left_out(key)).collect();
-        Some(Item::Table(in_order(shown, &["tcp", "path", "method", "host", "expect"])))
+        let asks = match value.probe.clone() {
+            Probe::Tcp { send, receive } => {
+                (written.tcp, written.send, written.receive) = (true, send, receive);
+                Asks::Tcp
+            }
+            Probe::Http { path, method, host, expect, headers, body } => {
+                (written.path, written.method, written.host, written.expect) = (path, method, host, expect);
+                (written.headers, written.body) = (headers, body);
+                Asks::Http
+            }
+            Probe::Grpc { service, host, headers } => {
+                (written.grpc, written.host, written.headers) = (Some(service), host, headers);
+                Asks::Grpc
+            }
+            Probe::Command { command } => {
+                written.command = command;
+                Asks::Command
+            }
+        };
+        let kind = match asks {
+            Asks::Http => "",
+            Asks::Grpc => "grpc",
+            Asks::Tcp => "tcp",
+            Asks::Command => "command",
+        };
+        let is_left_out =
+            |key: &str| (["grpc", "tcp", "command"].contains(&key) && key != kind) || asks.foreign().contains(&key);
+        let shown: Items = written.items(writer).into_iter().filter(|(key, _)| !is_left_out(key)).collect();
+        let order =
+            ["tcp", "grpc", "command", "send", "receive", "path", "method", "host", "headers", "expect", "body"];
+        Some(Item::Table(in_order(shown, &order)))
     }
 }
 
@@ -243,6 +399,96 @@ form! {
     Expect: Vec<(u16, u16)> = Kind::Any(&[Kind::Status, Kind::List(&Kind::Status)]);
     read: expect,
     show: |ranges, _| texts(ranges.iter().map(|range| status::show_range(*range))),
+}
+
+form! {
+    /// A text to look for.
+    Pattern: TextPattern = Kind::Text;
+    read: pattern,
+    show: |pattern, writer| writer.free(&pattern.to_string()),
+}
+
+form! {
+    /// Any text.
+    Free: Arc<str> = Kind::Text;
+    read: |report, node| convert::text(report, node).map(Into::into),
+    show: |free, writer| writer.free(free),
+}
+
+form! {
+    /// A program, or one of its arguments.
+    Argument: Arc<str> = Kind::Text;
+    read: argument,
+    show: |argument, writer| writer.free(argument),
+}
+
+form! {
+    /// `true`, or the name of a service.
+    Grpc: Option<Arc<str>> = Kind::Any(&[Kind::Bool, Kind::Text]);
+    read: grpc,
+    show: |service, writer| match service.as_deref() {
+        None => bare(false),
+        Some("") => bare(true),
+        Some(service) => writer.free(service),
+    },
+}
+
+form! {
+    /// Headers of a check.
+    CheckHeaders: Vec<(Arc<str>, Arc<str>)> = Kind::Map(&Kind::Text);
+    read: check_headers,
+    show: |headers, writer| {
+        Item::Table(headers.iter().map(|(name, value)| (name.to_string(), writer.free(value))).collect())
+    },
+}
+
+fn pattern(report: &mut Report, node: &Node) -> Option<TextPattern> {
+    const EXPECTED: &str = "a text, or a regex after `~`";
+    convert::read(report, node, EXPECTED, |text| match text.strip_prefix('~') {
+        Some(pattern) => http::regex(pattern).map(TextPattern::Regex),
+        None if text.is_empty() => Err(ValueError::new("is in every text", EXPECTED)),
+        None => Ok(TextPattern::Contains(text.into())),
+    })
+}
+
+fn argument(report: &mut Report, node: &Node) -> Option<Arc<str>> {
+    const EXPECTED: &str = "a program or an argument";
+    convert::read(report, node, EXPECTED, |text| match text {
+        "" => Err(ValueError::new("is empty", EXPECTED)),
+        text if text.contains('\0') => Err(ValueError::new("has a NUL in it", EXPECTED)),
+        text => Ok(text.into()),
+    })
+}
+
+fn grpc(report: &mut Report, node: &Node) -> Option<Option<Arc<str>>> {
+    const EXPECTED: &str = "`true`, or the name of a service such as \"shop.Cart\"";
+    if let tree::Value::Bool(on) = node.value {
+        return Some(on.then(|| "".into()));
+    }
+    convert::read(report, node, EXPECTED, |text| match text {
+        "" => Err(ValueError::new("is no service", EXPECTED).help("write `true` for the whole endpoint")),
+        text if text.chars().any(|char| char.is_whitespace() || char.is_control()) => {
+            Err(ValueError::new("is no service", EXPECTED))
+        }
+        text => Ok(Some(text.into())),
+    })
+}
+
+fn check_headers(report: &mut Report, node: &Node) -> Option<Vec<(Arc<str>, Arc<str>)>> {
+    let mut seen = Vec::new();
+    convert::map(report, node, "a table of header names and values", |report, entry| {
+        let name = header_name_once(report, entry, &mut seen);
+        let value = convert::read(report, &entry.node, "a header's value", |text| {
+            http::header_value(text).map(|()| Arc::<str>::from(text))
+        });
+        let name = name?;
+        may_edit(report, entry, &name)?;
+        if name.eq_ignore_ascii_case("host") {
+            report.error(entry.key_span, "a request has one `Host`").help("write `host` beside `headers`");
+            return None;
+        }
+        Some((name.to_ascii_lowercase().into(), value?))
+    })
 }
 
 fn probe_host(report: &mut Report, node: &Node) -> Option<Arc<str>> {

@@ -215,6 +215,35 @@ health = { active = "on", passive = true }
 [cluster.d]
 endpoints = ["a:1"]
 health.active = { jitter = "60%" }
+
+[cluster.e]
+endpoints = ["a:1"]
+health.active = { grpc = true, command = ["true"] }
+
+[cluster.f]
+endpoints = ["a:1"]
+health.active = { command = ["true"], port = 80 }
+
+[cluster.g]
+endpoints = ["a:1"]
+health.active = { receive = "x", method = "HEAD" }
+
+[cluster.h]
+endpoints = ["a:1"]
+health.active = { method = "HEAD", body = "~(" }
+
+[cluster.i]
+endpoints = ["a:1"]
+health.active = { method = "HEAD", body = "ok" }
+
+[cluster.j]
+endpoints = ["a:1"]
+health.active = { grpc = "shop.Cart" }
+
+[cluster.k]
+endpoints = ["a:1"]
+protocol = "h2"
+health.active = { grpc = "two words", headers = { Host = "a" } }
 "#,
         r#"
 lbproxy.toml:3:51: error: `0` is too small
@@ -264,7 +293,7 @@ lbproxy.toml:12:21: error: a string does not fit here
    |
 12 | health = { active = "on", passive = true }
    |                     ^^^^
-   = expected a table with the keys `path`, `method`, `host`, `port`, `interval`, `interval_down`, `jitter`, `timeout`, `expect`, `rise`, `fall`, `tcp`, `initial`, or "off"
+   = expected a table with the keys `path`, `method`, `host`, `port`, `interval`, `interval_down`, `jitter`, `timeout`, `expect`, `rise`, `fall`, `headers`, `body`, `grpc`, `tcp`, `send`, `receive`, `command`, `initial`, or "off"
    = help: write health.active = { path = "/healthz" }
 
 lbproxy.toml:12:37: error: a boolean does not fit here
@@ -279,6 +308,54 @@ lbproxy.toml:16:28: error: this is too much: checks would follow one another at 
 16 | health.active = { jitter = "60%" }
    |                            ^^^^^
    = expected at most 50%
+
+lbproxy.toml:20:32: error: `grpc` and `command`: a check asks one thing
+   |
+20 | health.active = { grpc = true, command = ["true"] }
+   |                                ^^^^^^^
+   = help: leave one of the two out
+
+lbproxy.toml:24:39: error: `port` has no meaning where `command` is set: the program asks
+   |
+24 | health.active = { command = ["true"], port = 80 }
+   |                                       ^^^^
+   = help: leave one of the two out
+
+lbproxy.toml:28:19: error: `receive` has no meaning without `tcp = true`: a request is sent
+   |
+28 | health.active = { receive = "x", method = "HEAD" }
+   |                   ^^^^^^^
+   = help: write tcp = true
+
+lbproxy.toml:32:43: error: `~(` is not a regular expression: unclosed group
+   |
+32 | health.active = { method = "HEAD", body = "~(" }
+   |                                           ^^^^
+   = expected a regular expression without look-around or back-references
+
+lbproxy.toml:36:36: error: the response to `HEAD` has no body
+   |
+36 | health.active = { method = "HEAD", body = "ok" }
+   |                                    ^^^^
+   = help: leave one of the two out
+
+lbproxy.toml:40:1: error: gRPC is spoken over HTTP/2, and this cluster's endpoints are asked by HTTP/1
+   |
+40 | health.active = { grpc = "shop.Cart" }
+   | ^^^^^^
+   = help: write protocol = "h2"
+
+lbproxy.toml:45:26: error: `two words` is no service
+   |
+45 | health.active = { grpc = "two words", headers = { Host = "a" } }
+   |                          ^^^^^^^^^^^
+   = expected `true`, or the name of a service such as "shop.Cart"
+
+lbproxy.toml:45:51: error: a request has one `Host`
+   |
+45 | health.active = { grpc = "two words", headers = { Host = "a" } }
+   |                                                   ^^^^
+   = help: write `host` beside `headers`
 "#,
     );
 }

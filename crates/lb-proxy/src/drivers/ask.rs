@@ -8,9 +8,11 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{ACCEPT, HOST, USER_AGENT};
-use http::{HeaderValue, Request};
+use http::header::{ACCEPT, CONTENT_TYPE, HOST, TE, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Request};
 use lb_config::Probe;
+use lb_core::grpc;
+use lb_health::ServingStatus;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Address, Identity};
@@ -48,7 +50,8 @@ pub(super) async fn by_http1(
             }
             Some(head) => {
                 let decoder = BodyDecoder::of_response(head.framing());
-                return Ok(Answer { status: head.status(), rest: Some(Rest { stream, read, decoder }) });
+                let coming = Box::new(Coming { stream, read, decoder });
+                return Ok(Answer { status: head.status(), rest: Some(Rest::Coming(coming)) });
             }
             None => match stream.read_buf(&mut read).await {
                 Ok(n) if n > 0 => {}
@@ -65,30 +68,99 @@ pub(super) async fn by_http2(
     probe: &Probe,
     limits: &HeadLimits,
 ) -> Result<Answer, String> {
+    let request = request(endpoint, probe, Some(scheme_of(&stream)))?;
+    let wants_body = matches!(probe, Probe::Http { body: Some(_), .. });
+    let (head, body, _) = call(stream, request, None, wants_body, limits).await?;
+    Ok(Answer { status: head.status(), rest: Some(Rest::Whole(body)).filter(|_| wants_body) })
+}
+
+/// Asks gRPC's health service. What passes is told with the status.
+pub(super) async fn by_grpc(
+    stream: Stream,
+    endpoint: &Identity,
+    probe: &Probe,
+    limits: &HeadLimits,
+) -> Result<String, String> {
+    let Probe::Grpc { service, .. } = probe else { return Err("not a gRPC check".to_owned()) };
+    let request = request(endpoint, probe, Some(scheme_of(&stream)))?;
+    let question = Bytes::from(ServingStatus::question(service));
+    let (head, body, trailers) = call(stream, request, Some(question), true, limits).await?;
+    if head.status() != 200 {
+        return Err(format!("status {} from {}", head.status(), ServingStatus::PATH));
+    }
+    let in_head = head.iter().find(|(name, _)| name.eq_ignore_ascii_case(b"grpc-status"));
+    let in_trailers = trailers.as_ref().and_then(|trailers| trailers.get("grpc-status"));
+    let code = match in_trailers.map(HeaderValue::as_bytes).or(in_head.map(|(_, value)| value)) {
+        Some(text) => grpc::code(text),
+        None => return Err("the response has no grpc-status".to_owned()),
+    };
+    let whose = if service.is_empty() { String::new() } else { format!(" for {service}") };
+    if code != 0 {
+        return Err(format!("grpc_status {code}{whose}"));
+    }
+    match ServingStatus::parse(&body)? {
+        ServingStatus::Serving => Ok(format!("SERVING{whose}")),
+        other => Err(format!("{}{whose}", other.name())),
+    }
+}
+
+fn scheme_of(stream: &Stream) -> &'static str {
+    if stream.tls().is_some() { "https" } else { "http" }
+}
+
+/// One exchange on a connection of HTTP/2: its head, and where that is wanted the beginning of its body, and its trailers.
+async fn call(
+    stream: Stream,
+    request: Request<()>,
+    message: Option<Bytes>,
+    wants_body: bool,
+    limits: &HeadLimits,
+) -> Result<(ResponseHead, Vec<u8>, Option<HeaderMap>), String> {
     let refused = |error: h2::Error| format!("{}: {error}", Cause::InvalidResponse);
-    let scheme = if stream.tls().is_some() { "https" } else { "http" };
     if stream.tls().is_some() && stream.alpn() != Some(b"h2") {
         return Err(format!("{}: it did not agree to HTTP/2", Cause::TlsHandshake));
     }
-    let request = request(endpoint, probe, Some(scheme))?;
     let (mut sender, connection) = h2::client::handshake(stream).await.map_err(refused)?;
-    let (answer, _) = sender.send_request(request, true).map_err(refused)?;
-    let (mut connection, mut answer) = (pin!(connection), pin!(answer));
+    let (answer, mut sending) = sender.send_request(request, message.is_none()).map_err(refused)?;
+    if let Some(message) = message {
+        sending.send_data(message, true).map_err(refused)?;
+    }
+    let exchange = async {
+        let (parts, mut body) = answer.await?.into_parts();
+        let (mut read, mut trailers) = (Vec::new(), None);
+        while wants_body && read.len() < MAX_BODY {
+            let Some(data) = body.data().await else {
+                trailers = body.trailers().await?;
+                break;
+            };
+            let data = data?;
+            // Whatever it counts as: there is room for one more, or the connection ends.
+            let _ = body.flow_control().release_capacity(data.len());
+            read.extend_from_slice(&data);
+        }
+        read.truncate(MAX_BODY);
+        Ok::<_, h2::Error>((parts, read, trailers))
+    };
+    let (mut connection, mut exchange) = (pin!(connection), pin!(exchange));
     let mut is_over = false;
-    let response = poll_fn(|cx| {
+    let found = poll_fn(|cx| {
         if !is_over {
             is_over = connection.as_mut().poll(cx).is_ready();
         }
-        answer.as_mut().poll(cx)
+        exchange.as_mut().poll(cx)
     });
-    let (parts, _) = response.await.map_err(refused)?.into_parts();
+    let (parts, read, trailers) = found.await.map_err(refused)?;
     let head = ResponseHead::from_parts_within(&parts, Framing::None, limits);
-    Ok(Answer { status: head.map_err(|error| invalid(&error))?.status(), rest: None })
+    Ok((head.map_err(|error| invalid(&error))?, read, trailers))
 }
 
 /// The request. With a scheme it is one of HTTP/2.
 fn request(endpoint: &Identity, probe: &Probe, scheme: Option<&str>) -> Result<Request<()>, String> {
-    let Probe::Http { path, method, host, .. } = probe else { return Err("not an HTTP check".to_owned()) };
+    let (path, method, host, headers) = match probe {
+        Probe::Http { path, method, host, headers, .. } => (&**path, &**method, host, headers),
+        Probe::Grpc { host, headers, .. } => (ServingStatus::PATH, "POST", host, headers),
+        Probe::Tcp { .. } | Probe::Command { .. } => return Err("not an HTTP check".to_owned()),
+    };
     let host = match (host, &endpoint.address) {
         (Some(host), _) => host,
         (None, Address::Ip(_)) => match endpoint.endpoint.strip_prefix("https://") {
@@ -98,23 +170,36 @@ fn request(endpoint: &Identity, probe: &Probe, scheme: Option<&str>) -> Result<R
         (None, Address::Unix(_)) => "localhost",
     };
     let invalid = |error: http::Error| format!("invalid request: {error}");
-    let mut uri = http::Uri::builder().path_and_query(&**path);
+    let mut uri = http::Uri::builder().path_and_query(path);
     if let Some(scheme) = scheme {
         uri = uri.scheme(scheme).authority(host);
     }
-    let mut request = Request::builder().method(&**method).uri(uri.build().map_err(invalid)?);
+    let mut request = Request::builder().method(method).uri(uri.build().map_err(invalid)?);
     if scheme.is_none() {
         request = request.header(HOST, host);
     }
-    request
-        .header(USER_AGENT, HeaderValue::from_static("lbproxy-check"))
-        .header(ACCEPT, HeaderValue::from_static("*/*"))
-        .body(())
-        .map_err(invalid)
+    let is_given = |name: &str| headers.iter().any(|(given, _)| **given == *name);
+    for (name, value) in [(USER_AGENT, "lbproxy-check"), (ACCEPT, "*/*")] {
+        if !is_given(name.as_str()) {
+            request = request.header(name, HeaderValue::from_static(value));
+        }
+    }
+    if let Probe::Grpc { .. } = probe {
+        request = request.header(CONTENT_TYPE, "application/grpc").header(TE, "trailers");
+    }
+    headers.iter().fold(request, |request, (name, value)| request.header(&**name, &**value)).body(()).map_err(invalid)
+}
+
+/// A body: as far as it was wanted, or still coming.
+pub(super) enum Rest {
+    /// Read already.
+    Whole(Vec<u8>),
+    /// Still coming.
+    Coming(Box<Coming>),
 }
 
 /// A body that is still coming.
-pub(super) struct Rest {
+pub(super) struct Coming {
     stream: Stream,
     read: BytesMut,
     decoder: BodyDecoder,
@@ -124,17 +209,36 @@ impl Rest {
     /// Takes a short body whole, so that an endpoint that is still writing is not cut off with a reset in its log. A long
     /// or a slow one is not worth it.
     pub(super) async fn drain(self) {
+        let Self::Coming(coming) = self else { return };
         // Either way the connection closes.
-        let _ = tokio::time::timeout(DRAIN_TIME, self.take()).await;
+        let _ = tokio::time::timeout(DRAIN_TIME, coming.take(|_| {})).await;
     }
 
-    async fn take(mut self) {
+    /// The body, as far as [`MAX_BODY`].
+    pub(super) async fn read(self) -> Vec<u8> {
+        match self {
+            Self::Whole(body) => body,
+            Self::Coming(coming) => {
+                let mut body = Vec::new();
+                coming.take(|data| body.extend_from_slice(data)).await;
+                body.truncate(MAX_BODY);
+                body
+            }
+        }
+    }
+}
+
+impl Coming {
+    async fn take(mut self, mut each: impl FnMut(&[u8])) {
         let mut taken = 0;
         loop {
             match self.decoder.decode(&mut self.read) {
-                Ok(Step::Data(data)) => taken += Bytes::len(&data),
+                Ok(Step::Data(data)) => {
+                    taken += Bytes::len(&data);
+                    each(&data);
+                }
                 Ok(Step::Trailers(_)) => {}
-                Ok(Step::NeedMore) if taken <= DRAIN_BYTES => match self.stream.read_buf(&mut self.read).await {
+                Ok(Step::NeedMore) if taken <= MAX_BODY => match self.stream.read_buf(&mut self.read).await {
                     Ok(n) if n > 0 => {}
                     _ => return,
                 },
@@ -153,6 +257,7 @@ const RESET: &str = "reset before the response head";
 /// Interim responses before the final one.
 const MAX_INTERIM: u32 = 64;
 
-const DRAIN_BYTES: usize = 64 * 1024;
+/// So much of a body is looked at.
+pub(super) const MAX_BODY: usize = 64 * 1024;
 
 const DRAIN_TIME: Duration = Duration::from_secs(1);

@@ -487,7 +487,7 @@ mod tests {
 
     fn check(initial_up: bool) -> Arc<ActiveCheck> {
         Arc::new(ActiveCheck {
-            probe: Probe::Tcp,
+            probe: Probe::Tcp { send: None, receive: None },
             port: None,
             interval: Duration::from_secs(10),
             interval_down: None,

@@ -9,6 +9,7 @@ pub mod checks;
 pub(crate) mod discovery;
 mod places;
 mod probe;
+mod programs;
 
 use std::sync::Arc;
 

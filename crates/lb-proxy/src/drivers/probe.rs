@@ -9,12 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use lb_config::{ActiveCheck, Probe};
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use lb_config::{ActiveCheck, Probe, TextPattern};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
 
 use super::ask::{self, Rest};
+use super::programs::Programs;
 use super::{Address, Identity};
 use crate::net::{Shortage, Stream, shortage};
 use crate::rules::cause::Cause;
@@ -58,6 +59,7 @@ pub struct Verdict {
 /// Checks over the network.
 #[derive(Clone, Default)]
 pub struct NetProber {
+    programs: Programs,
     /// The limits on the head of an answer, as they are at the time; `None` is [`HeadLimits::response`].
     limits: Option<Arc<LookUpLimits>>,
 }
@@ -67,7 +69,7 @@ type LookUpLimits = dyn Fn() -> HeadLimits + Send + Sync;
 impl NetProber {
     /// Holds answers to the limits of those to requests.
     pub(crate) fn with_limits(limits: impl Fn() -> HeadLimits + Send + Sync + 'static) -> Self {
-        Self { limits: Some(Arc::new(limits)) }
+        Self { limits: Some(Arc::new(limits)), ..Self::default() }
     }
 
     /// Asks by the protocol that the endpoint speaks.
@@ -77,22 +79,63 @@ impl NetProber {
         stream: Stream,
         endpoint: &Identity,
     ) -> Result<(String, Option<Rest>), String> {
-        let Probe::Http { path, expect, .. } = &check.probe else { return Ok(("connected".to_owned(), None)) };
         let limits = self.limits.as_ref().map_or_else(HeadLimits::response, |limits| limits());
+        let (path, expect, body) = match &check.probe {
+            Probe::Http { path, expect, body, .. } => (path, expect, body),
+            Probe::Grpc { .. } => return Ok((ask::by_grpc(stream, endpoint, &check.probe, &limits).await?, None)),
+            Probe::Tcp { send, receive } => {
+                return Ok((converse(stream, send.as_deref(), receive.as_ref()).await?, None));
+            }
+            // It needs no connection.
+            Probe::Command { .. } => return Err("not a check by connection".to_owned()),
+        };
         let answer = match check.http2 {
             true => ask::by_http2(stream, endpoint, &check.probe, &limits).await?,
             false => ask::by_http1(stream, endpoint, &check.probe, &limits).await?,
         };
         let detail = format!("status {} from {path}", answer.status);
-        let passes = expect.iter().any(|&(from, to)| (from..=to).contains(&answer.status));
-        if passes { Ok((detail, answer.rest)) } else { Err(detail) }
+        if !expect.iter().any(|&(from, to)| (from..=to).contains(&answer.status)) {
+            return Err(detail);
+        }
+        let Some(wanted) = body else { return Ok((detail, answer.rest)) };
+        let read = match answer.rest {
+            Some(rest) => rest.read().await,
+            None => Vec::new(),
+        };
+        // Not the text itself: it may be meant for the two of them alone, and the page is not.
+        if wanted.is_in(&read) {
+            Ok((detail, None))
+        } else {
+            Err(format!("{detail}, whose body does not match `body`"))
+        }
     }
+}
+
+/// Sends a text, and waits for another.
+async fn converse(mut stream: Stream, send: Option<&str>, receive: Option<&TextPattern>) -> Result<String, String> {
+    if let Some(send) = send {
+        stream.write_all(send.as_bytes()).await.map_err(|_| "reset while sending".to_owned())?;
+    }
+    let Some(receive) = receive else { return Ok("connected".to_owned()) };
+    let mut read = Vec::new();
+    while read.len() < ask::MAX_BODY {
+        match stream.read_buf(&mut read).await {
+            Ok(0) => break,
+            Ok(_) if receive.is_in(&read) => return Ok("received what it should".to_owned()),
+            Ok(_) => {}
+            Err(_) => return Err("reset before what it should send".to_owned()),
+        }
+    }
+    Err("it does not send what it should".to_owned())
 }
 
 impl Prober for NetProber {
     fn probe<'a>(&'a self, question: Question<'a>) -> VerdictFuture<'a> {
         Box::pin(async move {
             let Question { endpoint, check, tls } = question;
+            if let Probe::Command { command } = &check.probe {
+                return self.programs.run(command, endpoint, check.timeout).await;
+            }
             let began = Instant::now();
             let found = tokio::time::timeout(check.timeout, self.ask(endpoint, check, tls)).await;
             let took = began.elapsed();
@@ -149,8 +192,8 @@ impl NetProber {
             Address::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix),
         };
         let stream = introduced(stream.map_err(|error| Miss::connecting(&error))?, check).await?;
-        // A connection is enough for a TCP check; whose it is, TLS would have to tell.
-        let Some(tls) = tls.filter(|_| check.probe != Probe::Tcp) else {
+        // A connection is enough for a TCP check that sends nothing; whose it is, TLS would have to tell.
+        let Some(tls) = tls.filter(|_| check.probe != CONNECTION) else {
             return Ok(self.ask_by(check, stream, endpoint).await?);
         };
         let stream = Stream::to_tls(stream, &tls).await.map_err(|error| match tls::cause(&error) {
@@ -174,6 +217,9 @@ async fn introduced<S: AsyncWrite + Unpin>(mut stream: S, check: &ActiveCheck) -
     }
     Ok(stream)
 }
+
+/// The check that a connection passes.
+const CONNECTION: Probe = Probe::Tcp { send: None, receive: None };
 
 /// Another port means another TCP port; a Unix socket has none.
 fn with_port(address: &Address, port: Option<u16>) -> Address {
@@ -202,7 +248,7 @@ mod tests {
     use std::num::NonZeroU32;
     use std::path::Path;
 
-    use tokio::io::{AsyncRead, AsyncReadExt};
+    use tokio::io::AsyncRead;
     use tokio::net::{TcpListener, UnixListener};
 
     use super::*;
@@ -224,7 +270,14 @@ mod tests {
     }
 
     fn http(path: &str, expect: &[(u16, u16)]) -> ActiveCheck {
-        check(Probe::Http { path: path.into(), method: "GET".into(), host: None, expect: expect.to_vec() })
+        check(Probe::Http {
+            path: path.into(),
+            method: "GET".into(),
+            host: None,
+            expect: expect.to_vec(),
+            headers: Vec::new(),
+            body: None,
+        })
     }
 
     fn at(address: Address) -> Identity {
@@ -277,9 +330,16 @@ mod tests {
             method: "HEAD".into(),
             host: Some("site".into()),
             expect: vec![(204, 204)],
+            headers: vec![("x-check".into(), "1".into()), ("user-agent".into(), "probe".into())],
+            body: None,
         };
         assert_eq!(probe(&one, &check(head)).await, (true, "status 204 from /".to_owned()));
-        assert!(serving.await.unwrap().starts_with("HEAD / HTTP/1.1\r\nhost: site\r\n"));
+        assert!(
+            serving
+                .await
+                .unwrap()
+                .starts_with("HEAD / HTTP/1.1\r\nhost: site\r\naccept: */*\r\nx-check: 1\r\nuser-agent: probe\r\n")
+        );
     }
 
     #[tokio::test]
@@ -316,7 +376,7 @@ mod tests {
         drop(listener);
         let ask = http("/", &[(200, 299)]);
         assert_eq!(probe(&gone, &ask).await, (false, "connect_refused".to_owned()));
-        assert_eq!(probe(&gone, &check(Probe::Tcp)).await, (false, "connect_refused".to_owned()));
+        assert_eq!(probe(&gone, &check(CONNECTION)).await, (false, "connect_refused".to_owned()));
         let (one, _serving) = endpoint("SSH-2.0-OpenSSH_9.6\r\n\r\n", true).await;
         let found = probe(&one, &ask).await;
         assert!(!found.0 && found.1.starts_with("invalid_response"), "{found:?}");
@@ -365,7 +425,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let elsewhere = at(Address::Ip(SocketAddr::from(([127, 0, 0, 1], 1))));
-        let check = ActiveCheck { port: Some(port), ..check(Probe::Tcp) };
+        let check = ActiveCheck { port: Some(port), ..check(CONNECTION) };
         assert_eq!(probe(&elsewhere, &check).await, (true, "connected".to_owned()));
     }
 

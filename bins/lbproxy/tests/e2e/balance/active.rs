@@ -17,6 +17,8 @@ with_one_and_four_workers!(
     an_endpoint_that_refuses_is_down,
     an_endpoint_may_have_to_prove_itself_first,
     checks_read_answers_as_requests_do,
+    a_check_looks_for_what_the_configuration_says,
+    a_program_is_a_check_and_ends_with_the_proxy,
 );
 
 const CHECKS: &str =
@@ -142,6 +144,71 @@ fn checks_read_answers_as_requests_do(workers: usize) {
         wait_until("it to take part", || get(proxy.web(), "/").text() == answer);
     }
     assert!(answers(&proxy, 8).chars().all(|answer| "dl".contains(answer)));
+}
+
+/// The result of the first check of an endpoint, by such a check.
+fn first_check(workers: usize, at: &str, check: &str) -> (bool, String) {
+    let check = format!("health.active = {{ {check}, interval = \"1m\" }}");
+    let proxy = balancing(workers, "", &format!("[\"{at}\"]"), &check);
+    wait_until("a check", || !proxy.endpoint("app", at)["last_check"].is_null());
+    let last = &proxy.endpoint("app", at)["last_check"];
+    (last["ok"] == true, last["detail"].as_str().unwrap().to_owned())
+}
+
+fn a_check_looks_for_what_the_configuration_says(workers: usize) {
+    let http = Endpoint::answering(|request| match (request.head.target(), request.header("X-Token")) {
+        ("/large", _) => text(200, &format!("{}{{\"status\": \"ok\"}}", " ".repeat(70_000))),
+        (_, Some("t")) => text(200, "{\"status\": \"ok\"}"),
+        _ => text(200, "{\"status\": \"degraded\"}"),
+    });
+    let ok = "body = '~\"status\": *\"ok\"'";
+    let with_token = format!("headers = {{ X-Token = \"t\" }}, {ok}");
+    assert_eq!(first_check(workers, &http.at(), &with_token), (true, "status 200 from /".to_owned()));
+    let mismatch = |path: &str| (false, format!("status 200 from {path}, whose body does not match `body`"));
+    assert_eq!(first_check(workers, &http.at(), ok), mismatch("/"));
+    assert_eq!(first_check(workers, &http.at(), "body = \"degraded\""), (true, "status 200 from /".to_owned()));
+    let beyond = format!("path = \"/large\", {ok}");
+    assert_eq!(first_check(workers, &http.at(), &beyond), mismatch("/large"), "only the first 64 KiB are read");
+
+    let cache = Endpoint::scripted(|wire, _| {
+        wire.write("hello\r\n")?;
+        wire.read_exactly(6)?;
+        wire.write("+PO")?;
+        wire.write("NG\r\n")?;
+        wire.read_to_end().map(drop)
+    });
+    let ping = "tcp = true, send = \"PING\\r\\n\"";
+    let pong = format!("{ping}, receive = \"+PONG\"");
+    assert_eq!(first_check(workers, &cache.at(), &pong), (true, "received what it should".to_owned()));
+    assert_eq!(
+        first_check(workers, &cache.at(), "tcp = true, receive = \"~^hello\""),
+        (true, "received what it should".to_owned())
+    );
+    let never = format!("{ping}, receive = \"+NO\", timeout = \"100ms\"");
+    assert_eq!(first_check(workers, &cache.at(), &never), (false, "timeout after 100ms".to_owned()));
+}
+
+fn a_program_is_a_check_and_ends_with_the_proxy(workers: usize) {
+    let endpoint = Endpoint::named("a");
+    let at = endpoint.at();
+    let check = format!("command = [\"sh\", \"-c\", 'test \"$LBPROXY_ENDPOINT\" = {at} && exit 4']");
+    assert_eq!(first_check(workers, &at, &check), (false, "sh: exit status 4".to_owned()));
+
+    let directory = tempfile::tempdir().unwrap();
+    let pid = directory.path().join("pid");
+    let script = format!("echo $$ > {0}.new && mv {0}.new {0} && exec sleep 1000", pid.display());
+    let check =
+        format!("health.active = {{ command = [\"sh\", \"-c\", '{script}'], timeout = \"10m\", interval = \"10m\" }}");
+    let proxy = balancing(workers, "", &format!("[\"{at}\"]"), &check);
+    wait_until("the program to run", || pid.exists());
+    let pid = std::fs::read_to_string(&pid).unwrap();
+    proxy.terminate();
+    // It may be a zombie for as long as nobody has waited for it.
+    let is_gone = || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+        stat.rsplit(')').next().is_none_or(|rest| rest.is_empty() || rest.trim_start().starts_with('Z'))
+    };
+    wait_until("the program to be killed", is_gone);
 }
 
 /// A listener that nobody accepts from, with its queue full: SYNs to it are dropped.

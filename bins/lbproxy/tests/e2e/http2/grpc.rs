@@ -21,6 +21,7 @@ with_one_and_four_workers!(
     a_call_that_was_refused_is_tried_elsewhere,
     failing_calls_eject,
     messages_stream_both_ways,
+    checks_call_the_health_service,
 );
 
 fn call(caller: &Caller, path: &str) -> http::request::Builder {
@@ -186,4 +187,36 @@ fn messages_stream_both_ways(workers: usize) {
         assert!(body.data().await.is_none());
         assert_eq!(body.trailers().await.unwrap().unwrap()["grpc-status"], "0");
     });
+}
+
+/// One service serves and another does not; a third is not known, and the whole endpoint says nothing.
+fn checks_call_the_health_service(workers: usize) {
+    let endpoint = H2Endpoint::answering(|parts, body, _| {
+        let is_call = parts.method == "POST"
+            && parts.uri.path() == "/grpc.health.v1.Health/Check"
+            && parts.headers["content-type"] == "application/grpc"
+            && parts.headers["te"] == "trailers"
+            && parts.headers["x-token"] == "t";
+        let framed = |message: &[u8]| Bytes::from([&[0, 0, 0, 0, message.len() as u8], message].concat());
+        match &body[..] {
+            _ if !is_call => (Response::builder().status(400).body(()).unwrap(), Bytes::new(), None),
+            b"\0\0\0\0\x06\x0a\x04good" => (head(None), framed(&[8, 1]), Some(ended("0"))),
+            b"\0\0\0\0\x05\x0a\x03bad" => (head(None), framed(&[8, 2]), Some(ended("0"))),
+            b"\0\0\0\0\0" => (head(None), framed(&[]), Some(ended("0"))),
+            _ => (head(Some("5")), Bytes::new(), None),
+        }
+    });
+    for (asked, passes, detail) in [
+        ("\"good\"", true, "SERVING for good"),
+        ("\"bad\"", false, "NOT_SERVING for bad"),
+        ("\"none\"", false, "grpc_status 5 for none"),
+        ("true", false, "UNKNOWN"),
+    ] {
+        let check =
+            format!("health.active = {{ grpc = {asked}, interval = \"50ms\", headers = {{ X-Token = \"t\" }} }}");
+        let proxy = proxy(workers, &endpoint.at(), "", "", &format!("{H2}\n{check}"));
+        wait_until("a check", || !proxy.endpoint("app", &endpoint.at())["last_check"].is_null());
+        let last = &proxy.endpoint("app", &endpoint.at())["last_check"];
+        assert_eq!((&last["ok"], &last["detail"]), (&passes.into(), &detail.into()), "{asked}");
+    }
 }

@@ -212,7 +212,7 @@ pub(crate) fn value_pattern(text: &str) -> Result<ValuePattern, ValueError> {
     }
 }
 
-fn regex(pattern: &str) -> Result<Regex, ValueError> {
+pub(crate) fn regex(pattern: &str) -> Result<Regex, ValueError> {
     const EXPECTED: &str = "a regular expression without look-around or back-references";
     if pattern.is_empty() {
         return Err(ValueError::new("is an empty regular expression", EXPECTED));
