@@ -51,16 +51,34 @@ fn port(rest: &[u8]) -> Option<Option<u16>> {
 }
 
 fn is_name(name: &[u8]) -> bool {
-    let mut after_dot = true; // A name does not start with a dot either.
+    let mut previous = DOT; // A name does not start with a dot either.
     for &byte in name {
-        let dot = byte == b'.';
-        if (dot && after_dot) || !(dot || byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~')) {
+        let class = CLASS[usize::from(byte)];
+        if class == OTHER || (class == DOT && previous == DOT) {
             return false;
         }
-        after_dot = dot;
+        previous = class;
     }
     !name.is_empty() && name.strip_suffix(b".").unwrap_or(name).len() <= MAX_HOST_NAME
 }
+
+/// What a byte is to a name.
+static CLASS: [u8; 256] = {
+    let mut table = [OTHER; 256];
+    let mut i = 0;
+    while i < 256 {
+        let byte = i as u8;
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~') {
+            table[i] = LETTER;
+        }
+        i += 1;
+    }
+    table[b'.' as usize] = DOT;
+    table
+};
+const OTHER: u8 = 0;
+const LETTER: u8 = 1;
+const DOT: u8 = 2;
 
 #[cfg(test)]
 mod tests {

@@ -313,8 +313,11 @@ impl Edits {
 
     fn reserve(&mut self, more: usize) {
         // One allocation holds the forwarding headers of an ordinary request.
-        let min = if self.lines.capacity() == 0 { 384 } else { 0 };
-        self.lines.reserve(more.max(min));
+        if self.lines.capacity() == 0 {
+            self.lines = Vec::with_capacity(more.max(384));
+        } else {
+            self.lines.reserve(more);
+        }
     }
 }
 

@@ -92,54 +92,81 @@ impl Field {
 /// All headers of a head, in the order received. On the heap, since an index is moved several times before it comes to
 /// rest, and twenty fields are worth more than an allocation by then.
 #[derive(Clone, Debug, Default)]
-pub struct Fields(Vec<Field>);
+pub struct Fields {
+    fields: Vec<Field>,
+    /// A bit for each tag, so that most headers that are not there are not looked for. Tags that share a bit are.
+    tags: u64,
+}
 
 impl Fields {
     /// Adds a header, and gives it back where it now stands.
     #[inline(always)] // Written once, straight from registers; a field passed through memory is paid for twice.
     pub(crate) fn push(&mut self, field: Field) -> Option<&mut Field> {
-        if self.0.capacity() == 0 {
-            self.0.reserve(USUAL);
+        if self.fields.capacity() == 0 {
+            self.fields = Vec::with_capacity(USUAL);
         }
-        self.0.push(field);
-        self.0.last_mut()
+        self.tags |= bit(field.tag);
+        self.fields.push(field);
+        self.fields.last_mut()
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.fields.len()
     }
 
     /// The memory that it takes.
     pub(crate) fn footprint(&self) -> usize {
-        self.0.capacity() * size_of::<Field>()
+        self.fields.capacity() * size_of::<Field>()
     }
 
     /// Forgets the headers of which this is false.
     pub(crate) fn retain(&mut self, is_kept: impl Fn(&Field) -> bool) {
-        self.0.retain(is_kept);
+        self.fields.retain(is_kept);
     }
 
     pub(crate) fn as_slice(&self) -> &[Field] {
-        &self.0
+        &self.fields
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Field> {
-        self.0.iter_mut()
+        self.fields.iter_mut()
+    }
+
+    /// Whether a header has one of these marks.
+    pub(crate) fn has(&self, flags: u8) -> bool {
+        self.fields.iter().any(|field| field.has(flags))
+    }
+
+    /// Whether a header of that name may be among them. `false` is certain.
+    #[inline]
+    fn may_have(&self, name: &Name<'_>) -> bool {
+        self.tags & bit(name.tag()) != 0
     }
 
     /// The value of the first header of that name.
     pub(crate) fn first<'a>(&self, name: &Name<'_>, bytes: &'a [u8]) -> Option<&'a [u8]> {
-        self.0.iter().find(|f| f.is(name, bytes)).map(|f| f.value(bytes))
+        if !self.may_have(name) {
+            return None;
+        }
+        self.fields.iter().find(|f| f.is(name, bytes)).map(|f| f.value(bytes))
     }
 
     /// The values of every header of that name, in order.
     pub(crate) fn all<'a>(&'a self, name: Name<'a>, bytes: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
-        self.0.iter().filter(move |f| f.is(&name, bytes)).map(move |f| f.value(bytes))
+        let fields = if self.may_have(&name) { self.as_slice() } else { &[] };
+        fields.iter().filter(move |f| f.is(&name, bytes)).map(move |f| f.value(bytes))
     }
 
     pub(crate) fn iter<'a>(&'a self, bytes: &'a [u8]) -> Headers<'a> {
-        Headers { fields: self.0.iter(), bytes }
+        Headers { fields: self.fields.iter(), bytes }
     }
+}
+
+/// The bit of a tag: of its length and its letters, all of which take part.
+#[inline]
+const fn bit(tag: u32) -> u64 {
+    // Fibonacci hashing: the highest bits of the product depend on every bit of the tag.
+    1 << (tag.wrapping_mul(0x9e37_79b9) >> 26)
 }
 
 /// Every header as received, in order: name (in its received case) and value without surrounding whitespace.

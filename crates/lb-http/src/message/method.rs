@@ -45,6 +45,22 @@ impl<'a> Method<'a> {
         }
     }
 
+    /// The same if it is one with a name of its own; `None` for an extension.
+    pub(crate) const fn named(self) -> Option<Method<'static>> {
+        Some(match self {
+            Self::Get => Method::Get,
+            Self::Head => Method::Head,
+            Self::Post => Method::Post,
+            Self::Put => Method::Put,
+            Self::Delete => Method::Delete,
+            Self::Connect => Method::Connect,
+            Self::Options => Method::Options,
+            Self::Trace => Method::Trace,
+            Self::Patch => Method::Patch,
+            Self::Extension(_) => return None,
+        })
+    }
+
     /// The method as it is written.
     #[must_use]
     pub const fn as_bytes(&self) -> &'a [u8] {

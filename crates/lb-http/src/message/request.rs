@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::chars::find;
 use super::edits::Edits;
 use super::fields::{Fields, Span, flag};
 use super::head::{Head, Index};
@@ -23,6 +24,8 @@ pub struct RequestIndex {
     pub(crate) fields: Fields,
     pub(crate) framing: Framing,
     pub(crate) method: Span,
+    /// The method, if it is one with a name; else it is read from its place.
+    pub(crate) named_method: Option<Method<'static>>,
     pub(crate) target: Span,
     /// Of the target; absent in origin and asterisk form.
     pub(crate) authority: Span,
@@ -45,6 +48,7 @@ impl Default for RequestIndex {
             fields: Fields::default(),
             framing: Framing::None,
             method: Span::NONE,
+            named_method: None,
             target: Span::NONE,
             authority: Span::NONE,
             path: Span::NONE,
@@ -104,7 +108,8 @@ impl RequestHead {
     /// The method.
     #[must_use]
     pub fn method(&self) -> Method<'_> {
-        Method::from_bytes(self.text(self.index().method))
+        let index = self.index();
+        index.named_method.unwrap_or_else(|| Method::Extension(self.text(index.method)))
     }
 
     /// The request target exactly as received.
@@ -172,7 +177,7 @@ impl RequestHead {
         // What `host` gives was checked: before the name ends there is neither a colon nor, within brackets, another one.
         let host = self.host()?;
         let (last, skip) = if host.first() == Some(&b'[') { (b']', 1) } else { (b':', 0) };
-        memchr::memchr(last, host).map_or(Some(host), |at| host.get(..at + skip))
+        find(last, host).map_or(Some(host), |at| host.get(..at + skip))
     }
 
     /// The protocol version the client spoke.

@@ -10,7 +10,7 @@ use crate::runtime::snapshot::Snapshot;
 pub(crate) struct ConnectionCache {
     /// Where requests come from, under the snapshot of this generation.
     origin: Option<(u64, Origin)>,
-    pub(crate) forwarded: Option<Box<ForwardedHeaderCache>>,
+    pub(crate) forwarded: ForwardedHeaderCache,
 }
 
 impl ConnectionCache {

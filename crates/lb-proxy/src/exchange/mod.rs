@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use lb_core::Mono;
 use tokio::time::Instant;
 
 use crate::downstream::{BodyOwner, Client, ClientConnection, Internal};
@@ -42,6 +43,8 @@ pub(crate) struct Exchange {
     pub(crate) origin: Origin,
     pub(crate) id: RequestId,
     pub(crate) started: Instant,
+    /// The same on the scale on which spans cost less.
+    pub(crate) began: Mono,
     pub(crate) client: Client,
     /// What the client is to be told of the limits on its request, where they tell anything.
     pub(crate) limits_told: Option<Box<Told>>,
@@ -58,7 +61,7 @@ pub(crate) struct Exchange {
     pub(crate) grpc_timeout: Option<Duration>,
     pub(crate) trace: Trace,
     /// Headers about the client as its connection's last request had them, until this one has its own.
-    pub(crate) forwarded_cache: Option<Box<ForwardedHeaderCache>>,
+    pub(crate) forwarded_cache: ForwardedHeaderCache,
 }
 
 impl Exchange {
@@ -81,6 +84,7 @@ impl Exchange {
             origin,
             id,
             started: clock::now(),
+            began: clock::mono(),
             client,
             limits_told: None,
             affinity_hint: None,
@@ -91,7 +95,7 @@ impl Exchange {
             grpc_timeout: if is_grpc { grpc::timeout(&head) } else { None },
             head,
             trace: Trace::default(),
-            forwarded_cache: None,
+            forwarded_cache: ForwardedHeaderCache::default(),
         }
     }
 

@@ -3,7 +3,7 @@
 use super::{Filter, Flow, Scope};
 use crate::exchange::Exchange;
 use crate::rules::client_cert;
-use crate::rules::forwarded::{self, ForwardedHeaderCache};
+use crate::rules::forwarded;
 use crate::rules::headers::HeaderError;
 
 pub(super) struct Forwarded {
@@ -24,7 +24,7 @@ impl Filter for Forwarded {
             id.write(edits);
         } else {
             let generation = snapshot.shared.generation;
-            edits.extend(ForwardedHeaderCache::write(forwarded_cache, self.kinds, generation, origin, head));
+            forwarded_cache.write(self.kinds, generation, origin, head, edits);
             id.write_new(edits);
         }
         Flow::Go

@@ -18,7 +18,7 @@ use crate::worker::state::Worker;
 /// Counts and logs a request.
 pub(crate) fn close(worker: &Worker, exchange: &Exchange, outcome: &Outcome) -> After {
     let route = exchange.route();
-    let elapsed = clock::now() - exchange.started;
+    let elapsed = clock::mono().saturating_since(exchange.began);
     let attempts = exchange.trace.attempts();
     let last = attempts.last.as_ref();
     let metrics = route.map_or(&exchange.listener().unrouted, |route| &route.metrics[exchange.listener]);

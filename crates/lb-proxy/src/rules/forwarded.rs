@@ -141,8 +141,8 @@ impl Origin {
         }
         Self {
             client,
-            client_text: Text::of(client),
-            port_text: Text::of(arrival.port),
+            client_text: Text::of_address(client),
+            port_text: Text::of_number(arrival.port),
             peer,
             scheme,
             is_trusted,
@@ -209,7 +209,7 @@ pub fn write(kinds: Forwarded, origin: &Origin, head: &RequestHead, edits: &mut 
         write_x_forwarded(origin, head, edits);
     }
     if kinds.rfc7239 {
-        write_rfc7239(origin, head, edits);
+        put(edits, name::FORWARDED, &rfc7239(origin, head));
     }
 }
 
@@ -229,8 +229,18 @@ pub(crate) fn has_claims(head: &RequestHead) -> bool {
 }
 
 /// The headers about a client that is not trusted, as they were last written on its connection.
+#[derive(Debug, Default)]
+pub(crate) enum ForwardedHeaderCache {
+    /// No request came yet. The only one of its connection would keep them for nothing.
+    #[default]
+    Unused,
+    /// A request came.
+    Empty,
+    Kept(Box<Kept>),
+}
+
 #[derive(Debug)]
-pub(crate) struct ForwardedHeaderCache {
+pub(crate) struct Kept {
     kinds: Forwarded,
     generation: u64,
     host: SmallVec<[u8; 48]>,
@@ -238,29 +248,50 @@ pub(crate) struct ForwardedHeaderCache {
 }
 
 impl ForwardedHeaderCache {
-    /// What they add to the edits: what was written for the last request, if it is the same for this one. Only for a peer
-    /// that is not trusted and a head that [claims](has_claims) nothing.
-    pub(crate) fn write<'a>(
-        last: &'a mut Option<Box<Self>>,
+    /// Adds them to `edits`: what was written for the last request, if it is the same for this one. Only for a peer that is not
+    /// trusted and a head that [claims](has_claims) nothing.
+    pub(crate) fn write(
+        &mut self,
         kinds: Forwarded,
         generation: u64,
         origin: &Origin,
         head: &RequestHead,
-    ) -> &'a Edits {
+        edits: &mut Edits,
+    ) {
         debug_assert!(!origin.is_trusted && !has_claims(head));
         let host = head.host().unwrap_or_default();
-        let is_same =
-            |last: &Self| last.generation == generation && last.host.as_slice() == host && last.kinds == kinds;
-        if !last.as_deref().is_some_and(is_same) {
-            *last = None;
+        match self {
+            Self::Unused => {
+                *self = Self::Empty;
+                write_claimless(kinds, origin, head, edits);
+            }
+            Self::Kept(last)
+                if last.generation == generation && last.host.as_slice() == host && last.kinds == kinds =>
+            {
+                edits.extend(&last.edits);
+            }
+            Self::Empty | Self::Kept(_) => {
+                // Five names and the ends of their lines, the client's address twice, a scheme, a port and the host.
+                let mut written = Edits::only_adding(104 + 2 * origin.client_text.as_bytes().len() + host.len());
+                write_claimless(kinds, origin, head, &mut written);
+                edits.extend(&written);
+                *self =
+                    Self::Kept(Box::new(Kept { kinds, generation, host: SmallVec::from_slice(host), edits: written }));
+            }
         }
-        let written = last.get_or_insert_with(|| {
-            // Five names and the ends of their lines, the client's address twice, a scheme, a port and the host.
-            let mut edits = Edits::only_adding(104 + 2 * origin.client_text.as_bytes().len() + host.len());
-            write(kinds, origin, head, &mut edits);
-            Box::new(Self { kinds, generation, host: SmallVec::from_slice(host), edits })
+    }
+}
+
+/// As [`write()`], for a client that is not trusted and a head that [claims](has_claims) nothing: there is nothing to leave out.
+fn write_claimless(kinds: Forwarded, origin: &Origin, head: &RequestHead, edits: &mut Edits) {
+    // A value that is none is not written; the client has sent none in its place.
+    if kinds.x_forwarded {
+        of_the_peer(origin, head, |name, value| {
+            let _ = edits.put_new(name, value);
         });
-        &written.edits
+    }
+    if kinds.rfc7239 {
+        let _ = edits.put_new(name::FORWARDED, &rfc7239(origin, head));
     }
 }
 
@@ -294,36 +325,41 @@ fn is_forgery(name: &[u8]) -> bool {
     begins_like(name, b"x-forwarded") || is_like(name, b"x-real-ip") || is_like(name, b"forwarded")
 }
 
-fn write_x_forwarded(origin: &Origin, head: &RequestHead, edits: &mut Edits) {
-    put(edits, name::X_REAL_IP, origin.client_text.as_bytes());
-    if !origin.is_trusted {
-        put(edits, name::X_FORWARDED_FOR, origin.client_text.as_bytes());
-        put(edits, name::X_FORWARDED_PROTO, origin.scheme.as_str().as_bytes());
-        put(edits, name::X_FORWARDED_PORT, origin.port_text.as_bytes());
-        if let Some(host) = head.host() {
-            put(edits, name::X_FORWARDED_HOST, host);
-        }
-        return;
+/// What is said about a peer that is not trusted, which is the client.
+fn of_the_peer(origin: &Origin, head: &RequestHead, mut put: impl FnMut(Name<'static>, &[u8])) {
+    put(name::X_REAL_IP, origin.client_text.as_bytes());
+    put(name::X_FORWARDED_FOR, origin.client_text.as_bytes());
+    put(name::X_FORWARDED_PROTO, origin.scheme.as_str().as_bytes());
+    put(name::X_FORWARDED_PORT, origin.port_text.as_bytes());
+    if let Some(host) = head.host() {
+        put(name::X_FORWARDED_HOST, host);
     }
+}
+
+fn write_x_forwarded(origin: &Origin, head: &RequestHead, edits: &mut Edits) {
+    if !origin.is_trusted {
+        return of_the_peer(origin, head, |name, value| put(edits, name, value));
+    }
+    put(edits, name::X_REAL_IP, origin.client_text.as_bytes());
     let mut list = joined(head, name::X_FORWARDED_FOR);
     if list.is_empty() && origin.client != origin.peer {
         list.extend_from_slice(origin.client_text.as_bytes());
     }
     separate(&mut list);
-    list.extend_from_slice(AddressText::of(origin.peer).as_bytes());
+    list.extend_from_slice(AddressText::of_address(origin.peer).as_bytes());
     put(edits, name::X_FORWARDED_FOR, &list);
 
     // What came is set again, which drops its look-alikes.
     let came = |name| head.header(name);
     put(edits, name::X_FORWARDED_PROTO, came(name::X_FORWARDED_PROTO).unwrap_or(origin.scheme.as_str().as_bytes()));
-    let port = Text::<5>::of(origin.port(head));
+    let port = Text::<5>::of_number(origin.port(head));
     put(edits, name::X_FORWARDED_PORT, came(name::X_FORWARDED_PORT).unwrap_or(port.as_bytes()));
     if let Some(host) = came(name::X_FORWARDED_HOST).or(head.host()) {
         put(edits, name::X_FORWARDED_HOST, host);
     }
 }
 
-fn write_rfc7239(origin: &Origin, head: &RequestHead, edits: &mut Edits) {
+fn rfc7239(origin: &Origin, head: &RequestHead) -> Vec<u8> {
     let mut list = if origin.is_trusted { joined(head, name::FORWARDED) } else { Vec::with_capacity(96) };
     if list.is_empty() && origin.client != origin.peer {
         push_for(&mut list, origin.client);
@@ -345,12 +381,12 @@ fn write_rfc7239(origin: &Origin, head: &RequestHead, edits: &mut Edits) {
     }
     list.extend_from_slice(b";proto=");
     list.extend_from_slice(Scheme::of_tls(origin.arrival.is_tls).as_str().as_bytes());
-    put(edits, name::FORWARDED, &list);
+    list
 }
 
 /// `for=192.0.2.1` or `for="[2001:db8::1]"`: colons and brackets need quotes (RFC 7239 §6).
 fn push_for(list: &mut Vec<u8>, address: IpAddr) {
-    let text = AddressText::of(address);
+    let text = AddressText::of_address(address);
     let (before, after): (&[u8], &[u8]) = match address {
         IpAddr::V4(_) => (b"for=", b""),
         IpAddr::V6(_) => (b"for=\"[", b"]\""),
@@ -467,18 +503,20 @@ mod tests {
             ("Host: a", BOTH, 1),
             ("Host: a\nAccept: x", BOTH, 1),
             ("Host: b", BOTH, 1),
+            ("Host: a\nAccept: y", BOTH, 1),
             ("Host: b", X, 1),
             ("Host: b", OFF, 2),
             ("X-Trace: 1", RFC, 2),
         ];
-        let mut last = None;
+        let mut last = ForwardedHeaderCache::default();
         for (lines, kinds, generation) in requests {
             let head = head(&format!("GET / HTTP/1.0\n{lines}"));
             let origin = Origin::new(from("192.0.2.1"), &trusted(), &head);
             let mut edits = Edits::new();
             write(kinds, &origin, &head, &mut edits);
-            let remembered = ForwardedHeaderCache::write(&mut last, kinds, generation, &origin, &head);
-            assert_eq!(sent(&head, remembered), sent(&head, &edits), "{lines}");
+            let mut remembered = Edits::new();
+            last.write(kinds, generation, &origin, &head, &mut remembered);
+            assert_eq!(sent(&head, &remembered), sent(&head, &edits), "{lines}");
         }
     }
 

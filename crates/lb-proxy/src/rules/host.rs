@@ -23,6 +23,9 @@ impl<'a> MatchHost<'a> {
     /// Cost: one pass, no allocation.
     #[must_use]
     pub fn new(name: &'a [u8]) -> Self {
+        if name.is_empty() {
+            return Self { borrowed: "", lowered: None };
+        }
         let host = if name.is_ascii() { std::str::from_utf8(name).unwrap_or_default() } else { "" };
         let host = host.strip_suffix('.').unwrap_or(host);
         if host.len() > MAX_HOST_NAME {

@@ -11,7 +11,7 @@
 use bytes::{BufMut, BytesMut};
 
 use crate::message::{
-    Edits, Field, Fields, Framing, RequestHead, ResponseHead, TargetForm, Trailers, flag, name, status_digits,
+    Edits, Field, Fields, Framing, RequestHead, ResponseHead, TargetForm, Trailers, flag, status_digits,
 };
 
 /// The `Connection` header to write.
@@ -45,7 +45,7 @@ pub fn encode_request(dst: &mut BytesMut, head: &RequestHead, edits: &Edits, fra
     let mut skip = flag::HOP | flag::LENGTH;
     if edits.sets_host() {
         skip |= flag::HOST;
-    } else if head.target_authority().is_some() || head.header(name::HOST).is_none() {
+    } else if head.target_authority().is_some() || !head.index().fields.has(flag::HOST) {
         skip |= flag::HOST;
         put_line(dst, b"Host", head.host().unwrap_or_default());
     }

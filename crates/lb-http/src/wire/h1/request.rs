@@ -100,11 +100,13 @@ impl Kind for Request {
         let target_at = line.start + method_len + 1;
 
         index.version = read_version(version.get(1..).unwrap_or_default())?;
-        let parts = classify_target(Method::from_bytes(method), target).ok_or(Cause::BadTarget)?;
+        let method = Method::from_bytes(method);
+        let parts = classify_target(method, target).ok_or(Cause::BadTarget)?;
         let absolute = |span: Span| {
             if span.is_none() { span } else { Span::new(span.start() + target_at, span.len()) }
         };
         index.method = Span::new(line.start, method_len);
+        index.named_method = method.named();
         index.target = Span::new(target_at, target_len);
         index.authority = absolute(parts.authority);
         index.host = index.authority;

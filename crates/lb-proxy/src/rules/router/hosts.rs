@@ -22,6 +22,11 @@ impl<T: Default> Hosts<T> {
         Self { exact: Map::default(), wildcards: Map::default(), longest: 0, any: T::default() }
     }
 
+    /// Whether there is a pattern at all.
+    pub(super) fn tells_hosts_apart(&self) -> bool {
+        !self.exact.is_empty() || !self.wildcards.is_empty()
+    }
+
     /// What belongs to a pattern; `None` is any host.
     pub(super) fn entry(&mut self, pattern: Option<&HostPattern>) -> &mut T {
         match pattern {

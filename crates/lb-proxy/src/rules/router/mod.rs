@@ -138,7 +138,9 @@ impl Router {
         let Some(table) = table.and_then(|table| self.tables.get(table)) else {
             return Routed::NotFound;
         };
-        let host = MatchHost::new(head.host_name().unwrap_or_default());
+        // Where all routes are for any host, none is looked at.
+        let host = if table.tells_hosts_apart() { head.host_name() } else { None };
+        let host = MatchHost::new(host.unwrap_or_default());
         let routed = self.search(table, host.as_str(), &path.path, head);
         match path.other {
             Some(other) if self.search(table, host.as_str(), &other, head) != routed => {

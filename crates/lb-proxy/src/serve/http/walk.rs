@@ -59,9 +59,9 @@ pub(crate) fn prepare(
             return (Arc::new(exchange), Next::Answer(refused.unwrap_or(response)));
         }
     }
-    exchange.forwarded_cache = cache.forwarded.take();
+    exchange.forwarded_cache = std::mem::take(&mut cache.forwarded);
     let passed = stacks.chains.on_request(&mut exchange);
-    cache.forwarded = exchange.forwarded_cache.take();
+    cache.forwarded = std::mem::take(&mut exchange.forwarded_cache);
     if let Passed::All = passed {
         request::prepare(&mut exchange);
     }
