@@ -40,23 +40,26 @@ impl tower_service::Service<Request> for EndpointService {
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        Box::pin(send(Arc::clone(&self.upstream), self.affinity, request))
+        let endpoint = Arc::clone(&self.upstream);
+        // A future for each protocol, so that HTTP/1 does not pay for the size of the other one.
+        match endpoint.is_http2() {
+            false => Box::pin(send::<Http1>(endpoint, self.affinity, request)),
+            true => Box::pin(send::<Http2>(endpoint, self.affinity, request)),
+        }
     }
 }
 
-async fn send(endpoint: Arc<Upstream>, affinity: u64, request: Request) -> Result<Box<Response>, AttemptError> {
+async fn send<P: Protocol>(
+    endpoint: Arc<Upstream>,
+    affinity: u64,
+    request: Request,
+) -> Result<Box<Response>, AttemptError> {
     let attempt = Attempt { endpoint: &endpoint, affinity, request: &request };
     let trace = &request.exchange.trace;
     trace.on_attempt(&endpoint);
     let _witness = trace.witness();
-    match endpoint.is_http2() {
-        false => drive(Http1::default(), attempt).await,
-        true => drive(Http2::new(attempt), attempt).await,
-    }
-}
-
-/// Sends the request until a connection does not end under it.
-async fn drive<P: Protocol>(mut protocol: P, attempt: Attempt<'_>) -> Result<Box<Response>, AttemptError> {
+    // Sends the request until a connection does not end under it.
+    let mut protocol = P::new(attempt);
     loop {
         match send_once(&mut protocol, attempt).await {
             Err(error) => {

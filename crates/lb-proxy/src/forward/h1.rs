@@ -20,7 +20,6 @@ use crate::wire::h1;
 use crate::wire::proxy_protocol::{self, ProxyHeader};
 
 /// An attempt over HTTP/1.
-#[derive(Default)]
 pub(super) struct Http1 {
     /// A connection ended under the request: from then on it has a new one, so that there is one resend at most.
     is_again: bool,
@@ -28,6 +27,10 @@ pub(super) struct Http1 {
 
 impl Protocol for Http1 {
     type Call = Call;
+
+    fn new(_: Attempt<'_>) -> Self {
+        Self { is_again: false }
+    }
 
     async fn begin(&mut self, attempt: Attempt<'_>) -> Result<Call, AttemptError> {
         let request = attempt.request;

@@ -14,15 +14,13 @@ pub(super) struct Http2 {
     is_alone: bool,
 }
 
-impl Http2 {
-    pub(super) fn new(attempt: Attempt<'_>) -> Self {
+impl Protocol for Http2 {
+    type Call = Call;
+
+    fn new(attempt: Attempt<'_>) -> Self {
         // What the endpoint may tie to the connection must reach no other request.
         Self { is_alone: login::has_credentials(&attempt.request.exchange.head) }
     }
-}
-
-impl Protocol for Http2 {
-    type Call = Call;
 
     async fn begin(&mut self, attempt: Attempt<'_>) -> Result<Call, AttemptError> {
         let Attempt { endpoint, request, .. } = attempt;

@@ -22,6 +22,9 @@ pub(super) struct Attempt<'a> {
 pub(super) trait Protocol {
     type Call: Call;
 
+    /// An attempt begins.
+    fn new(attempt: Attempt<'_>) -> Self;
+
     /// Finds or makes a connection and begins the request on it.
     async fn begin(&mut self, attempt: Attempt<'_>) -> Result<Self::Call, AttemptError>;
 

@@ -158,12 +158,9 @@ struct Open {
 }
 
 impl Open {
-    /// `None` when the listener has just been removed.
-    fn new(address: &ListenAddress, snapshot: &Snapshot, worker: &Arc<Worker>) -> Option<Self> {
-        let listener = snapshot.listener(address)?;
-        let listener = Arc::clone(&snapshot.listeners[listener].metrics);
+    fn new(listener: &Arc<ListenerMetrics>, worker: &Arc<Worker>) -> Self {
         listener.on_connect();
-        Some(Self { _counted: Counted::new(worker), listener })
+        Self { _counted: Counted::new(worker), listener: Arc::clone(listener) }
     }
 }
 
@@ -197,11 +194,14 @@ fn start(stream: Stream, peer: Option<SocketAddr>, address: &ListenAddress, work
     let Some(mut admitted) = worker.shared.admit() else {
         return worker.shared.on_refused(address, snapshot, &Refusal::Full);
     };
-    let is_proxied = proxy_protocol::is_expected(snapshot, address, peer);
+    // A reload may have removed the listener just now.
+    let Some(position) = snapshot.listener(address) else { return };
+    let listener = &snapshot.listeners[position];
+    let is_proxied = proxy_protocol::is_expected(listener, peer);
     if !is_proxied && !is_within(&mut admitted, peer, address, snapshot, worker) {
         return;
     }
-    let Some(open) = Open::new(address, snapshot, worker) else { return };
+    let open = Open::new(&listener.metrics, worker);
     let (address, worker, stop) = (address.clone(), Arc::clone(worker), stop.clone());
     // Boxed, since the runtime moves what it is given eight times before it comes to rest and is done with.
     tokio::spawn(Box::pin(async move {
@@ -217,7 +217,7 @@ fn start(stream: Stream, peer: Option<SocketAddr>, address: &ListenAddress, work
         } else {
             (stream, peer)
         };
-        let serving = serve(stream, peer, address, stacks, Arc::clone(&worker), stop);
+        let serving = serve(stream, peer, address, position, stacks, Arc::clone(&worker), stop);
         if let Err(panic) = AssertUnwindSafe(Turn::new(serving)).catch_unwind().await {
             worker.shared.metrics.on_panic();
             app_log::panicked("connection", peer, &*panic);
@@ -230,13 +230,13 @@ async fn serve(
     stream: Stream,
     peer: Option<SocketAddr>,
     address: ListenAddress,
+    position: usize,
     stacks: Arc<Stacks>,
     worker: Arc<Worker>,
     stop: Shutdown,
 ) {
     let mut timer = Timer::new();
     let snapshot = &*stacks.snapshot.shared;
-    let Some(position) = snapshot.listener(&address) else { return };
     let listener = &snapshot.listeners[position];
     let local = stream.local_addr_of(&address);
     let (stream, tls) = match &listener.tls {
@@ -250,6 +250,6 @@ async fn serve(
         }
     };
     let connection = ClientConnection { address, peer, local, tls, worker: worker.index, slot: Slot::default() };
-    let opened = Opened { stream, connection, stacks, worker, shutdown: stop, timer };
+    let opened = Opened { stream, connection, stacks, listener: position, worker, shutdown: stop, timer };
     Service::Http.serve(opened).await;
 }

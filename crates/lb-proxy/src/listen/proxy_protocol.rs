@@ -14,7 +14,7 @@ use rustix::net::RecvFlags;
 use tokio::io::Interest;
 
 use crate::net::Stream;
-use crate::runtime::snapshot::Snapshot;
+use crate::runtime::snapshot::{ListenerRuntime, Snapshot};
 use crate::wire::proxy_protocol::{self, MAX_BYTES, ProxyHeader};
 use crate::worker::shared::{Refusal, Shared};
 use crate::worker::shutdown::Shutdown;
@@ -23,9 +23,8 @@ use crate::worker::shutdown::Shutdown;
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Whether a connection of this peer begins with a header. Who may open a Unix socket may also name its client.
-pub(crate) fn is_expected(snapshot: &Snapshot, address: &ListenAddress, peer: Option<SocketAddr>) -> bool {
-    let Some(position) = snapshot.listener(address) else { return false };
-    let Some(networks) = &snapshot.listeners[position].proxied else { return false };
+pub(crate) fn is_expected(listener: &ListenerRuntime, peer: Option<SocketAddr>) -> bool {
+    let Some(networks) = &listener.proxied else { return false };
     peer.is_none_or(|peer| networks.contains(peer.ip()))
 }
 

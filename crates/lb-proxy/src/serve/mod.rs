@@ -16,6 +16,8 @@ pub(crate) struct Opened {
     pub(crate) connection: ClientConnection,
     /// The snapshot that it was accepted with.
     pub(crate) stacks: Arc<Stacks>,
+    /// Where its listener stands in that snapshot.
+    pub(crate) listener: usize,
     pub(crate) worker: Arc<Worker>,
     pub(crate) shutdown: Shutdown,
     /// Has counted the time since the handshake began, if there was one.

@@ -57,8 +57,7 @@ enum Next {
 
 /// Serves a connection to its end, also one that turns out to speak HTTP/2.
 pub(in crate::serve) async fn serve(opened: Opened) {
-    let Opened { stream, connection, mut stacks, worker, shutdown, timer } = opened;
-    let Some(mut listener) = stacks.snapshot.shared.listener(&connection.address) else { return };
+    let Opened { stream, connection, mut stacks, mut listener, worker, shutdown, timer } = opened;
     let mut session = Session {
         downstream: Downstream::new(stream, connection),
         timer,
