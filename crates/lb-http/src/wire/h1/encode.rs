@@ -34,22 +34,25 @@ pub enum Connection {
 /// not.
 pub fn encode_request(dst: &mut BytesMut, head: &RequestHead, edits: &Edits, framing: Framing, connection: Connection) {
     dst.reserve(head.as_bytes().len() + edits.text_len() + SLACK);
-    dst.put_slice(head.method().as_bytes());
-    dst.put_u8(b' ');
-    match edits.target() {
-        Some(target) => dst.put_slice(target),
-        None => put_target(dst, head),
-    }
-    dst.put_slice(b" HTTP/1.1\r\n");
-
     let mut skip = flag::HOP | flag::LENGTH;
+    let mut start_line = request_line(head).filter(|_| edits.target().is_none()).unwrap_or_default();
+    if start_line == 0 {
+        dst.put_slice(head.method().as_bytes());
+        dst.put_u8(b' ');
+        match edits.target() {
+            Some(target) => dst.put_slice(target),
+            None => put_target(dst, head),
+        }
+        dst.put_slice(b" HTTP/1.1\r\n");
+    }
     if edits.sets_host() {
         skip |= flag::HOST;
     } else if head.target_authority().is_some() || !head.index().fields.has(flag::HOST) {
         skip |= flag::HOST;
+        dst.put_slice(head.as_bytes().get(..std::mem::take(&mut start_line)).unwrap_or_default());
         put_line(dst, b"Host", head.host().unwrap_or_default());
     }
-    put_fields(dst, head.as_bytes(), &head.index().fields, edits, skip);
+    put_fields(dst, head.as_bytes(), start_line, &head.index().fields, edits, skip);
     put_framing(dst, framing, None);
 
     let te: &[u8] = if head.accepts_trailers() { b"TE" } else { b"" };
@@ -73,12 +76,15 @@ pub fn encode_response(
     connection: Connection,
 ) {
     dst.reserve(head.as_bytes().len() + edits.text_len() + SLACK);
-    dst.put_slice(b"HTTP/1.1 ");
-    dst.put_slice(&status_digits(head.status()));
-    dst.put_u8(b' ');
-    dst.put_slice(head.reason());
-    dst.put_slice(b"\r\n");
-    put_fields(dst, head.as_bytes(), &head.index().fields, edits, flag::HOP | flag::LENGTH);
+    let start_line = status_line(head).unwrap_or_default();
+    if start_line == 0 {
+        dst.put_slice(b"HTTP/1.1 ");
+        dst.put_slice(&status_digits(head.status()));
+        dst.put_u8(b' ');
+        dst.put_slice(head.reason());
+        dst.put_slice(b"\r\n");
+    }
+    put_fields(dst, head.as_bytes(), start_line, &head.index().fields, edits, flag::HOP | flag::LENGTH);
     put_framing(dst, framing, head.content_length().filter(|_| !matches!(head.status(), 100..=199 | 204)));
     let connection = if framing == Framing::Close { Connection::Close } else { connection };
     put_connection(dst, connection, head.upgrade(), b"");
@@ -87,6 +93,27 @@ pub fn encode_response(
 
 /// Room for what is written besides the received head and the edits.
 const SLACK: usize = 192;
+
+/// How long the start line is that the head begins with, if it is written as we would write it.
+fn request_line(head: &RequestHead) -> Option<usize> {
+    const END: &[u8] = b" HTTP/1.1\r\n";
+    let target = head.index().target;
+    // Method and target are apart by one space, or it would be none; the head begins with the method, empty lines left out.
+    let is_usual = head.target_form() != TargetForm::Absolute
+        && head.as_bytes().get(target.end()..).is_some_and(|rest| rest.starts_with(END));
+    is_usual.then_some(target.end() + END.len())
+}
+
+/// The same of a response.
+fn status_line(head: &ResponseHead) -> Option<usize> {
+    const BEGIN: &[u8] = b"HTTP/1.1 ";
+    let reason = head.index().reason;
+    // Three digits and a space stand between: whatever else would move the phrase.
+    let is_usual = reason.start() == BEGIN.len() + 4
+        && head.as_bytes().starts_with(BEGIN)
+        && head.as_bytes().get(reason.end()..).is_some_and(|rest| rest.starts_with(b"\r\n"));
+    is_usual.then_some(reason.end() + 2)
+}
 
 fn put_target(dst: &mut BytesMut, head: &RequestHead) {
     if head.target_form() != TargetForm::Absolute {
@@ -100,25 +127,31 @@ fn put_target(dst: &mut BytesMut, head: &RequestHead) {
     }
 }
 
-/// Copies the headers that stay, then those added.
+/// Copies the start line, as far as this many bytes have it, and the headers that stay, then those added.
 #[inline(always)] // Two callers; the call alone costs more than most heads need of it.
-fn put_fields(dst: &mut BytesMut, bytes: &[u8], fields: &Fields, edits: &Edits, skip: u8) {
+fn put_fields(dst: &mut BytesMut, bytes: &[u8], start_line: usize, fields: &Fields, edits: &Edits, skip: u8) {
     // Each head is asked no more than its edits need: ordinary ones leave nothing out by its place, and many nothing at all.
     if !edits.removes_any() {
-        put_kept(dst, bytes, fields, |_, field| field.has(skip));
+        put_kept(dst, bytes, start_line, fields, |_, field| field.has(skip));
     } else if edits.drops_by_place() {
-        put_kept(dst, bytes, fields, |index, field| field.has(skip) || edits.drops(index, field, bytes));
+        put_kept(dst, bytes, start_line, fields, |index, field| field.has(skip) || edits.drops(index, field, bytes));
     } else {
         let is_dropped = edits.by_name(bytes);
-        put_kept(dst, bytes, fields, |_, field| field.has(skip) || is_dropped(field));
+        put_kept(dst, bytes, start_line, fields, |_, field| field.has(skip) || is_dropped(field));
     }
     dst.put_slice(edits.added_lines());
 }
 
-/// Copies the headers that stay, those that stand together in one piece.
+/// Copies the start line and the headers that stay, those that stand together in one piece.
 #[inline(never)] // One of the three that are made of it is called; inlined, all would save registers for the largest.
-fn put_kept(dst: &mut BytesMut, bytes: &[u8], fields: &Fields, is_dropped: impl Fn(usize, &Field) -> bool) {
-    let mut run = 0..0;
+fn put_kept(
+    dst: &mut BytesMut,
+    bytes: &[u8],
+    start_line: usize,
+    fields: &Fields,
+    is_dropped: impl Fn(usize, &Field) -> bool,
+) {
+    let mut run = 0..start_line;
     for (index, field) in fields.as_slice().iter().enumerate() {
         if is_dropped(index, field) {
             continue;
@@ -149,9 +182,7 @@ fn put_framing(dst: &mut BytesMut, framing: Framing, length_without_body: Option
         Framing::Close => None,
     };
     if let Some(length) = length {
-        dst.put_slice(b"Content-Length: ");
-        put_decimal(dst, length);
-        dst.put_slice(b"\r\n");
+        put_length(dst, length);
     }
 }
 
@@ -185,18 +216,19 @@ fn put_line(dst: &mut BytesMut, name: &[u8], value: &[u8]) {
     dst.put_slice(b"\r\n");
 }
 
-fn put_decimal(dst: &mut BytesMut, mut number: u64) {
-    let mut digits = [0; 20];
-    let mut used = 0;
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + (number % 10) as u8;
-        number /= 10;
-        used += 1;
-        if number == 0 {
+fn put_length(dst: &mut BytesMut, mut length: u64) {
+    let mut line = *b"00000000000000000000\r\n";
+    let mut start = 20;
+    for digit in line.iter_mut().take(20).rev() {
+        *digit = b'0' + (length % 10) as u8;
+        length /= 10;
+        start -= 1;
+        if length == 0 {
             break;
         }
     }
-    dst.put_slice(digits.get(20 - used..).unwrap_or_default());
+    dst.put_slice(b"Content-Length: ");
+    dst.put_slice(line.get(start..).unwrap_or_default());
 }
 
 /// The line before a chunk's data. Written beside the data, it saves copying it.
