@@ -16,15 +16,16 @@ const MAX: usize = 256 * 1024;
 const KEPT: usize = 64;
 
 thread_local! {
-    /// Those that were shared when they came, newest first, then those that were not, newest last.
+    /// In the order in which they came, some of them still shared.
     static AT_HAND: RefCell<VecDeque<BytesMut>> = const { RefCell::new(VecDeque::new()) };
 }
 
 /// An empty buffer with room for a small read: the one at hand that is most likely to be in the cache, or a new one.
 pub(crate) fn take() -> BytesMut {
+    let is_free = |buffer: &mut BytesMut| buffer.try_reclaim(MIN);
     AT_HAND
-        // Where even the oldest of those that were shared still is, looking at the others would be in vain.
-        .with_borrow_mut(|at_hand| at_hand.pop_back_if(|buffer| buffer.try_reclaim(MIN)))
+        // Where both the last and the first that came are shared, most of them are: looking at the others would be in vain.
+        .with_borrow_mut(|at_hand| at_hand.pop_back_if(is_free).or_else(|| at_hand.pop_front_if(is_free)))
         .unwrap_or_else(|| BytesMut::with_capacity(MIN))
 }
 
@@ -34,17 +35,12 @@ pub(crate) fn give(mut buffer: BytesMut) {
         return;
     }
     buffer.clear();
-    let is_free = buffer.try_reclaim(MIN);
     AT_HAND.with_borrow_mut(|at_hand| {
         if at_hand.len() >= KEPT {
-            // The one that would be taken next, and may be in use for hours.
-            at_hand.pop_back();
+            // It may be in use for hours.
+            at_hand.pop_front();
         }
-        if is_free {
-            at_hand.push_back(buffer);
-        } else {
-            at_hand.push_front(buffer);
-        }
+        at_hand.push_back(buffer);
     });
 }
 
