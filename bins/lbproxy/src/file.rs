@@ -29,9 +29,15 @@ pub(crate) fn check(name: &Input) -> Exit {
     for Finding { severity, message, file } in &findings {
         paint::show_one(&Diagnostic::about_file(*severity, message.clone(), file, &loaded.sources));
     }
+    let pages = lb_proxy::inspect_pages(&loaded.config);
+    for error in &pages {
+        let message = error.to_string();
+        paint::show_one(&Diagnostic::about_file(Severity::Error, message, &error.file, &loaded.sources));
+    }
     let mut found = found(&loaded.warnings);
     found.errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
     found.warnings += findings.len() - found.errors;
+    found.errors += pages.len();
     if found.errors > 0 {
         complain(&format!("{name}: not valid, {}\n", found.summary()));
         return Exit::Config;

@@ -57,7 +57,7 @@ pub(crate) fn link(
         reach::warn_of_bypassed(report, linked);
         check_unused(report, linked, &clusters, clusters_whole && routes_whole);
     }
-    let Global { networks, workers, grace, zone, admin, log, limits } = global?;
+    let Global { networks, workers, grace, zone, admin, log, limits, errors } = global?;
     let mut routes = unique_names(linked?);
     for (route, written) in &mut routes {
         if !written.has_body_limit {
@@ -81,6 +81,7 @@ pub(crate) fn link(
         admin,
         log,
         limits,
+        errors,
         listeners: listeners.into_iter().map(|written| written.listener).collect(),
         routes: routes.into_iter().map(|(route, _)| route).collect(),
         clusters: clusters.into_iter().map(|written| written.cluster).collect::<Vec<Cluster>>(),

@@ -64,6 +64,9 @@ connections_per_client = "none"
 head_timeout = "10s"
 idle_timeout = "65s"
 
+[errors]
+intercept = false
+
 [[listener]]
 name = "0.0.0.0:80"
 address = "0.0.0.0:80"
@@ -75,6 +78,7 @@ mode = "umask"
 tls = "off"
 rate_limit = "off"
 headers.response = { remove = [], set = {}, add = {} }
+errors = { intercept = false }
 
 [[route]]
 name = "/"
@@ -94,6 +98,8 @@ headers.request = { remove = [], set = {}, add = {} }
 headers.response = { remove = [], set = {}, add = {} }
 body_limit = "100MiB"
 access_log = "on"
+errors = { intercept = false }
+maintenance = false
 
 [[route]]
 name = "/moved"
@@ -108,6 +114,8 @@ headers.request = { remove = [], set = {}, add = {} }
 headers.response = { remove = [], set = {}, add = {} }
 body_limit = "100MiB"
 access_log = "on"
+errors = { intercept = false }
+maintenance = false
 
 [[route]]
 name = "/fixed"
@@ -122,6 +130,8 @@ headers.request = { remove = [], set = {}, add = {} }
 headers.response = { remove = [], set = {}, add = {} }
 body_limit = "100MiB"
 access_log = "on"
+errors = { intercept = false }
+maintenance = false
 
 [cluster.app]
 policy = "round_robin"
@@ -141,6 +151,7 @@ spill = "exhausted"
 subset = "off"
 health.active = { path = "/", method = "GET", expect = ["2xx", "3xx"], interval = "4s", jitter = "10%", timeout = "2s", rise = 2, fall = 3, initial = "up" }
 health.passive = { failures = 3, window = "30s", eject_for = "3s", on = ["connect_error", "reset", "timeout", "5xx"], silence = "1s", cool_down = "1s", max_ejected = "100%" }
+maintenance = false
 "#;
 
 #[test]
@@ -688,4 +699,23 @@ fn rate_limits_may_be_a_list_of_all_kinds_and_are_named_after_where_they_stand()
         changes,
         "route api: rate_limit api#2.rate 500/h → 400/h; route api: rate_limit daily removed; route api: rate_limit api#3 added"
     );
+}
+
+#[test]
+fn error_pages_by_status_and_maintenance_in_every_form() {
+    let errors = route(
+        "errors = { \"502\" = \"a.html\", \"5xx.json\" = \"b.json\", \"500-504\" = \"c.TXT\", intercept = true }",
+    );
+    let errors = errors.options.errors;
+    let pages: Vec<_> = errors.pages.iter().map(|page| (page.statuses, page.json, page.content_type())).collect();
+    let expected =
+        [((502, 502), false, "text/html"), ((500, 599), true, "application/json"), ((500, 504), false, "text/plain")];
+    assert_eq!((pages.as_slice(), errors.intercept), (&expected[..], true));
+    assert!(errors.pages[0].file.ends_with("a.html"));
+
+    assert_eq!(route("maintenance = false").options.maintenance, None);
+    let closed = route("maintenance = true").options.maintenance.unwrap();
+    assert_eq!((closed.allow.len(), closed.retry_after), (0, Duration::from_secs(60)));
+    let closed = cluster("maintenance = { allow = [\"10.0.0.0/8\"], retry_after = \"5m\" }").maintenance.unwrap();
+    assert_eq!((closed.allow.len(), closed.retry_after), (1, Duration::from_secs(300)));
 }

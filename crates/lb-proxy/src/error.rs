@@ -6,6 +6,7 @@ use std::sync::Arc;
 use lb_ratelimit::NoMemory;
 
 use crate::rules::headers::HeaderError;
+use crate::runtime::pages::PageError;
 use crate::tls::CertificateError;
 
 /// Why the proxy could not start, or a new configuration could not take effect.
@@ -29,6 +30,9 @@ pub enum EngineError {
     /// A certificate or key cannot be used, and none read before can stand in.
     #[error("TLS: {0}")]
     Certificate(#[from] CertificateError),
+    /// An error page cannot be used, and none read before can stand in.
+    #[error(transparent)]
+    Page(#[from] PageError),
     /// There is not as much memory as a rate limit is to have.
     #[error("rate limit `{limit}`: {source}")]
     Memory {

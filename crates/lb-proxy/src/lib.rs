@@ -28,6 +28,7 @@ use lb_http::{message, wire};
 pub use engine::{Engine, ForceShutdown, validate};
 pub use error::EngineError;
 pub use runtime::orders::Order;
+pub use runtime::pages::{PageError, inspect as inspect_pages};
 
 /// An address as the configuration writes it.
 #[must_use]

@@ -96,6 +96,38 @@ impl Template {
         if errors.is_empty() { Ok(Self { parts: parser.parts }) } else { Err(errors) }
     }
 
+    /// The template of a page: whatever is no variable is text as it stands, doubled braces too. A page may hold a script, a style, or
+    /// the braces of another template language.
+    #[must_use]
+    pub fn of_page(text: &str) -> Self {
+        let mut parser = Parser { parts: Vec::new(), literal: String::new(), open: 0 };
+        let mut rest = text;
+        while let Some(at) = rest.find('{') {
+            parser.literal.push_str(&rest[..at]);
+            rest = &rest[at..];
+            let found = match reference(rest) {
+                Some((word, name, after)) if !parser.literal.ends_with(['$', '{']) => {
+                    variable(word, name).ok().map(|variable| (variable, after))
+                }
+                _ => None,
+            };
+            match found {
+                Some((variable, after)) => {
+                    parser.flush();
+                    parser.parts.push(Part::Variable(variable));
+                    rest = after;
+                }
+                None => {
+                    parser.literal.push('{');
+                    rest = &rest[1..];
+                }
+            }
+        }
+        parser.literal.push_str(rest);
+        parser.flush();
+        Self { parts: parser.parts }
+    }
+
     /// A template of this very text, braces and all.
     #[must_use]
     pub fn literal(text: &str) -> Self {
@@ -391,5 +423,22 @@ mod tests {
             let template = Template::parse(written).unwrap();
             assert_eq!(Template::parse(&template.to_string()), Ok(template), "{written}");
         }
+    }
+
+    #[test]
+    fn a_page_keeps_every_brace_that_is_no_variable() {
+        let page = Template::of_page("<b>{path}</b>{color: red}{{path}}${path}{nothing}{ path }{header:X-A}{");
+        let text = |text: &str| Part::Text(text.into());
+        assert_eq!(
+            page.parts,
+            [
+                text("<b>"),
+                Part::Variable(Variable::Path),
+                text("</b>{color: red}{{path}}${path}{nothing}{ path }"),
+                Part::Variable(Variable::Header("x-a".into())),
+                text("{"),
+            ]
+        );
+        assert_eq!(Template::of_page(""), Template::default());
     }
 }

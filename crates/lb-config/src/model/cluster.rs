@@ -14,6 +14,7 @@ use crate::model::cluster_tls::{ClusterTls, ClusterTlsForm};
 use crate::model::endpoint::{Endpoint, Endpoints};
 use crate::model::health::{ActiveCheck, Health, Probe};
 use crate::model::keep_alive::KeepAlive;
+use crate::model::maintenance::{Maintenance, MaintenanceForm};
 use crate::model::policy::{Policy, PolicyForm};
 use crate::model::proxy_protocol::{ProxyProtocol, ProxyProtocolForm};
 use crate::model::queue::Queue;
@@ -57,6 +58,8 @@ block! {
         "When load goes to the next priority: \"exhausted\" is when no endpoint of one can take it; a factor such as \"140%\" lets each carry its healthy share times that.";
     subset: Option<Subset> => Or<Off, SubsetForm>, Value("\"off\""), "Uses only some of very many endpoints.";
     health: Health => Table<Health>, Value("{}"), "Active checks and outlier detection.";
+    maintenance: Option<Maintenance> => MaintenanceForm, Value("false"),
+        "Out of service: its requests get 503 with `Retry-After`; a table lets some clients through.";
     [filled] name: Arc<str>, "Its name.";
 }
 

@@ -8,6 +8,7 @@ use crate::language::source::Sources;
 use crate::language::values::address::Network;
 use crate::model::admin::{Admin, AdminForm};
 use crate::model::cluster::Cluster;
+use crate::model::errors::{ErrorPages, ErrorPagesForm};
 use crate::model::limits::Limits;
 use crate::model::listener::Listener;
 use crate::model::log::Log;
@@ -38,6 +39,8 @@ pub struct Config {
     pub log: Log,
     /// Limits that hold for every listener.
     pub limits: Limits,
+    /// Error pages, where neither the route nor the listener has one.
+    pub errors: ErrorPages,
     /// Listeners, in the order of the file.
     pub listeners: Vec<Listener>,
     /// Routes, in the order of the file.
@@ -73,6 +76,8 @@ block! {
     admin: Option<Admin> => AdminForm, Value("{}"), "The listener for health, metrics and status.";
     log: Log => Table<Log>, Value("{}"), "The application log and the access log.";
     limits: Limits => Table<Limits>, Value("{}"), "Limits that hold for every listener.";
+    errors: ErrorPages => ErrorPagesForm, Value("{}"),
+        "Error pages by status, where neither the route nor the listener has one.";
 }
 
 const SECTION: Section = Section::new("root", "the configuration", "A configuration of lbproxy.");
@@ -128,6 +133,7 @@ impl Config {
         let Self { workers, grace, .. } = *self;
         let (zone, admin) = (self.zone.clone(), self.admin.clone());
         let (log, limits, networks) = (self.log.clone(), self.limits.clone(), self.networks.clone());
+        let errors = self.errors.clone();
         let listeners: Vec<&str> = self.listeners.iter().map(|listener| &*listener.name).collect();
         let clusters: Vec<&str> = self.clusters.iter().map(|cluster| &*cluster.name).collect();
         let named = |listener: &Listener| (listener.name.to_string(), listener.shown(&writer));
@@ -135,7 +141,7 @@ impl Config {
         let cluster = |cluster: &Cluster| (cluster.name.to_string(), cluster.items(&writer));
         Document {
             root: in_order(
-                Global { networks, workers, grace, zone, admin, log, limits }.items(&writer),
+                Global { networks, workers, grace, zone, admin, log, limits, errors }.items(&writer),
                 &["workers", "grace", "admin"],
             ),
             listeners: self.listeners.iter().map(named).collect(),

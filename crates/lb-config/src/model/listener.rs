@@ -8,6 +8,7 @@ use crate::language::source::Span;
 use crate::language::tree::{self, Node};
 use crate::language::values::ValueError;
 use crate::language::values::address::{ListenAddress, Network};
+use crate::model::errors::{ErrorPages, ErrorPagesForm};
 use crate::model::headers::{HeaderEdits, hide_values};
 use crate::model::listener_tls::ListenerTls;
 use crate::model::networks::NetworkList;
@@ -43,6 +44,8 @@ block! {
         "Rate limit of all its requests, also of those that no route takes, or a list; charged together with the route's.";
     response_headers as "headers": HeaderEdits => ListenerHeaders, Value("{}"),
         "Header edits of responses that no route produced, such as a 404 or the redirect.";
+    errors: ErrorPages => ErrorPagesForm, Value("{}"),
+        "Error pages by status, for every route that has none of its own.";
 }
 
 impl Block for Listener {

@@ -9,8 +9,10 @@ use crate::language::source::Span;
 use crate::language::suggest::nearest;
 use crate::language::tree::{self, Entry, Node};
 use crate::language::values::http::{self, HostPattern, PathPattern, ValuePattern};
+use crate::model::errors::{ErrorPages, ErrorPagesForm};
 use crate::model::forwarded::{Forwarded, ForwardedForm};
 use crate::model::headers::{Headers, header_name_once};
+use crate::model::maintenance::{Maintenance, MaintenanceForm};
 use crate::model::policy::{Policy, PolicyForm};
 use crate::model::rate_limit::{self, RateLimit, RateLimits};
 use crate::model::redirect::{Redirect, RedirectForm};
@@ -85,6 +87,10 @@ block! {
     body_limit: Option<u64> => Later<Or<Unlimited, Size<u64, 1>>>, Unset("`limits.request_body`"),
         "A request's body; beyond it, 413. \"none\" is no limit.";
     access_log: bool => AccessLogForm, Value("\"on\""), "Whether its requests are in the access log.";
+    errors: ErrorPages => ErrorPagesForm, Value("{}"),
+        "Error pages by status; `intercept = true` replaces responses of endpoints as well.";
+    maintenance: Option<Maintenance> => MaintenanceForm, Value("false"),
+        "Out of service: 503 with `Retry-After`; a table lets some clients through.";
     [reserved] "allow", "Client networks that are let in.",
         "let a firewall or the application decide; `limits` and `rate_limit` hold for every client";
     [reserved] "deny", "Client networks that are refused.",
@@ -93,8 +99,6 @@ block! {
         "let the application compress, which is passed on as it is";
     [reserved] "cache", "Caching of responses.",
         "let the application or a cache behind lbproxy do it; responses pass unchanged";
-    [reserved] "errors", "Error pages.",
-        "answers of endpoints pass unchanged; lbproxy's own have a short plain body";
     [reserved] "concurrency", "Requests at once.",
         "write `max_in_flight` on the endpoints and a `queue` in their cluster";
 }

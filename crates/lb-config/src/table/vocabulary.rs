@@ -149,7 +149,10 @@ pub(crate) const WORDS: &[(&[&str], &str)] = &[
         &["gzip", "brotli", "encode", "compression"],
         "compression is not built yet: let the application compress, which is passed on as it is",
     ),
-    (&["error_page", "errorfile", "handle_errors"], "error pages are not built yet"),
+    (
+        &["error_page", "errorfile", "handle_errors"],
+        "write errors = { \"5xx\" = \"pages/5xx.html\" } in the route, in the listener or at the top level",
+    ),
     (
         &["root", "try_files", "file_server", "autoindex", "static"],
         "files are not served yet: forward to an endpoint that does",

@@ -30,6 +30,7 @@ use crate::observe::metrics::Metrics;
 use crate::runtime::headers::Headers;
 use crate::runtime::limiters::Limiters;
 use crate::runtime::orders::Order;
+use crate::runtime::pages::{PageStore, Pages};
 use crate::runtime::registry::Registry;
 use crate::runtime::snapshot::Snapshot;
 use crate::tls::Store;
@@ -69,6 +70,8 @@ struct State {
     bound: HashMap<ListenAddress, ListenAddress>,
     /// Certificates and ticket keys.
     tls: Store,
+    /// Error pages.
+    pages: PageStore,
 }
 
 /// Whether the engine can carry this configuration out, as far as that can be known without binding, opening or starting
@@ -79,7 +82,12 @@ struct State {
 pub fn validate(config: &Config) -> Result<(), EngineError> {
     let headers = Headers::new(config)?;
     // No table and no secret makes a filter that cannot be built.
-    let parts = Parts { limiters: &Limiters::default(), limit_log: &Arc::default(), sticky_secret: &[0; 32] };
+    let parts = Parts {
+        limiters: &Limiters::default(),
+        limit_log: &Arc::default(),
+        sticky_secret: &[0; 32],
+        pages: &Pages::default(),
+    };
     Chains::new(config, &headers, parts)?;
     Ok(())
 }
@@ -97,6 +105,8 @@ impl Engine {
         let mut tls = Store::default();
         // Nothing has been read before that could stay in force, which is the only event there is.
         let terminators = tls.load(&config, &Events::default())?;
+        let mut page_store = PageStore::default();
+        let pages = page_store.load(&config, &Events::default())?;
         let fresh = NewListeners::bind(config.listeners.iter(), workers)?;
         let metrics = Arc::new(Metrics::new(workers + 1));
         let access_log = AccessLog::start(config.log.access.as_ref(), metrics.access_log_dropped())
@@ -117,7 +127,7 @@ impl Engine {
         let https_port = https_port(&config, &HashMap::new(), &fresh);
         let headers = Headers::new(&config)?;
         let limiters = lock(&registry).limiters(&config)?;
-        let chains = chains(&config, &headers, &shared, &registry, &limiters)?;
+        let chains = chains(&config, &headers, &pages, &shared, &registry, &limiters)?;
         let snapshot =
             lock(&registry).build(Arc::clone(&config), &resolved, terminators, limiters, &headers, https_port);
         control.adopt(&snapshot, admin);
@@ -133,7 +143,7 @@ impl Engine {
         let workers: Arc<[_]> = handles.into();
         workers.iter().for_each(|handle| handle.worker.introduce(&workers));
         let engine = Self {
-            state: Mutex::new(State { registry, snapshot, bound: HashMap::new(), tls }),
+            state: Mutex::new(State { registry, snapshot, bound: HashMap::new(), tls, pages: page_store }),
             shared,
             workers,
             threads,
@@ -163,12 +173,13 @@ impl Engine {
         }
         // Certificates first: their files may have changed although the text has not.
         let terminators = state.tls.load(&config, &self.shared.events)?;
+        let pages = state.pages.load(&config, &self.shared.events)?;
         let new = config.listeners.iter().filter(|listener| !state.bound.contains_key(&listener.address));
         let fresh = NewListeners::bind(new, self.threads.len())?;
         let admin = self.control.bind_admin(&config)?;
         let headers = Headers::new(&config)?;
         let limiters = lock(&state.registry).limiters(&config)?;
-        let chains = chains(&config, &headers, &self.shared, &state.registry, &limiters)?;
+        let chains = chains(&config, &headers, &pages, &self.shared, &state.registry, &limiters)?;
         self.shared.access_log.apply(config.log.access.as_ref()).map_err(EngineError::AccessLog)?;
         // From here on nothing fails.
         let registry = Arc::clone(&state.registry);
@@ -358,12 +369,13 @@ impl Engine {
 fn chains(
     config: &Config,
     headers: &Headers,
+    pages: &Pages,
     shared: &Shared,
     registry: &Mutex<Registry>,
     limiters: &Limiters,
 ) -> Result<Arc<Chains>, EngineError> {
     let sticky_secret = *lock(registry).sticky_secret();
-    let parts = Parts { limiters, limit_log: &shared.limit_log, sticky_secret: &sticky_secret };
+    let parts = Parts { limiters, limit_log: &shared.limit_log, sticky_secret: &sticky_secret, pages };
     Ok(Arc::new(Chains::new(config, headers, parts)?))
 }
 

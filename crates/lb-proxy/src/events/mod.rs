@@ -183,6 +183,11 @@ pub enum Event {
         /// `the certificate that was read before stays in force`
         kept: &'static str,
     },
+    /// An error page cannot be used; the one that was read before stays in force.
+    PageKept {
+        /// What is wrong with it.
+        why: String,
+    },
     /// Another configuration is in force.
     Reloaded {
         /// Its number.

@@ -2,6 +2,7 @@
 
 use super::{Body, Exchange};
 use crate::message::{Edits, Framing, Method, ResponseHead};
+use crate::rules::accept;
 use crate::rules::answer::Answer;
 use crate::rules::cause::Cause;
 use crate::rules::reply::Reply;
@@ -67,6 +68,7 @@ impl Exchange {
     pub(crate) fn answer(&self, answer: Answer<'_>, cause: Cause, detail: Option<String>) -> Box<Response> {
         let reply = match self.is_grpc {
             true => answer.write_grpc(self.id.as_str()),
+            false if accept::prefers_json(&self.head) => answer.write_json(self.id.as_str(), self.head.method()),
             false => answer.write(self.id.as_str(), self.head.method()),
         };
         Response::own(reply, Some(cause), detail)

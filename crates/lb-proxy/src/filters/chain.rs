@@ -3,12 +3,16 @@
 //! A chain is an onion: requests pass its filters from the first to the last, responses from the last to the first. So what stands
 //! above another filter sees the request before it, and the response after it has changed it.
 
+use std::sync::Arc;
+
 use lb_config::Config;
 
 use super::{Filter, Flow, Parts, Scope, Wait};
 use crate::exchange::{Exchange, Response};
 use crate::rules::headers::HeaderError;
+use crate::rules::page::Page;
 use crate::runtime::headers::Headers;
+use crate::runtime::pages::SharedPages;
 
 /// Declares a chain of filters. Filters are fields, so that one that is off costs a test and none costs a call through a pointer.
 macro_rules! chain {
@@ -76,7 +80,9 @@ chain! {
     /// for their order, and a test compares it.
     Chain {
         response_headers: super::response_headers::ResponseHeaders,
+        errors: super::errors::Errors,
         rate_limit: super::rate_limit::RateLimit,
+        maintenance: super::maintenance::Maintenance,
         redirect: super::redirect::Redirect,
         respond: super::respond::Respond,
         upgrade: super::upgrade::UpgradeGuard,
@@ -104,6 +110,7 @@ pub(crate) struct Step(pub(super) usize);
 pub(crate) struct Chains {
     routes: Vec<Chain>,
     listeners: Vec<Chain>,
+    pages: Arc<SharedPages>,
 }
 
 impl Chains {
@@ -126,7 +133,16 @@ impl Chains {
             let listener = Some(listener);
             Chain::new(&Scope { config, route: None, listener, request_headers: None, response_headers, parts })
         });
-        Ok(Self { routes: routes.collect::<Result<_, _>>()?, listeners: listeners.collect::<Result<_, _>>()? })
+        Ok(Self {
+            routes: routes.collect::<Result<_, _>>()?,
+            listeners: listeners.collect::<Result<_, _>>()?,
+            pages: Arc::clone(&parts.pages.shared),
+        })
+    }
+
+    /// The error page of a listener for what could not be read as a request.
+    pub(crate) fn page_of_unread(&self, listener: usize, status: u16) -> Option<&Page> {
+        self.pages.of_unread(listener, status)
     }
 
     fn of(&self, exchange: &Exchange) -> &Chain {

@@ -8,7 +8,9 @@
 
 mod body_limit;
 mod chain;
+mod errors;
 mod forwarded;
+mod maintenance;
 mod rate_limit;
 mod redirect;
 mod request_headers;
@@ -32,6 +34,7 @@ use crate::exchange::{Exchange, Response};
 use crate::observe::app_log::LimitLog;
 use crate::rules::headers::{HeaderError, HeaderRules};
 use crate::runtime::limiters::Limiters;
+use crate::runtime::pages::Pages;
 
 /// One thing done to requests, to responses, or to both.
 pub(crate) trait Filter: Sized {
@@ -99,4 +102,5 @@ pub(crate) struct Parts<'a> {
     pub(crate) limit_log: &'a Arc<LimitLog>,
     /// Signs cookies of routes without a secret of their own.
     pub(crate) sticky_secret: &'a [u8; 32],
+    pub(crate) pages: &'a Pages,
 }

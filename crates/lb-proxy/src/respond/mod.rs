@@ -132,7 +132,14 @@ async fn tunnel(
 /// Answers what was no request, counts and logs it.
 pub(crate) fn refuse(sink: &mut impl ResponseSink, worker: &Worker, unread: &Unread<'_>) {
     let id = RequestId::new(clock::unix_ms(), fastrand::u64(..));
-    let reply = Answer::new(unread.cause).write(id.as_str(), Method::Get);
+    let answer = Answer::new(unread.cause);
+    let stacks = worker.in_force();
+    let listener = stacks.snapshot.shared.listeners.iter().position(|listener| listener.name == unread.listener.name);
+    let page = listener.and_then(|listener| stacks.chains.page_of_unread(listener, unread.cause.status()));
+    let reply = match page {
+        Some(page) => answer.write_as(page.content_type(), page.body_of_unread(id.as_str()), id.as_str(), Method::Get),
+        None => answer.write(id.as_str(), Method::Get),
+    };
     let mut edits = Edits::new();
     unread.listener.response_headers.apply_unread(&mut edits);
     date(&mut edits);

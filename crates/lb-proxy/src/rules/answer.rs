@@ -64,6 +64,13 @@ impl<'a> Answer<'a> {
     /// Writes it for a request with this id and method. What could not be read as a request is taken for a GET.
     #[must_use]
     pub fn write(&self, request_id: &str, method: Method<'_>) -> Reply {
+        let body = format!("{} {}\nrequest_id: {request_id}\n", self.status, self.cause.text());
+        self.write_as("text/plain; charset=utf-8", Bytes::from(body), request_id, method)
+    }
+
+    /// As [`write`](Self::write), with this body.
+    #[must_use]
+    pub fn write_as(&self, content_type: &str, body: Bytes, request_id: &str, method: Method<'_>) -> Reply {
         let mut head = ResponseHead::build(self.status).header("Cache-Control", "no-store");
         if let Some(seconds) = self.retry_seconds() {
             head = head.header(name::RETRY_AFTER, Text::<20>::of(seconds).as_bytes());
@@ -72,9 +79,13 @@ impl<'a> Answer<'a> {
             head = head.header("Allow", methods);
         }
         head = head.header(name::X_REQUEST_ID, request_id);
-        let body = format!("{} {}\nrequest_id: {request_id}\n", self.status, self.cause.text());
-        Reply::new(head, self.status, "text/plain; charset=utf-8", Bytes::from(body), method)
-            .unwrap_or_else(|_| Reply::bare(self.status, method))
+        Reply::new(head, self.status, content_type, body, method).unwrap_or_else(|_| Reply::bare(self.status, method))
+    }
+
+    /// As [`write`](Self::write), for a client that prefers JSON.
+    #[must_use]
+    pub fn write_json(&self, request_id: &str, method: Method<'_>) -> Reply {
+        self.write_as(JSON, json(self.status, self.cause.text(), request_id), request_id, method)
     }
 
     /// As [`write`](Self::write), for a gRPC call.
@@ -89,6 +100,15 @@ impl<'a> Answer<'a> {
             _ => stated.map(|seconds| seconds.max(1)),
         }
     }
+}
+
+/// The type of [`json`].
+pub(crate) const JSON: &str = "application/json";
+
+/// An error in JSON. The id is escaped, since a client of a trusted network may have chosen it.
+pub(crate) fn json(status: u16, error: &str, request_id: &str) -> Bytes {
+    let text = serde_json::json!({ "status": status, "error": error, "request_id": request_id }).to_string();
+    Bytes::from(text + "\n")
 }
 
 #[cfg(test)]
@@ -106,6 +126,17 @@ mod tests {
         assert_eq!(reply.head.header("Cache-Control"), Some(&b"no-store"[..]));
         assert_eq!(reply.head.header("Content-Type"), Some(&b"text/plain; charset=utf-8"[..]));
         assert_eq!(reply.head.header("Retry-After"), None);
+    }
+
+    #[test]
+    fn a_client_that_prefers_json_gets_the_same_in_json() {
+        let reply = Answer::new(Cause::NoEndpoint).write_json("01\"bc", Method::Get);
+        let body: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+        let expected =
+            serde_json::json!({ "status": 503, "error": "the service is not available", "request_id": "01\"bc" });
+        assert_eq!((body, reply.head.header("Content-Type")), (expected, Some(&b"application/json"[..])));
+        assert_eq!(reply.head.header("Retry-After"), Some(&b"1"[..]));
+        assert_eq!(reply.head.header("Cache-Control"), Some(&b"no-store"[..]));
     }
 
     #[test]

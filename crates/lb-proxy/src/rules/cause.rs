@@ -91,6 +91,8 @@ pub enum Cause {
     LocalPermission,
     /// There are as many connections to endpoints as there may be.
     EndpointConnections,
+    /// The route or the cluster is out of service, as the configuration says.
+    Maintenance,
     /// We are shutting down.
     ShuttingDown,
     /// The endpoint broke off after its response head: the client's response is cut short, visibly.
@@ -110,7 +112,7 @@ struct Row {
 
 impl Cause {
     /// Every cause, in the order of the type.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 42] = [
         Self::BadRequest,
         Self::BadPath,
         Self::NoRoute,
@@ -149,6 +151,7 @@ impl Cause {
         Self::LocalResources,
         Self::LocalPermission,
         Self::EndpointConnections,
+        Self::Maintenance,
         Self::ShuttingDown,
         Self::UpstreamAborted,
         Self::ClientClosed,
@@ -275,6 +278,7 @@ impl Cause {
             Self::LocalResources => ("local_resources", 503, KEEPS, "the service is busy"),
             Self::LocalPermission => ("local_permission", 503, KEEPS, "the service is unavailable"),
             Self::EndpointConnections => ("endpoint_connections", 503, KEEPS, "the service is busy"),
+            Self::Maintenance => ("maintenance", 503, KEEPS, "the service is under maintenance"),
             Self::ShuttingDown => ("shutting_down", 503, CLOSES, "the service is restarting"),
             Self::UpstreamAborted => ("upstream_aborted", 502, CLOSES, "the service closed the connection"),
             Self::ClientClosed => ("client_closed", 499, CLOSES, "client closed the request"),

@@ -8,6 +8,7 @@
 //! The simple answer, a decision wherever its data happens to be at hand, fails the operator first: two places that
 //! disagree about what a path or a client is are a way around a limit.
 
+pub mod accept;
 pub mod answer;
 pub mod cause;
 pub(crate) mod client_cert;
@@ -21,6 +22,7 @@ pub mod load_report;
 pub(crate) mod login;
 mod look_alike;
 pub mod networks;
+pub mod page;
 pub mod path;
 pub mod redirect;
 pub mod reply;
@@ -56,12 +58,12 @@ pub(crate) mod testing {
     }
 
     /// An untrusted client at 192.0.2.1, over plain HTTP to port 80.
-    pub(super) fn origin(head: &RequestHead) -> Origin {
+    pub(crate) fn origin(head: &RequestHead) -> Origin {
         let arrival = ConnectionFacts { peer: Some([192, 0, 2, 1].into()), is_tls: false, port: 80 };
         Origin::new(arrival, &Networks::default(), head)
     }
 
-    pub(super) fn facts<'a>(head: &'a RequestHead, origin: &'a Origin) -> Facts<'a> {
+    pub(crate) fn facts<'a>(head: &'a RequestHead, origin: &'a Origin) -> Facts<'a> {
         Facts { head, origin, request_id: b"id1", route: "r", cluster: "c", endpoint: "e:80" }
     }
 

@@ -6,6 +6,7 @@ pub(crate) mod headers;
 mod kept;
 pub(crate) mod limiters;
 pub(crate) mod orders;
+pub(crate) mod pages;
 pub(crate) mod placement;
 pub(crate) mod registry;
 mod routes;

@@ -2,8 +2,10 @@
 
 mod access_log;
 mod admin;
+mod error_pages;
 mod failure_log;
 mod header_edits;
+mod maintenance;
 mod missing;
 mod rate_limit;
 mod redirect;
