@@ -40,7 +40,8 @@ use tokio::time::Instant;
 
 use super::Identity;
 use super::places::Places;
-pub use super::probe::{NetProber, Prober, Question, Verdict, VerdictFuture};
+pub use super::probe::{NetProber, Prober, Question, VerdictFuture};
+pub use super::verdict::Verdict;
 use crate::events::{Event, Subject};
 use crate::net::clock;
 use crate::observe::metrics::EndpointMetrics;

@@ -10,6 +10,7 @@ pub(crate) mod discovery;
 mod places;
 mod probe;
 mod programs;
+mod verdict;
 
 use std::sync::Arc;
 

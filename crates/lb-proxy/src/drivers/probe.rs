@@ -6,7 +6,6 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::BytesMut;
 use lb_config::{ActiveCheck, Probe, TextPattern};
@@ -16,6 +15,7 @@ use tokio::time::Instant;
 
 use super::ask::{self, Rest};
 use super::programs::Programs;
+use super::verdict::Verdict;
 use super::{Address, Identity};
 use crate::net::{Shortage, Stream, shortage};
 use crate::rules::cause::Cause;
@@ -42,19 +42,6 @@ pub struct Question<'a> {
 
 /// The verdict to come.
 pub type VerdictFuture<'a> = Pin<Box<dyn Future<Output = Verdict> + Send + 'a>>;
-
-/// What one check found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict {
-    /// Whether it passed.
-    pub ok: bool,
-    /// `status 200 from /healthz`, `connected`, `connect_refused`, `timeout after 5s`, …
-    pub detail: String,
-    /// From the start to the connection or the response head.
-    pub took: Duration,
-    /// This machine could not ask, for want of what `detail` says: the check tells nothing about the endpoint.
-    pub is_void: bool,
-}
 
 /// Checks over the network.
 #[derive(Clone, Default)]
@@ -247,6 +234,7 @@ mod tests {
     use std::net::SocketAddr;
     use std::num::NonZeroU32;
     use std::path::Path;
+    use std::time::Duration;
 
     use tokio::io::AsyncRead;
     use tokio::net::{TcpListener, UnixListener};

@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::Identity;
-use super::probe::Verdict;
+use super::verdict::Verdict;
 use crate::net::Shortage;
 
 /// Runs programs, not too many at once.
