@@ -50,6 +50,7 @@ pub use model::certificate::CertificateFiles;
 pub use model::cipher_suite::CipherSuite;
 pub use model::cluster::Cluster;
 pub use model::cluster_tls::ClusterTls;
+pub use model::concurrency::{Concurrency, WaitOrder, WaitQueue};
 pub use model::config::{Config, OwnRequests};
 pub use model::endpoint::Endpoint;
 pub use model::errors::{ErrorPage, ErrorPages};

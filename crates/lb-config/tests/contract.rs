@@ -91,6 +91,7 @@ cluster = "app"
 timeout = { connect = "5s", response = "1m", idle = "1m", total = "none", tunnel = "1h" }
 retry = { on = ["connect_error", "reset"], attempts = 3, for = "none", interval = "0ms", budget = "20%", unsafe_methods = false, body_limit = "64KiB" }
 sticky = { cookie = "c", secure = false, http_only = true, path = "/", max_age = "session" }
+concurrency = "off"
 forwarded = { headers = "x-forwarded", host = "preserve" }
 upgrade = "any"
 rate_limit = { key = "client_ip", rate = "10/s", burst = 0, delay = "off", algorithm = "gcra", quotas = {}, dry_run = false, exempt = [], status = 429, headers = false, name = "/", memory = "10MiB" }
@@ -145,11 +146,12 @@ dns_interval = "10s"
 keep_alive = { idle = 32, timeout = "4s", requests = 1000, age = "1h" }
 queue = { size = 0, timeout = "5s" }
 rate_limit = "off"
+concurrency = "off"
 slow_start = "off"
 panic_threshold = "off"
 spill = "exhausted"
 subset = "off"
-health.active = { path = "/", method = "GET", expect = ["2xx", "3xx"], interval = "4s", jitter = "10%", timeout = "2s", rise = 2, fall = 3, initial = "up" }
+health.active = { path = "/", method = "GET", headers = {}, expect = ["2xx", "3xx"], interval = "4s", jitter = "10%", timeout = "2s", rise = 2, fall = 3, initial = "up" }
 health.passive = { failures = 3, window = "30s", eject_for = "3s", on = ["connect_error", "reset", "timeout", "5xx"], silence = "1s", cool_down = "1s", max_ejected = "100%" }
 maintenance = false
 "#;
@@ -388,18 +390,19 @@ fn health_in_every_form() {
         .health
         .active
         .unwrap();
-    assert_eq!((active.probe, active.port, active.initial_up), (Probe::Tcp, Some(81), false));
+    assert!(matches!(active.probe, Probe::Tcp { .. }));
+    assert_eq!((active.port, active.initial_up), (Some(81), false));
     let active = cluster(
         "health.active = { path = \"/h?x=1\", method = \"HEAD\", host = \"example.com\", expect = \"200-204\" }",
     );
-    let Probe::Http { path, method, host, expect } = active.health.active.unwrap().probe else {
+    let Probe::Http { path, method, host, expect, .. } = active.health.active.unwrap().probe else {
         panic!("asks by HTTP")
     };
     assert_eq!((&*path, &*method, host.as_deref()), ("/h?x=1", "HEAD", Some("example.com")));
     assert_eq!(expect, [(200, 204)]);
     let expects = |value: &str| match cluster(&format!("health.active.expect = {value}")).health.active.unwrap().probe {
         Probe::Http { expect, .. } => expect,
-        Probe::Tcp => panic!("asks by HTTP"),
+        _ => panic!("asks by HTTP"),
     };
     assert_eq!(expects("200"), [(200, 200)]);
     assert_eq!(expects("[200, \"3xx\", \"404-410\"]"), [(200, 200), (300, 399), (404, 410)]);
@@ -718,4 +721,31 @@ fn error_pages_by_status_and_maintenance_in_every_form() {
     assert_eq!((closed.allow.len(), closed.retry_after), (0, Duration::from_secs(60)));
     let closed = cluster("maintenance = { allow = [\"10.0.0.0/8\"], retry_after = \"5m\" }").maintenance.unwrap();
     assert_eq!((closed.allow.len(), closed.retry_after), (1, Duration::from_secs(300)));
+}
+
+#[test]
+fn concurrency_of_a_route_and_of_a_cluster() {
+    let limit = route("concurrency = { limit = \"auto\" }").options.concurrency.unwrap();
+    assert_eq!((limit.limit, limit.key, limit.priority), (None, None, None));
+    assert_eq!(
+        (limit.queue.size, limit.queue.timeout, limit.queue.order),
+        (0, Duration::from_secs(1), WaitOrder::Fifo)
+    );
+    let limit = route("concurrency = { limit = 7, key = \"client_ip\" }").options.concurrency.unwrap();
+    assert_eq!((limit.limit.map(|it| it.get()), limit.key), (Some(7), Some(LimitKey::ClientIp)));
+    let text = "concurrency = { limit = 9, priority = \"{header:X-P}\", queue = { size = 5, timeout = \"2s\", order = \"adaptive_lifo\" } }";
+    let limit = cluster(text).concurrency.unwrap();
+    assert_eq!(limit.priority.unwrap().to_string(), "{header:x-p}");
+    let queue = WaitQueue { size: 5, timeout: Duration::from_secs(2), order: WaitOrder::AdaptiveLifo };
+    assert_eq!(limit.queue, queue);
+    assert_eq!(cluster("").concurrency, None);
+    let printed = Config::parse(
+        "listener = [{ address = \"0.0.0.0:80\" }]\nroute = [{ cluster = \"a\", concurrency = { limit = 1 } }]\n\
+         [cluster.a]\nendpoints = [\"a:1\"]\nconcurrency = { limit = 2, key = \"{host}\" }",
+        &env,
+    )
+    .unwrap();
+    for text in [printed.config.print(&printed.sources), printed.config.print_changed(&printed.sources)] {
+        assert_eq!(load(&text), printed.config, "{text}");
+    }
 }

@@ -173,6 +173,17 @@ impl<T> WaitQueue<T> {
         self.classes.iter().flatten().map(|waiter| waiter.deadline).min()
     }
 
+    /// The most important class of which a request waits.
+    #[must_use]
+    pub fn first_class(&self) -> Option<usize> {
+        self.classes.iter().position(|class| !class.is_empty())
+    }
+
+    /// Changes its parameters. Requests beyond a smaller length go on waiting.
+    pub const fn set_config(&mut self, config: WaitQueueConfig) {
+        self.config = config;
+    }
+
     /// How many wait.
     #[must_use]
     pub const fn len(&self) -> usize {
@@ -238,9 +249,12 @@ mod tests {
         for (item, class) in [(1, 2), (2, 0), (3, 2), (4, 9), (5, 0)] {
             assert!(matches!(queue.push(item, class, Mono::MAX, at(item)), Ok((_, None))));
         }
-        assert_eq!(queue.len(), 5);
+        assert_eq!((queue.len(), queue.first_class()), (5, Some(0)));
         let popped: Vec<u64> = std::iter::from_fn(|| queue.pop(at(5), &mut shed)).collect();
         assert_eq!((popped, shed.len(), queue.is_empty()), (vec![2, 5, 1, 3, 4], 0, true));
+        assert_eq!(queue.first_class(), None);
+        queue.set_config(WaitQueueConfig { max_len: 0, ..WaitQueueConfig::default() });
+        assert_eq!(queue.push(6, 0, Mono::MAX, at(6)), Err(6));
     }
 
     #[test]

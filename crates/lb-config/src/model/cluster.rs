@@ -11,6 +11,7 @@ use crate::language::tree::Entry;
 use crate::language::values::address::EndpointAddress;
 use crate::language::values::quantity;
 use crate::model::cluster_tls::{ClusterTls, ClusterTlsForm};
+use crate::model::concurrency::Concurrency;
 use crate::model::endpoint::{Endpoint, Endpoints};
 use crate::model::health::{ActiveCheck, Health, Probe};
 use crate::model::keep_alive::KeepAlive;
@@ -49,6 +50,8 @@ block! {
     queue: Queue => Table<Queue>, Value("{}"), "Waiting while every eligible endpoint has its `max_in_flight`.";
     rate_limits as "rate_limit": Vec<RateLimit> => RateLimits, Value("\"off\""),
         "Rate limit of all requests that are for it, or a list; charged together with the route's.";
+    concurrency: Option<Concurrency> => Or<Off, Table<Concurrency>>, Value("\"off\""),
+        "Requests at once, of all routes; a request that is tried again has one place.";
     slow_start: Option<Duration> => Or<Off, Time>, Value("\"off\""),
         "How long an endpoint that joins or recovers takes to come to its full share.";
     panic_threshold: Option<f64> => Or<Off, Share>, Value("\"off\""),

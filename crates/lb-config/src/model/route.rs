@@ -9,6 +9,7 @@ use crate::language::source::Span;
 use crate::language::suggest::nearest;
 use crate::language::tree::{self, Entry, Node};
 use crate::language::values::http::{self, HostPattern, PathPattern, ValuePattern};
+use crate::model::concurrency::Concurrency;
 use crate::model::errors::{ErrorPages, ErrorPagesForm};
 use crate::model::forwarded::{Forwarded, ForwardedForm};
 use crate::model::headers::{Headers, header_name_once};
@@ -79,6 +80,7 @@ block! {
     sticky: Option<Sticky> => Or<Off, Table<Sticky>>, Value("\"off\""), "Affinity by a signed cookie.";
     rate_limits as "rate_limit": Vec<RateLimit> => RateLimits, Value("\"off\""),
         "Rate limit per key, or a list of them, of which a request is charged to all or to none.";
+    concurrency: Option<Concurrency> => Or<Off, Table<Concurrency>>, Value("\"off\""), "Requests at once.";
     headers: Headers => Table<Headers>, Value("{}"), "Edits of headers.";
     forwarded: Forwarded => ForwardedForm, Value("{}"),
         "Which forwarding headers are written; a word is short for { headers = \"word\" }.";
@@ -99,12 +101,10 @@ block! {
         "let the application compress, which is passed on as it is";
     [reserved] "cache", "Caching of responses.",
         "let the application or a cache behind lbproxy do it; responses pass unchanged";
-    [reserved] "concurrency", "Requests at once.",
-        "write `max_in_flight` on the endpoints and a `queue` in their cluster";
 }
 
 /// What a route that forwards nothing has no use for.
-const OF_FORWARDING: [&str; 6] = ["policy", "timeout", "retry", "sticky", "forwarded", "upgrade"];
+const OF_FORWARDING: [&str; 7] = ["policy", "timeout", "retry", "sticky", "concurrency", "forwarded", "upgrade"];
 
 form! {
     /// `"on"` or `"off"`, also as a boolean.

@@ -28,16 +28,29 @@ rate_limit = { rate = "1/s" }
 cluster = "a"
 sticky = { cookie = "a" }
 rate_limit = { rate = "1/s" }
+concurrency = { limit = 1 }
 [cluster.a]
 endpoints = ["a:1", "b:1"]
 tls = {}
 rate_limit = { rate = "1/s" }
+concurrency = { limit = 1 }
 health = { active = {} }
 "#;
 
 /// What must be written wherever it stands, whatever it is.
-const ALWAYS: [&str; 10] =
-    ["name", "address", "endpoints", "cluster", "redirect", "respond", "cookie", "rate", "certificates", "policy"];
+const ALWAYS: [&str; 11] = [
+    "name",
+    "address",
+    "endpoints",
+    "cluster",
+    "redirect",
+    "respond",
+    "cookie",
+    "rate",
+    "certificates",
+    "policy",
+    "limit",
+];
 
 /// Leaves out of `document` what has its default.
 pub(crate) fn changed(document: Document) -> Document {

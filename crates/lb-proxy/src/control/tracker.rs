@@ -14,8 +14,8 @@ use crate::events::{Event, Subject};
 use crate::observe::cells::Histogram;
 use crate::observe::rates::{Rates, Reading, Since};
 use crate::observe::status::{
-    self, CertificateStatus, ClusterStatus, EndpointStatus, LimitsStatus, ListenerStatus, QueueStatus, RateLimitStatus,
-    ResponseTimes, State, Status, StatusSource,
+    self, CertificateStatus, ClusterStatus, ConcurrencyStatus, EndpointStatus, LimitsStatus, ListenerStatus,
+    QueueStatus, RateLimitStatus, ResponseTimes, State, Status, StatusSource,
 };
 use crate::runtime::snapshot::{ClusterRuntime, Snapshot};
 use crate::worker::shared::Shared;
@@ -244,6 +244,15 @@ impl StatusSource for StatusTracker {
             evicted: table.evicted_live(),
             crowded: table.crowded(),
         });
+        let concurrency = snapshot.gates.states().map(|gate| ConcurrencyStatus {
+            name: gate.name,
+            limit: gate.limit,
+            why: gate.why,
+            in_flight: gate.in_flight,
+            waiting: gate.waiting,
+            waited: gate.waited,
+            refused: gate.refused,
+        });
         let (generation, uptime) = (snapshot.generation, self.started.elapsed());
         let clusters = clusters.collect();
         let certificates = snapshot.listeners.iter().flat_map(|listener| {
@@ -257,6 +266,7 @@ impl StatusSource for StatusTracker {
             uptime,
             limits,
             rate_limits: rate_limits.collect(),
+            concurrency: concurrency.collect(),
             requests_per_s: since.rate(added.as_ref().map_or(0, |added| added.count)),
             response: added.as_ref().and_then(ResponseTimes::of),
             listeners,

@@ -23,6 +23,7 @@ use crate::rules::request_id::RequestId;
 use crate::rules::sticky::AffinityHint;
 use crate::rules::template::Facts;
 use crate::rules::trailers::RequestTrailers;
+use crate::runtime::gates::Place;
 use crate::runtime::snapshot::{ListenerRuntime, RouteRuntime, WorkerSnapshot};
 
 pub(crate) use body::Body;
@@ -48,6 +49,8 @@ pub(crate) struct Exchange {
     pub(crate) client: Client,
     /// What the client is to be told of the limits on its request, where they tell anything.
     pub(crate) limits_told: Option<Box<Told>>,
+    /// Its places among the requests at once, until its end.
+    pub(crate) places: Vec<Place>,
     /// The endpoint that the client's cookie names.
     pub(crate) affinity_hint: Option<AffinityHint>,
     /// The endpoint that the client has a connection of its own to, for the policy's `preferred`.
@@ -87,6 +90,7 @@ impl Exchange {
             began: clock::mono(),
             client,
             limits_told: None,
+            places: Vec::new(),
             affinity_hint: None,
             bound_affinity: None,
             hash_key: None,

@@ -87,6 +87,7 @@ chain! {
         respond: super::respond::Respond,
         upgrade: super::upgrade::UpgradeGuard,
         body_limit: super::body_limit::BodyLimit,
+        concurrency: super::concurrency::Concurrency,
         sticky: super::sticky::Sticky,
         forwarded: super::forwarded::Forwarded,
         request_headers: super::request_headers::RequestHeaders,

@@ -8,6 +8,7 @@
 
 mod body_limit;
 mod chain;
+mod concurrency;
 mod errors;
 mod forwarded;
 mod maintenance;

@@ -15,7 +15,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::cells::{Codes, Histogram, Sharded};
 use super::metrics::{Handshake, Metrics, Named, RefusedConnection, RouteCells};
-use super::status::{ClusterStatus, LimitsStatus, QueueStatus, RateLimitStatus, Status};
+use super::status::{ClusterStatus, ConcurrencyStatus, LimitsStatus, QueueStatus, RateLimitStatus, Status};
 
 impl Metrics {
     /// Everything in the OpenMetrics text format, with the gauges of `status`. Cost: proportional to the number
@@ -50,6 +50,7 @@ struct Gauges {
     clusters: BTreeMap<Arc<str>, ClusterGauges>,
     limits: LimitsStatus,
     rate_limits: Vec<RateLimitStatus>,
+    concurrency: Vec<ConcurrencyStatus>,
 }
 
 /// What the status tells of a cluster.
@@ -82,7 +83,8 @@ impl Gauges {
         };
         let clusters = status.clusters.iter().map(|cluster| (Arc::clone(&cluster.name), of_cluster(cluster)));
         let (limits, rate_limits) = (status.limits.clone(), status.rate_limits.clone());
-        Self { endpoints: gauges, clusters: clusters.collect(), limits, rate_limits }
+        let concurrency = status.concurrency.clone();
+        Self { endpoints: gauges, clusters: clusters.collect(), limits, rate_limits, concurrency }
     }
 }
 
@@ -94,6 +96,7 @@ impl Collector for Page {
         self.encode_clusters(&mut out)?;
         self.encode_queues(&mut out)?;
         self.encode_rate_limits(&mut out)?;
+        self.encode_concurrency(&mut out)?;
         self.encode_process(&mut out)
     }
 }
@@ -248,6 +251,31 @@ impl Page {
         for (name, help, value) in counters {
             let mut family = counter(out, name, help)?;
             for limit in &self.gauges.rate_limits {
+                count_one(&mut family, &[("limit", &*limit.name)], value(limit))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn encode_concurrency(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let gauges: [Reading<ConcurrencyStatus>; 3] = [
+            ("concurrency_limit", "Requests that may run at once", |it| u64::from(it.limit)),
+            ("concurrency_in_flight", "Requests that run", |it| u64::from(it.in_flight.unwrap_or(0))),
+            ("concurrency_waiting", "Requests that wait to run", |it| it.waiting as u64),
+        ];
+        for (name, help, value) in gauges {
+            let mut family = gauge(out, name, help)?;
+            for limit in &self.gauges.concurrency {
+                family.encode_family(&[("limit", &*limit.name)])?.encode_gauge(&value(limit))?;
+            }
+        }
+        let counters: [Reading<ConcurrencyStatus>; 2] = [
+            ("concurrency_waited", "Requests that had to wait to run", |it| it.waited),
+            ("concurrency_refused", "Requests refused since too many ran", |it| it.refused),
+        ];
+        for (name, help, value) in counters {
+            let mut family = counter(out, name, help)?;
+            for limit in &self.gauges.concurrency {
                 count_one(&mut family, &[("limit", &*limit.name)], value(limit))?;
             }
         }

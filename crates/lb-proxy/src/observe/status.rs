@@ -38,6 +38,9 @@ pub struct Status {
     /// Rate limits by name.
     #[serde(serialize_with = "rate_limits_by_name")]
     pub rate_limits: Vec<RateLimitStatus>,
+    /// Limits on requests at once, by name.
+    #[serde(serialize_with = "concurrency_by_name")]
+    pub concurrency: Vec<ConcurrencyStatus>,
     /// Requests a second, over the last ten to twenty seconds.
     pub requests_per_s: f64,
     /// How long requests took in that time, from their first byte to the last of the response; `null` if there were none.
@@ -140,6 +143,26 @@ pub struct RateLimitStatus {
     pub evicted: u64,
     /// Requests of new keys that found no place, and were counted by network.
     pub crowded: u64,
+}
+
+/// One limit on requests at once.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ConcurrencyStatus {
+    /// Its name, the key on the page.
+    #[serde(skip)]
+    pub name: Arc<str>,
+    /// The limit now.
+    pub limit: u32,
+    /// Why it is that.
+    pub why: String,
+    /// Requests that have a place; `null` for a limit of each key.
+    pub in_flight: Option<u32>,
+    /// Requests that wait for one.
+    pub waiting: usize,
+    /// Requests that have waited.
+    pub waited: u64,
+    /// Requests that got none.
+    pub refused: u64,
 }
 
 /// One cluster.
@@ -392,6 +415,14 @@ fn by_name<S: Serializer>(clusters: &[ClusterStatus], serializer: S) -> Result<S
     map.end()
 }
 
+fn concurrency_by_name<S: Serializer>(limits: &[ConcurrencyStatus], serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(limits.len()))?;
+    for limit in limits {
+        map.serialize_entry(&*limit.name, limit)?;
+    }
+    map.end()
+}
+
 fn listeners_by_name<S: Serializer>(listeners: &[ListenerStatus], serializer: S) -> Result<S::Ok, S::Error> {
     let mut map = serializer.serialize_map(Some(listeners.len()))?;
     for listener in listeners {
@@ -528,6 +559,15 @@ mod tests {
                 evicted: 2,
                 crowded: 3,
             }],
+            concurrency: vec![ConcurrencyStatus {
+                name: "hooks".into(),
+                limit: 37,
+                why: "requests take 1.0ms with few in flight".to_owned(),
+                in_flight: Some(30),
+                waiting: 1,
+                waited: 5,
+                refused: 2,
+            }],
             clusters: vec![
                 ClusterStatus {
                     name: "zeta".into(),
@@ -574,6 +614,9 @@ mod tests {
                     "endpoint_connections_open": 70, "endpoint_connections_refused": 6,
                 },
                 "rate_limits": { "logins": { "keys": 5, "max_keys": 655_356, "evicted": 2, "crowded": 3 } },
+                "concurrency": { "hooks": {
+                    "limit": 37, "why": "requests take 1.0ms with few in flight", "in_flight": 30, "waiting": 1, "waited": 5, "refused": 2
+                } },
                 "clusters": {
                     "zeta": {
                         "policy": "p2c", "routes": { "/": "p2c", "hooks": "ip_hash" },

@@ -79,9 +79,11 @@ pub enum Cause {
     TotalTimeout,
     /// Nobody of the cluster may take it.
     NoEndpoint,
-    /// The cluster's queue is full.
+    /// As many requests run as may at once.
+    ConcurrencyLimited,
+    /// The queue is full: of the cluster's endpoints, or of `concurrency`.
     QueueFull,
-    /// Its turn in the cluster's queue did not come in time.
+    /// Its turn in the queue did not come in time.
     QueueTimeout,
     /// The endpoint reported for each attempt that it did not process the request: REFUSED_STREAM, or above the last stream of its GOAWAY.
     NotProcessed,
@@ -112,7 +114,7 @@ struct Row {
 
 impl Cause {
     /// Every cause, in the order of the type.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 43] = [
         Self::BadRequest,
         Self::BadPath,
         Self::NoRoute,
@@ -145,6 +147,7 @@ impl Cause {
         Self::IdleTimeout,
         Self::TotalTimeout,
         Self::NoEndpoint,
+        Self::ConcurrencyLimited,
         Self::QueueFull,
         Self::QueueTimeout,
         Self::NotProcessed,
@@ -272,6 +275,7 @@ impl Cause {
             Self::IdleTimeout => ("idle_timeout", 504, CLOSES, "the service did not answer in time"),
             Self::TotalTimeout => ("total_timeout", 504, CLOSES, "the service did not answer in time"),
             Self::NoEndpoint => ("no_endpoint", 503, KEEPS, "the service is not available"),
+            Self::ConcurrencyLimited => ("concurrency_limited", 503, KEEPS, "the service is busy"),
             Self::QueueFull => ("queue_full", 503, KEEPS, "the service is busy"),
             Self::QueueTimeout => ("queue_timeout", 503, KEEPS, "the service is busy"),
             Self::NotProcessed => ("not_processed", 503, KEEPS, "the service is busy"),

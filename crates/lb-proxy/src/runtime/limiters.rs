@@ -6,6 +6,7 @@ use lb_config::{self as valid, Config, LimitAlgorithm, LimitKey, Rate, Template}
 use lb_core::Mono;
 use lb_ratelimit::{Keyed, Quota, Rule};
 
+use super::gates::Gates;
 use crate::error::EngineError;
 
 /// What makes a table the same one in the next configuration.
@@ -30,7 +31,10 @@ impl LimiterId {
 
 /// The tables of a configuration.
 #[derive(Default)]
-pub(crate) struct Limiters(Vec<(LimiterId, Arc<Keyed>)>);
+pub(crate) struct Limiters {
+    tables: Vec<(LimiterId, Arc<Keyed>)>,
+    gates: Gates,
+}
 
 /// A value of `quotas`, and its table.
 pub(crate) type PlanTable = (Arc<str>, Arc<Keyed>);
@@ -97,16 +101,21 @@ impl Limiters {
             let made = made.map_err(|source| EngineError::Memory { limit: id.shown(), source })?;
             tables.push((id, made));
         }
-        Ok(Self(tables))
+        Ok(Self { tables, gates: self.gates.next(config, seed)? })
+    }
+
+    /// The limits on requests at once.
+    pub(crate) const fn gates(&self) -> &Gates {
+        &self.gates
     }
 
     fn find(&self, id: &LimiterId) -> Option<&Arc<Keyed>> {
-        self.0.iter().find(|(known, _)| known == id).map(|(_, table)| table)
+        self.tables.iter().find(|(known, _)| known == id).map(|(_, table)| table)
     }
 
     /// The tables and their limits' names.
     pub(super) fn by_name(&self) -> Vec<(Arc<str>, Arc<Keyed>)> {
-        self.0.iter().map(|(id, table)| (id.shown(), Arc::clone(table))).collect()
+        self.tables.iter().map(|(id, table)| (id.shown(), Arc::clone(table))).collect()
     }
 
     /// The tables of this limit.

@@ -2,6 +2,7 @@
 
 mod clusters;
 pub(crate) mod endpoints;
+pub(crate) mod gates;
 pub(crate) mod headers;
 mod kept;
 pub(crate) mod limiters;

@@ -93,6 +93,7 @@ impl Registry {
     ) -> Arc<Snapshot> {
         self.generation += 1;
         self.limiters = limiters;
+        self.limiters.gates().configure(&config);
         let now = self.clock.now();
         let metrics = Arc::clone(&self.metrics);
         let mut series = metrics.series();
@@ -139,6 +140,7 @@ impl Registry {
             routes,
             clusters,
             rate_limits: self.limiters.by_name(),
+            gates: self.limiters.gates().clone(),
             https_port,
             config,
         })

@@ -18,6 +18,7 @@ use crate::observe::status::{self, State};
 use crate::rules::headers::HeaderRules;
 use crate::rules::networks::Networks;
 use crate::rules::router::Router;
+use crate::runtime::gates::Gates;
 use crate::runtime::placement::ZonedPolicy;
 use crate::tls::Terminator;
 use crate::upstream::{EndpointService, Outliers};
@@ -35,6 +36,8 @@ pub(crate) struct Snapshot {
     pub(crate) clusters: Vec<Arc<ClusterRuntime>>,
     /// The tables of rate limits, by name.
     pub(crate) rate_limits: Vec<(Arc<str>, Arc<Keyed>)>,
+    /// Limits on requests at once.
+    pub(crate) gates: Gates,
     /// Where `redirect = "https"` sends clients.
     pub(crate) https_port: u16,
 }

@@ -98,6 +98,13 @@ impl Gradient {
         self.measuring.is_some()
     }
 
+    /// How long a request takes while few are in flight; none before it was measured.
+    #[must_use]
+    pub fn min_rtt(&self) -> Option<Duration> {
+        // A measured time, so positive and finite; as a `u64` it saturates.
+        self.min_rtt.map(|nanos| Duration::from_nanos(nanos as u64))
+    }
+
     fn set(&mut self, limit: f64) {
         let (min, max) = bounds(self.config.min, self.config.max);
         self.limit = limit.max(min).min(max);

@@ -57,6 +57,7 @@ fn the_status_says_what_each_endpoint_is_doing_and_why(workers: usize) {
         "response_ms",
         "limits",
         "rate_limits",
+        "concurrency",
         "listeners",
         "certificates",
         "clusters",

@@ -2,6 +2,7 @@
 
 mod active;
 mod caution;
+mod concurrency;
 mod full;
 mod hashing;
 mod kill;

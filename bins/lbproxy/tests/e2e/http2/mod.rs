@@ -15,7 +15,7 @@ mod upstream;
 mod websocket;
 
 pub(crate) use endpoint::H2Endpoint;
-pub(crate) use peer::{Caller, push, read, run};
+pub(crate) use peer::{Caller, push, read, run, until};
 pub(crate) use raw::Raw;
 
 use crate::support::{Proxy, config};
