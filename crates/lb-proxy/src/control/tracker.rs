@@ -15,7 +15,7 @@ use crate::observe::cells::Histogram;
 use crate::observe::rates::{Rates, Reading, Since};
 use crate::observe::status::{
     self, CertificateStatus, ClusterStatus, ConcurrencyStatus, EndpointStatus, LimitsStatus, ListenerStatus,
-    QueueStatus, RateLimitStatus, ResponseTimes, State, Status, StatusSource,
+    QueueStatus, RateLimitStatus, ResponseTimes, State, Status, StatusSource, TopKey,
 };
 use crate::runtime::snapshot::{ClusterRuntime, Snapshot};
 use crate::worker::shared::Shared;
@@ -159,6 +159,9 @@ impl StatusTracker {
     }
 }
 
+/// How many keys of a rate limit the status shows.
+const TOP_KEYS: usize = 10;
+
 impl StatusSource for StatusTracker {
     fn status(&self) -> Status {
         let Some(snapshot) = self.snapshot.load_full() else { return Status::default() };
@@ -243,6 +246,7 @@ impl StatusSource for StatusTracker {
             max_keys: table.capacity(),
             evicted: table.evicted_live(),
             crowded: table.crowded(),
+            top: None,
         });
         let concurrency = snapshot.gates.states().map(|gate| ConcurrencyStatus {
             name: gate.name,
@@ -272,6 +276,20 @@ impl StatusSource for StatusTracker {
             listeners,
             certificates: certificates.collect(),
             clusters,
+        }
+    }
+
+    fn add_top_keys(&self, status: &mut Status) {
+        let Some(snapshot) = self.snapshot.load_full() else { return };
+        let now = self.shared.now();
+        for limit in &mut status.rate_limits {
+            let Some((_, table)) = snapshot.rate_limits.iter().find(|(name, _)| *name == limit.name) else { continue };
+            let top = table.heaviest(TOP_KEYS, now).into_iter().map(|heavy| TopKey {
+                key: format!("{:016x}", heavy.key),
+                refused: heavy.is_refused,
+                full_after_s: (heavy.full_after.as_secs_f64() * 1e3).round() / 1e3,
+            });
+            limit.top = Some(top.collect());
         }
     }
 }

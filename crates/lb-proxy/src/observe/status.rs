@@ -21,6 +21,11 @@ use super::timestamp::rfc3339;
 pub trait StatusSource: Send + Sync + 'static {
     /// The current status.
     fn status(&self) -> Status;
+
+    /// Adds the keys that have used most of each rate limit. Reads all tables: some milliseconds for each 10 MiB.
+    fn add_top_keys(&self, status: &mut Status) {
+        let _ = status;
+    }
 }
 
 /// The whole page.
@@ -143,6 +148,20 @@ pub struct RateLimitStatus {
     pub evicted: u64,
     /// Requests of new keys that found no place, and were counted by network.
     pub crowded: u64,
+    /// The keys that have used most, those that were refused first; only where they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub top: Option<Vec<TopKey>>,
+}
+
+/// A key of a rate limit.
+#[derive(Clone, Debug, Serialize)]
+pub struct TopKey {
+    /// A hash under a secret of this process: the table keeps no key in the clear.
+    pub key: String,
+    /// Whether it was refused since it last had its whole quota.
+    pub refused: bool,
+    /// When it has its whole quota again.
+    pub full_after_s: f64,
 }
 
 /// One limit on requests at once.
@@ -558,6 +577,7 @@ mod tests {
                 max_keys: 655_356,
                 evicted: 2,
                 crowded: 3,
+                top: Some(vec![TopKey { key: "00ff".to_owned(), refused: true, full_after_s: 1.5 }]),
             }],
             concurrency: vec![ConcurrencyStatus {
                 name: "hooks".into(),
@@ -613,7 +633,8 @@ mod tests {
                     "connections": 9_000, "endpoint_connections": 8_000,
                     "endpoint_connections_open": 70, "endpoint_connections_refused": 6,
                 },
-                "rate_limits": { "logins": { "keys": 5, "max_keys": 655_356, "evicted": 2, "crowded": 3 } },
+                "rate_limits": { "logins": { "keys": 5, "max_keys": 655_356, "evicted": 2, "crowded": 3,
+                    "top": [{ "key": "00ff", "refused": true, "full_after_s": 1.5 }] } },
                 "concurrency": { "hooks": {
                     "limit": 37, "why": "requests take 1.0ms with few in flight", "in_flight": 30, "waiting": 1, "waited": 5, "refused": 2
                 } },

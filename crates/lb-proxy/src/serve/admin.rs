@@ -109,7 +109,14 @@ impl AdminState {
             "/metrics" => answer(StatusCode::OK, OPEN_METRICS, self.metrics.encode(&self.source.status())),
             "/" => page(&self.source.status()),
             _ if wants_page(request) => page(&self.source.status()),
-            _ => answer(StatusCode::OK, "application/json", self.source.status().to_json()),
+            _ => {
+                let mut status = self.source.status();
+                if request.uri().query().is_some_and(|query| query.split('&').any(|it| it == "top" || it == "top=true"))
+                {
+                    self.source.add_top_keys(&mut status);
+                }
+                answer(StatusCode::OK, "application/json", status.to_json())
+            }
         }
     }
 

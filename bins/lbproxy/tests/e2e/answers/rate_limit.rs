@@ -383,4 +383,11 @@ fn a_value_of_the_request_chooses_the_quota(workers: usize) {
     assert_eq!([ask("b", "free"), ask("b", "free"), ask("c", "other"), ask("c", "other")], [502, 429, 502, 429]);
     let limits = proxy.status()["rate_limits"].clone();
     assert_eq!((&limits["api[pro]"]["keys"], &limits["api"]["keys"]), (&1.into(), &1.into()), "{limits}");
+    // The heaviest key, of which only a hash is known.
+    assert!(limits["api"]["top"].is_null());
+    let page: serde_json::Value = serde_json::from_str(&proxy.ask_admin("/status?top").text()).unwrap();
+    let [top] = page["rate_limits"]["api[pro]"]["top"].as_array().unwrap().as_slice() else { panic!("{page}") };
+    assert_eq!((&top["refused"], top["key"].as_str().unwrap().len()), (&true.into(), 16), "{top}");
+    let left = top["full_after_s"].as_f64().unwrap();
+    assert!((3.0 * 3_600.0 - 60.0..=3.0 * 3_600.0).contains(&left), "{top}");
 }

@@ -45,7 +45,7 @@ fn a_request_shows_under_all_its_labels() {
     b.on_ejection();
     metrics.on_panic();
     metrics.access_log_dropped().fetch_add(4, Ordering::Relaxed);
-    let logins = RateLimitStatus { name: "logins".into(), keys: 7, max_keys: 8, evicted: 5, crowded: 6 };
+    let logins = RateLimitStatus { name: "logins".into(), keys: 7, max_keys: 8, evicted: 5, crowded: 6, top: None };
     let text = metrics.encode(&Status { rate_limits: vec![logins], ..Status::default() });
     assert_eq!(requests(&text, "api", "a:1", 200), Some(2.0), "{text}");
     assert_eq!(requests(&text, "api", "b:1", 503), Some(1.0));
