@@ -109,6 +109,8 @@ const STICKY_OK: u64 = Axis::Drain.bit() | Axis::DrainOrdered.bit() | Axis::Weig
 pub struct Ignored(u64);
 
 impl Ignored {
+    /// What a request does not mind that sticks to its endpoint: drains, a weight of zero and back-pressure.
+    pub const FOR_STICKY: Self = Self(STICKY_OK);
     /// Health counts.
     pub const NOTHING: Self = Self(0);
     /// Active checks that fail.
@@ -276,6 +278,14 @@ impl EndpointState {
         let word = self.word.load(Ordering::Relaxed);
         let in_flight = (word & COUNT) as u32;
         (word & FLAGS & !ignored.0 == 0 && in_flight < self.limit_in_force()).then_some(in_flight)
+    }
+
+    /// The same as if it were not [throttled](Self::throttle).
+    #[must_use]
+    pub fn load_with_room_unthrottled(&self, ignored: Ignored) -> Option<u32> {
+        let word = self.word.load(Ordering::Relaxed);
+        let in_flight = (word & COUNT) as u32;
+        (word & FLAGS & !ignored.0 == 0 && in_flight < self.max_in_flight().0).then_some(in_flight)
     }
 
     /// Takes a slot if the endpoint is eligible and not full. One `fetch_add`; an overshoot is undone.

@@ -11,8 +11,9 @@ use crate::cluster::view::View;
 use crate::context::PickCx;
 use crate::index::Index;
 use crate::options::{Configurable, Options, PolicyInfo};
-use crate::policy::{Candidate, Policy, Table};
+use crate::policy::{Candidate, Choose, Policy};
 use crate::signals::{Learning, Signals};
+use crate::witness::Witness;
 
 /// One variant a policy, each from a file of `algorithms/`.
 macro_rules! catalog {
@@ -85,9 +86,9 @@ macro_rules! catalog {
             $($variant(<$policy as Policy>::Table),)+
         }
 
-        impl Table for BuiltInTable {
+        impl Choose for BuiltInTable {
             #[inline]
-            fn pick(&self, view: &View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
+            fn choose<W: Witness>(&self, view: &View<'_>, cx: &mut PickCx<'_, W>) -> Option<Index> {
                 match &self.0 {
                     $(Any::$variant(table) => pick_outlined(table, view, cx),)+
                 }
@@ -119,8 +120,8 @@ catalog! {
 /// Keeps the policies out of one another's way: inlined into the same function, each would pay for the stack and the
 /// registers that the greediest of them needs, which for turns is as much as the pick.
 #[inline(never)]
-fn pick_outlined<T: Table>(table: &T, view: &View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
-    table.pick(view, cx)
+fn pick_outlined<T: Choose, W: Witness>(table: &T, view: &View<'_>, cx: &mut PickCx<'_, W>) -> Option<Index> {
+    table.choose(view, cx)
 }
 
 /// The table of a [`BuiltIn`].

@@ -9,6 +9,7 @@ use crate::entropy::Entropy;
 use crate::estimate::probe_pool::ProbePool;
 use crate::identity::{Uid, Zone};
 use crate::index::Index;
+use crate::witness::{Explaining, Live};
 
 /// What a pick may know about its request. Built per attempt on the stack; nothing in it allocates.
 ///
@@ -22,7 +23,7 @@ use crate::index::Index;
 /// assert_eq!(cx.now, Mono::ZERO);
 /// ```
 #[derive(Debug)]
-pub struct PickCx<'a> {
+pub struct PickCx<'a, W = Live> {
     /// The time now, read once per event by the caller. It may be anything where [`Selector::needs_time`](crate::Selector::needs_time) says no; a policy
     /// that reads it declares [`Signals::TIME`](crate::Signals::TIME).
     pub now: Mono,
@@ -41,6 +42,8 @@ pub struct PickCx<'a> {
     pub probes: Option<&'a mut ProbePool>,
     /// An endpoint passed over in this pick only (slow start).
     pub(crate) passed_over: Option<Index>,
+    /// Who looks on.
+    pub witness: W,
 }
 
 impl<'a> PickCx<'a> {
@@ -57,6 +60,7 @@ impl<'a> PickCx<'a> {
             zone: None,
             probes: None,
             passed_over: None,
+            witness: Live,
         }
     }
 
@@ -93,6 +97,24 @@ impl<'a> PickCx<'a> {
     pub fn probes(mut self, probes: Option<&'a mut ProbePool>) -> Self {
         self.probes = probes;
         self
+    }
+}
+
+impl PickCx<'_, Explaining> {
+    /// The same pick, unwatched: for a table that does not explain itself. What it draws is drawn from the explanation's copies.
+    #[must_use]
+    pub fn unwatched(&mut self) -> PickCx<'_> {
+        PickCx {
+            now: self.now,
+            entropy: self.entropy,
+            key: self.key,
+            preferred: self.preferred,
+            tried: self.tried,
+            zone: self.zone,
+            probes: self.probes.as_deref_mut(),
+            passed_over: self.passed_over,
+            witness: Live,
+        }
     }
 }
 

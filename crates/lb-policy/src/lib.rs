@@ -42,6 +42,7 @@ mod endpoint;
 mod entropy;
 mod error;
 mod estimate;
+mod explain;
 mod hashing;
 mod identity;
 mod index;
@@ -51,6 +52,7 @@ mod signals;
 mod subset;
 #[cfg(test)]
 mod testing;
+mod witness;
 
 pub use algorithms::bounded::BoundedLoad;
 pub use algorithms::zone_aware::{ZoneAware, ZoneAwareTable};
@@ -69,9 +71,11 @@ pub use entropy::Entropy;
 pub use error::{EndpointCounts, PickError};
 pub use estimate::load_report::LoadReport;
 pub use estimate::probe_pool::{Probe, ProbePool, ProbeTuning};
+pub use explain::{ConsideredEndpoint, Explanation};
 pub use identity::{Identity, Uid, Zone};
 pub use index::Index;
 pub use options::{KeyUse, OptionInfo, PolicyInfo, Unit};
 pub use policy::{Candidate, Policy, Table};
 pub use signals::{Learning, Signals};
 pub use subset::{deterministic_subset, rendezvous_subset};
+pub use witness::{Explaining, Live, Step, Witness};

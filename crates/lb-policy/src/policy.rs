@@ -13,6 +13,7 @@ use crate::estimate::ladder::Lane;
 use crate::identity::{Identity, Uid, Zone};
 use crate::index::Index;
 use crate::signals::{Learning, Signals};
+use crate::witness::{Explaining, Live, Step, Witness};
 
 /// The cold half: makes tables.
 pub trait Policy: Send + Sync + 'static {
@@ -43,6 +44,51 @@ pub trait Table: Send + Sync + 'static {
     /// needle; but it must never hand a skipped member's share to that member's neighbour. Allocates nothing, takes no
     /// lock, reads no clock.
     fn pick(&self, view: &View<'_>, cx: &mut PickCx<'_>) -> Option<Index>;
+
+    /// What [`pick`](Self::pick) would answer, with a note of each step in [`cx.witness`](PickCx::witness) and without spending anything.
+    ///
+    /// By default `pick` is asked, with copies of the entropy and the probes. A table whose picks change something of its own, such as a counter
+    /// of turns, writes its pick once, generic over the [`Witness`], moves the counter by [`Witness::advance`], and calls it from both methods.
+    fn explain(&self, view: &View<'_>, cx: &mut PickCx<'_, Explaining>) -> Option<Index> {
+        cx.witness.note(|| Step::Unexplained);
+        self.pick(view, &mut cx.unwatched())
+    }
+}
+
+/// A table of this crate: one pick, whoever looks on.
+pub trait Choose: Send + Sync + 'static {
+    /// See [`Table::pick`].
+    fn choose<W: Witness>(&self, view: &View<'_>, cx: &mut PickCx<'_, W>) -> Option<Index>;
+}
+
+impl<T: Choose> Table for T {
+    #[inline]
+    fn pick(&self, view: &View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
+        self.choose(view, cx)
+    }
+
+    fn explain(&self, view: &View<'_>, cx: &mut PickCx<'_, Explaining>) -> Option<Index> {
+        self.choose(view, cx)
+    }
+}
+
+/// How a witness asks a table.
+pub(crate) trait Ask: Witness {
+    /// Lets the table pick, or explain.
+    fn ask<T: Table>(table: &T, view: &View<'_>, cx: &mut PickCx<'_, Self>) -> Option<Index>;
+}
+
+impl Ask for Live {
+    #[inline]
+    fn ask<T: Table>(table: &T, view: &View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
+        table.pick(view, cx)
+    }
+}
+
+impl Ask for Explaining {
+    fn ask<T: Table>(table: &T, view: &View<'_>, cx: &mut PickCx<'_, Self>) -> Option<Index> {
+        table.explain(view, cx)
+    }
 }
 
 /// What [`Policy::build`] gets to know about one endpoint.

@@ -10,6 +10,7 @@ use crate::context::PickCx;
 use crate::entropy::Entropy;
 use crate::index::Index;
 use crate::policy::Candidate;
+use crate::witness::{Step, Witness};
 
 /// 16 bytes a candidate.
 #[derive(Debug)]
@@ -72,9 +73,15 @@ impl Alias {
 
     /// One that is usable and not among `but`; none after a bounded number of draws.
     #[inline]
-    pub(crate) fn draw_usable(&self, view: &View<'_>, cx: &mut PickCx<'_>, but: &[Index]) -> Option<Index> {
+    pub(crate) fn draw_usable<W: Witness>(
+        &self,
+        view: &View<'_>,
+        cx: &mut PickCx<'_, W>,
+        but: &[Index],
+    ) -> Option<Index> {
         for _ in 0..DRAWS {
             let index = self.draw(cx.entropy)?;
+            cx.witness.note(|| Step::Draw { endpoint: index });
             if !but.contains(&index) && view.is_usable(index, cx) {
                 return Some(index);
             }
@@ -85,7 +92,7 @@ impl Alias {
     /// Draws up to `choices` different usable ones, in the order drawn; fewer if so many are not found, and at most
     /// [`MAX_CHOICES`].
     #[inline]
-    pub(crate) fn draw_distinct(&self, choices: usize, view: &View<'_>, cx: &mut PickCx<'_>) -> Drawn {
+    pub(crate) fn draw_distinct<W: Witness>(&self, choices: usize, view: &View<'_>, cx: &mut PickCx<'_, W>) -> Drawn {
         let mut drawn = Drawn { places: [Index::new(u32::MAX); MAX_CHOICES], len: 0 };
         while drawn.len < choices.min(self.columns.len()).min(MAX_CHOICES) {
             let Some(next) = self.draw_usable(view, cx, drawn.as_slice()) else { break };
@@ -97,16 +104,21 @@ impl Alias {
         drawn
     }
 
-    /// Draws `choices` different usable ones and keeps the lightest, the earlier drawn on a tie.
+    /// Draws `choices` different usable ones and keeps the lightest, the earlier drawn on a tie. `score` is what an explanation says of each.
     #[inline]
-    pub(crate) fn lightest_of(
+    pub(crate) fn lightest_of<W: Witness>(
         &self,
         choices: usize,
         view: &View<'_>,
-        cx: &mut PickCx<'_>,
+        cx: &mut PickCx<'_, W>,
+        of: &'static str,
+        score: impl Fn(Index) -> f64,
         mut is_lighter: impl FnMut(Index, Index) -> bool,
     ) -> Option<Index> {
         let drawn = self.draw_distinct(choices, view, cx);
+        for &endpoint in drawn.as_slice().iter().filter(|_| W::IS_DRY) {
+            cx.witness.note(|| Step::Score { endpoint, of, score: score(endpoint) });
+        }
         drawn.as_slice().iter().copied().reduce(|best, next| if is_lighter(next, best) { next } else { best })
     }
 }

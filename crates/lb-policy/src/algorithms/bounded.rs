@@ -14,6 +14,7 @@ use crate::context::PickCx;
 use crate::hashing::{key_hash, mix};
 use crate::index::Index;
 use crate::signals::Signals;
+use crate::witness::{Step, Witness};
 
 /// How far above its fair share of the requests in flight an endpoint may go: a factor above 1; 1.25 to 2 are usual.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,13 +28,15 @@ impl BoundedLoad {
     }
 
     /// The bound as of now.
-    pub(crate) fn measure(self, view: &View<'_>, cx: &PickCx<'_>) -> Bound {
+    pub(crate) fn measure<W: Witness>(self, view: &View<'_>, cx: &PickCx<'_, W>) -> Bound {
         let (in_flight, weight) =
             view.eligible().filter(|&index| view.is_usable(index, cx)).fold((0, 0), |sum, index| {
                 let (in_flight, weight): (u64, u64) = sum;
                 (in_flight + u64::from(view.in_flight(index)), weight + u64::from(view.weight(index).value()))
             });
-        Bound { per_weight: self.0 * (in_flight + 1) as f64 / weight.max(1) as f64 }
+        let per_weight = self.0 * (in_flight + 1) as f64 / weight.max(1) as f64;
+        cx.witness.note(|| Step::Bound { per_weight });
+        Bound { per_weight }
     }
 }
 
@@ -52,13 +55,13 @@ impl Bound {
 
 /// Whether this pick may go there, bound included.
 #[inline]
-pub(crate) fn is_open(view: &View<'_>, cx: &PickCx<'_>, bound: Option<Bound>, index: Index) -> bool {
+pub(crate) fn is_open<W: Witness>(view: &View<'_>, cx: &PickCx<'_, W>, bound: Option<Bound>, index: Index) -> bool {
     view.is_usable(index, cx) && bound.is_none_or(|bound| bound.has_room(view.in_flight(index), view.weight(index)))
 }
 
 /// Where a key goes if its hash found no endpoint with room: the endpoint with the smallest part of its share; there always is one.
 #[cold]
-pub(crate) fn least_loaded(view: &View<'_>, cx: &PickCx<'_>, bound: Bound) -> Option<Index> {
+pub(crate) fn least_loaded<W: Witness>(view: &View<'_>, cx: &PickCx<'_, W>, bound: Bound) -> Option<Index> {
     let open = view.eligible().filter(|&index| is_open(view, cx, Some(bound), index));
     let load = |index| f64::from(view.in_flight(index)) / f64::from(view.weight(index).value());
     open.map(|index| (load(index), index)).min_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, index)| index)
@@ -67,9 +70,9 @@ pub(crate) fn least_loaded(view: &View<'_>, cx: &PickCx<'_>, bound: Bound) -> Op
 /// Follows a key through the hashes of it to the first open endpoint; `owner` maps a hash to an endpoint. At an endpoint that is not
 /// open the key is hashed on. Where a bound leaves none open, the least loaded takes it.
 #[inline]
-pub(crate) fn hash_on(
+pub(crate) fn hash_on<W: Witness>(
     view: &View<'_>,
-    cx: &PickCx<'_>,
+    cx: &PickCx<'_, W>,
     bounded: Option<BoundedLoad>,
     key: &[u8],
     owner: impl Fn(u64) -> Option<Index>,
@@ -78,6 +81,8 @@ pub(crate) fn hash_on(
     let mut hash = key_hash(key);
     for _ in 0..MAX_STEPS {
         let index = owner(hash)?;
+        cx.witness.note(|| Step::Hashed { hash });
+        cx.witness.note(|| Step::Owner { endpoint: index });
         if is_open(view, cx, bound, index) {
             return Some(index);
         }

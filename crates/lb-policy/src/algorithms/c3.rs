@@ -27,8 +27,9 @@ use crate::context::PickCx;
 use crate::estimate::load_report;
 use crate::index::Index;
 use crate::options::{Configurable, DECAY, Options, PENALTY, PolicyInfo};
-use crate::policy::{Candidate, Policy, Table};
+use crate::policy::{Candidate, Choose, Policy};
 use crate::signals::{Learning, Signals};
+use crate::witness::{Step, Witness};
 
 /// The policy `c3`: the best of three by latency and reported load, the queue counted cubed.
 #[derive(Clone, Copy, Debug)]
@@ -92,12 +93,16 @@ pub struct C3Table {
 /// The paper's replica group.
 const REPLICAS: usize = 3;
 
-impl Table for C3Table {
+impl Choose for C3Table {
     #[inline]
-    fn pick(&self, view: &View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
+    fn choose<W: Witness>(&self, view: &View<'_>, cx: &mut PickCx<'_, W>) -> Option<Index> {
         let now = cx.now;
         let drawn = self.alias.draw_distinct(REPLICAS, view, cx);
-        let scored = drawn.as_slice().iter().map(|&index| (index, self.score(view, index, now)));
+        let scored = drawn.as_slice().iter().map(|&index| {
+            let score = self.score(view, index, now);
+            cx.witness.note(|| Step::Score { endpoint: index, of: "Ψ in ms, least wins", score: score.into() });
+            (index, score)
+        });
         let best = scored.reduce(|best, next| if next.1 < best.1 * TELLING { next } else { best });
         best.map(|(index, _)| index)
     }

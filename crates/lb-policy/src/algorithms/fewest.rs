@@ -12,12 +12,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{self, AtomicBool};
 
+use crate::algorithms::p2c::PER_WEIGHT;
 use crate::algorithms::turns::{AHEAD, Turns};
 use crate::cluster::view::View;
 use crate::context::PickCx;
 use crate::estimate::ladder::{Ladder, nth_lane};
 use crate::index::Index;
 use crate::policy::Candidate;
+use crate::witness::{Step, Witness};
 
 /// Candidates by ladder and weight.
 #[derive(Debug)]
@@ -82,9 +84,9 @@ impl Fewest {
 
     /// One of the usable of least load; none if that cannot be decided here.
     #[inline]
-    pub(crate) fn pick(&self, turns: &Turns, view: &View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
+    pub(crate) fn pick<W: Witness>(&self, turns: &Turns, view: &View<'_>, cx: &mut PickCx<'_, W>) -> Option<Index> {
         if !self.is_busy.load(atomic::Ordering::Relaxed) {
-            let idle = turns.next_of(|index| view.usable_load(index, cx) == Some(0));
+            let idle = turns.next_of(&cx.witness, |index| view.usable_load(index, cx) == Some(0));
             if idle.is_some() {
                 return idle;
             }
@@ -92,9 +94,11 @@ impl Fewest {
         let mut out = Out { slots: [(0, 0); MAX_OUT], len: 0 };
         while out.len < MAX_OUT {
             let least = self.search(&out)?;
-            self.note(least.in_flight > 0);
+            if !W::IS_DRY {
+                self.note(least.in_flight > 0);
+            }
             if least.tied > 1 && least.tied * AHEAD >= self.members {
-                let tied = turns.next_of(|index| {
+                let tied = turns.next_of(&cx.witness, |index| {
                     let own = view.usable_load(index, cx).map(u64::from);
                     own.is_some_and(|own| own * least.weight == least.in_flight * u64::from(view.weight(index).value()))
                 });
@@ -104,6 +108,11 @@ impl Fewest {
             }
             let (group, lane) = self.draw(least, &out, cx)?;
             let (index, in_flight) = self.at(group, lane, least)?;
+            cx.witness.note(|| Step::Score {
+                endpoint: index,
+                of: PER_WEIGHT,
+                score: least.in_flight as f64 / least.weight as f64,
+            });
             if view.usable_load(index, cx).map(u64::from) == Some(in_flight) {
                 return Some(index);
             }
@@ -143,7 +152,7 @@ impl Fewest {
     }
 
     /// One of the tied, in proportion to weight.
-    fn draw(&self, least: Least, out: &Out, cx: &mut PickCx<'_>) -> Option<(usize, u64)> {
+    fn draw<W: Witness>(&self, least: Least, out: &Out, cx: &mut PickCx<'_, W>) -> Option<(usize, u64)> {
         if least.tied == 1 {
             return Some((least.group, least.lanes));
         }

@@ -10,8 +10,9 @@ use crate::cluster::view::View;
 use crate::context::PickCx;
 use crate::index::Index;
 use crate::options::{Configurable, Options, PolicyInfo};
-use crate::policy::{Candidate, Policy, Table};
+use crate::policy::{Candidate, Choose, Policy};
 use crate::signals::Signals;
+use crate::witness::Witness;
 
 /// The policy `first`: the first usable in the order of the list.
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,9 +44,9 @@ pub struct FirstTable {
     order: Box<[Index]>,
 }
 
-impl Table for FirstTable {
+impl Choose for FirstTable {
     #[inline]
-    fn pick(&self, view: &View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
+    fn choose<W: Witness>(&self, view: &View<'_>, cx: &mut PickCx<'_, W>) -> Option<Index> {
         self.order.iter().copied().find(|&index| view.is_usable(index, cx))
     }
 }

@@ -17,8 +17,9 @@ use crate::algorithms::turns::Turns;
 use crate::cluster::view::View;
 use crate::context::PickCx;
 use crate::index::Index;
-use crate::policy::{Candidate, Policy, Table};
+use crate::policy::{Candidate, Choose, Policy};
 use crate::signals::Signals;
+use crate::witness::{Step, Witness};
 
 bounded_policy! {
     /// The policy `hash`: nginx's `hash`: modulo the total weight.
@@ -49,8 +50,8 @@ pub struct HashTable {
     turns: Turns,
 }
 
-impl Table for HashTable {
-    fn pick(&self, view: &View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
+impl Choose for HashTable {
+    fn choose<W: Witness>(&self, view: &View<'_>, cx: &mut PickCx<'_, W>) -> Option<Index> {
         let key = cx.key.filter(|key| !key.is_empty() && self.shares.len() > 1);
         let Some(key) = key else { return self.turns.pick(view, cx) };
         let bound = self.bounded.map(|bounded| bounded.measure(view, cx));
@@ -58,6 +59,8 @@ impl Table for HashTable {
         for rehash in 0..=MAX_REHASHES {
             sum = sum.wrapping_add(checksum(rehash, key));
             let index = self.shares.at(sum.into())?;
+            cx.witness.note(|| Step::Hashed { hash: sum.into() });
+            cx.witness.note(|| Step::Owner { endpoint: index });
             if is_open(view, cx, bound, index) {
                 return Some(index);
             }

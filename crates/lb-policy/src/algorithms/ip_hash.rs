@@ -17,8 +17,9 @@ use crate::algorithms::turns::Turns;
 use crate::cluster::view::View;
 use crate::context::PickCx;
 use crate::index::Index;
-use crate::policy::{Candidate, Policy, Table};
+use crate::policy::{Candidate, Choose, Policy};
 use crate::signals::Signals;
+use crate::witness::{Step, Witness};
 
 bounded_policy! {
     /// The policy `ip_hash`: nginx's `ip_hash`.
@@ -49,8 +50,8 @@ pub struct IpHashTable {
     turns: Turns,
 }
 
-impl Table for IpHashTable {
-    fn pick(&self, view: &View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
+impl Choose for IpHashTable {
+    fn choose<W: Witness>(&self, view: &View<'_>, cx: &mut PickCx<'_, W>) -> Option<Index> {
         let Some(key) = cx.key.filter(|_| self.shares.len() > 1) else { return self.turns.pick(view, cx) };
         let octets: &[u8] = match key {
             [a, b, c, _] => &[*a, *b, *c],
@@ -62,6 +63,8 @@ impl Table for IpHashTable {
         for _ in 0..=MAX_REHASHES {
             hash = octets.iter().fold(hash, |hash, &octet| (hash * 113 + u32::from(octet)) % 6_271);
             let index = self.shares.at(u64::from(hash))?;
+            cx.witness.note(|| Step::Hashed { hash: hash.into() });
+            cx.witness.note(|| Step::Owner { endpoint: index });
             if is_open(view, cx, bound, index) {
                 return Some(index);
             }

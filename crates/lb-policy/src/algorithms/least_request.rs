@@ -16,14 +16,15 @@
 
 use crate::algorithms::alias::{Alias, MAX_CHOICES};
 use crate::algorithms::fewest::Fewest;
-use crate::algorithms::p2c::is_lighter;
+use crate::algorithms::p2c::{PER_WEIGHT, is_lighter, per_weight};
 use crate::algorithms::turns::{DRAWS, Turns};
 use crate::cluster::view::View;
 use crate::context::PickCx;
 use crate::index::Index;
 use crate::options::{Configurable, OptionInfo, Options, PolicyInfo, Unit};
-use crate::policy::{Candidate, Policy, Table};
+use crate::policy::{Candidate, Choose, Policy};
 use crate::signals::Signals;
+use crate::witness::{Step, Witness};
 
 /// The policy `least_request`: fewest in flight per weight.
 #[derive(Clone, Copy, Debug, Default)]
@@ -106,26 +107,32 @@ impl LeastRequestTable {
     }
 }
 
-impl Table for LeastRequestTable {
+impl Choose for LeastRequestTable {
     #[inline]
-    fn pick(&self, view: &View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
+    fn choose<W: Witness>(&self, view: &View<'_>, cx: &mut PickCx<'_, W>) -> Option<Index> {
         match &self.search {
-            Search::Exact { fewest, seats, turns } => {
-                fewest.pick(turns, view, cx).or_else(|| least(seats, turns, view, cx, |_, in_flight| in_flight.into()))
-            }
-            Search::Choices { alias, choices } => {
-                alias.lightest_of(*choices, view, cx, |one, other| is_lighter(view, one, other))
-            }
+            Search::Exact { fewest, seats, turns } => fewest
+                .pick(turns, view, cx)
+                .or_else(|| least(seats, turns, view, cx, PER_WEIGHT, |_, in_flight| in_flight.into())),
+            Search::Choices { alias, choices } => alias.lightest_of(
+                *choices,
+                view,
+                cx,
+                PER_WEIGHT,
+                |index| per_weight(view, index),
+                |one, other| is_lighter(view, one, other),
+            ),
         }
     }
 }
 
 /// The usable seat of least load ∕ weight, the load being made from place and requests in flight; the next in turn among several.
-pub(crate) fn least(
+pub(crate) fn least<W: Witness>(
     seats: &[(Index, u64)],
     turns: &Turns,
     view: &View<'_>,
-    cx: &mut PickCx<'_>,
+    cx: &mut PickCx<'_, W>,
+    of: &'static str,
     load: impl Fn(Index, u32) -> u64,
 ) -> Option<Index> {
     let mut least: Option<(Index, u64, u64)> = None;
@@ -133,6 +140,7 @@ pub(crate) fn least(
     for &(index, weight) in seats {
         let Some(in_flight) = view.usable_load(index, cx) else { continue };
         let load = load(index, in_flight);
+        cx.witness.note(|| Step::Score { endpoint: index, of, score: load as f64 / weight as f64 });
         let order = least.map_or(std::cmp::Ordering::Less, |(_, best_load, best_weight)| {
             load.saturating_mul(best_weight).cmp(&best_load.saturating_mul(weight))
         });
@@ -146,12 +154,12 @@ pub(crate) fn least(
     if tied == 1 {
         return Some(first);
     }
-    let is_tied = |index, weight, cx: &PickCx<'_>| {
+    let is_tied = |index, weight, cx: &PickCx<'_, W>| {
         let own = view.usable_load(index, cx).map(|in_flight| load(index, in_flight));
         own.is_some_and(|own| own.saturating_mul(least_weight) == least_load.saturating_mul(weight))
     };
     for _ in 0..DRAWS {
-        let index = turns.next()?;
+        let index = turns.next(&cx.witness)?;
         if is_tied(index, view.weight(index).value().into(), cx) {
             return Some(index);
         }
@@ -167,6 +175,7 @@ pub(crate) fn least(
             }
         }
     }
+    cx.witness.note(|| Step::Draw { endpoint: drawn });
     Some(drawn)
 }
 

@@ -20,8 +20,9 @@ use crate::context::PickCx;
 use crate::estimate::latency;
 use crate::index::Index;
 use crate::options::{Configurable, Options, PENALTY, PolicyInfo};
-use crate::policy::{Candidate, Policy, Table};
+use crate::policy::{Candidate, Choose, Policy};
 use crate::signals::{Learning, Signals};
+use crate::witness::Witness;
 
 /// The policy `least_time`: the one expected to answer first.
 #[derive(Clone, Copy, Debug, Default)]
@@ -71,11 +72,13 @@ pub struct LeastTimeTable {
     turns: Turns,
 }
 
-impl Table for LeastTimeTable {
+impl Choose for LeastTimeTable {
     #[inline]
-    fn pick(&self, view: &View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
+    fn choose<W: Witness>(&self, view: &View<'_>, cx: &mut PickCx<'_, W>) -> Option<Index> {
         let now = cx.now;
-        least(&self.seats, &self.turns, view, cx, |index, in_flight| eta(view, index, in_flight, now))
+        least(&self.seats, &self.turns, view, cx, "expected ms per weight, least wins", |index, in_flight| {
+            eta(view, index, in_flight, now)
+        })
     }
 }
 

@@ -19,8 +19,9 @@ use crate::cluster::view::View;
 use crate::context::PickCx;
 use crate::hashing::{mix, seeds};
 use crate::index::Index;
-use crate::policy::{Candidate, Policy, Table};
+use crate::policy::{Candidate, Choose, Policy};
 use crate::signals::Signals;
+use crate::witness::Witness;
 
 bounded_policy! {
     /// The policy `maglev`: a table of scattered slots.
@@ -51,9 +52,9 @@ pub struct MaglevTable {
     turns: Turns,
 }
 
-impl Table for MaglevTable {
+impl Choose for MaglevTable {
     #[inline]
-    fn pick(&self, view: &View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
+    fn choose<W: Witness>(&self, view: &View<'_>, cx: &mut PickCx<'_, W>) -> Option<Index> {
         let Some(key) = cx.key else { return self.turns.pick(view, cx) };
         bounded::hash_on(view, cx, self.bounded, key, |hash| self.owners.of(hash))
     }

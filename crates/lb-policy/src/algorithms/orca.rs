@@ -16,8 +16,9 @@ use crate::cluster::view::View;
 use crate::context::PickCx;
 use crate::estimate::load_report;
 use crate::index::Index;
-use crate::policy::{Candidate, Policy, Table};
+use crate::policy::{Candidate, Choose, Policy};
 use crate::signals::Signals;
+use crate::witness::Witness;
 
 stride_policy! {
     /// The policy `orca`: turns by the load that endpoints report.
@@ -49,16 +50,21 @@ pub struct OrcaTable {
     weighed: AtomicU64,
 }
 
-impl Table for OrcaTable {
+impl Choose for OrcaTable {
     #[inline]
-    fn pick(&self, view: &View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
+    fn choose<W: Witness>(&self, view: &View<'_>, cx: &mut PickCx<'_, W>) -> Option<Index> {
         let now = cx.now.as_millis();
         let weighed = self.weighed.load(Ordering::Relaxed);
         if weighed == NEVER || now.abs_diff(weighed) >= PERIOD_MS {
+            let reported = |&index| load_report::capacity(view.state(index)?, cx.now);
+            if W::IS_DRY {
+                let stride = self.stride.copied();
+                stride.weigh(self.indices.iter().map(reported));
+                return stride.pick(view, cx);
+            }
             // Whoever wins takes the reports in; the others go on with the weights there are.
             let won = self.weighed.compare_exchange(weighed, now, Ordering::Relaxed, Ordering::Relaxed);
             if won.is_ok() {
-                let reported = |&index| load_report::capacity(view.state(index)?, cx.now);
                 self.stride.weigh(self.indices.iter().map(reported));
             }
         }

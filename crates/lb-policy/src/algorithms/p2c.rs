@@ -18,8 +18,9 @@ use crate::cluster::view::View;
 use crate::context::PickCx;
 use crate::index::Index;
 use crate::options::{Configurable, Options, PolicyInfo};
-use crate::policy::{Candidate, Policy, Table};
+use crate::policy::{Candidate, Choose, Policy};
 use crate::signals::Signals;
+use crate::witness::Witness;
 
 /// The policy `p2c`: the less busy of two drawn at random.
 #[derive(Clone, Copy, Debug, Default)]
@@ -51,12 +52,26 @@ pub struct P2cTable {
     alias: Alias,
 }
 
-impl Table for P2cTable {
+impl Choose for P2cTable {
     #[inline]
-    fn pick(&self, view: &View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
-        self.alias.lightest_of(2, view, cx, |one, other| is_lighter(view, one, other))
+    fn choose<W: Witness>(&self, view: &View<'_>, cx: &mut PickCx<'_, W>) -> Option<Index> {
+        self.alias.lightest_of(
+            2,
+            view,
+            cx,
+            PER_WEIGHT,
+            |index| per_weight(view, index),
+            |one, other| is_lighter(view, one, other),
+        )
     }
 }
+
+/// What [`is_lighter`] compares, for explanations.
+pub(crate) fn per_weight(view: &View<'_>, index: Index) -> f64 {
+    f64::from(view.in_flight(index)) / f64::from(view.weight(index).value().max(1))
+}
+
+pub(crate) const PER_WEIGHT: &str = "in flight per weight, least wins";
 
 /// Whether `one` has less in flight per weight than `other`.
 pub(crate) fn is_lighter(view: &View<'_>, one: Index, other: Index) -> bool {

@@ -26,8 +26,9 @@ use crate::context::PickCx;
 use crate::estimate::latency;
 use crate::index::Index;
 use crate::options::{Configurable, DECAY, Options, PENALTY, PolicyInfo};
-use crate::policy::{Candidate, Policy, Table};
+use crate::policy::{Candidate, Choose, Policy};
 use crate::signals::{Learning, Signals};
+use crate::witness::Witness;
 
 /// The policy `peak_ewma`: the less loaded of two, by latency.
 #[derive(Clone, Copy, Debug, Default)]
@@ -74,14 +75,24 @@ pub struct PeakEwmaTable {
     learning: Learning,
 }
 
-impl Table for PeakEwmaTable {
+impl Choose for PeakEwmaTable {
     #[inline]
-    fn pick(&self, view: &View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
+    fn choose<W: Witness>(&self, view: &View<'_>, cx: &mut PickCx<'_, W>) -> Option<Index> {
         let now = cx.now;
         let load = |index| load(view, index, self.learning, now);
-        self.alias.lightest_of(2, view, cx, |one, other| load(one) < load(other) * TELLING)
+        self.alias.lightest_of(
+            2,
+            view,
+            cx,
+            EXPECTED,
+            |index| load(index).into(),
+            |one, other| load(one) < load(other) * TELLING,
+        )
     }
 }
+
+/// What explanations call a load.
+const EXPECTED: &str = "expected ms × (in flight per weight + 1), least wins";
 
 /// Loads less than 5 % apart are a tie, which the first draw wins: without it a millionth of a millisecond would decide for ever.
 pub(crate) const TELLING: f32 = 0.95;

@@ -19,8 +19,9 @@ use crate::context::PickCx;
 use crate::identity::Uid;
 use crate::index::Index;
 use crate::options::{Configurable, DECAY, OptionInfo, Options, PENALTY, PolicyInfo, Unit};
-use crate::policy::{Candidate, Policy, Table};
+use crate::policy::{Candidate, Choose, Policy};
 use crate::signals::{Learning, Signals};
+use crate::witness::{Step, Witness};
 
 /// The policy `prequal`: hot or cold by requests in flight, then by latency.
 #[derive(Clone, Copy, Debug)]
@@ -97,8 +98,8 @@ pub struct PrequalTable {
     places: Box<[(Uid, Index)]>,
 }
 
-impl Table for PrequalTable {
-    fn pick(&self, view: &View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
+impl Choose for PrequalTable {
+    fn choose<W: Witness>(&self, view: &View<'_>, cx: &mut PickCx<'_, W>) -> Option<Index> {
         self.pick_by_probes(view, cx).or_else(|| self.pick_by_own_sight(view, cx))
     }
 }
@@ -115,8 +116,18 @@ struct Sight<H> {
     latency: f32,
 }
 
+impl<H> Sight<H> {
+    fn note(&self, endpoint: Index, hot_above: f32, witness: &impl Witness) {
+        let (of, score) = match self.load > hot_above {
+            true => ("hot: in flight per weight, least wins, after any cold one", self.load),
+            false => ("cold: latency, least wins", self.latency),
+        };
+        witness.note(|| Step::Score { endpoint, of, score: score.into() });
+    }
+}
+
 /// The hot-cold lexicographic rule; the earlier of two equal ones. Latencies less than 5 % apart are equal.
-fn choose<H: Copy>(sights: impl Iterator<Item = Sight<H>>, hot_above: f32) -> Option<Sight<H>> {
+fn best<H: Copy>(sights: impl Iterator<Item = Sight<H>>, hot_above: f32) -> Option<Sight<H>> {
     sights.reduce(|best, next| {
         let better = match (best.load > hot_above, next.load > hot_above) {
             (false, false) => next.latency < best.latency * TELLING,
@@ -128,7 +139,7 @@ fn choose<H: Copy>(sights: impl Iterator<Item = Sight<H>>, hot_above: f32) -> Op
 }
 
 impl PrequalTable {
-    fn pick_by_probes(&self, view: &View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
+    fn pick_by_probes<W: Witness>(&self, view: &View<'_>, cx: &mut PickCx<'_, W>) -> Option<Index> {
         let pool = cx.probes.as_deref_mut()?;
         pool.drop_stale(cx.now);
         let pool = cx.probes.as_deref()?;
@@ -143,14 +154,17 @@ impl PrequalTable {
         });
         usable.clone().nth(1)?;
         let hot_above = pool.hot_above(self.policy.quantile) as f32;
-        let (slot, index) = choose(usable, hot_above)?.handle;
+        if W::IS_DRY {
+            usable.clone().for_each(|sight| sight.note(sight.handle.1, hot_above, &cx.witness));
+        }
+        let (slot, index) = best(usable, hot_above)?.handle;
         if let Some(pool) = cx.probes.as_deref_mut() {
             pool.on_use(slot);
         }
         Some(index)
     }
 
-    fn pick_by_own_sight(&self, view: &View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
+    fn pick_by_own_sight<W: Witness>(&self, view: &View<'_>, cx: &mut PickCx<'_, W>) -> Option<Index> {
         let now = cx.now;
         let drawn = self.alias.draw_distinct(SIGHTS, view, cx);
         let load = |index: Index| view.in_flight(index) as f32 / weight(view, index);
@@ -165,7 +179,10 @@ impl PrequalTable {
             let latency = expected(view.state(index)?, self.policy.learning, now);
             Some(Sight { handle: index, load: load(index), latency })
         });
-        choose(sights, hot_above).map(|sight| sight.handle)
+        if W::IS_DRY {
+            sights.clone().for_each(|sight| sight.note(sight.handle, hot_above, &cx.witness));
+        }
+        best(sights, hot_above).map(|sight| sight.handle)
     }
 }
 
@@ -186,7 +203,7 @@ mod tests {
     #[test]
     fn the_cold_one_of_least_latency_wins_and_among_hot_ones_the_least_loaded() {
         let sight = |handle, load, latency| Sight { handle, load, latency };
-        let pick = |sights: &[Sight<u8>]| choose(sights.iter().copied(), 5.0).map(|sight| sight.handle);
+        let pick = |sights: &[Sight<u8>]| best(sights.iter().copied(), 5.0).map(|sight| sight.handle);
         assert_eq!(pick(&[sight(0, 1.0, 9.0), sight(1, 5.0, 2.0), sight(2, 6.0, 0.1)]), Some(1));
         assert_eq!(pick(&[sight(0, 9.0, 0.1), sight(1, 7.0, 9.0), sight(2, 8.0, 0.1)]), Some(1));
         assert_eq!(pick(&[sight(0, 9.0, 0.1), sight(1, 0.0, 99.0)]), Some(1));

@@ -12,8 +12,9 @@ use crate::cluster::view::View;
 use crate::context::PickCx;
 use crate::index::Index;
 use crate::options::{Configurable, Options, PolicyInfo};
-use crate::policy::{Candidate, Policy, Table};
+use crate::policy::{Candidate, Choose, Policy};
 use crate::signals::Signals;
+use crate::witness::Witness;
 
 /// The policy `random`, alias `weighted_random`: at random, by weight.
 #[derive(Clone, Copy, Debug, Default)]
@@ -45,9 +46,9 @@ pub struct RandomTable {
     alias: Alias,
 }
 
-impl Table for RandomTable {
+impl Choose for RandomTable {
     #[inline]
-    fn pick(&self, view: &View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
+    fn choose<W: Witness>(&self, view: &View<'_>, cx: &mut PickCx<'_, W>) -> Option<Index> {
         self.alias.draw_usable(view, cx, &[])
     }
 }

@@ -17,8 +17,9 @@ use crate::cluster::view::View;
 use crate::context::PickCx;
 use crate::hashing::{key_hash, mix, score, seeds};
 use crate::index::Index;
-use crate::policy::{Candidate, Policy, Table};
+use crate::policy::{Candidate, Choose, Policy};
 use crate::signals::Signals;
+use crate::witness::{Step, Witness};
 
 bounded_policy! {
     /// The policy `rendezvous`: the highest bid for the key.
@@ -57,21 +58,28 @@ pub struct RendezvousTable {
     turns: Turns,
 }
 
-impl Table for RendezvousTable {
+impl Choose for RendezvousTable {
     #[inline]
-    fn pick(&self, view: &View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
+    fn choose<W: Witness>(&self, view: &View<'_>, cx: &mut PickCx<'_, W>) -> Option<Index> {
         let Some(key) = cx.key else { return self.turns.pick(view, cx) };
         let key = key_hash(key);
         let bound = self.bounded.map(|bounded| bounded.measure(view, cx));
+        cx.witness.note(|| Step::Hashed { hash: key });
         let bids = self.bidders.iter().map(|&(seed, index)| (mix(key ^ seed), index));
         // A question of its own for each: one that both share is called, not inlined, which costs thirty instructions a time.
         if self.are_equal {
+            let bids = bids.inspect(|&(bid, index)| note_bid(index, bid as f64, &cx.witness));
             highest(bids, |index| is_open(view, cx, bound, index))
         } else {
             let bids = bids.map(|(bid, index)| (score(bid, view.weight(index)), index));
+            let bids = bids.inspect(|&(bid, index)| note_bid(index, bid, &cx.witness));
             highest(bids, |index| is_open(view, cx, bound, index))
         }
     }
+}
+
+fn note_bid(endpoint: Index, bid: f64, witness: &impl Witness) {
+    witness.note(|| Step::Score { endpoint, of: "bid for the key, highest wins", score: bid });
 }
 
 /// The highest bid of those open. Only an endpoint that outbids the best so far is checked, since the check costs a cache line.

@@ -21,8 +21,9 @@ use crate::algorithms::turns::Turns;
 use crate::cluster::view::View;
 use crate::context::PickCx;
 use crate::index::Index;
-use crate::policy::{Candidate, Policy, Table};
+use crate::policy::{Candidate, Choose, Policy};
 use crate::signals::Signals;
+use crate::witness::{Step, Witness};
 
 bounded_policy! {
     /// The policy `ring_hash`: nginx's `hash … consistent`.
@@ -66,14 +67,16 @@ pub struct RingHashTable {
     turns: Turns,
 }
 
-impl Table for RingHashTable {
-    fn pick(&self, view: &View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
+impl Choose for RingHashTable {
+    fn choose<W: Witness>(&self, view: &View<'_>, cx: &mut PickCx<'_, W>) -> Option<Index> {
         let key = cx.key.filter(|key| !key.is_empty() && self.members > 1);
         let Some(key) = key else { return self.turns.pick(view, cx) };
         let bound = self.bounded.map(|bounded| bounded.measure(view, cx));
         // Points of members at their bound are plenty on a busy ring, and giving up at 20 would undo the bound.
         let tries = if bound.is_some() { MAX_BOUNDED_TRIES } else { MAX_REHASHES as usize + 1 };
-        let from = self.ring.find(crc32fast::hash(key));
+        let hash = crc32fast::hash(key);
+        cx.witness.note(|| Step::Hashed { hash: hash.into() });
+        let from = self.ring.find(hash);
         let found = self.ring.walk(from).take(tries).find_map(|group| {
             let group = self.groups.get(group as usize)?;
             group.pick(view, cx, bound)
@@ -99,12 +102,15 @@ impl Group {
         }
     }
 
-    fn pick(&self, view: &View<'_>, cx: &PickCx<'_>, bound: Option<Bound>) -> Option<Index> {
+    fn pick<W: Witness>(&self, view: &View<'_>, cx: &PickCx<'_, W>, bound: Option<Bound>) -> Option<Index> {
         match self {
-            Self::One(index) => is_open(view, cx, bound, *index).then_some(*index),
+            Self::One(index) => {
+                cx.witness.note(|| Step::Owner { endpoint: *index });
+                is_open(view, cx, bound, *index).then_some(*index)
+            }
             // Twice round is enough to meet every endpoint when weights are equal, and no neighbour is favoured.
             Self::Many { turns, members } => {
-                (0..2 * members).filter_map(|_| turns.next()).find(|&index| is_open(view, cx, bound, index))
+                (0..2 * members).filter_map(|_| turns.next(&cx.witness)).find(|&index| is_open(view, cx, bound, index))
             }
         }
     }

@@ -20,8 +20,9 @@ use crate::cluster::view::View;
 use crate::context::PickCx;
 use crate::index::Index;
 use crate::options::{Configurable, Options, PolicyInfo, RANDOM_START};
-use crate::policy::{Candidate, Policy, Table};
+use crate::policy::{Candidate, Choose, Policy};
 use crate::signals::Signals;
+use crate::witness::Witness;
 
 /// The policy `round_robin`, the default: turns by weight, in nginx's order.
 #[derive(Clone, Copy, Debug, Default)]
@@ -85,9 +86,9 @@ pub struct RoundRobinTable {
     turns: Turns,
 }
 
-impl Table for RoundRobinTable {
+impl Choose for RoundRobinTable {
     #[inline]
-    fn pick(&self, view: &View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
+    fn choose<W: Witness>(&self, view: &View<'_>, cx: &mut PickCx<'_, W>) -> Option<Index> {
         self.turns.pick(view, cx)
     }
 }

@@ -16,8 +16,9 @@ use crate::algorithms::turns::cursor;
 use crate::cluster::view::View;
 use crate::context::PickCx;
 use crate::index::Index;
-use crate::policy::{Candidate, Policy, Table};
+use crate::policy::{Candidate, Choose, Policy};
 use crate::signals::Signals;
+use crate::witness::{Step, Witness};
 
 /// A policy that walks by a [`Stride`] and whose only option is where it begins: its type, its constructors and its entry in the catalog.
 macro_rules! stride_policy {
@@ -80,9 +81,9 @@ pub struct StaticStrideTable {
     stride: Stride,
 }
 
-impl Table for StaticStrideTable {
+impl Choose for StaticStrideTable {
     #[inline]
-    fn pick(&self, view: &View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
+    fn choose<W: Witness>(&self, view: &View<'_>, cx: &mut PickCx<'_, W>) -> Option<Index> {
         self.stride.pick(view, cx)
     }
 }
@@ -124,20 +125,33 @@ impl Stride {
         }
     }
 
+    /// Its turns and weights as they stand, to weigh anew while picks go on with these.
+    pub(crate) fn copied(&self) -> Self {
+        Self {
+            indices: self.indices.clone(),
+            scaled: self.scaled.iter().map(|cell| AtomicU16::new(cell.load(Ordering::Relaxed))).collect(),
+            cursor: Arc::clone(&self.cursor),
+        }
+    }
+
     /// Whose turn it is, usable or not.
-    fn next(&self) -> Option<Index> {
-        let turn = self.cursor.fetch_add(1, Ordering::Relaxed);
+    fn next<W: Witness>(&self, witness: &W) -> Option<Index> {
+        let turn = witness.advance(&self.cursor, 1);
         let len = (self.indices.len() as u64).max(1);
         let (round, place) = (turn / len, turn % len);
         let weight = self.scaled.get(place as usize)?.load(Ordering::Relaxed);
         let phase = u64::from(weight).wrapping_mul(round).wrapping_add(place * OFFSET) % u64::from(FULL);
         let takes_it = phase >= u64::from(FULL - weight);
-        Some(if takes_it { *self.indices.get(place as usize)? } else { NOBODY })
+        let index = if takes_it { *self.indices.get(place as usize)? } else { NOBODY };
+        if takes_it {
+            witness.note(|| Step::Turn { turn, endpoint: Some(index) });
+        }
+        Some(index)
     }
 
-    pub(crate) fn pick(&self, view: &View<'_>, cx: &PickCx<'_>) -> Option<Index> {
+    pub(crate) fn pick<W: Witness>(&self, view: &View<'_>, cx: &PickCx<'_, W>) -> Option<Index> {
         for _ in 0..MAX_STEPS {
-            let index = self.next()?;
+            let index = self.next(&cx.witness)?;
             if index != NOBODY && view.is_usable(index, cx) {
                 return Some(index);
             }

@@ -7,7 +7,7 @@
 //! would have had falls to all others in proportion, never to the one that happens to stand next to it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use crossbeam_utils::CachePadded;
 
@@ -15,6 +15,7 @@ use crate::cluster::view::View;
 use crate::context::PickCx;
 use crate::index::Index;
 use crate::policy::Candidate;
+use crate::witness::{Step, Witness};
 
 /// A cyclic order over candidates and where it stands.
 #[derive(Debug)]
@@ -61,8 +62,11 @@ impl Turns {
 
     /// Whose turn it is, usable or not; none if there are no candidates.
     #[inline]
-    pub(crate) fn next(&self) -> Option<Index> {
-        self.at(self.cursor.fetch_add(1, Ordering::Relaxed))
+    pub(crate) fn next<W: Witness>(&self, witness: &W) -> Option<Index> {
+        let turn = witness.advance(&self.cursor, 1);
+        let endpoint = self.at(turn);
+        witness.note(|| Step::Turn { turn, endpoint });
+        endpoint
     }
 
     #[inline]
@@ -79,13 +83,14 @@ impl Turns {
     /// The next in turn for which this holds; those before lose their turn. None, and none loses any, if it holds of none of the
     /// next few.
     #[inline]
-    pub(crate) fn next_of(&self, mut holds: impl FnMut(Index) -> bool) -> Option<Index> {
-        let turn = self.cursor.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn next_of<W: Witness>(&self, witness: &W, mut holds: impl FnMut(Index) -> bool) -> Option<Index> {
+        let turn = witness.advance(&self.cursor, 1);
         for ahead in 0..AHEAD {
             let index = self.at(turn.wrapping_add(ahead))?;
+            witness.note(|| Step::Turn { turn: turn.wrapping_add(ahead), endpoint: Some(index) });
             if holds(index) {
                 if ahead > 0 {
-                    self.cursor.fetch_add(ahead, Ordering::Relaxed);
+                    witness.advance(&self.cursor, ahead);
                 }
                 return Some(index);
             }
@@ -95,15 +100,15 @@ impl Turns {
 
     /// The next usable in turn; none after [`DRAWS`] turns.
     #[inline]
-    pub(crate) fn pick(&self, view: &View<'_>, cx: &PickCx<'_>) -> Option<Index> {
-        let index = self.next()?;
+    pub(crate) fn pick<W: Witness>(&self, view: &View<'_>, cx: &PickCx<'_, W>) -> Option<Index> {
+        let index = self.next(&cx.witness)?;
         if view.is_usable(index, cx) { Some(index) } else { self.pick_further(view, cx) }
     }
 
     /// Apart, so that the usual pick needs no more registers than its one step does.
     #[inline(never)]
-    fn pick_further(&self, view: &View<'_>, cx: &PickCx<'_>) -> Option<Index> {
-        (1..DRAWS).find_map(|_| self.next().filter(|&index| view.is_usable(index, cx)))
+    fn pick_further<W: Witness>(&self, view: &View<'_>, cx: &PickCx<'_, W>) -> Option<Index> {
+        (1..DRAWS).find_map(|_| self.next(&cx.witness).filter(|&index| view.is_usable(index, cx)))
     }
 }
 
@@ -239,7 +244,7 @@ mod tests {
         let turns = Turns { order: Order::Spread { ends, indices, total: 70_001 }, cursor: Arc::default() };
         let mut counts = [0_i64; 3];
         for turn in 1..=70_001_i64 {
-            counts[turns.next().unwrap().get()] += 1;
+            counts[turns.next(&crate::Live).unwrap().get()] += 1;
             // Discrepancy of the golden walk: below 1 + log_φ(turns) ≈ 24; in practice below 4.
             assert!((counts[0] - turn * 40_000 / 70_001).abs() <= 5, "{turn}: {counts:?}");
         }

@@ -19,8 +19,9 @@ use crate::context::PickCx;
 use crate::hashing::{key_hash, mix};
 use crate::identity::Zone;
 use crate::index::Index;
-use crate::policy::{Candidate, Policy, Table};
+use crate::policy::{Ask, Candidate, Policy, Table};
 use crate::signals::{Learning, Signals};
+use crate::witness::{Explaining, Step};
 
 /// A policy that keeps to its request's zone ([`PickCx::zone`]) as far as is fair.
 #[derive(Clone, Debug)]
@@ -99,6 +100,17 @@ pub struct ZoneAwareTable<B> {
 impl<B: Table> Table for ZoneAwareTable<B> {
     #[inline]
     fn pick(&self, view: &View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
+        self.choose(view, cx)
+    }
+
+    fn explain(&self, view: &View<'_>, cx: &mut PickCx<'_, Explaining>) -> Option<Index> {
+        self.choose(view, cx)
+    }
+}
+
+impl<B: Table> ZoneAwareTable<B> {
+    #[inline]
+    fn choose<W: Ask>(&self, view: &View<'_>, cx: &mut PickCx<'_, W>) -> Option<Index> {
         let plan = self.plans.iter().find(|plan| Some(plan.origin) == cx.zone && !view.is_panicking());
         let drawn = plan.and_then(|plan| {
             let point = match cx.key {
@@ -106,9 +118,10 @@ impl<B: Table> Table for ZoneAwareTable<B> {
                 _ => cx.entropy.unit(),
             };
             let zone = plan.ends.partition_point(|&end| end <= point);
-            self.zones.get(zone)?.1.pick(view, cx)
+            cx.witness.note(|| Step::Zone { place: zone });
+            W::ask(&self.zones.get(zone)?.1, view, cx)
         });
-        drawn.or_else(|| self.all.pick(view, cx))
+        drawn.or_else(|| W::ask(&self.all, view, cx))
     }
 }
 

@@ -18,15 +18,17 @@ use crate::cluster::slow_start::SlowStart;
 use crate::cluster::state::{Follow, Shared, Snapshot, Why};
 use crate::cluster::ticket::Ticket;
 use crate::cluster::view::View;
-use crate::context::PickCx;
+use crate::context::{PickCx, Tried};
 use crate::endpoint::Endpoint;
 use crate::error::{EndpointCounts, PickError};
 use crate::estimate::latency::LatencySampler;
+use crate::explain::{ConsideredEndpoint, Explanation};
 use crate::hashing::{key_hash, mix, score};
 use crate::identity::Uid;
 use crate::index::Index;
-use crate::policy::{Candidate, Policy, Table};
+use crate::policy::{Ask, Candidate, Policy, Table};
 use crate::signals::Signals;
+use crate::witness::{Explaining, Step, Witness};
 
 /// A policy at work on a cluster. Clones share the table, and so the turns.
 pub struct Selector<P: Policy, T> {
@@ -101,6 +103,46 @@ impl<P: Policy, T: Send + Sync + 'static> Selector<P, T> {
                 }
             }
         }
+    }
+
+    /// What [`pick`](Self::pick) would do now, and why: every member and what keeps it out, the draws, the scores, the choice. Print it for
+    /// a table.
+    ///
+    /// The same code decides. With the entropy of `cx` as it stands, and nothing happening in between, a pick comes to the same endpoint. Nothing is
+    /// spent: neither slots nor turns, entropy or probes, and no tickets are counted. Allocates; O(members), for debugging and not for every
+    /// request.
+    ///
+    /// ```
+    /// use lb_core::{Axis, Mono};
+    /// use lb_policy::{Cluster, Entropy, Member, P2c, PickCx, Update};
+    ///
+    /// let cluster = Cluster::new("app");
+    /// cluster.apply(Update::Reset(["a:80", "b:80", "c:80"].map(|name| Member::new(name, ())).into()), Mono::ZERO);
+    /// cluster.set(cluster.uid_of(&"b:80".into()).unwrap(), Axis::Ejected, true, Mono::ZERO);
+    ///
+    /// let explanation = cluster.selector(P2c).explain(&PickCx::new(Mono::ZERO, &mut Entropy::seeded(1)));
+    /// assert_eq!(explanation.endpoints[1].reasons, [Axis::Ejected]);
+    /// println!("{explanation}");
+    /// ```
+    #[must_use]
+    pub fn explain(&self, cx: &PickCx<'_>) -> Explanation {
+        let mut entropy = cx.entropy.clone();
+        let mut probes = cx.probes.as_deref().cloned();
+        let mut watched = PickCx {
+            now: cx.now,
+            entropy: &mut entropy,
+            key: cx.key,
+            preferred: cx.preferred,
+            tried: cx.tried,
+            zone: cx.zone,
+            probes: probes.as_mut(),
+            passed_over: None,
+            witness: Explaining::default(),
+        };
+        let built = self.inner.built.load();
+        let choice = built.find(&self.inner.shared, &mut watched).map(|(index, _)| index);
+        let endpoints = built.considered(cx.tried);
+        Explanation { endpoints, steps: watched.witness.into_steps(), choice }
     }
 
     /// Takes a slot at this very endpoint, if it is a member and may take new requests: for a request that was drawn to
@@ -230,10 +272,17 @@ impl<B: Table, T> Built<B, T> {
     }
 
     fn pick(&self, shared: &Shared<T>, cx: &mut PickCx<'_>) -> Result<Ticket<T>, PickError> {
+        let (index, in_panic) = self.find(shared, cx)?;
+        let endpoint = self.snapshot.endpoints.get(index.get()).ok_or(PickError::Empty)?;
+        Ok(shared.ticket(endpoint, in_panic, cx.now))
+    }
+
+    /// An endpoint with a slot taken there, and whether health was ignored for it.
+    fn find<W: Ask>(&self, shared: &Shared<T>, cx: &mut PickCx<'_, W>) -> Result<(Index, bool), PickError> {
         let mut counts = EndpointCounts::default();
         for _ in 0..RACES {
-            if let Some(ticket) = self.picked(shared, cx) {
-                return Ok(ticket);
+            if let Some(found) = self.found(shared, cx) {
+                return Ok(found);
             }
             // It may have read what is ignored before a change of health and the endpoints after it (or the other way round).
             fence(Ordering::Acquire);
@@ -242,8 +291,8 @@ impl<B: Table, T> Built<B, T> {
             if is_any_usable {
                 continue;
             }
-            if let Some(ticket) = self.pick_cooling(shared, cx) {
-                return Ok(ticket);
+            if let Some(found) = self.pick_cooling(cx) {
+                return Ok(found);
             }
             if !self.end_throttles(cx) {
                 break;
@@ -254,21 +303,25 @@ impl<B: Table, T> Built<B, T> {
 
     #[inline]
     fn picked(&self, shared: &Shared<T>, cx: &mut PickCx<'_>) -> Option<Ticket<T>> {
+        let (index, in_panic) = self.found(shared, cx)?;
+        Some(shared.ticket(self.snapshot.endpoints.get(index.get())?, in_panic, cx.now))
+    }
+
+    #[inline]
+    fn found<W: Ask>(&self, shared: &Shared<T>, cx: &mut PickCx<'_, W>) -> Option<(Index, bool)> {
         cx.passed_over = None;
-        let picked = match &*self.tiers {
+        match &*self.tiers {
             [(_, table)] if cx.preferred.is_none() => {
                 let view = View::new(&self.snapshot.members, 0);
                 self.pick_from(table, view, shared, cx).map(|index| (index, view.is_panicking()))
             }
             _ => self.pick_among_tiers(shared, cx),
-        };
-        let (index, in_panic) = picked?;
-        Some(shared.ticket(self.snapshot.endpoints.get(index.get())?, in_panic, cx.now))
+        }
     }
 
     /// The sticky endpoint, or one of the first tier that has any; and whether health was ignored for it.
     #[inline(never)]
-    fn pick_among_tiers(&self, shared: &Shared<T>, cx: &mut PickCx<'_>) -> Option<(Index, bool)> {
+    fn pick_among_tiers<W: Ask>(&self, shared: &Shared<T>, cx: &mut PickCx<'_, W>) -> Option<(Index, bool)> {
         let members = &self.snapshot.members;
         let picked = self.pick_preferred(cx).or_else(|| {
             let first = members.tier_at(|| match cx.key {
@@ -278,7 +331,8 @@ impl<B: Table, T> Built<B, T> {
             let places = 0..self.tiers.len();
             let others = places.clone().filter(|&place| place != first);
             places.skip(first).take(1).chain(others).find_map(|place| {
-                let (_, table) = self.tiers.get(place)?;
+                let (priority, table) = self.tiers.get(place)?;
+                cx.witness.note(|| Step::Tier { priority: *priority });
                 self.pick_from(table, View::new(members, place), shared, cx)
             })
         });
@@ -286,50 +340,66 @@ impl<B: Table, T> Built<B, T> {
     }
 
     /// The sticky endpoint, if it may serve a sticky request now. A slot there is taken.
-    fn pick_preferred(&self, cx: &PickCx<'_>) -> Option<Index> {
+    fn pick_preferred<W: Witness>(&self, cx: &PickCx<'_, W>) -> Option<Index> {
         let members = &self.snapshot.members;
-        members.with_affinity(cx.preferred?).find(|&index| {
-            !cx.tried.contains(members.uid(index)) && members.acquire(index, true, members.ignored(index))
-        })
+        let endpoint = members.with_affinity(cx.preferred?).find(|&index| {
+            !cx.tried.contains(members.uid(index)) && members.acquire(index, true, members.ignored(index), &cx.witness)
+        });
+        cx.witness.note(|| Step::Sticky { endpoint });
+        endpoint
     }
 
     /// An endpoint of one tier, found by its table or else by looking at all. A slot there is taken.
     #[inline]
-    fn pick_from(&self, table: &B, view: View<'_>, shared: &Shared<T>, cx: &mut PickCx<'_>) -> Option<Index> {
+    fn pick_from<W: Ask>(
+        &self,
+        table: &B,
+        view: View<'_>,
+        shared: &Shared<T>,
+        cx: &mut PickCx<'_, W>,
+    ) -> Option<Index> {
         for _ in 0..RACES {
-            let Some(index) = table.pick(&view, cx) else { break };
+            let settled = W::ask(table, &view, cx);
+            cx.witness.note(|| Step::Settled { endpoint: settled });
+            let Some(index) = settled else { break };
             if cx.passed_over.is_none() && is_thinned(shared, &view, index, cx) {
+                cx.witness.note(|| Step::Thinned { endpoint: index });
                 cx.passed_over = Some(index);
                 continue;
             }
-            if view.is_free(index, cx) && view.acquire(index) {
+            if view.is_free(index, cx) && view.acquire(index, &cx.witness) {
                 return Some(index);
             }
         }
         cx.passed_over = None;
-        self.search(view, cx)
+        let endpoint = self.search(view, cx);
+        cx.witness.note(|| Step::Searched { endpoint });
+        endpoint
     }
 
     /// Looks at every member of the tier. Those usable are drawn in proportion to weight: at random, or for a keyed
     /// policy by the key. If every draw loses its race, the first endpoint that lets the request in serves it.
     #[cold]
     #[inline(never)]
-    fn search(&self, view: View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
+    fn search<W: Witness>(&self, view: View<'_>, cx: &mut PickCx<'_, W>) -> Option<Index> {
         for _ in 0..RACES {
             let drawn = match cx.key {
                 Some(key) if self.keyed => self.draw_by_key(view, key, cx),
                 _ => draw_at_random(view, cx),
             };
             match drawn {
-                Some(index) if view.acquire(index) => return Some(index),
+                Some(index) if view.acquire(index, &cx.witness) => return Some(index),
                 Some(_) => {}
                 None => break,
             }
         }
-        (0..).map(Index::new).take(view.len()).find(|&index| view.is_usable(index, cx) && view.acquire(index))
+        (0..)
+            .map(Index::new)
+            .take(view.len())
+            .find(|&index| view.is_usable(index, cx) && view.acquire(index, &cx.witness))
     }
 
-    fn draw_by_key(&self, view: View<'_>, key: &[u8], cx: &PickCx<'_>) -> Option<Index> {
+    fn draw_by_key<W: Witness>(&self, view: View<'_>, key: &[u8], cx: &PickCx<'_, W>) -> Option<Index> {
         let key = key_hash(key);
         let usable = view.eligible().filter(|&index| view.is_usable(index, cx));
         let facts = usable.filter_map(|index| Some((index, self.snapshot.members.facts().get(index.get())?)));
@@ -342,13 +412,13 @@ impl<B: Table, T> Built<B, T> {
     #[cold]
     #[inline(never)]
     /// Why no endpoint was picked, and whether one could be by now.
-    fn count(&self, cx: &PickCx<'_>) -> (EndpointCounts, bool) {
+    fn count<W: Witness>(&self, cx: &PickCx<'_, W>) -> (EndpointCounts, bool) {
         let members = &self.snapshot.members;
         let mut counts = EndpointCounts::default();
         let mut is_any_usable = false;
         for ((state, facts), place) in members.states().iter().zip(members.facts()).zip(0..) {
             let (ignored, tried) = (members.ignored(Index::new(place)), cx.tried.contains(facts.uid));
-            is_any_usable |= !tried && state.has_room(ignored);
+            is_any_usable |= !tried && cx.witness.load_with_room(state, ignored).is_some();
             counts.count(state, ignored, tried);
         }
         (counts, is_any_usable)
@@ -360,14 +430,17 @@ impl<B, T> Built<B, T> {
     /// proportion to weight. A slot there is taken.
     #[cold]
     #[inline(never)]
-    fn pick_cooling(&self, shared: &Shared<T>, cx: &mut PickCx<'_>) -> Option<Ticket<T>> {
+    fn pick_cooling<W: Witness>(&self, cx: &mut PickCx<'_, W>) -> Option<(Index, bool)> {
         let members = &self.snapshot.members;
         let mut drawn: Option<(u8, u64, Index)> = None;
         for (endpoint, place) in self.snapshot.endpoints.iter().zip(0..) {
             let (index, priority) = (Index::new(place), endpoint.priority());
             let ignored = members.ignored(index).and(Ignored::COOL_DOWNS);
             let comes_later = drawn.is_some_and(|(first, ..)| first < priority);
-            if comes_later || cx.tried.contains(endpoint.uid()) || !endpoint.state().has_room(ignored) {
+            if comes_later
+                || cx.tried.contains(endpoint.uid())
+                || cx.witness.load_with_room(endpoint.state(), ignored).is_none()
+            {
                 continue;
             }
             let before = drawn.filter(|&(of, ..)| of == priority).map_or(0, |(_, total, _)| total);
@@ -377,8 +450,9 @@ impl<B, T> Built<B, T> {
         }
         let (.., index) = drawn?;
         let ignored = members.ignored(index).and(Ignored::COOL_DOWNS);
-        let endpoint = self.snapshot.endpoints.get(index.get())?;
-        members.acquire(index, false, ignored).then(|| shared.ticket(endpoint, ignored.ignores_health(), cx.now))
+        let is_taken = members.acquire(index, false, ignored, &cx.witness);
+        cx.witness.note(|| Step::CoolingDown { endpoint: is_taken.then_some(index) });
+        is_taken.then_some((index, ignored.ignores_health()))
     }
 
     /// Lets endpoints that are throttled to one request at a time take what no other endpoint can. Whether there is one
@@ -388,16 +462,43 @@ impl<B, T> Built<B, T> {
     /// would cost more than the caution saves.
     #[cold]
     #[inline(never)]
-    fn end_throttles(&self, cx: &PickCx<'_>) -> bool {
+    fn end_throttles<W: Witness>(&self, cx: &PickCx<'_, W>) -> bool {
         let members = &self.snapshot.members;
         let mut has_any_room = false;
         for ((state, facts), place) in members.states().iter().zip(members.facts()).zip(0..) {
             if state.is_throttled() && !cx.tried.contains(facts.uid) {
-                state.throttle(false);
-                has_any_room |= state.has_room(members.ignored(Index::new(place)));
+                cx.witness.end_throttle(state);
+                let ignored = members.ignored(Index::new(place));
+                has_any_room |= cx.witness.load_with_room(state, ignored).is_some();
             }
         }
+        if has_any_room {
+            cx.witness.note(|| Step::ThrottlesEnded);
+        }
         has_any_room
+    }
+
+    /// The members as a request that has tried these sees them.
+    fn considered(&self, tried: &Tried) -> Vec<ConsideredEndpoint> {
+        let members = &self.snapshot.members;
+        let considered = |(endpoint, place): (&Arc<Endpoint<T>>, u32)| {
+            let (state, ignored) = (endpoint.state(), members.ignored(Index::new(place)));
+            ConsideredEndpoint {
+                identity: endpoint.identity().clone(),
+                uid: endpoint.uid(),
+                priority: endpoint.priority(),
+                weight: endpoint.weight(),
+                in_flight: state.in_flight(),
+                max_in_flight: state.max_in_flight(),
+                reasons: state.reasons().collect(),
+                are_reasons_ignored: !state.is_eligible() && state.is_eligible_ignoring(ignored),
+                is_full: state.is_full(),
+                is_throttled: state.is_throttled(),
+                is_tried: tried.contains(endpoint.uid()),
+                is_warming: state.warming_cell().load(Ordering::Relaxed) != 0,
+            }
+        };
+        self.snapshot.endpoints.iter().zip(0..).map(considered).collect()
     }
 }
 
@@ -409,7 +510,7 @@ fn spans_all<P: Policy>(policy: &P) -> bool {
 }
 
 /// One pass, every usable member chosen with the probability weight ∕ total (a reservoir of one).
-fn draw_at_random(view: View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
+fn draw_at_random<W: Witness>(view: View<'_>, cx: &mut PickCx<'_, W>) -> Option<Index> {
     let mut total = 0;
     let mut drawn = None;
     for index in view.eligible() {
@@ -425,18 +526,18 @@ fn draw_at_random(view: View<'_>, cx: &mut PickCx<'_>) -> Option<Index> {
 }
 
 #[inline]
-fn is_thinned<T>(shared: &Shared<T>, view: &View<'_>, index: Index, cx: &mut PickCx<'_>) -> bool {
+fn is_thinned<T, W: Witness>(shared: &Shared<T>, view: &View<'_>, index: Index, cx: &mut PickCx<'_, W>) -> bool {
     let Some(state) = view.state(index) else { return false };
     state.warming_cell().load(Ordering::Relaxed) != 0 && is_thinned_while_warming(shared, view, state, cx)
 }
 
 #[cold]
 #[inline(never)]
-fn is_thinned_while_warming<T>(
+fn is_thinned_while_warming<T, W: Witness>(
     shared: &Shared<T>,
     view: &View<'_>,
     state: &EndpointState,
-    cx: &mut PickCx<'_>,
+    cx: &mut PickCx<'_, W>,
 ) -> bool {
     let ramp = shared.slow_start.load();
     let Some(ramp) = ramp.as_ref() else { return false };
@@ -447,7 +548,7 @@ fn is_thinned_while_warming<T>(
 
 /// The share of the warmest member that could serve instead: endpoints that came together owe one another nothing, and to thin
 /// them all would only tear keys from their homes.
-fn warmest(ramp: &SlowStart, view: &View<'_>, cx: &PickCx<'_>) -> f64 {
+fn warmest<W: Witness>(ramp: &SlowStart, view: &View<'_>, cx: &PickCx<'_, W>) -> f64 {
     let mut warmest: f64 = 0.0;
     for index in (0..).map(Index::new).take(view.len()).filter(|&index| view.is_usable(index, cx)) {
         let Some(share) = view.state(index).and_then(|state| ramp.share_of(state, cx.now)) else { return 1.0 };

@@ -11,6 +11,9 @@ use crate::context::PickCx;
 use crate::estimate::ladder::Lane;
 use crate::identity::Uid;
 use crate::index::Index;
+#[cfg(feature = "conformance")]
+use crate::witness::Live;
+use crate::witness::Witness;
 
 /// The bits of an [`Ignored`].
 #[cfg(loom)]
@@ -79,21 +82,21 @@ impl<'a> View<'a> {
     /// is taken by [`EndpointState::acquire`], and a pick that loses the race is repeated.
     #[inline]
     #[must_use]
-    pub fn is_usable(&self, index: Index, cx: &PickCx<'_>) -> bool {
+    pub fn is_usable<W: Witness>(&self, index: Index, cx: &PickCx<'_, W>) -> bool {
         self.usable_load(index, cx).is_some()
     }
 
     /// The requests in flight of a member that [is usable](Self::is_usable); both from the same load.
     #[inline]
     #[must_use]
-    pub fn usable_load(&self, index: Index, cx: &PickCx<'_>) -> Option<u32> {
-        let load = self.members.states.get(index.get())?.load_with_room(self.ignored)?;
+    pub fn usable_load<W: Witness>(&self, index: Index, cx: &PickCx<'_, W>) -> Option<u32> {
+        let load = cx.witness.load_with_room(self.members.states.get(index.get())?, self.ignored)?;
         self.is_free(index, cx).then_some(load)
     }
 
     /// The part of the predicate that the state does not know: not tried before, not passed over, in the tier being picked from.
     #[inline]
-    pub(crate) fn is_free(&self, index: Index, cx: &PickCx<'_>) -> bool {
+    pub(crate) fn is_free<W: Witness>(&self, index: Index, cx: &PickCx<'_, W>) -> bool {
         (cx.tried.is_empty() || !cx.tried.contains(self.members.uid(index)))
             && cx.passed_over != Some(index)
             && (self.members.tiers.len() <= 1 || self.members.tier(index) == self.tier)
@@ -101,15 +104,15 @@ impl<'a> View<'a> {
 
     /// Takes a slot there, unless it is full or may not be picked by now.
     #[inline]
-    pub(crate) fn acquire(&self, index: Index) -> bool {
-        self.members.acquire(index, false, self.ignored)
+    pub(crate) fn acquire<W: Witness>(&self, index: Index, witness: &W) -> bool {
+        self.members.acquire(index, false, self.ignored, witness)
     }
 
     /// Takes a slot as a selector does, for measurements; `true` if there was one. Give it back with [`let_go`](Self::let_go).
     #[cfg(feature = "conformance")]
     #[must_use = "a taken slot must be given back"]
     pub fn hold(&self, index: Index) -> bool {
-        self.acquire(index)
+        self.acquire(index, &Live)
     }
 
     /// Gives a slot back that [`hold`](Self::hold) took.
@@ -232,13 +235,16 @@ impl Members {
 
     /// Takes a slot there, unless it is full or may not be picked.
     #[inline]
-    pub(crate) fn acquire(&self, index: Index, sticky: bool, ignored: Ignored) -> bool {
+    pub(crate) fn acquire<W: Witness>(&self, index: Index, sticky: bool, ignored: Ignored, witness: &W) -> bool {
         let taken = |state: &Arc<EndpointState>| {
-            let answer = state.acquire_notify(sticky, ignored, |level| self.on_step(index, level));
-            matches!(answer, Acquire::Taken { .. })
+            let all = if sticky { ignored.and(Ignored::FOR_STICKY) } else { ignored };
+            witness.acquire(state, all, || {
+                let answer = state.acquire_notify(sticky, ignored, |level| self.on_step(index, level));
+                matches!(answer, Acquire::Taken { .. })
+            })
         };
         let is_taken = self.states.get(index.get()).is_some_and(taken);
-        if !is_taken {
+        if !is_taken && !W::IS_DRY {
             // For a moment the endpoint looked fuller than it is, to a request that may have queued because of it.
             self.queue.on_free();
         }

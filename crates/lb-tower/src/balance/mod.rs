@@ -33,7 +33,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use lb_core::{Clock, Mono, SystemClock};
-use lb_policy::{Entropy, PickCx, PickError, Policy, Reader, Selector, Ticket};
+use lb_policy::{Entropy, Explanation, PickCx, PickError, Policy, Reader, Selector, Ticket};
 use tower_service::Service;
 
 pub use self::error::{Error, QueueError};
@@ -84,6 +84,42 @@ impl<P: Policy, S: Clone + Send + Sync + 'static> Balance<P, S> {
             member_within: Duration::ZERO,
             seed: None,
         }
+    }
+}
+
+impl<P: Policy, S: Send + Sync + 'static, I, O, C: Clock, V> Balance<P, S, I, O, C, V> {
+    /// Where a call of this very clone would send the request now, and why. Nothing is spent; see [`Selector::explain`].
+    ///
+    /// What is not explained: whether the picked service is ready, and how long a line of waiting requests is.
+    ///
+    /// ```
+    /// use lb_core::Clock;
+    /// use lb_policy::{Cluster, Maglev, Member, Update};
+    /// use lb_tower::{Balance, by_key, system_clock};
+    /// # use tower::service_fn;
+    ///
+    /// let cluster = Cluster::new("carts");
+    /// let shards = ["a:80", "b:80"].map(|name| Member::new(name, service_fn(async |user: String| Ok::<_, std::io::Error>(user))));
+    /// cluster.apply(Update::Reset(shards.into()), system_clock().now());
+    /// let balance = Balance::builder(cluster.selector(Maglev::new())).inspect(by_key(|user: &String| Some(user.as_bytes()))).build();
+    ///
+    /// let explanation = balance.explain(&String::from("ada"));
+    /// println!("{explanation}");
+    /// # assert!(explanation.chosen().is_some());
+    /// ```
+    pub fn explain<Req>(&self, request: &Req) -> Explanation
+    where
+        I: Inspect<Req>,
+    {
+        let mut entropy = self.entropy.clone();
+        let merged;
+        let mut pick = PickCx::new(self.shared.now(), &mut entropy);
+        self.shared.inspect.inspect(request, &mut pick);
+        if let Some(tried) = trail::tried() {
+            merged = trail::union(pick.tried, &tried);
+            pick.tried = &merged;
+        }
+        self.shared.selector.explain(&pick)
     }
 }
 

@@ -360,3 +360,20 @@ fn a_call_holds_its_slot_and_gives_it_back_if_nobody_polls_it() {
     drop(future);
     assert_eq!(in_flight(&bench.cluster), [0]);
 }
+
+#[test]
+fn an_explanation_says_where_the_next_call_of_this_clone_goes() {
+    let cluster = Cluster::new("app");
+    let members = (0..5).map(|n| {
+        Member::new(format!("app-{n}:80"), service_fn(move |_: u32| std::future::ready(Ok::<_, Infallible>(n))))
+    });
+    cluster.apply(Update::Reset(members.collect()), Mono::ZERO);
+    let mut service = Balance::builder(cluster.selector(lb_policy::P2c)).observe(Immediate::new()).build();
+    for request in 0..200 {
+        let explanation = service.explain(&request);
+        assert!(cluster.endpoints().iter().all(|endpoint| endpoint.state().in_flight() == 0));
+        let chosen = explanation.choice.unwrap().get();
+        let served = service.call(request).now_or_never().unwrap().unwrap();
+        assert_eq!(chosen, served, "{request}");
+    }
+}
