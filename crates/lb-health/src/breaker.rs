@@ -38,7 +38,7 @@ use std::time::Duration;
 use lb_core::Mono;
 
 use self::round::Round;
-use crate::jitter::part;
+use crate::jitter::{part, span_of};
 use crate::window::Window;
 
 mod round;
@@ -278,7 +278,7 @@ impl Breaker {
         let doubled = self.config.wait.saturating_mul(2_u32.saturating_pow(self.openings));
         let wait = doubled.min(self.config.max_wait.max(self.config.wait));
         let spread = wait.as_nanos() / 100 * u128::from(self.config.jitter_percent.min(100));
-        wait.saturating_add(Duration::from_nanos_u128(part(spread, entropy).min(Duration::MAX.as_nanos())))
+        wait.saturating_add(span_of(part(spread, entropy)))
     }
 }
 

@@ -17,7 +17,7 @@
 
 use std::time::Duration;
 
-use crate::jitter::part;
+use crate::jitter::{part, span_of};
 
 /// What a probe changed. Each is told once, when it happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -200,7 +200,7 @@ impl Default for Intervals {
 }
 
 fn non_zero(nanos: u128) -> Duration {
-    Duration::from_nanos_u128(nanos.clamp(1, Duration::MAX.as_nanos()))
+    span_of(nanos.clamp(1, Duration::MAX.as_nanos()))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use lb_core::Mono;
 
-use crate::jitter::part;
+use crate::jitter::{part, span_of};
 
 /// How long to cool down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl CoolDown {
         };
         let length = length.min(config.max);
         let spread = length.as_nanos() * u128::from(config.jitter_percent.min(100)) / 100;
-        let jitter = Duration::from_nanos_u128(part(spread, entropy).min(Duration::MAX.as_nanos()));
+        let jitter = span_of(part(spread, entropy));
         // What is in force had its jitter.
         let jitter = if retry_after.is_none() && self.is_in_force(now) { Duration::ZERO } else { jitter };
         self.until = self.until.max(now.saturating_add(length).saturating_add(jitter));

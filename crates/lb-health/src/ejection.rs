@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lb_core::Mono;
 
-use crate::jitter::part;
+use crate::jitter::{part, span_of};
 
 /// When to eject and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl Ejection {
     /// `length` and its jitter; `entropy` is 64 random bits.
     pub(crate) fn jittered(&self, length: Duration, entropy: u64) -> Duration {
         let spread = length.as_nanos() * u128::from(self.jitter_percent.min(100)) / 100;
-        length.saturating_add(Duration::from_nanos_u128(part(spread, entropy).min(Duration::MAX.as_nanos())))
+        length.saturating_add(span_of(part(spread, entropy)))
     }
 }
 

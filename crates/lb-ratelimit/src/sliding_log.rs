@@ -29,7 +29,10 @@ pub struct Log {
 
 impl Log {
     fn forget_until(&mut self, end: impl Fn(Mono) -> bool) {
-        while let Some((_, cost)) = self.requests.pop_front_if(|(at, _)| end(*at)) {
+        while let Some(&(at, cost)) = self.requests.front()
+            && end(at)
+        {
+            self.requests.pop_front();
             self.used -= cost;
         }
     }

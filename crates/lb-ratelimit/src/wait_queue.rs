@@ -149,10 +149,9 @@ impl<T> WaitQueue<T> {
                 shed.extend(late.into_iter().map(|waiter| (waiter.item, Shed::Late)));
                 *class = rest;
             }
-            while let Some(waiter) =
-                class.pop_front_if(|it| longest.is_some_and(|longest| now.saturating_since(it.since) > longest))
-            {
-                shed.push((waiter.item, Shed::Overload));
+            let is_overdue = |it: &Waiter<T>| longest.is_some_and(|longest| now.saturating_since(it.since) > longest);
+            while class.front().is_some_and(is_overdue) {
+                shed.extend(class.pop_front().map(|waiter| (waiter.item, Shed::Overload)));
             }
             self.len -= before - class.len();
         }
