@@ -11,13 +11,14 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// A crate of the house, and the crates of the house it may import.
-const MAY_IMPORT: [(&str, &[&str]); 11] = [
+const MAY_IMPORT: [(&str, &[&str]); 12] = [
     ("lb-core", &[]),
     ("lb-http", &["lb-core"]),
     ("lb-policy", &["lb-core"]),
     ("lb-health", &["lb-core"]),
     ("lb-ratelimit", &["lb-core"]),
     ("lb-tower", &["lb-core", "lb-policy", "lb-health", "lb-ratelimit"]),
+    ("lbkit", &["lb-core", "lb-policy", "lb-health", "lb-ratelimit", "lb-tower"]),
     // Of lb-policy its catalog, the only list of policies and their options: a configuration is checked by it.
     ("lb-config", &["lb-core", "lb-policy"]),
     ("lb-discovery", &["lb-core"]),
