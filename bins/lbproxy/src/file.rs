@@ -25,7 +25,13 @@ pub(crate) fn check(name: &Input) -> Exit {
         }
     };
     paint::show(&loaded.warnings);
-    let findings = lb_proxy::tls::inspect(&loaded.config);
+    let mut findings = lb_proxy::tls::inspect(&loaded.config);
+    let users = lb_proxy::auth::inspect(&loaded.config);
+    findings.extend(users.into_iter().map(|it| Finding {
+        severity: Severity::Error,
+        message: it.message,
+        file: it.file,
+    }));
     for Finding { severity, message, file } in &findings {
         paint::show_one(&Diagnostic::about_file(*severity, message.clone(), file, &loaded.sources));
     }

@@ -95,6 +95,7 @@ concurrency = "off"
 forwarded = { headers = "x-forwarded", host = "preserve" }
 upgrade = "any"
 rate_limit = { key = "client_ip", rate = "10/s", burst = 0, delay = "off", algorithm = "gcra", quotas = {}, dry_run = false, exempt = [], status = 429, headers = false, name = "/", memory = "10MiB" }
+auth = "off"
 headers.request = { remove = [], set = {}, add = {} }
 headers.response = { remove = [], set = {}, add = {} }
 body_limit = "100MiB"
@@ -111,6 +112,7 @@ headers_match = {}
 listeners = []
 redirect = { to = "/new", status = 308 }
 rate_limit = "off"
+auth = "off"
 headers.request = { remove = [], set = {}, add = {} }
 headers.response = { remove = [], set = {}, add = {} }
 body_limit = "100MiB"
@@ -127,6 +129,7 @@ headers_match = {}
 listeners = []
 respond = { status = 200, body = "", content_type = "text/plain; charset=utf-8", headers = {} }
 rate_limit = "off"
+auth = "off"
 headers.request = { remove = [], set = {}, add = {} }
 headers.response = { remove = [], set = {}, add = {} }
 body_limit = "100MiB"

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use lb_ratelimit::NoMemory;
 
+use crate::auth::AuthFileError;
 use crate::rules::headers::HeaderError;
 use crate::runtime::pages::PageError;
 use crate::tls::CertificateError;
@@ -33,6 +34,9 @@ pub enum EngineError {
     /// An error page cannot be used, and none read before can stand in.
     #[error(transparent)]
     Page(#[from] PageError),
+    /// A file of users or keys cannot be used, and none read before can stand in.
+    #[error("authentication: {0}")]
+    Auth(#[from] AuthFileError),
     /// There is not as much memory as a rate limit is to have.
     #[error("rate limit `{limit}`: {source}")]
     Memory {

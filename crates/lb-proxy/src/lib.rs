@@ -1,6 +1,7 @@
 //! The HTTP engine of lbproxy: listeners, routes, upstream connections, forwarding.
 #![forbid(unsafe_code)]
 
+pub mod auth;
 mod control;
 mod downstream;
 pub mod drivers;

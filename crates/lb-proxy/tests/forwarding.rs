@@ -47,7 +47,7 @@ fn origin(peer: [u8; 4], head: &RequestHead) -> Origin {
 }
 
 fn facts<'a>(head: &'a RequestHead, origin: &'a Origin, id: &'a RequestId) -> Facts<'a> {
-    Facts { head, origin, request_id: id.as_bytes(), route: "r", cluster: "c", endpoint: "e:80" }
+    Facts { head, origin, request_id: id.as_bytes(), route: "r", cluster: "c", endpoint: "e:80", user: "u" }
 }
 
 fn template(parts: &[Variable]) -> Template {

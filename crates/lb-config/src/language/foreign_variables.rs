@@ -25,7 +25,7 @@ const NGINX: [(&str, &str); 22] = [
     ("proxy_add_x_forwarded_for", ""),
     ("http_upgrade", ""),
     ("connection_upgrade", ""),
-    ("remote_user", ""),
+    ("remote_user", "{user}"),
     ("status", ""),
 ];
 

@@ -1,11 +1,11 @@
 //! `[defaults.route]` and `[defaults.cluster]`: what is left out is filled in, key by key.
 //!
-//! Tables are merged down to their single keys; lists and plain values are taken whole or not at all. Three keys are
+//! Tables are merged down to their single keys; lists and plain values are taken whole or not at all. Some keys are
 //! one value although they are written as tables: half of one policy and half of another is neither.
 
 use crate::language::tree::{Entry, Node, Table, Value};
 
-const WHOLE: [&str; 3] = ["policy", "redirect", "respond"];
+const WHOLE: [&str; 4] = ["auth", "policy", "redirect", "respond"];
 
 /// Adds to `own` what only `defaults` has.
 pub(crate) fn inherit(own: &mut Table, defaults: &Table) {

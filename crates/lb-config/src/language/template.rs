@@ -45,6 +45,8 @@ pub enum Variable {
     Route,
     Cluster,
     Endpoint,
+    /// Who authentication has let in; empty where nobody was asked.
+    User,
     /// A request header, lower case.
     Header(Arc<str>),
     /// A request cookie.
@@ -52,7 +54,7 @@ pub enum Variable {
 }
 
 /// The variables that take no name.
-const PLAIN: [(&str, Variable); 12] = [
+const PLAIN: [(&str, Variable); 13] = [
     ("client_ip", Variable::ClientIp),
     ("host", Variable::Host),
     ("path", Variable::Path),
@@ -65,6 +67,7 @@ const PLAIN: [(&str, Variable); 12] = [
     ("route", Variable::Route),
     ("cluster", Variable::Cluster),
     ("endpoint", Variable::Endpoint),
+    ("user", Variable::User),
 ];
 
 /// The variables that take one.

@@ -1,6 +1,7 @@
 //! The configuration by its blocks: one file holds a block's keys, its type, how it is decoded and how it is shown.
 
 pub(crate) mod admin;
+pub(crate) mod auth;
 pub(crate) mod certificate;
 pub(crate) mod cipher_suite;
 pub(crate) mod cluster;

@@ -259,7 +259,7 @@ form! {
 
 fn quotas(report: &mut Report, entry: &Entry) -> Option<Quotas> {
     let key = Node { span: entry.key_span, ..Node::made_text(&entry.key) };
-    let by = convert::template(FillPhase::Routed)(report, &key)?;
+    let by = convert::template(FillPhase::Limited)(report, &key)?;
     if by.variables().next().is_none() {
         let error =
             ValueError::new("is the same for every request", "a text with `{variables}` such as \"{header:X-Plan}\"");
@@ -328,7 +328,7 @@ fn limit_key(report: &mut Report, node: &Node) -> Option<LimitKey> {
     if node.text() == Some("client_ip") {
         return Some(LimitKey::ClientIp);
     }
-    let template = convert::template(FillPhase::Routed)(report, node)?;
+    let template = convert::template(FillPhase::Limited)(report, node)?;
     if template.variables().next().is_none() {
         let error = ValueError::new("is the same for every request", EXPECTED);
         let braced = format!("{{{}}}", node.text().unwrap_or_default());

@@ -11,6 +11,7 @@ use crate::language::tree::{self, Entry, Node};
 use crate::language::values::http::{self, HostPattern, PathPattern, ValuePattern};
 use crate::model::concurrency::Concurrency;
 use crate::model::errors::{ErrorPages, ErrorPagesForm};
+use crate::model::auth::{Auth, AuthForm};
 use crate::model::forwarded::{Forwarded, ForwardedForm};
 use crate::model::headers::{Headers, header_name_once};
 use crate::model::maintenance::{Maintenance, MaintenanceForm};
@@ -81,6 +82,8 @@ block! {
     rate_limits as "rate_limit": Vec<RateLimit> => RateLimits, Value("\"off\""),
         "Rate limit per key, or a list of them, of which a request is charged to all or to none.";
     concurrency: Option<Concurrency> => Or<Off, Table<Concurrency>>, Value("\"off\""), "Requests at once.";
+    auth: Vec<Auth> => AuthForm, Value("\"off\""),
+        "Who is let in: one way to find out, or a list of ways which all must let the request pass.";
     headers: Headers => Table<Headers>, Value("{}"), "Edits of headers.";
     forwarded: Forwarded => ForwardedForm, Value("{}"),
         "Which forwarding headers are written; a word is short for { headers = \"word\" }.";

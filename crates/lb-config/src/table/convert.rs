@@ -273,6 +273,8 @@ pub(crate) enum FillPhase {
     Sent,
     /// Before: there is no endpoint yet.
     Routed,
+    /// Before anybody is asked who they are.
+    Limited,
     /// On a route that forwards nothing.
     Answered,
 }
@@ -292,11 +294,17 @@ pub(crate) fn template(phase: FillPhase) -> impl Fn(&mut Report, &Node) -> Optio
         };
         let early = |variable: &&Variable| match phase {
             FillPhase::Sent => false,
+            FillPhase::Limited => matches!(variable, Variable::Endpoint | Variable::User),
             FillPhase::Routed => **variable == Variable::Endpoint,
             FillPhase::Answered => matches!(variable, Variable::Endpoint | Variable::Cluster),
         };
         if let Some(variable) = template.variables().find(early) {
-            report.error(node.span, format!("`{{{variable}}}` is not known here: no endpoint has been picked"));
+            let yet = if *variable == Variable::User {
+                "nobody has been authenticated"
+            } else {
+                "no endpoint has been picked"
+            };
+            report.error(node.span, format!("`{{{variable}}}` is not known here: {yet}"));
             return None;
         }
         if !node.is_from_env() {

@@ -109,7 +109,8 @@ fn endpoint(fields: &Items) -> String {
     }
 }
 
-fn table(fields: &Items) -> String {
+/// A table on one line.
+pub(crate) fn table(fields: &Items) -> String {
     if fields.is_empty() {
         return "{}".into();
     }

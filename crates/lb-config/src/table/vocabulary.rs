@@ -165,7 +165,7 @@ pub(crate) const WORDS: &[(&[&str], &str)] = &[
     ),
     (
         &["basic_auth", "basicauth", "basicAuth", "auth_basic", "auth_request", "forward_auth", "forwardAuth"],
-        "authentication is not built yet: leave it to the application",
+        "write auth = { basic = { users = \"users.htpasswd\" } } in the route",
     ),
     // The process and its surroundings.
     (

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::listeners::{NewListeners, https_port, remove_socket_file};
+use crate::auth::{self, Loaded};
 use crate::control::Control;
 use crate::error::EngineError;
 use crate::events::{Event, Events};
@@ -72,6 +73,8 @@ struct State {
     tls: Store,
     /// Error pages.
     pages: PageStore,
+    /// Who may come in.
+    auth: auth::Store,
 }
 
 /// Whether the engine can carry this configuration out, as far as that can be known without binding, opening or starting
@@ -81,8 +84,9 @@ struct State {
 /// What [`Engine::start`] would refuse with. Addresses in use and logs that cannot be written show only at the start.
 pub fn validate(config: &Config) -> Result<(), EngineError> {
     let headers = Headers::new(config)?;
-    // No table and no secret makes a filter that cannot be built.
+    // No table, no user and no secret makes a filter that cannot be built.
     let parts = Parts {
+        auth: &Loaded::default(),
         limiters: &Limiters::default(),
         limit_log: &Arc::default(),
         sticky_secret: &[0; 32],
@@ -107,6 +111,8 @@ impl Engine {
         let terminators = tls.load(&config, &Events::default())?;
         let mut page_store = PageStore::default();
         let pages = page_store.load(&config, &Events::default())?;
+        let mut auth = auth::Store::default();
+        let users = auth.load(&config, &Events::default())?;
         let fresh = NewListeners::bind(config.listeners.iter(), workers)?;
         let metrics = Arc::new(Metrics::new(workers + 1));
         let access_log = AccessLog::start(config.log.access.as_ref(), metrics.access_log_dropped())
@@ -127,7 +133,7 @@ impl Engine {
         let https_port = https_port(&config, &HashMap::new(), &fresh);
         let headers = Headers::new(&config)?;
         let limiters = lock(&registry).limiters(&config)?;
-        let chains = chains(&config, &headers, &pages, &shared, &registry, &limiters)?;
+        let chains = chains(&config, &headers, &pages, &shared, &registry, &limiters, &users)?;
         let snapshot =
             lock(&registry).build(Arc::clone(&config), &resolved, terminators, limiters, &headers, https_port);
         control.adopt(&snapshot, admin);
@@ -143,7 +149,7 @@ impl Engine {
         let workers: Arc<[_]> = handles.into();
         workers.iter().for_each(|handle| handle.worker.introduce(&workers));
         let engine = Self {
-            state: Mutex::new(State { registry, snapshot, bound: HashMap::new(), tls, pages: page_store }),
+            state: Mutex::new(State { registry, snapshot, bound: HashMap::new(), tls, pages: page_store, auth }),
             shared,
             workers,
             threads,
@@ -174,12 +180,13 @@ impl Engine {
         // Certificates first: their files may have changed although the text has not.
         let terminators = state.tls.load(&config, &self.shared.events)?;
         let pages = state.pages.load(&config, &self.shared.events)?;
+        let users = state.auth.load(&config, &self.shared.events)?;
         let new = config.listeners.iter().filter(|listener| !state.bound.contains_key(&listener.address));
         let fresh = NewListeners::bind(new, self.threads.len())?;
         let admin = self.control.bind_admin(&config)?;
         let headers = Headers::new(&config)?;
         let limiters = lock(&state.registry).limiters(&config)?;
-        let chains = chains(&config, &headers, &pages, &self.shared, &state.registry, &limiters)?;
+        let chains = chains(&config, &headers, &pages, &self.shared, &state.registry, &limiters, &users)?;
         self.shared.access_log.apply(config.log.access.as_ref()).map_err(EngineError::AccessLog)?;
         // From here on nothing fails.
         let registry = Arc::clone(&state.registry);
@@ -373,9 +380,10 @@ fn chains(
     shared: &Shared,
     registry: &Mutex<Registry>,
     limiters: &Limiters,
+    users: &Loaded,
 ) -> Result<Arc<Chains>, EngineError> {
     let sticky_secret = *lock(registry).sticky_secret();
-    let parts = Parts { limiters, limit_log: &shared.limit_log, sticky_secret: &sticky_secret, pages };
+    let parts = Parts { auth: users, limiters, limit_log: &shared.limit_log, sticky_secret: &sticky_secret, pages };
     Ok(Arc::new(Chains::new(config, headers, parts)?))
 }
 

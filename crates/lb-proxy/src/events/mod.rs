@@ -188,6 +188,13 @@ pub enum Event {
         /// What is wrong with it.
         why: String,
     },
+    /// A file that the configuration names cannot be used; what was read of it before stays in force.
+    FileKept {
+        /// What is wrong with it.
+        why: String,
+        /// `the users that were read before stay in force`
+        kept: &'static str,
+    },
     /// Another configuration is in force.
     Reloaded {
         /// Its number.

@@ -59,6 +59,8 @@ pub(crate) struct Exchange {
     pub(crate) hash_key: Option<Bytes>,
     /// Other exchanges run on its client's connection at the same time.
     pub(crate) is_multiplexed: bool,
+    /// Who authentication has let in.
+    pub(crate) user: Option<Arc<str>>,
     pub(crate) is_grpc: bool,
     /// How long the client of a gRPC call waits.
     pub(crate) grpc_timeout: Option<Duration>,
@@ -95,6 +97,7 @@ impl Exchange {
             bound_affinity: None,
             hash_key: None,
             is_multiplexed,
+            user: None,
             is_grpc,
             grpc_timeout: if is_grpc { grpc::timeout(&head) } else { None },
             head,
@@ -151,6 +154,7 @@ impl Exchange {
             route: route.map_or("", |route| &route.name),
             cluster: route.and_then(RouteRuntime::cluster).map_or("", |cluster| &cluster.name),
             endpoint: "",
+            user: self.user.as_deref().unwrap_or_default(),
         }
     }
 }

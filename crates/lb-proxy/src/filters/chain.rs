@@ -83,6 +83,7 @@ chain! {
         errors: super::errors::Errors,
         rate_limit: super::rate_limit::RateLimit,
         maintenance: super::maintenance::Maintenance,
+        auth: super::auth::Auth,
         redirect: super::redirect::Redirect,
         respond: super::respond::Respond,
         upgrade: super::upgrade::UpgradeGuard,

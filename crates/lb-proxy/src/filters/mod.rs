@@ -6,6 +6,7 @@
 //!
 //! What repeats an attempt (timeout, retry, the pick of an endpoint) is no filter, but a layer of [`forward`](crate::forward).
 
+mod auth;
 mod body_limit;
 mod chain;
 mod concurrency;
@@ -31,6 +32,7 @@ use lb_config::{Config, Route};
 
 pub(crate) use chain::{Chains, Passed, Step};
 
+use crate::auth::Loaded;
 use crate::exchange::{Exchange, Response};
 use crate::observe::app_log::LimitLog;
 use crate::rules::headers::{HeaderError, HeaderRules};
@@ -101,6 +103,8 @@ impl<'a> Scope<'a> {
 pub(crate) struct Parts<'a> {
     pub(crate) limiters: &'a Limiters,
     pub(crate) limit_log: &'a Arc<LimitLog>,
+    /// Who may come in.
+    pub(crate) auth: &'a Loaded,
     /// Signs cookies of routes without a secret of their own.
     pub(crate) sticky_secret: &'a [u8; 32],
     pub(crate) pages: &'a Pages,

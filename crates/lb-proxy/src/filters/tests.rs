@@ -108,8 +108,9 @@ impl Proxy {
 
 fn parts(limiters: &Limiters) -> Parts<'_> {
     static PAGES: std::sync::LazyLock<Pages> = std::sync::LazyLock::new(Pages::default);
+    static AUTH: std::sync::LazyLock<Loaded> = std::sync::LazyLock::new(Loaded::default);
     static LOG: std::sync::LazyLock<Arc<LimitLog>> = std::sync::LazyLock::new(Arc::default);
-    Parts { limiters, limit_log: &LOG, sticky_secret: &[7; 32], pages: &PAGES }
+    Parts { auth: &AUTH, limiters, limit_log: &LOG, sticky_secret: &[7; 32], pages: &PAGES }
 }
 
 /// Routes with every kind of response of our own; those of a route have `X-By: route`.

@@ -38,6 +38,8 @@ pub struct Record<'a> {
     pub time: SystemTime,
     /// The client's address; `None` for a client on a Unix socket, logged as `unix`.
     pub client: Option<IpAddr>,
+    /// Who authentication has let in; `None` where nobody was asked.
+    pub user: Option<&'a str>,
     /// The method; empty if the request was too broken to have one.
     pub method: &'a [u8],
     /// The path as received, still percent-encoded.
@@ -194,7 +196,8 @@ fn open(config: Option<&lb_config::AccessLog>) -> io::Result<Output> {
     }
 }
 
-/// Every key is there in every line, `null` where there is nothing to say; but `grpc_status` is in those of gRPC calls only.
+/// Every key is there in every line, `null` where there is nothing to say; but `grpc_status` is in those of gRPC calls only,
+/// and `user` in those of users who were asked.
 fn push_json_line(out: &mut Vec<u8>, stamp: &mut Stamp, record: &Record<'_>) {
     out.extend_from_slice(b"{\"time\":\"");
     stamp.push_rfc3339(out, record.time);
@@ -233,6 +236,10 @@ fn push_json_line(out: &mut Vec<u8>, stamp: &mut Stamp, record: &Record<'_>) {
     if let Some(code) = record.grpc_status {
         out.extend_from_slice(b",\"grpc_status\":");
         push_number(out, code.into());
+    }
+    if let Some(user) = record.user {
+        out.extend_from_slice(b",\"user\":");
+        push_json(out, cut(user.as_bytes()));
     }
     push_json_option(out, b",\"user_agent\":", record.user_agent);
     out.extend_from_slice(b"}\n");
@@ -273,6 +280,11 @@ fn push_standard_line(out: &mut Vec<u8>, stamp: &mut Stamp, record: &Record<'_>)
         }
         None => out.extend_from_slice(b" cause=-"),
     }
+    if let Some(user) = record.user {
+        out.extend_from_slice(b" user=\"");
+        push_combined_piece(out, cut(user.as_bytes()));
+        out.push(b'"');
+    }
     out.extend_from_slice(b" request_id=");
     push_combined(out, cut(record.request_id));
     out.push(b'\n');
@@ -281,7 +293,9 @@ fn push_standard_line(out: &mut Vec<u8>, stamp: &mut Stamp, record: &Record<'_>)
 /// `client - - [time] "request" status bytes "referer" "user agent"`, as nginx and Apache write it.
 fn push_combined_line(out: &mut Vec<u8>, stamp: &mut Stamp, record: &Record<'_>) {
     push_client(out, record.client);
-    out.extend_from_slice(b" - - [");
+    out.extend_from_slice(b" - ");
+    push_user(out, record.user);
+    out.extend_from_slice(b" [");
     stamp.push_clf(out, record.time);
     out.extend_from_slice(b"] \"");
     push_request_line(out, record);
@@ -294,6 +308,19 @@ fn push_combined_line(out: &mut Vec<u8>, stamp: &mut Stamp, record: &Record<'_>)
     out.extend_from_slice(b"\" \"");
     push_combined(out, cut(record.user_agent.unwrap_or_default()));
     out.extend_from_slice(b"\"\n");
+}
+
+/// One word, `-` where there is none. A space of a name is escaped, since columns are counted.
+fn push_user(out: &mut Vec<u8>, user: Option<&str>) {
+    for (at, word) in user.unwrap_or_default().split(' ').enumerate() {
+        if at > 0 {
+            out.extend_from_slice(b"\\x20");
+        }
+        push_combined_piece(out, cut(word.as_bytes()));
+    }
+    if user.unwrap_or_default().is_empty() {
+        out.push(b'-');
+    }
 }
 
 /// One word: a name with its address has a space in it, `n8n:5678 (10.0.0.1:5678)`.
@@ -396,6 +423,7 @@ mod tests {
         Record {
             time: UNIX_EPOCH + Duration::from_millis(1_735_689_600_042),
             client: Some("203.0.113.9".parse().unwrap()),
+            user: None,
             method: b"GET",
             path: b"/api/x",
             query: Some(b"a=1"),

@@ -60,7 +60,7 @@ impl Subscriber for EventLog {
                 tracing::info!(%cluster, "endpoint {endpoint}: the operator's order is revoked");
             }
             Event::Refused { listener, refusal } => refused(listener, refusal),
-            Event::TlsKept { why, kept } => tracing::error!("{why}; {kept}"),
+            Event::TlsKept { why, kept } | Event::FileKept { why, kept } => tracing::error!("{why}; {kept}"),
             Event::PageKept { why } => tracing::error!("{why}; the page that was read before stays in force"),
             // The program that reloads says so itself.
             Event::Reloaded { .. } => {}

@@ -44,6 +44,7 @@ pub(crate) fn close(worker: &Worker, exchange: &Exchange, outcome: &Outcome) -> 
         log.log(&Record {
             time: clock::wall(),
             client: exchange.origin.arrival.peer.map(|_| exchange.origin.client),
+            user: exchange.user.as_deref(),
             method: exchange.head.method().as_bytes(),
             path: exchange.head.path(),
             query: exchange.head.query(),
@@ -101,6 +102,7 @@ pub(crate) fn close_unread(worker: &Worker, unread: &Unread<'_>, id: &RequestId,
         log.log(&Record {
             time: clock::wall(),
             client: unread.peer.map(|peer| peer.ip().to_canonical()),
+            user: None,
             method: beginning.method,
             path: beginning.path,
             query: beginning.query,

@@ -29,13 +29,14 @@ pub struct Answer<'a> {
     status: u16,
     retry_after: Option<Duration>,
     allow: Option<&'a str>,
+    challenge: Option<&'a str>,
 }
 
 impl<'a> Answer<'a> {
     /// The answer that a cause leads to, with the status of the table.
     #[must_use]
     pub const fn new(cause: Cause) -> Self {
-        Self { cause, status: cause.status(), retry_after: None, allow: None }
+        Self { cause, status: cause.status(), retry_after: None, allow: None, challenge: None }
     }
 
     /// With another status, as `rate_limit.status` may ask. What is no final status stays as it was.
@@ -61,6 +62,13 @@ impl<'a> Answer<'a> {
         self
     }
 
+    /// With what a client may do about it: the value of `WWW-Authenticate`, which a 401 must have.
+    #[must_use]
+    pub const fn challenge(mut self, challenge: &'a str) -> Self {
+        self.challenge = Some(challenge);
+        self
+    }
+
     /// Writes it for a request with this id and method. What could not be read as a request is taken for a GET.
     #[must_use]
     pub fn write(&self, request_id: &str, method: Method<'_>) -> Reply {
@@ -77,6 +85,9 @@ impl<'a> Answer<'a> {
         }
         if let Some(methods) = self.allow {
             head = head.header("Allow", methods);
+        }
+        if let Some(challenge) = self.challenge {
+            head = head.header("WWW-Authenticate", challenge);
         }
         head = head.header(name::X_REQUEST_ID, request_id);
         Reply::new(head, self.status, content_type, body, method).unwrap_or_else(|_| Reply::bare(self.status, method))

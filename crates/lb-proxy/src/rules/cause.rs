@@ -19,6 +19,10 @@ pub enum Cause {
     BadRequest,
     /// The path cannot be matched safely: a broken escape, a climb above the root, two readings.
     BadPath,
+    /// It says not who sends it, or not truly.
+    Unauthorized,
+    /// Who sends it is known, and may not.
+    Forbidden,
     /// No route takes it.
     NoRoute,
     /// Routes have the path, but for other methods.
@@ -39,6 +43,8 @@ pub enum Cause {
     UpgradeRequired,
     /// A rate limit refused it. The route may choose another status.
     RateLimited,
+    /// Too many wrong passwords came from this client.
+    AuthLimited,
     /// The request head has too many bytes.
     HeadTooLarge,
     /// The request head has too many headers.
@@ -95,6 +101,10 @@ pub enum Cause {
     EndpointConnections,
     /// The route or the cluster is out of service, as the configuration says.
     Maintenance,
+    /// Too many passwords wait to be checked.
+    AuthBusy,
+    /// It could not be found out whether it may pass: the authentication service did not answer, or not as one does.
+    AuthUnavailable,
     /// We are shutting down.
     ShuttingDown,
     /// The endpoint broke off after its response head: the client's response is cut short, visibly.
@@ -114,9 +124,11 @@ struct Row {
 
 impl Cause {
     /// Every cause, in the order of the type.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 48] = [
         Self::BadRequest,
         Self::BadPath,
+        Self::Unauthorized,
+        Self::Forbidden,
         Self::NoRoute,
         Self::MethodNotAllowed,
         Self::HeadTimeout,
@@ -127,6 +139,7 @@ impl Cause {
         Self::Misdirected,
         Self::UpgradeRequired,
         Self::RateLimited,
+        Self::AuthLimited,
         Self::HeadTooLarge,
         Self::TooManyHeaders,
         Self::Internal,
@@ -155,6 +168,8 @@ impl Cause {
         Self::LocalPermission,
         Self::EndpointConnections,
         Self::Maintenance,
+        Self::AuthBusy,
+        Self::AuthUnavailable,
         Self::ShuttingDown,
         Self::UpstreamAborted,
         Self::ClientClosed,
@@ -213,6 +228,8 @@ impl Cause {
             self,
             Self::BadRequest
                 | Self::BadPath
+                | Self::Unauthorized
+                | Self::Forbidden
                 | Self::NoRoute
                 | Self::MethodNotAllowed
                 | Self::HeadTimeout
@@ -223,6 +240,7 @@ impl Cause {
                 | Self::Misdirected
                 | Self::UpgradeRequired
                 | Self::RateLimited
+                | Self::AuthLimited
                 | Self::HeadTooLarge
                 | Self::TooManyHeaders
                 | Self::NotImplemented
@@ -245,6 +263,8 @@ impl Cause {
         let (name, status, closes, text) = match self {
             Self::BadRequest => ("bad_request", 400, CLOSES, "bad request"),
             Self::BadPath => ("bad_path", 400, KEEPS, "invalid path"),
+            Self::Unauthorized => ("unauthorized", 401, KEEPS, "authentication is required"),
+            Self::Forbidden => ("forbidden", 403, KEEPS, "access is denied"),
             Self::NoRoute => ("no_route", 404, KEEPS, "no route matches"),
             Self::MethodNotAllowed => ("method_not_allowed", 405, KEEPS, "method not allowed"),
             Self::HeadTimeout => ("head_timeout", 408, CLOSES, "the request took too long to arrive"),
@@ -255,6 +275,7 @@ impl Cause {
             Self::Misdirected => ("misdirected", 421, KEEPS, "this connection is for another host"),
             Self::UpgradeRequired => ("upgrade_required", 426, KEEPS, "another protocol is required"),
             Self::RateLimited => ("rate_limited", 429, KEEPS, "too many requests"),
+            Self::AuthLimited => ("auth_limited", 429, KEEPS, "too many wrong passwords"),
             Self::HeadTooLarge => ("head_too_large", 431, CLOSES, "the request headers are too large"),
             Self::TooManyHeaders => ("too_many_headers", 431, CLOSES, "too many request headers"),
             Self::Internal => ("internal", 500, CLOSES, "internal error"),
@@ -283,6 +304,8 @@ impl Cause {
             Self::LocalPermission => ("local_permission", 503, KEEPS, "the service is unavailable"),
             Self::EndpointConnections => ("endpoint_connections", 503, KEEPS, "the service is busy"),
             Self::Maintenance => ("maintenance", 503, KEEPS, "the service is under maintenance"),
+            Self::AuthBusy => ("auth_busy", 503, KEEPS, "the service is busy"),
+            Self::AuthUnavailable => ("auth_unavailable", 503, KEEPS, "authentication is not available"),
             Self::ShuttingDown => ("shutting_down", 503, CLOSES, "the service is restarting"),
             Self::UpstreamAborted => ("upstream_aborted", 502, CLOSES, "the service closed the connection"),
             Self::ClientClosed => ("client_closed", 499, CLOSES, "client closed the request"),
@@ -314,6 +337,11 @@ mod tests {
     fn statuses_are_those_of_the_contract() {
         for (cause, status) in [
             (Cause::BadRequest, 400),
+            (Cause::Unauthorized, 401),
+            (Cause::Forbidden, 403),
+            (Cause::AuthLimited, 429),
+            (Cause::AuthBusy, 503),
+            (Cause::AuthUnavailable, 503),
             (Cause::NoRoute, 404),
             (Cause::HeadTimeout, 408),
             (Cause::BodyTooLarge, 413),

@@ -10,6 +10,7 @@
 
 pub mod accept;
 pub mod answer;
+pub mod basic;
 pub mod cause;
 pub(crate) mod client_cert;
 pub mod forwarded;
@@ -64,7 +65,7 @@ pub(crate) mod testing {
     }
 
     pub(crate) fn facts<'a>(head: &'a RequestHead, origin: &'a Origin) -> Facts<'a> {
-        Facts { head, origin, request_id: b"id1", route: "r", cluster: "c", endpoint: "e:80" }
+        Facts { head, origin, request_id: b"id1", route: "r", cluster: "c", endpoint: "e:80", user: "u" }
     }
 
     /// The lines of a head as they go out, sorted, without the request line.

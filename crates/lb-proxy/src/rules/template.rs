@@ -44,6 +44,8 @@ pub struct Facts<'a> {
     pub cluster: &'a str,
     /// The endpoint as configured.
     pub endpoint: &'a str,
+    /// Who authentication has let in; empty where nobody was asked.
+    pub user: &'a str,
 }
 
 /// What a template is filled for.
@@ -124,6 +126,7 @@ pub(super) fn push_variable(variable: &Variable, place: Place, facts: &Facts<'_>
         Variable::RequestId => push(place, facts.request_id, out),
         Variable::Route => push(place, facts.route.as_bytes(), out),
         Variable::Cluster => push(place, facts.cluster.as_bytes(), out),
+        Variable::User => push(place, facts.user.as_bytes(), out),
         Variable::Endpoint => push(place, facts.endpoint.as_bytes(), out),
         Variable::Header(name) => {
             for (at, line) in head.headers(Name::new(name)).enumerate() {
@@ -292,6 +295,7 @@ mod tests {
             (Variable::Route, "r"),
             (Variable::Cluster, "c"),
             (Variable::Endpoint, "e:80"),
+            (Variable::User, "u"),
             (Variable::Header("x-tag".into()), "one, two"),
             (Variable::Header("x-none".into()), ""),
             (Variable::Cookie("id".into()), "7"),
