@@ -9,6 +9,7 @@ use crate::language::source::Span;
 use crate::language::suggest::{nearest, one_of};
 use crate::language::values::address::ListenAddress;
 use crate::language::values::http::{HostPattern, PathPattern};
+use crate::model::auth::{Auth, ForwardAuth};
 use crate::model::cluster::{Cluster, ClusterWritten};
 use crate::model::config::{Config, Global, OwnRequests};
 use crate::model::listener::{Listener, ListenerWritten};
@@ -89,9 +90,18 @@ pub(crate) fn link(
     })
 }
 
+/// The services that a route asks.
+fn services(route: &Route) -> impl Iterator<Item = &ForwardAuth> {
+    route.options.auth.iter().filter_map(|auth| match auth {
+        Auth::Forward(forward) => Some(forward),
+        Auth::Basic(_) => None,
+    })
+}
+
 /// The clusters that lbproxy itself sends requests to.
 fn own_requests_to(routes: &[(Route, RouteWritten)]) -> Vec<usize> {
-    let mut clusters: Vec<usize> = routes.iter().flat_map(|_| []).collect();
+    let mut clusters: Vec<usize> =
+        routes.iter().flat_map(|(route, _)| services(route)).map(|service| service.cluster).collect();
     clusters.sort_unstable();
     clusters.dedup();
     clusters
@@ -179,7 +189,13 @@ impl Linker<'_> {
             reach::warn_if_redirected(self.report, &written, &matcher, self.listeners);
         }
         let name = written.name.clone().unwrap_or_default().into();
-        let options = written.options.clone();
+        let mut options = written.options.clone();
+        let services = options.auth.iter_mut().filter_map(Auth::service);
+        let resolved: Vec<Option<()>> = services
+            .zip(&written.auth_clusters)
+            .map(|(service, span)| self.cluster(&service.cluster_name, *span).map(|cluster| service.cluster = cluster))
+            .collect();
+        resolved.into_iter().collect::<Option<Vec<_>>>()?;
         Some((Route { name, matcher, action: action?, options }, written))
     }
 
@@ -333,7 +349,9 @@ fn check_unused(report: &mut Report, routes: &[(Route, RouteWritten)], clusters:
     if !whole {
         return;
     }
-    let names: Vec<&str> = routes.iter().filter_map(|(_, written)| written.action.cluster()).collect();
+    let of_routes = routes.iter().filter_map(|(_, written)| written.action.cluster());
+    let of_services = routes.iter().flat_map(|(route, _)| services(route)).map(|service| &*service.cluster_name);
+    let names: Vec<&str> = of_routes.chain(of_services).collect();
     for cluster in clusters {
         if !names.contains(&&*cluster.cluster.name) {
             report.warning(cluster.name_span, format!("no route uses the cluster `{}`", cluster.cluster.name));

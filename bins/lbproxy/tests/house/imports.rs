@@ -15,11 +15,12 @@ type Module = Vec<String>;
 
 /// Folders of lb-proxy, or files that stand beside them, from below to above, and what each may import: only what stands before it in
 /// this list, so that no two folders can point at each other.
-const MAY_IMPORT: [(&str, &[&str]); 21] = [
+const MAY_IMPORT: [(&str, &[&str]); 22] = [
     ("events", &[]),
     ("rules", &[]),
     ("tls", &["events", "rules"]),
-    ("error", &["rules", "tls"]),
+    ("auth", &["events"]),
+    ("error", &["auth", "rules", "tls"]),
     ("net", &["tls"]),
     ("observe", &["events", "rules"]),
     ("drivers", &["events", "net", "observe", "rules", "tls"]),
@@ -28,8 +29,8 @@ const MAY_IMPORT: [(&str, &[&str]); 21] = [
     ("runtime", &["drivers", "error", "events", "observe", "rules", "tls", "upstream"]),
     ("exchange", &["downstream", "net", "rules", "runtime", "upstream"]),
     ("route", &["exchange", "rules"]),
-    ("filters", &["downstream", "exchange", "net", "observe", "rules", "runtime"]),
     ("forward", &["downstream", "exchange", "net", "rules", "runtime", "upstream"]),
+    ("filters", &["auth", "downstream", "exchange", "forward", "net", "observe", "rules", "runtime"]),
     ("worker", &["events", "filters", "forward", "net", "observe", "runtime", "upstream"]),
     ("outcome", &["exchange", "net", "observe", "rules", "runtime", "worker"]),
     ("respond", &["downstream", "exchange", "forward", "net", "outcome", "rules", "worker"]),
@@ -54,7 +55,10 @@ const MAY_IMPORT: [(&str, &[&str]); 21] = [
     ("control", &["drivers", "error", "events", "listen", "net", "observe", "runtime", "serve", "worker"]),
     (
         "engine",
-        &["control", "error", "events", "filters", "listen", "net", "observe", "runtime", "tls", "upstream", "worker"],
+        &[
+            "auth", "control", "error", "events", "filters", "listen", "net", "observe", "runtime", "tls", "upstream",
+            "worker",
+        ],
     ),
 ];
 

@@ -2,16 +2,18 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::language::diagnostic::Report;
+use crate::language::source::Span;
 use crate::language::tree::{Node, Value as Written};
-use crate::language::values::ValueError;
+use crate::language::values::{ValueError, http};
+use crate::model::headers::is_framing;
 use crate::table::block::{Block, Keys, Table, block};
 use crate::table::convert;
 use crate::table::fields::Fields;
-use crate::table::form::{Bool, FilePath, Form, Maybe, form};
-use crate::table::item::{Item, Leaf, Writer, text};
-use crate::table::print;
+use crate::table::form::{Bool, FilePath, Form, List, Maybe, Name, Time, form};
+use crate::table::item::{Item, Writer, text};
 use crate::table::section::Default::{Required, Unset, Value};
 use crate::table::section::{Kind, Section};
 
@@ -20,6 +22,18 @@ use crate::table::section::{Kind, Section};
 pub enum Auth {
     /// A name and a password, by the browser's own dialogue.
     Basic(BasicAuth),
+    /// A service that decides.
+    Forward(ForwardAuth),
+}
+
+impl Auth {
+    /// The service that it asks.
+    pub(crate) fn service(&mut self) -> Option<&mut ForwardAuth> {
+        match self {
+            Self::Forward(forward) => Some(forward),
+            Self::Basic(_) => None,
+        }
+    }
 }
 
 block! {
@@ -35,6 +49,68 @@ block! {
 }
 
 impl Block for BasicAuth {}
+
+block! {
+    /// A service that decides about each request.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct ForwardAuth =
+        Section::new("auth_forward", "`auth.forward`", "A service is asked about each request, and decides.")
+            .example("auth = { forward = { cluster = \"authelia\", path = \"/api/authz/forward-auth\" } }");
+    cluster_name as "cluster": Arc<str> => Name, Required, "The cluster of the service.";
+    path: Arc<str> => Target, Value("\"/\""), "What it is asked for: a path, perhaps with a query.";
+    method: Arc<str> => Method, Value("\"GET\""), "By which method.";
+    copy: Vec<Arc<str>> => List<Copied>, Value("[]"),
+        "Headers of its answer that the endpoint receives, such as [\"Remote-User\"]. A client's own never reach the endpoint.";
+    timeout: Duration => Time, Value("\"5s\""), "How long it may take; then the response is a 503.";
+    [filled] cluster: usize, "Where its cluster stands among the clusters of the configuration.";
+}
+
+impl Block for ForwardAuth {}
+
+form! {
+    /// A path, perhaps with a query.
+    Target: Arc<str> = Kind::Text;
+    read: |report, node| convert::read(report, node, "a path", http::target),
+    show: |value, _| text(value),
+}
+
+form! {
+    /// A method without a body.
+    Method: Arc<str> = Kind::Text;
+    read: |report, node| convert::read(report, node, "a method", |text| match http::method(text)? {
+        method if matches!(&*method, "CONNECT" | "TRACE") => Err(ValueError::new("asks for something else", "a method such as \"GET\"")),
+        method => Ok(method),
+    }),
+    show: |value, _| text(value),
+}
+
+form! {
+    /// The name of a header that an endpoint receives.
+    Copied: Arc<str> = Kind::Text;
+    read: copied,
+    show: |value, _| text(value),
+}
+
+fn copied(report: &mut Report, node: &Node) -> Option<Arc<str>> {
+    const EXPECTED: &str = "a header that says something of the user, such as \"Remote-User\"";
+    convert::read(report, node, EXPECTED, |text| {
+        let name = http::header_name(text)?;
+        match is_framing(&name) || name.eq_ignore_ascii_case("host") {
+            true => Err(ValueError::new("is lbproxy's own", EXPECTED)),
+            false => Ok(name),
+        }
+    })
+}
+
+/// Where the clusters of services are named, in the order of the ways.
+pub(crate) fn cluster_spans(node: &Node) -> Vec<Span> {
+    let tables = match &node.value {
+        Written::List(items) => items.as_slice(),
+        _ => std::slice::from_ref(node),
+    };
+    let forwards = tables.iter().filter_map(|item| item.table()?.find("forward")?.node.table()?.find("cluster"));
+    forwards.map(|entry| entry.node.span).collect()
+}
 
 form! {
     /// A realm: a quoted string of a header.
@@ -59,18 +135,23 @@ block! {
     pub(crate) struct Entry = Section::new("auth", "`auth`", "Who is let in; one way, or a list of ways which all must let the request pass.")
         .example("auth = { basic = { users = \"users.htpasswd\" } }");
     basic: Option<BasicAuth> => Maybe<Table<BasicAuth>>, Unset("none"), "A name and a password.";
-    [reserved] "forward", "An authentication service decides.", "put the service in front of the application";
+    forward: Option<ForwardAuth> => Maybe<Table<ForwardAuth>>, Unset("none"),
+        "A service that decides, such as Authelia, Authentik or oauth2-proxy.";
     [reserved] "jwt", "A signed token.", "let the application check the token";
 }
 
+/// The ways.
+const KEYS: [&str; 2] = ["basic", "forward"];
+
 impl Block for Entry {
     fn check_keys(report: &mut Report, fields: &Fields<'_>) -> Option<()> {
-        let written: Vec<_> = ["basic"].into_iter().filter_map(|key| fields.entry(key)).collect();
+        let written: Vec<_> = KEYS.into_iter().filter_map(|key| fields.entry(key)).collect();
         match written.as_slice() {
             [_] => Some(()),
             [] => {
-                if !["forward", "jwt"].into_iter().any(|key| fields.has(key)) && !fields.is_meant("basic") {
-                    report.error(fields.span, "`auth` names no way to let anybody in").expected("one of `basic`");
+                if !fields.has("jwt") && !KEYS.into_iter().any(|key| fields.is_meant(key)) {
+                    let expected = "one of `basic`, `forward`";
+                    report.error(fields.span, "`auth` names no way to let anybody in").expected(expected);
                 }
                 None
             }
@@ -87,12 +168,13 @@ impl Block for Entry {
 
 impl Entry {
     fn into_auth(self) -> Option<Auth> {
-        self.basic.map(Auth::Basic)
+        self.basic.map(Auth::Basic).or(self.forward.map(Auth::Forward))
     }
 
     fn of(auth: &Auth) -> Self {
         match auth {
-            Auth::Basic(basic) => Self { basic: Some(basic.clone()) },
+            Auth::Basic(basic) => Self { basic: Some(basic.clone()), forward: None },
+            Auth::Forward(forward) => Self { basic: None, forward: Some(forward.clone()) },
         }
     }
 }
@@ -124,10 +206,7 @@ impl Form for AuthForm {
         Some(match all.len() {
             0 => text("off"),
             1 => Item::Table(shown.next().unwrap_or_default()),
-            _ => {
-                let toml = format!("[{}]", shown.map(|items| print::table(&items)).collect::<Vec<_>>().join(", "));
-                Item::Leaf(Leaf { value: toml.clone(), toml, quiet: true })
-            }
+            _ => Item::Tables(shown.enumerate().map(|(at, items)| (at.to_string(), items)).collect()),
         })
     }
 }

@@ -172,7 +172,7 @@ fn removed(report: &mut Report, node: &Node) -> Option<Arc<str>> {
 
 /// Headers that belong to one connection or frame the message (RFC 9110 §7.6.1, RFC 9112 §6). Editing them would make
 /// two readers of one message disagree about where it ends.
-fn is_framing(name: &str) -> bool {
+pub(crate) fn is_framing(name: &str) -> bool {
     const FRAMING: [&str; 9] = [
         "connection",
         "content-length",

@@ -9,9 +9,9 @@ use crate::language::source::Span;
 use crate::language::suggest::nearest;
 use crate::language::tree::{self, Entry, Node};
 use crate::language::values::http::{self, HostPattern, PathPattern, ValuePattern};
+use crate::model::auth::{Auth, AuthForm, cluster_spans};
 use crate::model::concurrency::Concurrency;
 use crate::model::errors::{ErrorPages, ErrorPagesForm};
-use crate::model::auth::{Auth, AuthForm};
 use crate::model::forwarded::{Forwarded, ForwardedForm};
 use crate::model::headers::{Headers, header_name_once};
 use crate::model::maintenance::{Maintenance, MaintenanceForm};
@@ -181,6 +181,8 @@ pub(crate) struct RouteWritten {
     pub(crate) action: ActionWritten,
     /// Complete but for a `body_limit` that was left out and the name of the rate limit.
     pub(crate) options: RouteOptions,
+    /// Where `auth` names clusters, in its order.
+    pub(crate) auth_clusters: Vec<Span>,
     /// Whether `body_limit` was written.
     pub(crate) has_body_limit: bool,
     /// Where the rate limits were written.
@@ -238,6 +240,7 @@ fn route(report: &mut Report, node: &Node, site: Option<&str>) -> Option<RouteWr
     };
     let name_span = fields.value_span("name");
     let rate_limits = fields.entry("rate_limit").map(|entry| rate_limit::spans(&entry.node)).unwrap_or_default();
+    let auth_clusters = fields.entry("auth").map(|entry| cluster_spans(&entry.node)).unwrap_or_default();
     let has_body_limit = fields.entry("body_limit").is_some();
     fields.done();
     let (path, path_text) = path?;
@@ -251,6 +254,7 @@ fn route(report: &mut Report, node: &Node, site: Option<&str>) -> Option<RouteWr
         listeners: listeners?,
         action: action?,
         options: options?,
+        auth_clusters,
         has_body_limit,
         rate_limits,
     })

@@ -7,7 +7,7 @@ pub(crate) mod diff;
 pub(crate) mod fields;
 pub(crate) mod form;
 pub(crate) mod item;
-pub(crate) mod print;
+mod print;
 pub(crate) mod schema;
 pub(crate) mod section;
 pub(crate) mod vocabulary;

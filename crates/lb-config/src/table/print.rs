@@ -109,8 +109,7 @@ fn endpoint(fields: &Items) -> String {
     }
 }
 
-/// A table on one line.
-pub(crate) fn table(fields: &Items) -> String {
+fn table(fields: &Items) -> String {
     if fields.is_empty() {
         return "{}".into();
     }

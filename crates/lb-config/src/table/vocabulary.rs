@@ -165,7 +165,7 @@ pub(crate) const WORDS: &[(&[&str], &str)] = &[
     ),
     (
         &["basic_auth", "basicauth", "basicAuth", "auth_basic", "auth_request", "forward_auth", "forwardAuth"],
-        "write auth = { basic = { users = \"users.htpasswd\" } } in the route",
+        "write auth = { basic = { users = \"users.htpasswd\" } } in the route, or auth = { forward = { cluster = \"NAME\", path = \"/…\" } }",
     ),
     // The process and its surroundings.
     (

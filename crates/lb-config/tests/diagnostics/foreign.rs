@@ -336,7 +336,7 @@ lbproxy.toml:11:1: error: unknown key `basic_auth` in [[route]]
 11 | basic_auth = "*****"
    | ^^^^^^^^^^
    = expected one of `name`, `hosts`, `path`, …
-   = help: authentication is not built yet: leave it to the application
+   = help: write auth = { basic = { users = "users.htpasswd" } } in the route, or auth = { forward = { cluster = "NAME", path = "/…" } }
 
 lbproxy.toml:13:2: error: unknown key `metrics` in the configuration
    |
@@ -515,13 +515,13 @@ lbproxy.toml:4:41: error: `{tokn}` is not a variable
   |
 4 | headers.request.set = { Authorization = "***************{tokn}*******", X-A = '*{y}' }
   |                                         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-  = help: write `{{` for a literal brace; the variables are `{client_ip}`, `{host}`, `{path}`, `{query}`, `{uri}`, `{scheme}`, `{method}`, `{listener_port}`, `{request_id}`, `{route}`, `{cluster}`, `{endpoint}`, `{header:NAME}`, `{cookie:NAME}`
+  = help: write `{{` for a literal brace; the variables are `{client_ip}`, `{host}`, `{path}`, `{query}`, `{uri}`, `{scheme}`, `{method}`, `{listener_port}`, `{request_id}`, `{route}`, `{cluster}`, `{endpoint}`, `{user}`, `{header:NAME}`, `{cookie:NAME}`
 
 lbproxy.toml:4:79: error: `{y}` is not a variable
   |
 4 | headers.request.set = { Authorization = "***************{tokn}*******", X-A = '*{y}' }
   |                                                                               ^^^^^^
-  = help: write `{{` for a literal brace; the variables are `{client_ip}`, `{host}`, `{path}`, `{query}`, `{uri}`, `{scheme}`, `{method}`, `{listener_port}`, `{request_id}`, `{route}`, `{cluster}`, `{endpoint}`, `{header:NAME}`, `{cookie:NAME}`
+  = help: write `{{` for a literal brace; the variables are `{client_ip}`, `{host}`, `{path}`, `{query}`, `{uri}`, `{scheme}`, `{method}`, `{listener_port}`, `{request_id}`, `{route}`, `{cluster}`, `{endpoint}`, `{user}`, `{header:NAME}`, `{cookie:NAME}`
 
 lbproxy.toml:5:41: error: `{client_pi}` is not a variable
   |

@@ -34,7 +34,7 @@ lbproxy.toml:4:90: error: `{nothing_like_it}` is not a variable
   |
 4 | headers.request.set = { X-A = "{client-ip}", X-B = "{heder:X}", X-C = "{header:}", X-D = "{nothing_like_it}" }
   |                                                                                          ^^^^^^^^^^^^^^^^^^^
-  = help: write `{{` for a literal brace; the variables are `{client_ip}`, `{host}`, `{path}`, `{query}`, `{uri}`, `{scheme}`, `{method}`, `{listener_port}`, `{request_id}`, `{route}`, `{cluster}`, `{endpoint}`, `{header:NAME}`, `{cookie:NAME}`
+  = help: write `{{` for a literal brace; the variables are `{client_ip}`, `{host}`, `{path}`, `{query}`, `{uri}`, `{scheme}`, `{method}`, `{listener_port}`, `{request_id}`, `{route}`, `{cluster}`, `{endpoint}`, `{user}`, `{header:NAME}`, `{cookie:NAME}`
 
 lbproxy.toml:5:36: error: `header:x-api-key` is the same for every request
   |

@@ -102,8 +102,9 @@ impl Loaded {
 /// The files of users that a configuration names, with the route.
 fn files(config: &Config) -> impl Iterator<Item = (&str, &Path)> {
     config.routes.iter().flat_map(|route| {
-        route.options.auth.iter().map(|auth| match auth {
-            Auth::Basic(basic) => (&*route.name, &*basic.users),
+        route.options.auth.iter().filter_map(|auth| match auth {
+            Auth::Basic(basic) => Some((&*route.name, &*basic.users)),
+            Auth::Forward(_) => None,
         })
     })
 }

@@ -168,6 +168,7 @@ impl BodyOwner for Exchange {
         let route = self.route()?;
         let asks_for_certificates = self.connection().certificate_lines().is_some();
         let is_trusted = self.origin.is_trusted;
-        RequestTrailers { is_trusted, asks_for_certificates, edits: &route.request_headers }.apply(trailers)
+        let (edits, own) = (&*route.request_headers, &self.edits);
+        RequestTrailers { is_trusted, asks_for_certificates, edits, own }.apply(trailers)
     }
 }

@@ -1,5 +1,7 @@
 //! The response of an exchange: an endpoint's, or our own.
 
+use bytes::Bytes;
+
 use super::{Body, Exchange};
 use crate::message::{Edits, Framing, Method, ResponseHead};
 use crate::rules::accept;
@@ -19,6 +21,8 @@ pub(crate) struct Response {
     pub(crate) framing: Framing,
     /// The in-flight slot of its endpoint; our own responses hold none.
     pub(crate) held: Option<InFlightGuard>,
+    /// A service gave it in place of the endpoint.
+    pub(crate) is_of_service: bool,
     /// The failure that it answers; `None` for an endpoint's, and for what the configuration asks for.
     pub(crate) cause: Option<Cause>,
     /// More on the cause, for the log.
@@ -29,19 +33,53 @@ impl Response {
     /// A response of an endpoint. Boxed, since layers pass it on by value.
     pub(crate) fn of_endpoint(head: ResponseHead, body: Body) -> Box<Self> {
         let framing = head.framing();
-        Box::new(Self { head, edits: Edits::new(), body, framing, held: None, cause: None, detail: None })
+        Box::new(Self {
+            head,
+            edits: Edits::new(),
+            body,
+            framing,
+            held: None,
+            is_of_service: false,
+            cause: None,
+            detail: None,
+        })
     }
 
     /// A response of our own.
     fn own(reply: Reply, cause: Option<Cause>, detail: Option<String>) -> Box<Self> {
         let Reply { head, body, .. } = reply;
         let framing = Framing::Length(body.len() as u64);
-        Box::new(Self { head, edits: Edits::new(), body: Body::Full(body), framing, held: None, cause, detail })
+        Box::new(Self {
+            head,
+            edits: Edits::new(),
+            body: Body::Full(body),
+            framing,
+            held: None,
+            is_of_service: false,
+            cause,
+            detail,
+        })
     }
 
-    /// Whether no endpoint gave it.
+    /// A response that a service gave in place of the endpoint, for this cause.
+    pub(crate) fn of_service(head: ResponseHead, body: Bytes, cause: Cause) -> Box<Self> {
+        let framing = Framing::Length(body.len() as u64);
+        let (body, cause) = (Body::Full(body), Some(cause));
+        Box::new(Self {
+            head,
+            edits: Edits::new(),
+            body,
+            framing,
+            held: None,
+            is_of_service: true,
+            cause,
+            detail: None,
+        })
+    }
+
+    /// Whether neither an endpoint nor a service in its place gave it.
     pub(crate) fn is_own(&self) -> bool {
-        self.held.is_none()
+        self.held.is_none() && !self.is_of_service
     }
 }
 

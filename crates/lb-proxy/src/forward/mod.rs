@@ -13,6 +13,5 @@ pub(crate) mod request;
 mod retry;
 mod silence;
 pub(crate) mod stack;
-#[cfg_attr(not(test), allow(dead_code, reason = "for filters that ask a service, which are yet to come"))]
 pub(crate) mod sub_request;
 pub(crate) mod tunnel;

@@ -13,3 +13,14 @@ pub(super) fn begins_like(name: &[u8], known: &[u8]) -> bool {
     let fold = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
     name.len() >= known.len() && name.iter().zip(known).all(|(&a, &b)| fold(a) == b)
 }
+
+/// Whether a name is this one to a program that takes `.` as well for `-`, as some frameworks do. `known` may have any case.
+pub(crate) fn is_alias(name: &[u8], known: &[u8]) -> bool {
+    name.len() == known.len() && begins_alias(name, known)
+}
+
+/// Whether a name begins like this one, in the same sense.
+pub(crate) fn begins_alias(name: &[u8], known: &[u8]) -> bool {
+    let fold = |byte: u8| if matches!(byte, b'_' | b'.') { b'-' } else { byte.to_ascii_lowercase() };
+    name.len() >= known.len() && name.iter().zip(known).all(|(&a, &b)| fold(a) == fold(b))
+}

@@ -21,7 +21,7 @@ pub(crate) mod limit_headers;
 pub mod limit_key;
 pub mod load_report;
 pub(crate) mod login;
-mod look_alike;
+pub(crate) mod look_alike;
 pub mod networks;
 pub mod page;
 pub mod path;

@@ -10,7 +10,7 @@ use super::client_cert;
 use super::forwarded;
 use super::headers::HeaderRules;
 use super::look_alike::is_like;
-use crate::message::Trailers;
+use crate::message::{Edits, Name, Trailers};
 
 /// What a request's trailers have to keep to.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +21,8 @@ pub(crate) struct RequestTrailers<'a> {
     pub(crate) asks_for_certificates: bool,
     /// The route's edits.
     pub(crate) edits: &'a HeaderRules,
+    /// Edits of this very request: what was taken out of its head.
+    pub(crate) own: &'a Edits,
 }
 
 impl RequestTrailers<'_> {
@@ -32,6 +34,7 @@ impl RequestTrailers<'_> {
                 || is_like(name, b"x-request-id")
                 || (no_certificates && client_cert::is_of_the_family(name))
                 || self.edits.takes_out(name)
+                || self.own.is_removed(&Name::from_bytes(name))
         })
     }
 }
@@ -99,14 +102,16 @@ mod tests {
 
     #[test]
     fn a_client_says_no_more_behind_a_body_than_before_it() {
-        let rules = RequestTrailers { is_trusted: false, asks_for_certificates: false, edits: &edits() };
+        let rules =
+            RequestTrailers { is_trusted: false, asks_for_certificates: false, edits: &edits(), own: &Edits::new() };
         assert_eq!(names(rules.apply(trailers()).as_ref()), ["x-add", "x-sum"]);
     }
 
     #[test]
     fn a_trusted_proxy_may_say_who_the_client_is_unless_we_know_better() {
         let edits = edits();
-        let rules = RequestTrailers { is_trusted: true, asks_for_certificates: false, edits: &edits };
+        let rules =
+            RequestTrailers { is_trusted: true, asks_for_certificates: false, edits: &edits, own: &Edits::new() };
         let kept = ["client-cert", "x-add", "x-forwarded-user", "x-ssl-client-verify", "x-sum", "x_forwarded_prefix"];
         assert_eq!(names(rules.apply(trailers()).as_ref()), kept);
         let rules = RequestTrailers { asks_for_certificates: true, ..rules };

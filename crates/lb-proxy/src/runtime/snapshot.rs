@@ -50,7 +50,6 @@ impl Snapshot {
 
     /// Where the route of our own requests to this cluster stands in [`routes`](Self::routes); `None` for a cluster that the
     /// configuration has us ask nothing.
-    #[cfg_attr(not(test), allow(dead_code, reason = "for sub-requests"))]
     pub(crate) fn own_route(&self, cluster: usize) -> Option<usize> {
         let position = self.config.own_requests.clusters.binary_search(&cluster).ok()?;
         Some(self.config.routes.len() + position)
@@ -147,7 +146,6 @@ pub(crate) struct WorkerSnapshot {
     pub(crate) shared: Arc<Snapshot>,
     /// The worker's stacks for its routes, by which an exchange can send a further request. Only the room that makes them knows
     /// their type.
-    #[cfg_attr(not(test), allow(dead_code, reason = "for sub-requests"))]
     pub(crate) stacks: Arc<dyn Any + Send + Sync>,
 }
 

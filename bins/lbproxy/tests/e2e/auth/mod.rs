@@ -1,3 +1,4 @@
 //! Who is let in.
 
 mod basic;
+mod forward;

@@ -3,12 +3,14 @@
 //! A route may ask in several ways. They are asked one after the other, and all must let the request pass.
 
 mod basic;
+mod forward;
 
 use std::sync::Arc;
 
 use lb_config::Auth as Configured;
 
 use self::basic::Basic;
+use self::forward::Forward;
 use super::{Filter, Flow, Resume, Scope};
 use crate::exchange::Exchange;
 use crate::rules::headers::HeaderError;
@@ -19,6 +21,7 @@ pub(super) struct Auth {
 
 enum Way {
     Basic(Basic),
+    Forward(Forward),
 }
 
 impl Filter for Auth {
@@ -37,12 +40,14 @@ impl Way {
     fn new(auth: &Configured, scope: &Scope<'_>) -> Self {
         match auth {
             Configured::Basic(basic) => Self::Basic(Basic::new(basic, scope)),
+            Configured::Forward(forward) => Self::Forward(Forward::new(forward)),
         }
     }
 
     fn ask(&self, exchange: &mut Exchange) -> Flow {
         match self {
             Self::Basic(basic) => basic.ask(exchange),
+            Self::Forward(forward) => forward.ask(exchange),
         }
     }
 }
