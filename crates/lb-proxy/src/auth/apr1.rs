@@ -41,9 +41,9 @@ pub(super) fn hash(password: &[u8], salt: &str) -> [u8; LENGTH] {
     for round in 0..1000 {
         let mut context = Md5::new();
         if round % 2 == 1 {
-            context.update(password)
+            context.update(password);
         } else {
-            context.update(digest)
+            context.update(digest);
         }
         if round % 3 != 0 {
             context.update(salt);
@@ -52,9 +52,9 @@ pub(super) fn hash(password: &[u8], salt: &str) -> [u8; LENGTH] {
             context.update(password);
         }
         if round % 2 == 1 {
-            context.update(digest)
+            context.update(digest);
         } else {
-            context.update(password)
+            context.update(password);
         }
         digest = context.finalize();
     }

@@ -18,6 +18,7 @@ const WAITING: usize = 64;
 const WAITING_OF_ONE: usize = 8;
 
 /// A pool of threads. Ends with its last handle; what is being computed then is computed in vain.
+#[derive(Default)]
 pub(crate) struct Pool {
     shared: Arc<Shared>,
 }
@@ -44,12 +45,6 @@ struct Job {
     client: ClientKey,
     compute: Box<dyn FnOnce() -> bool + Send>,
     told: oneshot::Sender<bool>,
-}
-
-impl Default for Pool {
-    fn default() -> Self {
-        Self { shared: Arc::default() }
-    }
 }
 
 impl Pool {
