@@ -1,8 +1,8 @@
 //! What an `http` response says about its attempt: the status, that of gRPC, and when to come back.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, DATE, RETRY_AFTER};
 use http::{HeaderMap, Response};
 use lb_core::{Class, grpc};
 
@@ -49,7 +49,7 @@ pub(super) fn grpc_code(headers: &HeaderMap) -> Option<u8> {
     headers.get(GRPC_STATUS).map(|code| grpc::code(code.as_bytes()))
 }
 
-/// When to come back: of gRPC its push-back, else `Retry-After` in seconds. A date in it is not read.
+/// When to come back: of gRPC its push-back, else `Retry-After`, in seconds or as a date.
 pub(super) fn pushback<B>(response: &Response<B>) -> Pushback {
     pushback_in(response.headers())
 }
@@ -61,8 +61,20 @@ pub(crate) fn pushback_in(headers: &HeaderMap) -> Pushback {
         let millis = millis.to_str().ok().and_then(|text| text.parse().ok());
         return millis.map_or(Pushback::Never, |millis| Pushback::After(Duration::from_millis(millis)));
     }
-    let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
-    seconds.map_or(Pushback::None, |seconds| Pushback::After(Duration::from_secs(seconds)))
+    let after = headers.get(RETRY_AFTER).and_then(|value| {
+        let text = value.to_str().ok()?.trim();
+        text.parse().map(Duration::from_secs).ok().or_else(|| until(headers, text))
+    });
+    after.map_or(Pushback::None, Pushback::After)
+}
+
+/// How long it is until this date, by the clock that wrote the response where it says what time it has, for clocks differ.
+fn until(headers: &HeaderMap, date: &str) -> Option<Duration> {
+    let date = httpdate::parse_http_date(date).ok()?;
+    let written = headers.get(DATE).and_then(|value| httpdate::parse_http_date(value.to_str().ok()?).ok());
+    let now = written.unwrap_or_else(SystemTime::now);
+    // One that is past asks for no pause.
+    Some(date.duration_since(now).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -108,5 +120,17 @@ mod tests {
         ] {
             assert_eq!(pushback(&head(503, &[(name, value)])), expected, "{name}: {value}");
         }
+    }
+
+    #[test]
+    fn a_date_to_come_back_is_read_by_the_clock_that_wrote_it() {
+        let noon = "Sun, 06 Nov 1994 12:00:00 GMT";
+        let after = |date, retry_after| pushback(&head(503, &[("date", date), ("retry-after", retry_after)]));
+        let seconds = |seconds| Pushback::After(Duration::from_secs(seconds));
+        assert_eq!(after(noon, "Sun, 06 Nov 1994 12:01:30 GMT"), seconds(90));
+        assert_eq!(after(noon, "Sunday, 06-Nov-94 12:00:02 GMT"), seconds(2), "the obsolete form of RFC 850");
+        assert_eq!(after(noon, "Sun, 06 Nov 1994 11:00:00 GMT"), seconds(0), "past");
+        assert_eq!(after(noon, "tomorrow"), Pushback::None);
+        assert_eq!(after("no date", noon), seconds(0), "long past by our own clock");
     }
 }
