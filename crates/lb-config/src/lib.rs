@@ -46,7 +46,7 @@ pub use language::values::status::Condition;
 pub use lb_core::{is_never_upgraded_to, is_same_protocol};
 pub use load::Loaded;
 pub use model::admin::Admin;
-pub use model::auth::{Auth, BasicAuth, ForwardAuth};
+pub use model::auth::{Auth, BasicAuth, ForwardAuth, JwtAuth, TokenFrom};
 pub use model::certificate::CertificateFiles;
 pub use model::cipher_suite::CipherSuite;
 pub use model::cluster::Cluster;

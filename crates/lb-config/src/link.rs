@@ -94,7 +94,7 @@ pub(crate) fn link(
 fn services(route: &Route) -> impl Iterator<Item = &ForwardAuth> {
     route.options.auth.iter().filter_map(|auth| match auth {
         Auth::Forward(forward) => Some(forward),
-        Auth::Basic(_) => None,
+        Auth::Basic(_) | Auth::Jwt(_) => None,
     })
 }
 

@@ -1,5 +1,6 @@
 //! `auth`: who a route lets in.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,12 +9,12 @@ use crate::language::diagnostic::Report;
 use crate::language::source::Span;
 use crate::language::tree::{Node, Value as Written};
 use crate::language::values::{ValueError, http};
-use crate::model::headers::is_framing;
+use crate::model::headers::{header_name_once, is_framing, may_edit};
 use crate::table::block::{Block, Keys, Table, block};
 use crate::table::convert;
 use crate::table::fields::Fields;
-use crate::table::form::{Bool, FilePath, Form, List, Maybe, Name, Time, form};
-use crate::table::item::{Item, Writer, text};
+use crate::table::form::{Bool, FilePath, Form, List, Maybe, Name, Time, form, words};
+use crate::table::item::{Item, Leaf, Writer, text};
 use crate::table::section::Default::{Required, Unset, Value};
 use crate::table::section::{Kind, Section};
 
@@ -24,6 +25,8 @@ pub enum Auth {
     Basic(BasicAuth),
     /// A service that decides.
     Forward(ForwardAuth),
+    /// A signed token.
+    Jwt(JwtAuth),
 }
 
 impl Auth {
@@ -31,7 +34,7 @@ impl Auth {
     pub(crate) fn service(&mut self) -> Option<&mut ForwardAuth> {
         match self {
             Self::Forward(forward) => Some(forward),
-            Self::Basic(_) => None,
+            Self::Basic(_) | Self::Jwt(_) => None,
         }
     }
 }
@@ -131,17 +134,176 @@ fn realm(report: &mut Report, node: &Node) -> Option<Arc<str>> {
 }
 
 block! {
+    /// A signed token (RFC 7519).
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct JwtAuth =
+        Section::new("auth_jwt", "`auth.jwt`", "A signed token (JWT).")
+            .example("auth = { jwt = { keys = \"jwks.json\", issuer = \"https://login.example.com\" } }");
+    keys: Option<PathBuf> => Maybe<KeyFile>, Unset("none"),
+        "File of the issuer's public keys, a JSON Web Key Set: RSA, EC or Ed25519. It is read at the start and at a reload.";
+    secret: Option<Arc<str>> => Maybe<Secret>, Unset("none"),
+        "Instead of `keys`, what the issuer and lbproxy share, for HS256, HS384 and HS512; at least 32 bytes.";
+    issuer: Option<Arc<str>> => Maybe<Plain>, Unset("any"), "What `iss` must be.";
+    audience: Option<Arc<str>> => Maybe<Plain>, Unset("any"), "What `aud` must be or contain.";
+    from: TokenFrom => TokenFromForm, Value("\"bearer\""),
+        "Where the token is: \"bearer\" is `Authorization: Bearer`; { cookie = \"NAME\" } is that cookie.";
+    must_expire as "expiry": bool => Expiry, Value("\"required\""), "Whether a token without `exp` is refused.";
+    require: Vec<(Arc<str>, Arc<str>)> => Claims, Value("{}"),
+        "Claims with what each must be, or contain in a list or among its words; else 403.";
+    copy: Vec<(Arc<str>, Arc<str>)> => CopiedClaims, Value("{}"),
+        "Headers that the endpoint receives, with their claims. A client's own never reach the endpoint.";
+}
+
+/// Where a token is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenFrom {
+    /// `Authorization: Bearer …`.
+    Bearer,
+    /// A cookie of this name.
+    Cookie(Arc<str>),
+}
+
+/// Shortest shared secret, bytes: as long as what HS256 makes of it (RFC 7518 §3.2).
+const SECRET_BYTES: usize = 32;
+
+impl Block for JwtAuth {
+    fn check_keys(report: &mut Report, fields: &Fields<'_>) -> Option<()> {
+        match (fields.entry("keys"), fields.entry("secret")) {
+            (Some(_), None) | (None, Some(_)) => Some(()),
+            (None, None) => {
+                report.error(fields.span, "`auth.jwt` has nothing to check a token by").expected("`keys`, or `secret`");
+                None
+            }
+            (Some(keys), Some(secret)) => {
+                let problem = report.error(secret.key_span, "`secret` and `keys` are two ways to check a token");
+                problem.expected("one of them").related("the other one", keys.key_span);
+                None
+            }
+        }
+    }
+}
+
+form! {
+    /// A file of keys.
+    KeyFile: PathBuf = Kind::Text;
+    read: |report, node| {
+        if node.text().is_some_and(|text| text.starts_with("https://") || text.starts_with("http://")) {
+            let problem = report.error(node.span, "keys from a URL are not built yet");
+            problem.help("fetch them into a file, and reload when they change");
+            return None;
+        }
+        FilePath::read(report, node)
+    },
+    show: |value, _| text(&value.display().to_string()),
+}
+
+form! {
+    /// A shared secret.
+    Secret: Arc<str> = Kind::Text;
+    read: |report, node| {
+        let Some(secret) = node.text() else {
+            convert::mismatch(report, node, "a text, best from the environment: \"${JWT_SECRET}\"");
+            return None;
+        };
+        // The value itself is in no message here, wherever it came from.
+        if secret.len() < SECRET_BYTES && secret != REDACTED {
+            let problem = report.error(node.span, "the secret is too short and may be guessed");
+            problem.expected("a random text of 32 bytes or more");
+            report.hide_value(node.span, Vec::new());
+            return None;
+        }
+        Some(secret.into())
+    },
+    show: |value, _| {
+        // A mark to compare by, within one process, from which no secret can be had.
+        let mut hasher = DefaultHasher::new();
+        value.hash(&mut hasher);
+        Item::Leaf(Leaf { toml: format!("\"{REDACTED}\""), value: format!("{:x}", hasher.finish()), quiet: true })
+    },
+}
+
+/// What a secret is printed as.
+const REDACTED: &str = "***";
+
+form! {
+    /// A text.
+    Plain: Arc<str> = Kind::Text;
+    read: |report, node| convert::text(report, node).map(Into::into),
+    show: |value, _| text(value),
+}
+
+words! {
+    /// Whether a token must end.
+    pub(crate) struct Expiry: bool; "required" => true, "optional" => false
+}
+
+block! {
+    /// A token in a cookie.
+    pub(crate) struct InCookie = Section::new("auth_jwt_from", "`auth.jwt.from`", "Where a token is.");
+    cookie: Arc<str> => CookieName, Required, "The cookie's name.";
+}
+
+impl Block for InCookie {}
+
+form! {
+    /// A cookie's name.
+    CookieName: Arc<str> = Kind::Text;
+    read: |report, node| convert::read(report, node, "a cookie's name", http::cookie_name),
+    show: |value, _| text(value),
+}
+
+form! {
+    /// `"bearer"`, or a cookie.
+    TokenFromForm: TokenFrom = Kind::Any(&[Kind::Word(&["bearer"]), Kind::Table(InCookie::SECTION)]);
+    read: |report, node| match node.table() {
+        Some(_) => InCookie::read(report, node).map(|it| TokenFrom::Cookie(it.cookie)),
+        None => convert::word(report, node, &[("bearer", TokenFrom::Bearer)]),
+    },
+    show: |value, writer| match value {
+        TokenFrom::Bearer => text("bearer"),
+        TokenFrom::Cookie(cookie) => Item::Table(InCookie { cookie: Arc::clone(cookie) }.items(writer)),
+    },
+}
+
+form! {
+    /// Claims with texts.
+    Claims: Vec<(Arc<str>, Arc<str>)> = Kind::Map(&Kind::Text);
+    read: |report, node| convert::map(report, node, "a table of claims and texts", |report, entry| {
+        Some((Arc::from(&*entry.key), convert::text(report, &entry.node)?.into()))
+    }),
+    show: |pairs, _| Item::Table(pairs.iter().map(|(key, value)| (key.to_string(), text(value))).collect()),
+}
+
+form! {
+    /// Headers with claims.
+    CopiedClaims: Vec<(Arc<str>, Arc<str>)> = Kind::Map(&Kind::Text);
+    read: |report, node| {
+        let mut seen = Vec::new();
+        convert::map(report, node, "a table of headers and claims", |report, entry| {
+            let name = header_name_once(report, entry, &mut seen)?;
+            may_edit(report, entry, &name)?;
+            if name.eq_ignore_ascii_case("host") {
+                report.error(entry.key_span, "`Host` is lbproxy's own");
+                return None;
+            }
+            Some((name, convert::text(report, &entry.node)?.into()))
+        })
+    },
+    show: |pairs, _| Item::Table(pairs.iter().map(|(key, value)| (key.to_string(), text(value))).collect()),
+}
+
+block! {
     /// One entry of `auth`: exactly one of its keys is written.
     pub(crate) struct Entry = Section::new("auth", "`auth`", "Who is let in; one way, or a list of ways which all must let the request pass.")
         .example("auth = { basic = { users = \"users.htpasswd\" } }");
     basic: Option<BasicAuth> => Maybe<Table<BasicAuth>>, Unset("none"), "A name and a password.";
     forward: Option<ForwardAuth> => Maybe<Table<ForwardAuth>>, Unset("none"),
         "A service that decides, such as Authelia, Authentik or oauth2-proxy.";
-    [reserved] "jwt", "A signed token.", "let the application check the token";
+    jwt: Option<JwtAuth> => Maybe<Table<JwtAuth>>, Unset("none"), "A signed token.";
 }
 
 /// The ways.
-const KEYS: [&str; 2] = ["basic", "forward"];
+const KEYS: [&str; 3] = ["basic", "forward", "jwt"];
 
 impl Block for Entry {
     fn check_keys(report: &mut Report, fields: &Fields<'_>) -> Option<()> {
@@ -149,8 +311,8 @@ impl Block for Entry {
         match written.as_slice() {
             [_] => Some(()),
             [] => {
-                if !fields.has("jwt") && !KEYS.into_iter().any(|key| fields.is_meant(key)) {
-                    let expected = "one of `basic`, `forward`";
+                if !KEYS.into_iter().any(|key| fields.is_meant(key)) {
+                    let expected = "one of `basic`, `forward`, `jwt`";
                     report.error(fields.span, "`auth` names no way to let anybody in").expected(expected);
                 }
                 None
@@ -168,13 +330,14 @@ impl Block for Entry {
 
 impl Entry {
     fn into_auth(self) -> Option<Auth> {
-        self.basic.map(Auth::Basic).or(self.forward.map(Auth::Forward))
+        self.basic.map(Auth::Basic).or(self.forward.map(Auth::Forward)).or(self.jwt.map(Auth::Jwt))
     }
 
     fn of(auth: &Auth) -> Self {
         match auth {
-            Auth::Basic(basic) => Self { basic: Some(basic.clone()), forward: None },
-            Auth::Forward(forward) => Self { basic: None, forward: Some(forward.clone()) },
+            Auth::Basic(basic) => Self { basic: Some(basic.clone()), forward: None, jwt: None },
+            Auth::Forward(forward) => Self { basic: None, forward: Some(forward.clone()), jwt: None },
+            Auth::Jwt(jwt) => Self { basic: None, forward: None, jwt: Some(jwt.clone()) },
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Passwords: whose are known, and whether one is right, without sockets or requests.
+//! Passwords and tokens: whose are known, and whether one is right, without sockets or requests.
 //!
 //! The problem: a password hash is made to be slow. Computed where requests are served, it stalls all of a worker's clients, and
 //! whoever guesses passwords takes the proxy down beside. So hashes are computed on threads of their own with a short queue
@@ -9,14 +9,17 @@
 //! ([`users`]).
 
 mod apr1;
+pub(crate) mod claims;
 mod error;
 mod hashed;
+mod keys;
 mod memo;
 mod pool;
 mod store;
 mod users;
 
 pub use error::AuthFileError;
+pub(crate) use keys::{Claims, KeySet, TokenRules};
 pub(crate) use pool::Pool;
 pub use store::{Finding, inspect};
 pub(crate) use store::{Loaded, Store};

@@ -10,6 +10,7 @@ use lb_ratelimit::{Keyed, Quota};
 use rand::Rng;
 
 use super::error::AuthFileError;
+use super::keys::KeySet;
 use super::pool::Pool;
 use super::users::Users;
 use crate::events::{Event, Events};
@@ -25,6 +26,7 @@ const GUESSES_MEMORY: usize = 256 * 1024;
 /// What outlives a reload.
 pub(crate) struct Store {
     users: HashMap<PathBuf, Arc<Users>>,
+    keys: HashMap<PathBuf, Arc<KeySet>>,
     pool: Arc<Pool>,
     guesses: Arc<Keyed>,
     key: [u8; 32],
@@ -34,6 +36,7 @@ pub(crate) struct Store {
 #[derive(Default)]
 pub(crate) struct Loaded {
     users: HashMap<PathBuf, Arc<Users>>,
+    keys: HashMap<PathBuf, Arc<KeySet>>,
     /// Computes hashes.
     pub(crate) pool: Arc<Pool>,
     /// Wrong passwords by client; `None` where there is nothing to be guessed.
@@ -57,6 +60,7 @@ impl Default for Store {
         let seed = [rand::rng().next_u64(), rand::rng().next_u64()];
         Self {
             users: HashMap::new(),
+            keys: HashMap::new(),
             pool: Arc::default(),
             guesses: Arc::new(Keyed::new(quota, GUESSES_MEMORY, seed)),
             key,
@@ -87,16 +91,46 @@ impl Store {
             };
             next.insert(file.to_owned(), users);
         }
+        let mut keys = HashMap::new();
+        for (_, file) in key_files(config) {
+            let last = self.keys.get(file);
+            let read = match (read_keys(file, last), last) {
+                (Ok(keys), _) => keys,
+                (Err(error), Some(last)) => {
+                    let kept = "the keys that were read before stay in force";
+                    events.emit(Event::FileKept { why: error.to_string(), kept });
+                    Arc::clone(last)
+                }
+                (Err(error), None) => return Err(error),
+            };
+            keys.insert(file.to_owned(), read);
+        }
         self.users.clone_from(&next);
-        Ok(Loaded { users: next, pool: Arc::clone(&self.pool), guesses: Some(Arc::clone(&self.guesses)) })
+        self.keys.clone_from(&keys);
+        Ok(Loaded { keys, users: next, pool: Arc::clone(&self.pool), guesses: Some(Arc::clone(&self.guesses)) })
     }
 }
 
 impl Loaded {
+    /// The keys of this file; `None` if it was not read.
+    pub(crate) fn keys(&self, file: &Path) -> Option<Arc<KeySet>> {
+        self.keys.get(file).cloned()
+    }
+
     /// The users of this file; `None` if it was not read.
     pub(crate) fn users(&self, file: &Path) -> Option<Arc<Users>> {
         self.users.get(file).cloned()
     }
+}
+
+/// The files of keys that a configuration names, with the route.
+fn key_files(config: &Config) -> impl Iterator<Item = (&str, &Path)> {
+    config.routes.iter().flat_map(|route| {
+        route.options.auth.iter().filter_map(|auth| match auth {
+            Auth::Jwt(jwt) => Some((&*route.name, jwt.keys.as_deref()?)),
+            _ => None,
+        })
+    })
 }
 
 /// The files of users that a configuration names, with the route.
@@ -104,12 +138,28 @@ fn files(config: &Config) -> impl Iterator<Item = (&str, &Path)> {
     config.routes.iter().flat_map(|route| {
         route.options.auth.iter().filter_map(|auth| match auth {
             Auth::Basic(basic) => Some((&*route.name, &*basic.users)),
-            Auth::Forward(_) => None,
+            Auth::Forward(_) | Auth::Jwt(_) => None,
         })
     })
 }
 
 fn read(file: &Path, key: [u8; 32], last: Option<&Arc<Users>>) -> Result<Arc<Users>, AuthFileError> {
+    let text = contents(file)?;
+    match last {
+        Some(last) if last.is_of(&text) => Ok(Arc::clone(last)),
+        _ => Users::parse(file, &text, key).map(Arc::new),
+    }
+}
+
+fn read_keys(file: &Path, last: Option<&Arc<KeySet>>) -> Result<Arc<KeySet>, AuthFileError> {
+    let text = contents(file)?;
+    match last {
+        Some(last) if last.is_of(&text) => Ok(Arc::clone(last)),
+        _ => KeySet::parse(file, &text).map(Arc::new),
+    }
+}
+
+fn contents(file: &Path) -> Result<Vec<u8>, AuthFileError> {
     let cannot = |error: std::io::Error| AuthFileError::new(file, format!("cannot be read: {error}"));
     // A pipe would be waited for.
     if !std::fs::metadata(file).map_err(cannot)?.is_file() {
@@ -120,10 +170,7 @@ fn read(file: &Path, key: [u8; 32], last: Option<&Arc<Users>>) -> Result<Arc<Use
     if text.len() as u64 > LARGEST {
         return Err(AuthFileError::new(file, "is larger than 16MiB"));
     }
-    match last {
-        Some(last) if last.is_of(&text) => Ok(Arc::clone(last)),
-        _ => Users::parse(file, &text, key).map(Arc::new),
-    }
+    Ok(text)
 }
 
 /// Reads every file of users that the configuration names; what is wrong with them, in the order of the routes. Reads files, and
@@ -131,8 +178,10 @@ fn read(file: &Path, key: [u8; 32], last: Option<&Arc<Users>>) -> Result<Arc<Use
 #[must_use]
 pub fn inspect(config: &Config) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
-    for (route, file) in files(config) {
-        let Err(error) = read(file, [0; 32], None) else { continue };
+    let users = files(config).map(|(route, file)| (route, file, read(file, [0; 32], None).err()));
+    let keys = key_files(config).map(|(route, file)| (route, file, read_keys(file, None).err()));
+    for (route, file, error) in users.chain(keys) {
+        let Some(error) = error else { continue };
         if findings.iter().all(|finding| finding.file != file) {
             findings.push(Finding { message: format!("route {route}: {error}"), file: file.to_owned() });
         }

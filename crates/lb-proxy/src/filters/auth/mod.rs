@@ -4,6 +4,7 @@
 
 mod basic;
 mod forward;
+mod jwt;
 
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use lb_config::Auth as Configured;
 
 use self::basic::Basic;
 use self::forward::Forward;
+use self::jwt::Jwt;
 use super::{Filter, Flow, Resume, Scope};
 use crate::exchange::Exchange;
 use crate::rules::headers::HeaderError;
@@ -22,6 +24,7 @@ pub(super) struct Auth {
 enum Way {
     Basic(Basic),
     Forward(Forward),
+    Jwt(Jwt),
 }
 
 impl Filter for Auth {
@@ -41,6 +44,7 @@ impl Way {
         match auth {
             Configured::Basic(basic) => Self::Basic(Basic::new(basic, scope)),
             Configured::Forward(forward) => Self::Forward(Forward::new(forward)),
+            Configured::Jwt(jwt) => Self::Jwt(Jwt::new(jwt, scope)),
         }
     }
 
@@ -48,6 +52,7 @@ impl Way {
         match self {
             Self::Basic(basic) => basic.ask(exchange),
             Self::Forward(forward) => forward.ask(exchange),
+            Self::Jwt(jwt) => jwt.ask(exchange),
         }
     }
 }
