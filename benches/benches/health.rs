@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use lb_core::{Class, Mono};
-use lb_health::{Comparison, Counts, Ejection, EjectionCap, FailureSet, History, Outlier, Seen, Silence};
+use lb_health::{Comparison, Counts, Ejection, EjectionCap, FailureSet, History, Outlier, Recent, Seen, Silence};
 
 const STEP: Duration = Duration::from_millis(20);
 
@@ -21,6 +21,14 @@ fn outcomes(criterion: &mut Criterion) {
             answered = answered.saturating_add(STEP);
             silence.on_answer(black_box(answered));
             failures.contains(black_box(Class::Status(200)))
+        });
+    });
+    let recent = Recent::default();
+    let mut number = 0_u64;
+    group.bench_function("letter", |b| {
+        b.iter(|| {
+            number += 1;
+            recent.record(black_box(number), black_box(Class::Status(200)));
         });
     });
     let rule = Ejection { failures: const { NonZeroU16::new(1_000).unwrap() }, window: STEP, ..Ejection::default() };

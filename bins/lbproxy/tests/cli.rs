@@ -344,7 +344,7 @@ fn what_the_readme_says_is_not_built_is_refused() {
     let text = readme("toml").0;
     let listed = text.split_once("## What does not work yet").unwrap().1.split_once("\nIt runs on Linux").unwrap().0;
     let keys: Vec<_> = listed.split('`').skip(1).step_by(2).collect();
-    assert!(keys.len() > 10, "{keys:?}");
+    assert!(keys.len() > 5, "{keys:?}");
     for key in keys {
         let (section, name) = key.split_once('.').unwrap();
         let line = format!("{name} = \"x\"");

@@ -387,14 +387,30 @@ fn short_forms() {
 
 #[test]
 fn health_in_every_form() {
+    let env = |name: &str| match name {
+        "CHECK_PATH" => Some("/ready".to_owned()),
+        "CHECK_TIMEOUT" => Some("5000".to_owned()),
+        _ => None,
+    };
+    let text = r#"listener = [{ address = "0.0.0.0:80" }]
+        route = [{ cluster = "app" }]
+        [cluster.app]
+        endpoints = ["a:1"]
+        health.active = { path = "${CHECK_PATH}", timeout = "${CHECK_TIMEOUT}ms", interval = "${CHECK_INTERVAL:-30000}ms", rise = "${RISE:-4}" }"#;
+    let active = Config::parse(text, &env).unwrap().config.clusters.remove(0).health.active.unwrap();
+    assert!(matches!(&active.probe, Probe::Http { path, .. } if **path == *"/ready"));
+    assert_eq!([active.timeout, active.interval], [5, 30].map(Duration::from_secs));
+    assert_eq!(active.rise.get(), 4);
     let active = cluster("health.active = { interval_down = \"30s\", jitter = \"50%\" }").health.active.unwrap();
     assert_eq!((active.interval_down, active.jitter), (Some(Duration::from_secs(30)), 0.5));
     let active = cluster("health.active = { tcp = true, port = 81, initial = \"down\", rise = 1, fall = 1 }")
         .health
         .active
         .unwrap();
-    assert!(matches!(active.probe, Probe::Tcp { .. }));
-    assert_eq!((active.port, active.initial_up), (Some(81), false));
+    assert_eq!(
+        (active.probe, active.port, active.initial_up),
+        (Probe::Tcp { send: None, receive: None }, Some(81), false)
+    );
     let active = cluster(
         "health.active = { path = \"/h?x=1\", method = \"HEAD\", host = \"example.com\", expect = \"200-204\" }",
     );
@@ -405,7 +421,7 @@ fn health_in_every_form() {
     assert_eq!(expect, [(200, 204)]);
     let expects = |value: &str| match cluster(&format!("health.active.expect = {value}")).health.active.unwrap().probe {
         Probe::Http { expect, .. } => expect,
-        _ => panic!("asks by HTTP"),
+        Probe::Tcp { .. } | Probe::Grpc { .. } | Probe::Command { .. } => panic!("asks by HTTP"),
     };
     assert_eq!(expects("200"), [(200, 200)]);
     assert_eq!(expects("[200, \"3xx\", \"404-410\"]"), [(200, 200), (300, 399), (404, 410)]);

@@ -211,6 +211,15 @@ fn advise(report: &mut Report, entry: &Entry, cluster: &Cluster) {
             .warning(spot("panic_threshold"), message)
             .help("leave it out: health is then ignored only where no endpoint is eligible");
     }
+    if let Some(active) = &cluster.health.active {
+        let is_unix = |endpoint: &Endpoint| matches!(endpoint.address, EndpointAddress::Unix(_));
+        if active.port.is_some() && !cluster.endpoints.is_empty() && cluster.endpoints.iter().all(is_unix) {
+            report.warning(
+                spot("health"),
+                format!("`health.active.port` has no effect in `{name}`: a Unix socket has no port"),
+            );
+        }
+    }
     match cluster.endpoints.as_slice() {
         [] => {
             report

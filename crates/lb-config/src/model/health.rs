@@ -208,6 +208,9 @@ impl Asks {
 
 const MAX_JITTER: f64 = 0.5;
 
+/// Pauses of garbage collectors and lost packets take as long.
+const SHORT: Duration = Duration::from_millis(300);
+
 impl Block for Written {
     fn check(mut self, report: &mut Report, fields: &Fields<'_>) -> Option<Self> {
         // Only where it was written: with an interval of a second, the default timeout is no mistake.
@@ -215,6 +218,18 @@ impl Block for Written {
             && self.timeout > self.interval
         {
             report.warning(entry.node.span, "a check may take longer than the interval between two");
+        }
+        if let (Some(entry), Some(down)) = (fields.entry("interval_down"), self.interval_down)
+            && down < self.interval
+        {
+            report
+                .warning(entry.node.span, "an endpoint that is down is checked more often than one that is up")
+                .help("for its first minute it is checked each second in any case");
+        }
+        if fields.entry("fall").is_some() && self.fall == NonZeroU32::MIN && self.timeout < SHORT {
+            report
+                .warning(fields.value_span("fall"), "a single check that is slow or lost takes an endpoint out")
+                .help("write a longer `timeout`, or fall = 2");
         }
         if self.jitter > MAX_JITTER {
             report

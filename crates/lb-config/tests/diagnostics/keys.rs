@@ -265,7 +265,7 @@ rate_limit = { rate = "1/s", redis = "one" }
 
 [cluster.other]
 endpoints = ["a:443", "b:1"]
-health.active.grpc = true
+health.active.agent = true
 
 [log]
 access.to = "syslog:local0"
@@ -295,11 +295,11 @@ lbproxy.toml:9:30: error: `redis` in `rate_limit` is not built yet
   |                              ^^^^^
   = help: each proxy counts for itself: divide the `rate` by their number
 
-lbproxy.toml:13:15: error: `grpc` in `health.active` is not built yet
+lbproxy.toml:13:15: error: `agent` in `health.active` is not built yet
    |
-13 | health.active.grpc = true
-   |               ^^^^
-   = help: check a `path` whose status is the answer, or write tcp = true
+13 | health.active.agent = true
+   |               ^^^^^
+   = help: check a `path`, or write command = ["…"]
 
 lbproxy.toml:16:13: error: `syslog:local0` is not built yet
    |

@@ -35,6 +35,10 @@ panic_threshold = "67%"
 endpoints = ["a:1", "b:1", "c:1"]
 panic_threshold = "66%"
 
+[cluster.hasty]
+endpoints = ["unix:/run/a.sock", "unix:/run/b.sock"]
+health.active = { port = 81, interval_down = "1s", fall = 1, timeout = "100ms" }
+
 [[route]]
 path = "/x"
 cluster = "lonely"
@@ -115,6 +119,28 @@ lbproxy.toml:25:10: warning: no route uses the cluster `calm`
    |
 25 | [cluster.calm]
    |          ^^^^
+
+lbproxy.toml:29:10: warning: no route uses the cluster `hasty`
+   |
+29 | [cluster.hasty]
+   |          ^^^^^
+
+lbproxy.toml:31:1: warning: `health.active.port` has no effect in `hasty`: a Unix socket has no port
+   |
+31 | health.active = { port = 81, interval_down = "1s", fall = 1, timeout = "100ms" }
+   | ^^^^^^
+
+lbproxy.toml:31:46: warning: an endpoint that is down is checked more often than one that is up
+   |
+31 | health.active = { port = 81, interval_down = "1s", fall = 1, timeout = "100ms" }
+   |                                              ^^^^
+   = help: for its first minute it is checked each second in any case
+
+lbproxy.toml:31:59: warning: a single check that is slow or lost takes an endpoint out
+   |
+31 | health.active = { port = 81, interval_down = "1s", fall = 1, timeout = "100ms" }
+   |                                                           ^
+   = help: write a longer `timeout`, or fall = 2
 "#,
     );
 }

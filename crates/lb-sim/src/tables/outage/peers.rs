@@ -3,10 +3,11 @@
 //! They decide about the same cluster with the same policy and retries, so that nothing but the rule differs. An endpoint is out by the
 //! axis that the panic mode of the rule goes by.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use lb_core::{Axis, Mono};
-use lb_health::{Counts, Initial, RiseFall, Thresholds};
+use lb_health::{Counts, Initial, MaxFails, Observe, OnError, RiseFall, Thresholds, Transition};
 use lb_policy::PanicMode;
 
 use super::rules::{Cx, Ended, Rule};
@@ -17,14 +18,7 @@ use super::rules::{Cx, Ended, Rule};
 /// tries it; another follows only when that one has succeeded, or after a further `fail_timeout`. Where none is left, nginx answers 502.
 /// (`ngx_http_upstream_round_robin.c`.)
 pub(super) struct Nginx {
-    endpoints: Vec<NginxEndpoint>,
-}
-
-#[derive(Clone, Default)]
-struct NginxEndpoint {
-    fails: u32,
-    last_failure: Mono,
-    is_on_trial: bool,
+    endpoints: Vec<MaxFails>,
 }
 
 const MAX_FAILS: u32 = 3;
@@ -34,7 +28,18 @@ impl Nginx {
     /// For so many endpoints.
     #[must_use]
     pub(super) fn new(endpoints: usize) -> Self {
-        Self { endpoints: vec![NginxEndpoint::default(); endpoints] }
+        Self { endpoints: vec![MaxFails::new(MAX_FAILS, FAIL_TIMEOUT, 1); endpoints] }
+    }
+
+    /// Marks an endpoint as its rule says, and comes back when that may say something else.
+    fn mark(&self, endpoint: usize, cx: &mut Cx<'_>) {
+        let Some(rule) = self.endpoints.get(endpoint) else { return };
+        let is_out = !rule.is_available(cx.now);
+        cx.set(endpoint, Axis::Ejected, is_out);
+        if is_out {
+            // Later than that, and not as late.
+            cx.timers.push((cx.now.saturating_add(FAIL_TIMEOUT + Duration::from_nanos(1)), endpoint));
+        }
     }
 }
 
@@ -44,35 +49,19 @@ impl Rule for Nginx {
     }
 
     fn on_pick(&mut self, endpoint: usize, cx: &mut Cx<'_>) {
-        let Some(state) = self.endpoints.get_mut(endpoint) else { return };
-        if state.fails >= MAX_FAILS {
-            state.is_on_trial = true;
-            cx.set(endpoint, Axis::Ejected, true);
-            cx.timers.push((cx.now.saturating_add(FAIL_TIMEOUT), endpoint));
-        }
+        let Some(rule) = self.endpoints.get_mut(endpoint) else { return };
+        rule.on_pick(cx.now);
+        self.mark(endpoint, cx);
     }
 
     fn on_ended(&mut self, ended: &Ended, cx: &mut Cx<'_>) {
-        let Some(state) = self.endpoints.get_mut(ended.endpoint) else { return };
-        if ended.class.is_failure() {
-            if cx.now.saturating_since(state.last_failure) > FAIL_TIMEOUT && !state.is_on_trial {
-                state.fails = 0;
-            }
-            state.fails += 1;
-            state.last_failure = cx.now;
-            if state.fails >= MAX_FAILS {
-                cx.set(ended.endpoint, Axis::Ejected, true);
-                cx.timers.push((cx.now.saturating_add(FAIL_TIMEOUT), ended.endpoint));
-            }
-        } else if ended.started >= state.last_failure && state.fails >= MAX_FAILS {
-            *state = NginxEndpoint::default();
-            cx.set(ended.endpoint, Axis::Ejected, false);
-        }
+        let Some(rule) = self.endpoints.get_mut(ended.endpoint) else { return };
+        rule.on_result(ended.class.is_failure(), cx.now);
+        self.mark(ended.endpoint, cx);
     }
 
     fn on_timer(&mut self, endpoint: usize, cx: &mut Cx<'_>) {
-        let Some(state) = self.endpoints.get(endpoint) else { return };
-        if cx.now.saturating_since(state.last_failure) >= FAIL_TIMEOUT {
+        if self.endpoints.get(endpoint).is_some_and(|rule| rule.is_available(cx.now)) {
             cx.set(endpoint, Axis::Ejected, false);
         }
     }
@@ -84,10 +73,10 @@ impl Rule for Nginx {
 /// HAProxy answers 503.
 pub(super) struct Haproxy {
     states: Vec<RiseFall>,
-    errors: Vec<u32>,
+    observed: Vec<Observe>,
 }
 
-const ERROR_LIMIT: u32 = 10;
+const ERROR_LIMIT: NonZeroU32 = NonZeroU32::new(10).unwrap();
 const INTER: Duration = Duration::from_secs(2);
 
 impl Haproxy {
@@ -96,7 +85,8 @@ impl Haproxy {
     pub(super) fn new(endpoints: usize) -> Self {
         // It is up at the start, and down with the first check that fails.
         let state = RiseFall::new(Thresholds::default(), Initial::Up);
-        Self { states: vec![state; endpoints], errors: vec![0; endpoints] }
+        let observe = Observe::new(ERROR_LIMIT, OnError::MarkDown);
+        Self { states: vec![state; endpoints], observed: vec![observe; endpoints] }
     }
 }
 
@@ -114,14 +104,11 @@ impl Rule for Haproxy {
     }
 
     fn on_ended(&mut self, ended: &Ended, cx: &mut Cx<'_>) {
-        let (Some(errors), Some(state)) = (self.errors.get_mut(ended.endpoint), self.states.get_mut(ended.endpoint))
+        let (Some(observe), Some(state)) = (self.observed.get_mut(ended.endpoint), self.states.get_mut(ended.endpoint))
         else {
             return;
         };
-        *errors = if ended.class.is_failure() { *errors + 1 } else { 0 };
-        if *errors >= ERROR_LIMIT && state.is_up() {
-            *errors = 0;
-            *state = RiseFall::new(Thresholds::default(), Initial::FullyDown);
+        if observe.on_outcome(ended.class.is_failure(), state) == Some(Some(Transition::Down)) {
             cx.set(ended.endpoint, Axis::Check, true);
         }
     }
