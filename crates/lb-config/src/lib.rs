@@ -51,6 +51,7 @@ pub use model::certificate::CertificateFiles;
 pub use model::cipher_suite::CipherSuite;
 pub use model::cluster::Cluster;
 pub use model::cluster_tls::ClusterTls;
+pub use model::compress::{Compress, CompressionLevel, Encoding};
 pub use model::concurrency::{Concurrency, WaitOrder, WaitQueue};
 pub use model::config::{Config, OwnRequests};
 pub use model::endpoint::Endpoint;

@@ -100,6 +100,7 @@ headers.request = { remove = [], set = {}, add = {} }
 headers.response = { remove = [], set = {}, add = {} }
 body_limit = "100MiB"
 access_log = "on"
+compress = "off"
 errors = { intercept = false }
 maintenance = false
 
@@ -117,6 +118,7 @@ headers.request = { remove = [], set = {}, add = {} }
 headers.response = { remove = [], set = {}, add = {} }
 body_limit = "100MiB"
 access_log = "on"
+compress = "off"
 errors = { intercept = false }
 maintenance = false
 
@@ -134,6 +136,7 @@ headers.request = { remove = [], set = {}, add = {} }
 headers.response = { remove = [], set = {}, add = {} }
 body_limit = "100MiB"
 access_log = "on"
+compress = "off"
 errors = { intercept = false }
 maintenance = false
 

@@ -6,6 +6,7 @@ pub(crate) mod certificate;
 pub(crate) mod cipher_suite;
 pub(crate) mod cluster;
 pub(crate) mod cluster_tls;
+pub(crate) mod compress;
 pub(crate) mod concurrency;
 pub(crate) mod config;
 pub(crate) mod endpoint;

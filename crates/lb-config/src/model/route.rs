@@ -10,6 +10,7 @@ use crate::language::suggest::nearest;
 use crate::language::tree::{self, Entry, Node};
 use crate::language::values::http::{self, HostPattern, PathPattern, ValuePattern};
 use crate::model::auth::{Auth, AuthForm, cluster_spans};
+use crate::model::compress::{Compress, CompressForm};
 use crate::model::concurrency::Concurrency;
 use crate::model::errors::{ErrorPages, ErrorPagesForm};
 use crate::model::forwarded::{Forwarded, ForwardedForm};
@@ -92,6 +93,8 @@ block! {
     body_limit: Option<u64> => Later<Or<Unlimited, Size<u64, 1>>>, Unset("`limits.request_body`"),
         "A request's body; beyond it, 413. \"none\" is no limit.";
     access_log: bool => AccessLogForm, Value("\"on\""), "Whether its requests are in the access log.";
+    compress: Option<Compress> => CompressForm, Value("\"off\""),
+        "Compression of responses; \"on\" is short for {}.";
     errors: ErrorPages => ErrorPagesForm, Value("{}"),
         "Error pages by status; `intercept = true` replaces responses of endpoints as well.";
     maintenance: Option<Maintenance> => MaintenanceForm, Value("false"),
@@ -100,8 +103,6 @@ block! {
         "let a firewall or the application decide; `limits` and `rate_limit` hold for every client";
     [reserved] "deny", "Client networks that are refused.",
         "let a firewall or the application decide; `limits` and `rate_limit` hold for every client";
-    [reserved] "compress", "Compression of responses.",
-        "let the application compress, which is passed on as it is";
     [reserved] "cache", "Caching of responses.",
         "let the application or a cache behind lbproxy do it; responses pass unchanged";
 }

@@ -147,7 +147,7 @@ pub(crate) const WORDS: &[(&[&str], &str)] = &[
     // Answers.
     (
         &["gzip", "brotli", "encode", "compression"],
-        "compression is not built yet: let the application compress, which is passed on as it is",
+        "write compress = \"on\" in the route, or in [defaults.route] for all",
     ),
     (
         &["error_page", "errorfile", "handle_errors"],

@@ -107,6 +107,12 @@ impl ResponseHead {
         self.index().length
     }
 
+    /// The same head without a length, where that of the body is not known.
+    #[must_use]
+    pub fn without_length(self) -> Self {
+        self.amended(|index| index.length = None)
+    }
+
     /// Whether another response follows this one: a 1xx other than 101.
     #[must_use]
     pub fn is_interim(&self) -> bool {

@@ -91,6 +91,7 @@ pub fn validate(config: &Config) -> Result<(), EngineError> {
         limit_log: &Arc::default(),
         sticky_secret: &[0; 32],
         pages: &Pages::default(),
+        metrics: &Arc::new(Metrics::new(1)),
     };
     Chains::new(config, &headers, parts)?;
     Ok(())
@@ -383,7 +384,14 @@ fn chains(
     users: &Loaded,
 ) -> Result<Arc<Chains>, EngineError> {
     let sticky_secret = *lock(registry).sticky_secret();
-    let parts = Parts { auth: users, limiters, limit_log: &shared.limit_log, sticky_secret: &sticky_secret, pages };
+    let parts = Parts {
+        auth: users,
+        limiters,
+        limit_log: &shared.limit_log,
+        sticky_secret: &sticky_secret,
+        pages,
+        metrics: &shared.metrics,
+    };
     Ok(Arc::new(Chains::new(config, headers, parts)?))
 }
 

@@ -80,6 +80,7 @@ chain! {
     /// for their order, and a test compares it.
     Chain {
         response_headers: super::response_headers::ResponseHeaders,
+        compress: super::compress::Compress,
         errors: super::errors::Errors,
         rate_limit: super::rate_limit::RateLimit,
         maintenance: super::maintenance::Maintenance,

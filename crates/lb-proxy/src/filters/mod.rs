@@ -9,6 +9,8 @@
 mod auth;
 mod body_limit;
 mod chain;
+mod compress;
+mod compressed_body;
 mod concurrency;
 mod errors;
 mod forwarded;
@@ -35,6 +37,7 @@ pub(crate) use chain::{Chains, Passed, Step};
 use crate::auth::Loaded;
 use crate::exchange::{Exchange, Response};
 use crate::observe::app_log::LimitLog;
+use crate::observe::metrics::Metrics;
 use crate::rules::headers::{HeaderError, HeaderRules};
 use crate::runtime::limiters::Limiters;
 use crate::runtime::pages::Pages;
@@ -108,4 +111,5 @@ pub(crate) struct Parts<'a> {
     /// Signs cookies of routes without a secret of their own.
     pub(crate) sticky_secret: &'a [u8; 32],
     pub(crate) pages: &'a Pages,
+    pub(crate) metrics: &'a Arc<Metrics>,
 }

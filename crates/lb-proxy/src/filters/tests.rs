@@ -107,10 +107,11 @@ impl Proxy {
 }
 
 fn parts(limiters: &Limiters) -> Parts<'_> {
+    static METRICS: std::sync::LazyLock<Arc<Metrics>> = std::sync::LazyLock::new(|| Arc::new(Metrics::new(1)));
     static PAGES: std::sync::LazyLock<Pages> = std::sync::LazyLock::new(Pages::default);
     static AUTH: std::sync::LazyLock<Loaded> = std::sync::LazyLock::new(Loaded::default);
     static LOG: std::sync::LazyLock<Arc<LimitLog>> = std::sync::LazyLock::new(Arc::default);
-    Parts { auth: &AUTH, limiters, limit_log: &LOG, sticky_secret: &[7; 32], pages: &PAGES }
+    Parts { auth: &AUTH, limiters, limit_log: &LOG, sticky_secret: &[7; 32], pages: &PAGES, metrics: &METRICS }
 }
 
 /// Routes with every kind of response of our own; those of a route have `X-By: route`.

@@ -54,6 +54,9 @@ pub struct Metrics {
     pub(super) generation: AtomicU64,
     panics: AtomicU64,
     http2_abuse: AtomicU64,
+    compressed: AtomicU64,
+    compressed_cheaper: AtomicU64,
+    compression_skipped: AtomicU64,
     access_log_dropped: Arc<AtomicU64>,
 }
 
@@ -221,6 +224,9 @@ impl Metrics {
             generation: AtomicU64::new(0),
             panics: AtomicU64::new(0),
             http2_abuse: AtomicU64::new(0),
+            compressed: AtomicU64::new(0),
+            compressed_cheaper: AtomicU64::new(0),
+            compression_skipped: AtomicU64::new(0),
             access_log_dropped: Arc::default(),
         }
     }
@@ -279,6 +285,19 @@ impl Metrics {
         self.http2_abuse.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// A response is compressed; whether at a cheaper level than configured.
+    pub fn on_compressed(&self, is_cheaper: bool) {
+        self.compressed.fetch_add(1, Ordering::Relaxed);
+        if is_cheaper {
+            self.compressed_cheaper.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A response that its client would have had compressed goes as it is.
+    pub fn on_compression_skipped(&self) {
+        self.compression_skipped.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// The count of lines that the access log lost, for [`AccessLog::start`](super::access_log::AccessLog::start).
     #[must_use]
     pub fn access_log_dropped(&self) -> Arc<AtomicU64> {
@@ -286,11 +305,22 @@ impl Metrics {
     }
 
     /// The counters without labels: the name in `/metrics`, the help, the count.
-    pub(super) fn counters(&self) -> [(&'static str, &'static str, u64); 3] {
+    pub(super) fn counters(&self) -> [(&'static str, &'static str, u64); 6] {
         let value = |count: &AtomicU64| count.load(Ordering::Relaxed);
         [
             ("panics", "Panics while serving a connection", value(&self.panics)),
             ("http2_abuse", "HTTP/2 connections closed for abuse", value(&self.http2_abuse)),
+            ("compressed_responses", "Responses compressed", value(&self.compressed)),
+            (
+                "compressed_responses_cheaper",
+                "Of them, those at the fastest level since the worker was busy",
+                value(&self.compressed_cheaper),
+            ),
+            (
+                "compression_skipped",
+                "Responses not compressed since the worker was too busy, or encoders had all the memory they may have",
+                value(&self.compression_skipped),
+            ),
             ("access_log_dropped", "Access log lines lost", value(&self.access_log_dropped)),
         ]
     }

@@ -1,5 +1,6 @@
 //! What a client would rather have: `Accept` (RFC 9110 §12.5.1), as far as the choice is between JSON and anything else.
 
+use super::encoding::quality;
 use crate::message::RequestHead;
 
 /// Whether a client would rather have JSON than HTML: it gives JSON a higher weight, or the same and names JSON more precisely, as
@@ -55,29 +56,6 @@ impl Weight {
     }
 }
 
-/// The weight of a parameter `q=0.5`, in thousandths; `None` for another parameter. What is no weight counts as none at all.
-pub(super) fn quality(parameter: &[u8]) -> Option<u16> {
-    let parameter = parameter.trim_ascii();
-    let value = parameter.strip_prefix(b"q=").or_else(|| parameter.strip_prefix(b"Q="))?;
-    let (whole, fraction) = match value {
-        [whole] => (whole, &[][..]),
-        [whole, b'.', fraction @ ..] if fraction.len() <= 3 => (whole, fraction),
-        _ => return Some(0),
-    };
-    let mut thousandths = match whole {
-        b'0' => 0,
-        b'1' => 1000,
-        _ => return Some(0),
-    };
-    for (digit, scale) in fraction.iter().zip([100, 10, 1]) {
-        if !digit.is_ascii_digit() {
-            return Some(0);
-        }
-        thousandths += u16::from(digit - b'0') * scale;
-    }
-    Some(thousandths.min(1000))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,23 +86,5 @@ mod tests {
         }
         assert!(!prefers_json(&head("GET / HTTP/1.1\nHost: a")));
         assert!(prefers_json(&head("GET / HTTP/1.1\nHost: a\nAccept: text/html;q=0.1\nAccept: application/json")));
-    }
-
-    #[test]
-    fn weights_are_read_as_the_grammar_has_them() {
-        for (text, expected) in [
-            ("q=1", Some(1000)),
-            ("q=1.000", Some(1000)),
-            ("q=1.5", Some(1000)),
-            ("q=0", Some(0)),
-            (" Q=0.25 ", Some(250)),
-            ("q=0.", Some(0)),
-            ("q=0.1234", Some(0)),
-            ("q=-1", Some(0)),
-            ("q=", Some(0)),
-            ("level=1", None),
-        ] {
-            assert_eq!(quality(text.as_bytes()), expected, "{text}");
-        }
     }
 }

@@ -13,6 +13,8 @@ pub mod answer;
 pub mod basic;
 pub mod cause;
 pub(crate) mod client_cert;
+pub mod encoder;
+pub mod encoding;
 pub mod forwarded;
 pub mod grpc;
 pub mod headers;

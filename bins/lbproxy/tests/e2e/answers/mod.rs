@@ -2,6 +2,7 @@
 
 mod access_log;
 mod admin;
+mod compress;
 mod error_pages;
 mod failure_log;
 mod header_edits;
