@@ -56,6 +56,7 @@ pub use model::concurrency::{Concurrency, WaitOrder, WaitQueue};
 pub use model::config::{Config, OwnRequests};
 pub use model::endpoint::Endpoint;
 pub use model::errors::{ErrorPage, ErrorPages};
+pub use model::files::ServeFiles;
 pub use model::forwarded::Forwarded;
 pub use model::headers::{HeaderEdits, Headers};
 pub use model::health::{ActiveCheck, Health, PassiveHealth, Probe, TextPattern};

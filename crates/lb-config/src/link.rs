@@ -182,6 +182,7 @@ impl Linker<'_> {
             ActionWritten::Cluster(name, span) => self.cluster(name, *span).map(Action::Cluster),
             ActionWritten::Redirect(redirect) => Some(Action::Redirect(redirect.clone())),
             ActionWritten::Respond(respond) => Some(Action::Respond(respond.clone())),
+            ActionWritten::Files(files) => Some(Action::Files(files.clone())),
         };
         let mut matcher = std::mem::take(&mut written.matcher);
         matcher.listeners = listeners.into_iter().collect::<Option<Vec<_>>>()?;

@@ -7,7 +7,7 @@ use lb_ratelimit::NoMemory;
 
 use crate::auth::AuthFileError;
 use crate::rules::headers::HeaderError;
-use crate::runtime::pages::PageError;
+use crate::rules::page::PageError;
 use crate::tls::CertificateError;
 
 /// Why the proxy could not start, or a new configuration could not take effect.

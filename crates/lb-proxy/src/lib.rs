@@ -28,8 +28,9 @@ use lb_http::{message, wire};
 
 pub use engine::{Engine, ForceShutdown, validate};
 pub use error::EngineError;
+pub use rules::page::PageError;
 pub use runtime::orders::Order;
-pub use runtime::pages::{PageError, inspect as inspect_pages};
+pub use runtime::pages::inspect as inspect_pages;
 
 /// An address as the configuration writes it.
 #[must_use]

@@ -30,7 +30,7 @@ const MAY_IMPORT: [(&str, &[&str]); 22] = [
     ("exchange", &["downstream", "net", "rules", "runtime", "upstream"]),
     ("route", &["exchange", "rules"]),
     ("forward", &["downstream", "exchange", "net", "rules", "runtime", "upstream"]),
-    ("filters", &["auth", "downstream", "exchange", "forward", "net", "observe", "rules", "runtime"]),
+    ("filters", &["auth", "downstream", "exchange", "forward", "net", "observe", "rules", "runtime", "upstream"]),
     ("worker", &["events", "filters", "forward", "net", "observe", "runtime", "upstream"]),
     ("outcome", &["exchange", "net", "observe", "rules", "runtime", "worker"]),
     ("respond", &["downstream", "exchange", "forward", "net", "outcome", "rules", "worker"]),

@@ -6,6 +6,7 @@
 
 mod bad_deploy;
 mod curl;
+mod files;
 mod haproxy;
 mod nginx_before;
 mod nginx_behind;

@@ -5,7 +5,7 @@
 
 use crate::language::tree::{Entry, Node, Table, Value};
 
-const WHOLE: [&str; 4] = ["auth", "policy", "redirect", "respond"];
+const WHOLE: [&str; 5] = ["auth", "policy", "redirect", "respond", "files"];
 
 /// Adds to `own` what only `defaults` has.
 pub(crate) fn inherit(own: &mut Table, defaults: &Table) {

@@ -11,6 +11,7 @@ pub(crate) mod concurrency;
 pub(crate) mod config;
 pub(crate) mod endpoint;
 pub(crate) mod errors;
+pub(crate) mod files;
 pub(crate) mod forwarded;
 pub(crate) mod headers;
 pub(crate) mod health;

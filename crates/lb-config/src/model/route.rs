@@ -13,6 +13,7 @@ use crate::model::auth::{Auth, AuthForm, cluster_spans};
 use crate::model::compress::{Compress, CompressForm};
 use crate::model::concurrency::Concurrency;
 use crate::model::errors::{ErrorPages, ErrorPagesForm};
+use crate::model::files::ServeFiles;
 use crate::model::forwarded::{Forwarded, ForwardedForm};
 use crate::model::headers::{Headers, header_name_once};
 use crate::model::maintenance::{Maintenance, MaintenanceForm};
@@ -30,7 +31,7 @@ use crate::table::fields::Fields;
 use crate::table::form::{Form, Later, Maybe, Off, Or, Size, Unlimited, form};
 use crate::table::item::{Item, Items, Writer, fields, text, texts};
 use crate::table::section::Default::{Unset, Value};
-use crate::table::section::{Key, Kind, Section, joined, key, length, reserved};
+use crate::table::section::{Key, Kind, Section, joined, key, length};
 
 /// A rule that maps a request to an action.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,6 +70,8 @@ pub enum Action {
     Redirect(Redirect),
     /// A fixed answer.
     Respond(Respond),
+    /// Files of a directory.
+    Files(ServeFiles),
 }
 
 block! {
@@ -161,11 +164,11 @@ const ACTION: &[Key] = &[
         "Action: redirect. \"https\" is a 301 to the same host, path and query under https.",
     ),
     key("respond", <Table<Respond>>::KIND, Unset("none"), "Action: a fixed answer."),
-    reserved("files", "Action: serve files.", "forward to an endpoint that serves the files"),
+    key("files", <Table<ServeFiles>>::KIND, Unset("none"), "Action: serve the files of a directory."),
 ];
 
 /// The keys of which a route has exactly one.
-pub(crate) const ACTIONS: [&str; 3] = ["cluster", "redirect", "respond"];
+pub(crate) const ACTIONS: [&str; 4] = ["cluster", "redirect", "respond", "files"];
 
 /// A route as written: names not yet resolved.
 pub(crate) struct RouteWritten {
@@ -195,6 +198,7 @@ pub(crate) enum ActionWritten {
     Cluster(String, Span),
     Redirect(Redirect),
     Respond(Respond),
+    Files(ServeFiles),
 }
 
 impl ActionWritten {
@@ -202,7 +206,7 @@ impl ActionWritten {
     pub(crate) fn cluster(&self) -> Option<&str> {
         match self {
             Self::Cluster(name, _) => Some(name),
-            Self::Redirect(_) | Self::Respond(_) => None,
+            Self::Redirect(_) | Self::Respond(_) | Self::Files(_) => None,
         }
     }
 }
@@ -233,7 +237,7 @@ fn route(report: &mut Report, node: &Node, site: Option<&str>) -> Option<RouteWr
     let action = action(report, &fields);
     let options = RouteOptions::take(report, &fields);
     let options = match &action {
-        Some(ActionWritten::Redirect(_) | ActionWritten::Respond(_)) => {
+        Some(ActionWritten::Redirect(_) | ActionWritten::Respond(_) | ActionWritten::Files(_)) => {
             warn_of_idle_options(report, &fields);
             options.and_then(|_| without_idle_options(report, node))
         }
@@ -291,10 +295,10 @@ fn action(report: &mut Report, fields: &Fields<'_>) -> Option<ActionWritten> {
     match candidates.as_slice() {
         [] => {
             let slipped = ACTIONS.into_iter().any(|key| fields.is_meant(key));
-            if !fields.has("files") && !slipped {
+            if !slipped {
                 report
                     .error(fields.span, "the route does nothing")
-                    .expected("one of `cluster`, `redirect`, `respond`")
+                    .expected("one of `cluster`, `redirect`, `respond`, `files`")
                     .help("write cluster = \"NAME\" to forward to [cluster.NAME]");
             }
             None
@@ -303,7 +307,7 @@ fn action(report: &mut Report, fields: &Fields<'_>) -> Option<ActionWritten> {
         [first, second, ..] => {
             report
                 .error(second.key_span, format!("the route has two actions, `{}` and `{}`", first.key, second.key))
-                .expected("one of `cluster`, `redirect`, `respond`")
+                .expected("one of `cluster`, `redirect`, `respond`, `files`")
                 .related("the other one", first.key_span);
             None
         }
@@ -315,7 +319,8 @@ fn one_action(report: &mut Report, entry: &Entry) -> Option<ActionWritten> {
     match entry.key.as_str() {
         "cluster" => Some(ActionWritten::Cluster(convert::text(report, node)?, node.span)),
         "redirect" => RedirectForm::read(report, node).map(ActionWritten::Redirect),
-        _ => Respond::read(report, node).map(ActionWritten::Respond),
+        "respond" => Respond::read(report, node).map(ActionWritten::Respond),
+        _ => ServeFiles::read(report, node).map(ActionWritten::Files),
     }
 }
 
@@ -353,6 +358,7 @@ impl Route {
             Action::Cluster(at) => ("cluster".into(), text(clusters.get(*at).copied().unwrap_or_default())),
             Action::Redirect(redirect) => ("redirect".into(), Item::Table(redirect.items(writer))),
             Action::Respond(respond) => ("respond".into(), Item::Table(respond.items(writer))),
+            Action::Files(files) => ("files".into(), Item::Table(files.items(writer))),
         });
         let (of_forwarding, others): (Items, Items) =
             self.options.items(writer).into_iter().partition(|(key, _)| OF_FORWARDING.contains(&key.as_str()));

@@ -131,7 +131,7 @@ fn site(report: &mut Report, node: &Node, defaults: &Table, routes: &mut Vec<Rou
         None => {
             report
                 .error(node.span, "the site does nothing")
-                .expected("[[site.route]], or one of `cluster`, `redirect`, `respond` for all that comes")
+                .expected("[[site.route]], or one of `cluster`, `redirect`, `respond`, `files` for all that comes")
                 .help("write cluster = \"NAME\" to forward to [cluster.NAME]");
             return None;
         }

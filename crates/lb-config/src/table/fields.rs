@@ -68,11 +68,6 @@ impl<'t> Fields<'t> {
         self.table.find(name)
     }
 
-    /// Whether the key was written, though reserved.
-    pub(crate) fn has(&self, name: &str) -> bool {
-        self.table.find(name).is_some()
-    }
-
     /// Whether an unknown key was probably meant to be this one, and has been complained about already.
     pub(crate) fn is_meant(&self, name: &str) -> bool {
         let unknown = self.table.entries.iter().filter(|entry| self.section.find(&entry.key).is_none());

@@ -153,10 +153,7 @@ pub(crate) const WORDS: &[(&[&str], &str)] = &[
         &["error_page", "errorfile", "handle_errors"],
         "write errors = { \"5xx\" = \"pages/5xx.html\" } in the route, in the listener or at the top level",
     ),
-    (
-        &["root", "try_files", "file_server", "autoindex", "static"],
-        "files are not served yet: forward to an endpoint that does",
-    ),
+    (&["root", "try_files", "file_server", "autoindex", "static"], "write files = { root = \"public\" } in the route"),
     (&["mirror", "mirroring", "shadow", "request_mirror"], "mirroring of requests is not built yet"),
     (&["proxy_cache", "proxy_cache_path"], "caching is not built yet"),
     (

@@ -322,7 +322,7 @@ lbproxy.toml:9:1: error: unknown key `gzip` in [[route]]
 9 | gzip = true
   | ^^^^
   = expected one of `name`, `hosts`, `path`, …
-  = help: compression is not built yet: let the application compress, which is passed on as it is
+  = help: write compress = "on" in the route, or in [defaults.route] for all
 
 lbproxy.toml:10:1: error: unknown key `strip_prefix` in [[route]]
    |

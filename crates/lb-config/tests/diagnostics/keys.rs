@@ -259,8 +259,8 @@ tls = { certificates = [{ pem = "all.pem" }], acme = "x" }
 
 [[route]]
 path = "/x"
-files = "/srv"
-compress = true
+respond = {}
+cache = true
 rate_limit = { rate = "1/s", redis = "one" }
 
 [cluster.other]
@@ -277,17 +277,11 @@ lbproxy.toml:3:47: error: `acme` in `listener.tls` is not built yet
   |                                               ^^^^
   = help: let certbot or another client fetch them into files, and send SIGHUP after a renewal
 
-lbproxy.toml:7:1: error: `files` in [[route]] is not built yet
+lbproxy.toml:8:1: error: `cache` in [[route]] is not built yet
   |
-7 | files = "/srv"
+8 | cache = true
   | ^^^^^
-  = help: forward to an endpoint that serves the files
-
-lbproxy.toml:8:1: error: `compress` in [[route]] is not built yet
-  |
-8 | compress = true
-  | ^^^^^^^^
-  = help: let the application compress, which is passed on as it is
+  = help: let the application or a cache behind lbproxy do it; responses pass unchanged
 
 lbproxy.toml:9:30: error: `redis` in `rate_limit` is not built yet
   |

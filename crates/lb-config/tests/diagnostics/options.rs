@@ -464,3 +464,72 @@ lbproxy.toml:19:110: error: `1` is not a rate
 "#,
     );
 }
+
+#[test]
+fn pages_encodings_and_files_that_cannot_be() {
+    refused(
+        r#"[[route]]
+path = "/x"
+errors = { "302" = "a.html", nothing = "a.html", "5xx" = "a.png", "404.json" = "a.html" }
+compress = { encodings = ["gzip", "gzip"], types = ["html"] }
+files = { root = "public", try = ["=404", "../x"], index = ["a/b"] }
+maintenance = "yes"
+"#,
+        r#"
+lbproxy.toml:3:12: error: pages are for errors
+  |
+3 | errors = { "302" = "a.html", nothing = "a.html", "5xx" = "a.png", "404.json" = "a.html" }
+  |            ^^^^^
+  = expected statuses from 400 to 599
+
+lbproxy.toml:3:30: error: `nothing` is not a status
+  |
+3 | errors = { "302" = "a.html", nothing = "a.html", "5xx" = "a.png", "404.json" = "a.html" }
+  |                              ^^^^^^^
+  = expected a status such as "404", "5xx" or "500-504", with ".json" behind it for clients that prefer JSON, or `intercept`
+
+lbproxy.toml:3:58: error: the type of a page is known by its extension
+  |
+3 | errors = { "302" = "a.html", nothing = "a.html", "5xx" = "a.png", "404.json" = "a.html" }
+  |                                                          ^^^^^^^
+  = expected a file that ends in one of .html, .htm, .json, .txt, .xhtml, .xml
+
+lbproxy.toml:3:80: error: a page for clients that prefer JSON is JSON
+  |
+3 | errors = { "302" = "a.html", nothing = "a.html", "5xx" = "a.png", "404.json" = "a.html" }
+  |                                                                                ^^^^^^^^
+  = expected a file that ends in .json
+
+lbproxy.toml:4:53: error: `html` is no content type
+  |
+4 | compress = { encodings = ["gzip", "gzip"], types = ["html"] }
+  |                                                     ^^^^^^
+  = expected a content type such as "text/html", "text/*" or "*/*+json"
+
+lbproxy.toml:5:35: error: `=404` is a status
+  |
+5 | files = { root = "public", try = ["=404", "../x"], index = ["a/b"] }
+  |                                   ^^^^^^
+  = expected "{path}", "{path}.html", or a path such as "/index.html"
+  = help: without a file the answer is 404
+
+lbproxy.toml:5:43: error: `../x` is no place of a file
+  |
+5 | files = { root = "public", try = ["=404", "../x"], index = ["a/b"] }
+  |                                           ^^^^^^
+  = expected "{path}", "{path}.html", or a path such as "/index.html"
+
+lbproxy.toml:5:61: error: `a/b` is a path
+  |
+5 | files = { root = "public", try = ["=404", "../x"], index = ["a/b"] }
+  |                                                             ^^^^^
+  = expected the name of a file such as "index.html", without a slash
+
+lbproxy.toml:6:15: error: a string does not fit here
+  |
+6 | maintenance = "yes"
+  |               ^^^^^
+  = expected `true`, `false`, or { allow = ["private"] }
+"#,
+    );
+}

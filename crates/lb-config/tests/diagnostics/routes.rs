@@ -48,14 +48,14 @@ lbproxy.toml:1:1: error: the route does nothing
   |
 1 | [[route]]
   | ^^^^^^^^^
-  = expected one of `cluster`, `redirect`, `respond`
+  = expected one of `cluster`, `redirect`, `respond`, `files`
   = help: write cluster = "NAME" to forward to [cluster.NAME]
 
 lbproxy.toml:7:1: error: the route has two actions, `cluster` and `redirect`
   |
 7 | redirect = "https"
   | ^^^^^^^^
-  = expected one of `cluster`, `redirect`, `respond`
+  = expected one of `cluster`, `redirect`, `respond`, `files`
   = the other one: lbproxy.toml:6:1
   |
 6 | cluster = "app"

@@ -149,7 +149,7 @@ lbproxy.toml:1:1: error: the site does nothing
   |
 1 | [[site]]
   | ^^^^^^^^
-  = expected [[site.route]], or one of `cluster`, `redirect`, `respond` for all that comes
+  = expected [[site.route]], or one of `cluster`, `redirect`, `respond`, `files` for all that comes
   = help: write cluster = "NAME" to forward to [cluster.NAME]
 
 lbproxy.toml:11:7: error: `tls` of a site names no certificate

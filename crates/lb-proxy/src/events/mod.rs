@@ -195,6 +195,11 @@ pub enum Event {
         /// `the users that were read before stay in force`
         kept: &'static str,
     },
+    /// The directory that files are served from is no longer there; until it is, requests get 404.
+    RootGone {
+        /// What is wrong with it.
+        why: String,
+    },
     /// Another configuration is in force.
     Reloaded {
         /// Its number.

@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 use crate::downstream::Frame;
 use crate::rules::cause::Cause;
-use crate::upstream::{BodySource, Tunnel};
+pub(crate) use crate::upstream::BodySource;
+use crate::upstream::Tunnel;
 
 /// The body of a response.
 pub(crate) enum Body {

@@ -26,7 +26,7 @@ use crate::rules::trailers::RequestTrailers;
 use crate::runtime::gates::Place;
 use crate::runtime::snapshot::{ListenerRuntime, RouteRuntime, WorkerSnapshot};
 
-pub(crate) use body::Body;
+pub(crate) use body::{Body, BodySource};
 pub(crate) use connection_cache::ConnectionCache;
 pub(crate) use request::Request;
 pub(crate) use response::Response;

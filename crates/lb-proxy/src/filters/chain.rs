@@ -87,6 +87,7 @@ chain! {
         auth: super::auth::Auth,
         redirect: super::redirect::Redirect,
         respond: super::respond::Respond,
+        files: super::files::Files,
         upgrade: super::upgrade::UpgradeGuard,
         body_limit: super::body_limit::BodyLimit,
         concurrency: super::concurrency::Concurrency,

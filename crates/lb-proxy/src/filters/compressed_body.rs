@@ -15,11 +15,10 @@ use lb_config::{CompressionLevel, Encoding};
 use tokio::time::Instant;
 
 use crate::downstream::Frame;
-use crate::exchange::Body;
+use crate::exchange::{Body, BodySource};
 use crate::message::Trailers;
 use crate::rules::cause::Cause;
 use crate::rules::encoder::Encoder;
-use crate::upstream::BodySource;
 
 /// What all encoders of the process may take. Beyond it responses are sent as they are.
 const MAX_MEMORY: usize = 256 << 20;

@@ -13,6 +13,7 @@ mod compress;
 mod compressed_body;
 mod concurrency;
 mod errors;
+mod files;
 mod forwarded;
 mod maintenance;
 mod rate_limit;

@@ -61,6 +61,7 @@ impl Subscriber for EventLog {
             }
             Event::Refused { listener, refusal } => refused(listener, refusal),
             Event::TlsKept { why, kept } | Event::FileKept { why, kept } => tracing::error!("{why}; {kept}"),
+            Event::RootGone { why } => tracing::error!("{why}"),
             Event::PageKept { why } => tracing::error!("{why}; the page that was read before stays in force"),
             // The program that reloads says so itself.
             Event::Reloaded { .. } => {}

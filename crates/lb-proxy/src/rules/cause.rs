@@ -25,6 +25,8 @@ pub enum Cause {
     Forbidden,
     /// No route takes it.
     NoRoute,
+    /// The directory that a route serves has no such file, or none that may be served.
+    NoFile,
     /// Routes have the path, but for other methods.
     MethodNotAllowed,
     /// The request head did not arrive in time.
@@ -124,12 +126,13 @@ struct Row {
 
 impl Cause {
     /// Every cause, in the order of the type.
-    pub const ALL: [Self; 48] = [
+    pub const ALL: [Self; 49] = [
         Self::BadRequest,
         Self::BadPath,
         Self::Unauthorized,
         Self::Forbidden,
         Self::NoRoute,
+        Self::NoFile,
         Self::MethodNotAllowed,
         Self::HeadTimeout,
         Self::UploadTimeout,
@@ -231,6 +234,7 @@ impl Cause {
                 | Self::Unauthorized
                 | Self::Forbidden
                 | Self::NoRoute
+                | Self::NoFile
                 | Self::MethodNotAllowed
                 | Self::HeadTimeout
                 | Self::UploadTimeout
@@ -265,6 +269,7 @@ impl Cause {
             Self::BadPath => ("bad_path", 400, KEEPS, "invalid path"),
             Self::Unauthorized => ("unauthorized", 401, KEEPS, "authentication is required"),
             Self::Forbidden => ("forbidden", 403, KEEPS, "access is denied"),
+            Self::NoFile => ("no_file", 404, KEEPS, "not found"),
             Self::NoRoute => ("no_route", 404, KEEPS, "no route matches"),
             Self::MethodNotAllowed => ("method_not_allowed", 405, KEEPS, "method not allowed"),
             Self::HeadTimeout => ("head_timeout", 408, CLOSES, "the request took too long to arrive"),

@@ -27,6 +27,7 @@ pub(crate) mod look_alike;
 pub mod networks;
 pub mod page;
 pub mod path;
+pub mod range;
 pub mod redirect;
 pub mod reply;
 pub mod request_id;

@@ -1,6 +1,8 @@
 //! Error pages: a body in place of a short plain one, chosen by status and by what the client would rather have.
 
 use std::cmp::Reverse;
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -81,6 +83,18 @@ impl Page {
             }
         }
     }
+}
+
+/// An error page, or a directory that files are served from, that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot use {what} {}: {source}", .file.display())]
+pub struct PageError {
+    /// `the error page`, or `the root of files`.
+    pub what: &'static str,
+    /// The file.
+    pub file: PathBuf,
+    /// Why not.
+    pub source: io::Error,
 }
 
 /// The pages of a route, of a listener, or of the whole proxy.

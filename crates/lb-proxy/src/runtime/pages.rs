@@ -1,15 +1,15 @@
 //! Error pages as they were read, the last good of each file.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lb_config::{Config, ErrorPage, ErrorPages};
+use lb_config::{Action, Config, ErrorPage, ErrorPages};
 
 use crate::events::{Event, Events};
-use crate::rules::page::{Chosen, Page, PageTable, choose};
+use crate::rules::page::{Chosen, Page, PageError, PageTable, choose};
 
 /// The largest page: what is larger was hardly meant to be one, and each is kept in memory.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -18,6 +18,8 @@ const MAX_BYTES: u64 = 1024 * 1024;
 #[derive(Default)]
 pub(crate) struct PageStore {
     read: HashMap<PathBuf, Page>,
+    /// Directories that files are served from.
+    roots: HashSet<PathBuf>,
 }
 
 /// The tables of one configuration.
@@ -47,23 +49,21 @@ impl SharedPages {
     }
 }
 
-/// A page that cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot use the error page {}: {source}", .file.display())]
-pub struct PageError {
-    /// The file.
-    pub file: PathBuf,
-    /// Why not.
-    pub source: io::Error,
-}
-
 impl PageStore {
     /// Reads the pages of a configuration.
     ///
     /// # Errors
     /// One cannot be read and none read before can stand in. Nothing has changed then.
     pub(crate) fn load(&mut self, config: &Config, events: &Events) -> Result<Pages, PageError> {
-        let mut next = Self::default();
+        for root in roots(config) {
+            // One that was there before may be on its way from one version to the next.
+            match check_root(root) {
+                Err(error) if !self.roots.contains(root) => return Err(error),
+                Err(error) => events.emit(Event::RootGone { why: error.to_string() }),
+                Ok(()) => {}
+            }
+        }
+        let mut next = Self { roots: roots(config).map(Path::to_owned).collect(), ..Self::default() };
         let mut table = |pages: &ErrorPages| -> Result<PageTable, PageError> {
             let mut table = PageTable::new(pages.intercept);
             for page in &pages.pages {
@@ -95,7 +95,7 @@ impl PageStore {
     }
 }
 
-/// Every page of a configuration that cannot be used, for `check`. Reads files, and nothing else.
+/// Every page and every root of a configuration that cannot be used, for `check`. Reads files, and nothing else.
 #[must_use]
 pub fn inspect(config: &Config) -> Vec<PageError> {
     let of_routes = config.routes.iter().map(|route| &route.options.errors);
@@ -108,7 +108,24 @@ pub fn inspect(config: &Config) -> Vec<PageError> {
         .collect();
     files.sort_unstable();
     files.dedup();
-    files.into_iter().filter_map(|file| read(file).err()).collect()
+    let pages = files.into_iter().filter_map(|file| read(file).err());
+    pages.chain(roots(config).filter_map(|root| check_root(root).err())).collect()
+}
+
+/// The directories that files are served from.
+fn roots(config: &Config) -> impl Iterator<Item = &Path> {
+    config.routes.iter().filter_map(|route| match &route.action {
+        Action::Files(files) => Some(&*files.root),
+        _ => None,
+    })
+}
+
+fn check_root(root: &Path) -> Result<(), PageError> {
+    let check = || match std::fs::metadata(root)?.is_dir() {
+        true => Ok(()),
+        false => Err(io::Error::other("it is no directory")),
+    };
+    check().map_err(|source| PageError { what: "the root of files", file: root.to_owned(), source })
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, PageError> {
@@ -124,7 +141,7 @@ fn read(file: &Path) -> Result<Vec<u8>, PageError> {
         }
         Ok(text)
     };
-    read().map_err(|source| PageError { file: file.to_owned(), source })
+    read().map_err(|source| PageError { what: "the error page", file: file.to_owned(), source })
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ impl Routes<'_> {
             .map(|(route, headers)| {
                 let cluster = match route.action {
                     Action::Cluster(position) => Some(&clusters[position]),
-                    Action::Redirect(_) | Action::Respond(_) => None,
+                    Action::Redirect(_) | Action::Respond(_) | Action::Files(_) => None,
                 };
                 let endpoints = cluster.map(|cluster| series.endpoints(&cluster.name)).unwrap_or_default();
                 let cluster_name = cluster.map(|cluster| &*cluster.name);

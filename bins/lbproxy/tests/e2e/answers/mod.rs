@@ -5,6 +5,7 @@ mod admin;
 mod compress;
 mod error_pages;
 mod failure_log;
+mod files;
 mod header_edits;
 mod maintenance;
 mod missing;
