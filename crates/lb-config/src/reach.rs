@@ -114,7 +114,7 @@ pub(crate) fn warn_of_bypassed(report: &mut Report, routes: &[(Route, RouteWritt
     }
 }
 
-/// Whether a route refuses or limits what comes to a part of every host.
+/// Whether a route refuses or limits what comes to a part of every host, or from some networks.
 fn is_guard(route: &Route) -> bool {
     let refuses = matches!(&route.action, Action::Respond(respond) if respond.status >= 400);
     // Exact paths are looked after above, whatever the route does.
@@ -123,7 +123,12 @@ fn is_guard(route: &Route) -> bool {
         PathPattern::Regex(_) => true,
         PathPattern::Exact(_) => false,
     };
-    by_path && route.matcher.hosts.is_empty() && (refuses || !route.options.rate_limits.is_empty())
+    by_path
+        && route.matcher.hosts.is_empty()
+        && (refuses
+            || !route.options.rate_limits.is_empty()
+            || route.options.allow.is_some()
+            || !route.options.deny.is_empty())
 }
 
 /// Whether some listener has both.

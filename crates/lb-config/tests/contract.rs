@@ -73,6 +73,8 @@ address = "0.0.0.0:80"
 redirect = "off"
 trusted_proxies = []
 proxy_protocol = false
+allow = "any"
+deny = []
 backlog = "auto"
 mode = "umask"
 tls = "off"
@@ -96,6 +98,8 @@ forwarded = { headers = "x-forwarded", host = "preserve" }
 upgrade = "any"
 rate_limit = { key = "client_ip", rate = "10/s", burst = 0, delay = "off", algorithm = "gcra", quotas = {}, dry_run = false, exempt = [], status = 429, headers = false, name = "/", memory = "10MiB" }
 auth = "off"
+allow = "any"
+deny = []
 headers.request = { remove = [], set = {}, add = {} }
 headers.response = { remove = [], set = {}, add = {} }
 body_limit = "100MiB"
@@ -114,6 +118,8 @@ listeners = []
 redirect = { to = "/new", status = 308 }
 rate_limit = "off"
 auth = "off"
+allow = "any"
+deny = []
 headers.request = { remove = [], set = {}, add = {} }
 headers.response = { remove = [], set = {}, add = {} }
 body_limit = "100MiB"
@@ -132,6 +138,8 @@ listeners = []
 respond = { status = 200, body = "", content_type = "text/plain; charset=utf-8", headers = {} }
 rate_limit = "off"
 auth = "off"
+allow = "any"
+deny = []
 headers.request = { remove = [], set = {}, add = {} }
 headers.response = { remove = [], set = {}, add = {} }
 body_limit = "100MiB"

@@ -11,7 +11,7 @@ use crate::language::values::address::{ListenAddress, Network};
 use crate::model::errors::{ErrorPages, ErrorPagesForm};
 use crate::model::headers::{HeaderEdits, hide_values};
 use crate::model::listener_tls::ListenerTls;
-use crate::model::networks::NetworkList;
+use crate::model::networks::{Anyone, NetworkList};
 use crate::model::rate_limit::{self, RateLimit, RateLimits};
 use crate::table::block::{Block, Keys, Table, block};
 use crate::table::convert;
@@ -32,6 +32,9 @@ block! {
         "\"https\" redirects requests that no route naming this listener matches: a 301 to https, keeping host, path and query.";
     trusted_proxies: Vec<Network> => NetworkList, Value("[]"),
         "Networks whose `X-Forwarded-*` and `Forwarded` headers are trusted.";
+    allow: Option<Vec<Network>> => Or<Anyone, NetworkList>, Value("\"any\""),
+        "Networks that may connect; connections of others are closed before TLS. \"any\" is every network.";
+    deny: Vec<Network> => NetworkList, Value("[]"), "Networks that may not connect, also those of `allow`.";
     backlog: Option<NonZeroU32> => Or<Auto, Int<NonZeroU32, 1, 65_535>>, Value("\"auto\""),
         "Length of the kernel's accept queue; \"auto\" is the longest it allows.";
     mode: Option<u32> => Or<Umask, Mode>, Value("\"umask\""),

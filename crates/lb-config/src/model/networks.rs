@@ -14,7 +14,7 @@ use crate::language::values::ValueError;
 use crate::language::values::address::{self, Network};
 use crate::table::convert;
 use crate::table::fields::Fields;
-use crate::table::form::{FilePath, Form};
+use crate::table::form::{FilePath, Form, word};
 use crate::table::item::{Item, Writer, texts};
 use crate::table::section::Default::Required;
 use crate::table::section::{Kind, Section, key};
@@ -38,6 +38,11 @@ const EXPECTED: &str =
     "a list of networks such as [\"10.0.0.0/8\", \"private\"], of names of `networks`, or { file = \"list.txt\" }";
 
 const KIND: Kind = Kind::Any(&[Kind::List(&Kind::Any(&[Kind::Text, Kind::Table(&FILE)])), Kind::Table(&FILE)]);
+
+word! {
+    /// `"any"`.
+    Anyone = "any";
+}
 
 /// A list of networks, names of networks and files.
 pub(crate) struct NetworkList;

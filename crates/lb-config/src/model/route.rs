@@ -8,6 +8,7 @@ use crate::language::diagnostic::Report;
 use crate::language::source::Span;
 use crate::language::suggest::nearest;
 use crate::language::tree::{self, Entry, Node};
+use crate::language::values::address::Network;
 use crate::language::values::http::{self, HostPattern, PathPattern, ValuePattern};
 use crate::model::auth::{Auth, AuthForm, cluster_spans};
 use crate::model::compress::{Compress, CompressForm};
@@ -17,6 +18,7 @@ use crate::model::files::ServeFiles;
 use crate::model::forwarded::{Forwarded, ForwardedForm};
 use crate::model::headers::{Headers, header_name_once};
 use crate::model::maintenance::{Maintenance, MaintenanceForm};
+use crate::model::networks::{Anyone, NetworkList};
 use crate::model::policy::{Policy, PolicyForm};
 use crate::model::rate_limit::{self, RateLimit, RateLimits};
 use crate::model::redirect::{Redirect, RedirectForm};
@@ -88,6 +90,9 @@ block! {
     concurrency: Option<Concurrency> => Or<Off, Table<Concurrency>>, Value("\"off\""), "Requests at once.";
     auth: Vec<Auth> => AuthForm, Value("\"off\""),
         "Who is let in: one way to find out, or a list of ways which all must let the request pass.";
+    allow: Option<Vec<Network>> => Or<Anyone, NetworkList>, Value("\"any\""),
+        "Client networks that are served, all others get 403; \"any\" is every client.";
+    deny: Vec<Network> => NetworkList, Value("[]"), "Client networks that get 403, also those of `allow`.";
     headers: Headers => Table<Headers>, Value("{}"), "Edits of headers.";
     forwarded: Forwarded => ForwardedForm, Value("{}"),
         "Which forwarding headers are written; a word is short for { headers = \"word\" }.";
@@ -102,10 +107,6 @@ block! {
         "Error pages by status; `intercept = true` replaces responses of endpoints as well.";
     maintenance: Option<Maintenance> => MaintenanceForm, Value("false"),
         "Out of service: 503 with `Retry-After`; a table lets some clients through.";
-    [reserved] "allow", "Client networks that are let in.",
-        "let a firewall or the application decide; `limits` and `rate_limit` hold for every client";
-    [reserved] "deny", "Client networks that are refused.",
-        "let a firewall or the application decide; `limits` and `rate_limit` hold for every client";
     [reserved] "cache", "Caching of responses.",
         "let the application or a cache behind lbproxy do it; responses pass unchanged";
 }

@@ -215,6 +215,11 @@ pub enum Refusal {
         /// How many there may be.
         max: usize,
     },
+    /// The listener does not serve this client's network.
+    Denied {
+        /// The client.
+        client: IpAddr,
+    },
     /// This client has as many as it may have.
     Client {
         /// The client.

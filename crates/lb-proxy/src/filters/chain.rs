@@ -82,6 +82,7 @@ chain! {
         response_headers: super::response_headers::ResponseHeaders,
         compress: super::compress::Compress,
         errors: super::errors::Errors,
+        access: super::access::AccessFilter,
         rate_limit: super::rate_limit::RateLimit,
         maintenance: super::maintenance::Maintenance,
         auth: super::auth::Auth,

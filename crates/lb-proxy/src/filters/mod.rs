@@ -6,6 +6,7 @@
 //!
 //! What repeats an attempt (timeout, retry, the pick of an endpoint) is no filter, but a layer of [`forward`](crate::forward).
 
+mod access;
 mod auth;
 mod body_limit;
 mod chain;

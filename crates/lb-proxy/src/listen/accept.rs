@@ -4,7 +4,7 @@
 //! can end up with most of them. A worker that has more than twice as many as the least busy one hands new ones over.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -170,6 +170,23 @@ impl Drop for Open {
     }
 }
 
+/// Whether the listener serves this client. One of a Unix socket counts as this machine.
+fn is_served(
+    client: Option<SocketAddr>,
+    address: &ListenAddress,
+    position: usize,
+    snapshot: &Snapshot,
+    worker: &Worker,
+) -> bool {
+    let Some(access) = &snapshot.listeners[position].access else { return true };
+    let client = client.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |client| client.ip().to_canonical());
+    let is_denied = access.denies(client);
+    if is_denied {
+        worker.shared.on_refused(address, snapshot, &Refusal::Denied(client));
+    }
+    !is_denied
+}
+
 /// Whether the client may have this connection as well.
 fn is_within(
     admitted: &mut ConnectionPermit,
@@ -191,13 +208,16 @@ fn start(stream: Stream, peer: Option<SocketAddr>, address: &ListenAddress, work
     // task has run once.
     let stacks = worker.in_force();
     let snapshot = &*stacks.snapshot.shared;
-    let Some(mut admitted) = worker.shared.admit() else {
-        return worker.shared.on_refused(address, snapshot, &Refusal::Full);
-    };
     // A reload may have removed the listener just now.
     let Some(position) = snapshot.listener(address) else { return };
     let listener = &snapshot.listeners[position];
     let is_proxied = proxy_protocol::is_expected(listener, peer);
+    if !is_proxied && !is_served(peer, address, position, snapshot, worker) {
+        return;
+    }
+    let Some(mut admitted) = worker.shared.admit() else {
+        return worker.shared.on_refused(address, snapshot, &Refusal::Full);
+    };
     if !is_proxied && !is_within(&mut admitted, peer, address, snapshot, worker) {
         return;
     }
@@ -210,7 +230,9 @@ fn start(stream: Stream, peer: Option<SocketAddr>, address: &ListenAddress, work
             // Boxed, so that its room is given back when it is done.
             let identified = proxy_protocol::identify(stream, &address, &stacks.snapshot.shared, &worker.shared, &stop);
             let Some((stream, peer)) = Box::pin(identified).await else { return };
-            if !is_within(&mut held.0, peer, &address, &stacks.snapshot.shared, &worker) {
+            if !is_served(peer, &address, position, &stacks.snapshot.shared, &worker)
+                || !is_within(&mut held.0, peer, &address, &stacks.snapshot.shared, &worker)
+            {
                 return;
             }
             (stream, peer)

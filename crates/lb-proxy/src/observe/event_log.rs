@@ -128,6 +128,7 @@ fn refused(listener: &str, refusal: &Refusal) {
         Refusal::Client { client, max } => {
             tracing::warn!("per-client connection limit reached client={client} listener={listener} connections={max}");
         }
+        Refusal::Denied { client } => tracing::info!("connection denied client={client} listener={listener}"),
         Refusal::Unproxied { peer, why } => {
             let peer = peer.map_or_else(|| "a Unix socket".to_owned(), |peer| peer.to_string());
             tracing::warn!("connection from {peer} closed listener={listener}: {why}");

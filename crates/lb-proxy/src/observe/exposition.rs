@@ -125,7 +125,10 @@ impl Page {
         for ((listener, route), cells) in &named.routes {
             count_one(&mut family, &[("listener", &**listener), ("route", route)], cells.retries.sum())?;
         }
-        let counters: [Reading<RouteCells>; 4] = [
+        let counters: [Reading<RouteCells>; 5] = [
+            ("requests_denied", "Requests of client networks that the route does not serve", |cells| {
+                cells.denied.sum()
+            }),
             ("rate_limited", "Requests that a rate limit refused", |cells| cells.rate_limited.sum()),
             ("rate_limit_passed", "Requests that a rate limit let pass", |cells| cells.rate_passed.sum()),
             ("rate_limit_delayed", "Requests that a rate limit held back", |cells| cells.rate_delayed.sum()),
@@ -149,6 +152,10 @@ impl Page {
                 let labels = [("listener", &**name), ("reason", reason.name())];
                 count_one(&mut family, &labels, listener.refused(reason))?;
             }
+        }
+        let mut family = counter(out, "connections_denied", "Client connections closed for their network")?;
+        for (name, listener) in &named.listeners {
+            count_one(&mut family, &[("listener", &**name)], listener.refused(RefusedConnection::Denied))?;
         }
         let mut family = counter(out, "tls_handshakes", "TLS handshakes with clients, by how they ended")?;
         for (name, listener) in &named.listeners {

@@ -99,11 +99,13 @@ pub enum RefusedConnection {
     ClientLimit,
     /// It did not begin with the PROXY header that it should have begun with.
     ProxyProtocol,
+    /// Its client is of a network that the listener does not serve.
+    Denied,
 }
 
 impl RefusedConnection {
     /// Every reason.
-    pub const ALL: [Self; 3] = [Self::Limit, Self::ClientLimit, Self::ProxyProtocol];
+    pub const ALL: [Self; 4] = [Self::Limit, Self::ClientLimit, Self::ProxyProtocol, Self::Denied];
 
     /// Its name in `/metrics`.
     #[must_use]
@@ -112,6 +114,7 @@ impl RefusedConnection {
             Self::Limit => "limit",
             Self::ClientLimit => "client_limit",
             Self::ProxyProtocol => "proxy_protocol",
+            Self::Denied => "denied",
         }
     }
 }
@@ -180,6 +183,7 @@ pub struct RouteMetrics {
 pub(super) struct RouteCells {
     pub(super) durations: Sharded<Durations>,
     pub(super) retries: Sharded<Count>,
+    pub(super) denied: Sharded<Count>,
     pub(super) rate_limited: Sharded<Count>,
     pub(super) rate_passed: Sharded<Count>,
     pub(super) rate_delayed: Sharded<Count>,
@@ -414,6 +418,7 @@ impl Series<'_> {
             None => Arc::new(RouteCells {
                 durations: Sharded::new(threads),
                 retries: Sharded::new(threads),
+                denied: Sharded::new(threads),
                 rate_limited: Sharded::new(threads),
                 rate_passed: Sharded::new(threads),
                 rate_delayed: Sharded::new(threads),
@@ -573,6 +578,11 @@ impl RouteMetrics {
     /// An attempt beyond the first began.
     pub fn on_retry(&self) {
         self.cells.retries.add(1);
+    }
+
+    /// A request was denied for its client's network.
+    pub fn on_denied(&self) {
+        self.cells.denied.add(1);
     }
 
     /// A rate limit refused a request.

@@ -23,6 +23,8 @@ pub enum Cause {
     Unauthorized,
     /// Who sends it is known, and may not.
     Forbidden,
+    /// Its client is of a network that the route does not serve.
+    Denied,
     /// No route takes it.
     NoRoute,
     /// The directory that a route serves has no such file, or none that may be served.
@@ -126,11 +128,12 @@ struct Row {
 
 impl Cause {
     /// Every cause, in the order of the type.
-    pub const ALL: [Self; 49] = [
+    pub const ALL: [Self; 50] = [
         Self::BadRequest,
         Self::BadPath,
         Self::Unauthorized,
         Self::Forbidden,
+        Self::Denied,
         Self::NoRoute,
         Self::NoFile,
         Self::MethodNotAllowed,
@@ -233,6 +236,7 @@ impl Cause {
                 | Self::BadPath
                 | Self::Unauthorized
                 | Self::Forbidden
+                | Self::Denied
                 | Self::NoRoute
                 | Self::NoFile
                 | Self::MethodNotAllowed
@@ -270,6 +274,7 @@ impl Cause {
             Self::Unauthorized => ("unauthorized", 401, KEEPS, "authentication is required"),
             Self::Forbidden => ("forbidden", 403, KEEPS, "access is denied"),
             Self::NoFile => ("no_file", 404, KEEPS, "not found"),
+            Self::Denied => ("denied", 403, KEEPS, "access denied"),
             Self::NoRoute => ("no_route", 404, KEEPS, "no route matches"),
             Self::MethodNotAllowed => ("method_not_allowed", 405, KEEPS, "method not allowed"),
             Self::HeadTimeout => ("head_timeout", 408, CLOSES, "the request took too long to arrive"),
@@ -347,6 +352,7 @@ mod tests {
             (Cause::AuthLimited, 429),
             (Cause::AuthBusy, 503),
             (Cause::AuthUnavailable, 503),
+            (Cause::Denied, 403),
             (Cause::NoRoute, 404),
             (Cause::HeadTimeout, 408),
             (Cause::BodyTooLarge, 413),

@@ -53,6 +53,28 @@ impl Networks {
     }
 }
 
+/// Which clients are served: all, those of some networks, all but those of some.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Access {
+    allow: Option<Networks>,
+    deny: Networks,
+}
+
+impl Access {
+    /// `None` where every client is served. With `allow`, even an empty one, whoever is in none of it is denied.
+    #[must_use]
+    pub fn new(allow: Option<&[Network]>, deny: &[Network]) -> Option<Self> {
+        let is_needed = allow.is_some() || !deny.is_empty();
+        is_needed.then(|| Self { allow: allow.map(Networks::new), deny: Networks::new(deny) })
+    }
+
+    /// Whether this client is not served: `deny` wins. O(log n), no allocation.
+    #[must_use]
+    pub fn denies(&self, client: IpAddr) -> bool {
+        self.deny.contains(client) || self.allow.as_ref().is_some_and(|allow| !allow.contains(client))
+    }
+}
+
 fn range_v4(address: u32, prefix: u8) -> (u32, u32) {
     let host_bits = u32::MAX.checked_shr(u32::from(prefix)).unwrap_or(0);
     (address & !host_bits, address | host_bits)
@@ -134,6 +156,26 @@ mod tests {
     fn an_impossible_prefix_is_the_address() {
         let set = networks(&[("10.0.0.1", 200), ("::5", 255)]);
         assert!(holds(&set, "10.0.0.1") && !holds(&set, "10.0.0.0") && holds(&set, "::5") && !holds(&set, "::4"));
+    }
+
+    #[test]
+    fn deny_wins_and_allow_lets_in_nobody_else() {
+        let network = |text: &str| text.parse::<Network>().unwrap();
+        let (ten, one) = ([network("10.0.0.0/8")], [network("10.0.0.1")]);
+        for (allow, deny, client, denied) in [
+            (Some(&ten[..]), &one[..], "10.0.0.2", false),
+            (Some(&ten), &one, "10.0.0.1", true),
+            (Some(&ten), &one, "::ffff:10.0.0.1", true),
+            (Some(&ten), &one, "192.0.2.1", true),
+            (Some(&ten), &[], "::ffff:10.9.9.9", false),
+            (None, &one, "10.0.0.1", true),
+            (None, &one, "::1", false),
+            (Some(&[]), &[], "10.0.0.1", true),
+        ] {
+            let access = Access::new(allow, deny).unwrap();
+            assert_eq!(access.denies(client.parse().unwrap()), denied, "{allow:?} {deny:?} {client}");
+        }
+        assert_eq!(Access::new(None, &[]), None);
     }
 
     proptest! {

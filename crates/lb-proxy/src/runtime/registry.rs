@@ -21,7 +21,7 @@ use crate::drivers::checks::Target;
 use crate::error::EngineError;
 use crate::events::Events;
 use crate::observe::metrics::Metrics;
-use crate::rules::networks::Networks;
+use crate::rules::networks::{Access, Networks};
 use crate::rules::router::Router;
 use crate::tls::Loaded;
 use crate::upstream::Room;
@@ -123,6 +123,7 @@ impl Registry {
                 redirect_https: listener.redirect_https,
                 trusted: Networks::new(&listener.trusted_proxies),
                 proxied: listener.proxy_protocol.as_deref().map(Networks::new),
+                access: Access::new(listener.allow.as_deref(), &listener.deny),
                 metrics: series.listener(&listener.name),
                 unrouted: series.route(&listener.name, "", None, &[]),
             })

@@ -16,7 +16,7 @@ use lb_ratelimit::{Keyed, RetryBudget};
 use crate::observe::metrics::{ListenerMetrics, RouteMetrics};
 use crate::observe::status::{self, State};
 use crate::rules::headers::HeaderRules;
-use crate::rules::networks::Networks;
+use crate::rules::networks::{Access, Networks};
 use crate::rules::router::Router;
 use crate::runtime::gates::Gates;
 use crate::runtime::placement::ZonedPolicy;
@@ -65,6 +65,8 @@ pub(crate) struct ListenerRuntime {
     pub(crate) trusted: Networks,
     /// Whose connections begin with a PROXY header, if anybody's do.
     pub(crate) proxied: Option<Networks>,
+    /// Whom it serves, if not everybody.
+    pub(crate) access: Option<Access>,
     pub(crate) metrics: Arc<ListenerMetrics>,
     /// Of requests that no route takes.
     pub(crate) unrouted: Arc<RouteMetrics>,

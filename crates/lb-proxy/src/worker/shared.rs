@@ -68,6 +68,8 @@ pub(crate) enum Refusal {
     Full,
     /// This client has too many.
     Client(IpAddr),
+    /// The listener does not serve this client's network.
+    Denied(IpAddr),
     /// It should have begun with a PROXY header.
     Unproxied {
         /// Who connected.
@@ -145,6 +147,7 @@ impl Shared {
                 let max = snapshot.config.limits.connections_per_client;
                 events::Refusal::Client { client: *client, max: max.map_or(0, std::num::NonZeroUsize::get) }
             }
+            Refusal::Denied(client) => events::Refusal::Denied { client: *client },
             Refusal::Unproxied { peer, why } => events::Refusal::Unproxied { peer: *peer, why: why.clone() },
         };
         self.events.emit(Event::Refused { listener: Arc::clone(&listener.name), refusal });
@@ -176,6 +179,7 @@ impl Refusal {
         match self {
             Self::Full => RefusedConnection::Limit,
             Self::Client(_) => RefusedConnection::ClientLimit,
+            Self::Denied(_) => RefusedConnection::Denied,
             Self::Unproxied { .. } => RefusedConnection::ProxyProtocol,
         }
     }

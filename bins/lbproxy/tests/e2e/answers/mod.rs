@@ -1,5 +1,6 @@
 //! What the proxy says itself: refusals, redirects, fixed answers, logs, metrics, status.
 
+mod access;
 mod access_log;
 mod admin;
 mod compress;
