@@ -67,7 +67,7 @@ fn templates(criterion: &mut Criterion) {
     let head = request(&mut BytesMut::from(REQUEST));
     let arrival = ConnectionFacts { peer: Some([192, 0, 2, 1].into()), is_tls: false, port: 80 };
     let origin = Origin::new(arrival, &Networks::default(), &head);
-    let facts = Facts { head: &head, origin: &origin, request_id: b"", route: "", cluster: "", endpoint: "" };
+    let facts = Facts { head: &head, origin: &origin, request_id: b"", route: "", cluster: "", endpoint: "", user: "" };
     let mut out = Vec::with_capacity(4096);
     criterion.bench_function("fill a template of three variables", |b| {
         b.iter(|| {

@@ -762,7 +762,7 @@ fn concurrency_of_a_route_and_of_a_cluster() {
         (0, Duration::from_secs(1), WaitOrder::Fifo)
     );
     let limit = route("concurrency = { limit = 7, key = \"client_ip\" }").options.concurrency.unwrap();
-    assert_eq!((limit.limit.map(|it| it.get()), limit.key), (Some(7), Some(LimitKey::ClientIp)));
+    assert_eq!((limit.limit.map(std::num::NonZero::get), limit.key), (Some(7), Some(LimitKey::ClientIp)));
     let text = "concurrency = { limit = 9, priority = \"{header:X-P}\", queue = { size = 5, timeout = \"2s\", order = \"adaptive_lifo\" } }";
     let limit = cluster(text).concurrency.unwrap();
     assert_eq!(limit.priority.unwrap().to_string(), "{header:x-p}");

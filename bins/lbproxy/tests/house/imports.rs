@@ -26,7 +26,7 @@ const MAY_IMPORT: [(&str, &[&str]); 22] = [
     ("drivers", &["events", "net", "observe", "rules", "tls"]),
     ("downstream", &["net", "rules", "tls"]),
     ("upstream", &["downstream", "drivers", "events", "net", "observe", "rules", "tls"]),
-    ("runtime", &["drivers", "error", "events", "observe", "rules", "tls", "upstream"]),
+    ("runtime", &["drivers", "error", "events", "net", "observe", "rules", "tls", "upstream"]),
     ("exchange", &["downstream", "net", "rules", "runtime", "upstream"]),
     ("route", &["exchange", "rules"]),
     ("forward", &["downstream", "exchange", "net", "rules", "runtime", "upstream"]),

@@ -112,6 +112,7 @@ fn every_encoding_is_read_back_as_it_was(workers: usize) {
 }
 
 /// Debian's curl decodes it too.
+#[expect(clippy::print_stderr, reason = "a skip is loud")]
 fn curl(proxy: &Proxy, text: &str) {
     let Ok(version) = Command::new("curl").arg("--version").output() else {
         assert!(std::env::var_os("LBPROXY_REQUIRE_PEERS").is_none(), "there is no curl");

@@ -133,8 +133,9 @@ fn after_a_storm_nothing_is_left(workers: usize) {
 
     wait_until("every connection to be closed", || proxy.metric("lbproxy_connections", &["web"]) == 0.0);
     wait_until("every slot to be free", || proxy.metric("lbproxy_in_flight", &[]) == 0.0);
-    wait_until("every endpoint to be up", || {
-        addresses.iter().all(|address| proxy.endpoint("moody", address)["state"] == "up")
+    // One that comes back from an ejection proves itself by requests, of which there are none any more.
+    wait_until("every endpoint to be eligible", || {
+        addresses.iter().all(|address| proxy.endpoint("moody", address)["eligible"] == true)
     });
     wait_until("connections to endpoints to be closed", || endpoints.iter().all(|endpoint| endpoint.open() == 0));
     // The admin listener's last connection may still be closing.
