@@ -107,6 +107,11 @@ block! {
         "Error pages by status; `intercept = true` replaces responses of endpoints as well.";
     maintenance: Option<Maintenance> => MaintenanceForm, Value("false"),
         "Out of service: 503 with `Retry-After`; a table lets some clients through.";
+    [reserved] "satisfy", "Networks or a login: either lets a client in.",
+        "a route without `auth` for the networks, and `allow` there; the route with `auth` below it";
+    [reserved] "cors", "Cross-origin requests.", "let the application answer preflights; its fields are passed on";
+    [reserved] "buffer", "Buffering of request bodies.", "bodies are streamed; `body_limit` bounds them";
+    [reserved] "limit_rate", "A response's speed.", "let the application pace what it sends; responses pass as they come";
     [reserved] "cache", "Caching of responses.",
         "let the application or a cache behind lbproxy do it; responses pass unchanged";
 }

@@ -259,7 +259,7 @@ tls = { certificates = [{ pem = "all.pem" }], acme = "x" }
 
 [[route]]
 path = "/x"
-respond = {}
+cluster = "other"
 cache = true
 rate_limit = { rate = "1/s", redis = "one" }
 
