@@ -100,7 +100,7 @@ pub(crate) const WORDS: &[(&[&str], &str)] = &[
         "write headers.response.set = { Strict-Transport-Security = \"max-age=31536000\" } in the route",
     ),
     (
-        &["cors", "accessControlAllowOriginList"],
+        &["accessControlAllowOriginList"],
         "there is no key for CORS yet: leave it to the application, or set its headers with `headers.response.set`",
     ),
     (&["proxy_hide_header"], "write headers.response.remove = [\"NAME\"] in the route"),

@@ -488,7 +488,7 @@ fn foreign_features_without_an_equivalent_key_have_help() {
         ("http3", "HTTP/3 is not built yet: clients get HTTP/2, which is on at every listener with `tls`"),
         ("loadBalancer", "write [cluster.NAME] with its `endpoints` and its `policy`"),
         (
-            "cors",
+            "accessControlAllowOriginList",
             "there is no key for CORS yet: leave it to the application, or set its headers with `headers.response.set`",
         ),
         ("mirror", "mirroring of requests is not built yet"),
